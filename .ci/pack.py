@@ -53,7 +53,8 @@ In a script elsewhere: PYTHONPATH=/path/to/runicorn-copy, then `import runicorn`
 Connections use the system's `ssh`; with paramiko installed they can also use passwords and keys by themselves.
 """
 # Of the server copy: what only some scripts need (None: all of a package) travels in a zip for each package, which Python imports from.
-ZIPPED = {"metrics": None, "wandb": None, "integrations": None, "writer": ("capture_fd", "rank_run", "joined_run", "images")}
+ZIPPED = {"metrics": None, "reader": None, "wandb": None, "integrations": None,
+          "writer": ("capture_fd", "rank_run", "joined_run", "images")}
 ZIP = "modules.zip"
 FROM_ZIP = f"__path__.append(__file__[:-11]+'{ZIP}')"
 SERVER_README = """\

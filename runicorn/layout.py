@@ -18,8 +18,15 @@ CANDIDATES = 20             # runs that an ambiguous answer names
 FORMAT = 1                          # `format` in meta.json; a larger one was made by a newer Runicorn
 META, STATUS, SUMMARY = "meta.json", "status.json", "summary.json"
 SMALL = (META, STATUS, SUMMARY)
+STEMS = ("meta", "status", "summary")                       # of SMALL
 RUNS = "runs"
-HIDDEN = ".runicorn"                # below a root: live files and manifests
+HIDDEN, LIVE = ".runicorn", "live"  # below a root: manifests, and in the second the live files
+BEAT = ".beat"                      # in a run's folder, where the root's live folder can't be written
+BESIDE = ".tmp"                     # ends the name of a file that is not whole yet
+ENDED = ("finished", "failed", "interrupted")               # states in status.json of a run that is over
+INDEX = ".index"                    # below a mirror; in it what the server has, what the last pass told, and whose mirror it is:
+INDEX_FULL, INDEX_LIVE, INDEX_SOURCE, INDEX_LOCK = "full.json", "live.json", "source.json", "lock"
+CONFIG = "config.json"              # in a home
 SLUG_BYTES = 120                    # project + name + id + a file stay far below PATH_MAX
 KEPT = frozenset(" ._-=+,@()")
 DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³]) *(\.|$)")      # names Windows keeps for itself
@@ -67,7 +74,7 @@ def root_path(storage=None, environ=os.environ):
 
 
 def _configured_root(home):
-    root = (read_json(os.path.join(home, "config.json")) or {}).get("root")      # absent or broken: `settings` reports it
+    root = (read_json(os.path.join(home, CONFIG)) or {}).get("root")      # absent or broken: `settings` reports it
     return root if isinstance(root, str) else None
 
 
@@ -308,7 +315,7 @@ def replace_file(path, data, mode=None, durable=False, shield=None, seconds=disk
     release(descriptor) see to it that nobody in this process closes the file meanwhile. seconds: as disk.replace has it.
     """
     path = os.fspath(path)      # the name beside owes nothing to the file's own, which may be as long as a disk takes
-    beside = os.path.join(os.path.dirname(path), f".{os.getpid()}-{_OURS}{next(_TURNS):x}.tmp")
+    beside = os.path.join(os.path.dirname(path), f".{os.getpid()}-{_OURS}{next(_TURNS):x}{BESIDE}")
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
                          0o666 if mode is None else mode)
     try:

@@ -176,12 +176,12 @@ def passed_text(counts):
 
 def read_passed(folder):
     """Return {reason: count} of what the mirror in `folder` (Path) says is passed over on its server."""
-    return worth_telling((layout.read_json(folder / ".index" / FILE) or {}).get("passed"))
+    return worth_telling((layout.read_json(folder / layout.INDEX / FILE) or {}).get("passed"))
 
 
 def read(folder):
     """Return {file name: {"code", "text"}} by run path, as the mirror in `folder` (Path) has it (dict of dicts)."""
-    runs = (layout.read_json(folder / ".index" / FILE) or {}).get("runs")
+    runs = (layout.read_json(folder / layout.INDEX / FILE) or {}).get("runs")
     runs = {path: files for path, files in runs.items() if isinstance(files, dict)} if isinstance(runs, dict) else {}
     return {path: {name: {"code": why["code"], "text": why["text"][:500]} for name, why in files.items() if _is_reason(why)}
             for path, files in runs.items()}

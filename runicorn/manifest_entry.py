@@ -5,8 +5,8 @@ import json
 import re
 
 from runicorn.foreign import KINDS
+from runicorn.layout import ENDED, STEMS
 
-ENDED = ("finished", "failed", "interrupted")
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
 KINDS_OF_LINE = re.compile(rb', "kinds": (\["[a-z]+"(?:, "[a-z]+")*\])\}\Z')
 HEX = re.compile(r"[0-9a-f]{64}\Z")
@@ -27,7 +27,7 @@ def checked(entry, is_object, is_number):
     """
     if not isinstance(entry, dict):
         raise ValueError("not a dict")
-    wrong = [field for field in ("meta", "status", "summary") if not _mend(entry, field, is_object)]
+    wrong = [field for field in STEMS if not _mend(entry, field, is_object)]
     wrong += [field for field in ("mtime", "beat") if not _mend(entry, field, is_number)]
     wrong += [] if _mend(entry, "digest", _is_hash, "") else ["digest"]
     files = entry.setdefault("files", {})

@@ -16,7 +16,7 @@ from runicorn import disk, layout, local_disk, local_names
 from runicorn.errors import NotFoundError, SettingsError, UsageError
 from runicorn.surrogates import LONE, encode_json, visible
 
-CONFIG, OVERLAY = "config.json", "overlay.json"
+OVERLAY = "overlay.json"
 PRIVATE = 0o600
 STALE_SECONDS = 0.5         # how long an Overlay trusts what it read before it looks at the file again
 SAVING_SECONDS = 1.0        # within which an editor that saves in place has filled the file that it emptied
@@ -46,7 +46,7 @@ def load(home):
 
     Raises SettingsError when it is there and can't be read.
     """
-    return _load(Path(home) / CONFIG) or {}
+    return _load(Path(home) / layout.CONFIG) or {}
 
 
 def update(home, change):
@@ -55,7 +55,7 @@ def update(home, change):
     A broken file is kept aside, reported in one line, and a fresh one is begun. What `change` raises passes through and leaves the file
     as it was. Raises SettingsError.
     """
-    return _update(Path(home) / CONFIG, change)
+    return _update(Path(home) / layout.CONFIG, change)
 
 
 def preferences(home):
@@ -99,14 +99,14 @@ def connections(home, otherwise=()):
 
     otherwise: what they are taken to be while config.json is broken (iterable of dicts).
     """
-    good, config = [], _load(Path(home) / CONFIG)
+    good, config = [], _load(Path(home) / layout.CONFIG)
     if config is None:
         return list(otherwise)
     for saved in _saved(config):
         try:
             good.append(checked(saved))
         except UsageError as error:
-            log.warning("%s: %s; the connection is left out", Path(home) / CONFIG, error)
+            log.warning("%s: %s; the connection is left out", Path(home) / layout.CONFIG, error)
     return good
 
 

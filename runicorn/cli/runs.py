@@ -8,7 +8,7 @@ from runicorn import disk, left_out, local_disk, local_names
 from runicorn.cli import dialogue, terminal
 from runicorn.cli.arguments import count, take_minus
 from runicorn.errors import UsageError
-from runicorn.layout import default_root, home_dir, strict
+from runicorn.layout import BESIDE, default_root, home_dir, strict
 from runicorn.reader import bounded
 from runicorn.reader.filters import parse
 
@@ -330,7 +330,7 @@ def destination(run, options):
 
 def write_whole(path, pieces):
     """Write the pieces (bytes) beside `path` and rename, so that a broken export leaves nothing half. Raises OSError that names `path`."""
-    beside = f"{path}.{os.getpid()}.tmp"
+    beside = f"{path}.{os.getpid()}{BESIDE}"
     try:
         with open(beside, "wb") as file:
             for piece in pieces:

@@ -4,7 +4,6 @@ Reads the run's files only, with the standard library only; runs on Python 3.8.
 """
 
 import importlib
-import json
 import os
 import re
 import sys
@@ -17,7 +16,12 @@ from runicorn.cli import terminal
 from runicorn.cli.dialogue import size_text
 from runicorn.errors import NotFoundError
 from runicorn.layout import (
+    BEAT,
+    ENDED,
     HIDDEN,
+    INDEX,
+    INDEX_FULL,
+    LIVE,
     META,
     STATUS,
     default_root,
@@ -30,6 +34,8 @@ from runicorn.layout import (
     parse_own,
     read_json,
 )
+from runicorn.metrics.parse import event_row, read_object
+from runicorn.reader.log_lines import shown
 from runicorn.writer import processes
 
 EXAMPLES = {"tail": "runicorn tail 20250123_180000_abc123"}
@@ -39,7 +45,6 @@ SILENT_SECONDS = 180.0      # without a sign of life: the pages call it lost
 FOLLOWED = ("logs", "events")
 BACK_BYTES = 256 << 10      # how far back the last lines are looked for
 TIME, TIMED = "%Y%m%d_%H%M%S", re.compile(r"\d{8}_\d{6}_")
-STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4})\] ")
 
 
 def add_tail(parser):
@@ -189,7 +194,7 @@ class Tail:
     def ended(self):
         """Return how the run ended, for people, or None while it runs."""
         status = read_json(os.path.join(self._folder, STATUS)) or {}
-        if status.get("status") not in manifest.ENDED:
+        if status.get("status") not in ENDED:
             return None
         text = f"— {status['status']}"
         started, ended = (number(status.get(field)) for field in ("started_at", "ended_at"))
@@ -212,8 +217,8 @@ class Tail:
         root = self._folder
         for _ in range(4):          # ".." is a name below Windows' prefix for long paths
             root = os.path.dirname(root)
-        live = manifest.reach(os.path.join(root, HIDDEN, "live", os.path.basename(self._folder) + ".json"))
-        signs = [signature(path) for path in (live, os.path.join(self._folder, ".beat"))]
+        live = manifest.reach(os.path.join(root, HIDDEN, LIVE, os.path.basename(self._folder) + ".json"))
+        signs = [signature(path) for path in (live, os.path.join(self._folder, BEAT))]
         signs += [file.offset for file in self._files.values()]
         if signs != self._signs:
             self._signs, self._alive, self._missed = signs, now, False
@@ -225,7 +230,7 @@ class Tail:
     def unfetched(self):
         """Return a line on each of the files that ends here before it does on the server, as the mirror's index knows it: [] elsewhere."""
         *_, project, name, runs, run_id = os.path.normpath(self._folder).split(os.sep)
-        index = os.path.join(self._folder, *[os.pardir] * 4, ".index", "full.json")
+        index = os.path.join(self._folder, *[os.pardir] * 4, INDEX, INDEX_FULL)
         try:
             files = manifest.load(os.path.normpath(index)).entry("/".join((project, name, runs, run_id)))["files"]
         except (manifest.ManifestError, KeyError):
@@ -241,8 +246,7 @@ class Tail:
         if not self._fresh:
             return []
         self._fresh = False
-        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(value)}" for name, value in sorted(self._last.items())
-                           if not isinstance(value, (dict, list)))
+        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(value)}" for name, value in sorted(self._last.items()))
         return [f"· step {self._step}  {values}"]
 
     def _look(self):
@@ -265,20 +269,18 @@ class Tail:
         lines = file.read()
         if self._lines is not None:
             lines, self._lines = (lines[-self._lines:] if self._lines else []), None
-        self.moving = shown(file.partial.decode("utf-8", "replace"))
-        return [shown(line.decode("utf-8", "replace")) for line in lines]
+        self.moving = line_text(file.partial)
+        return [line_text(line) for line in lines]
 
     def _events(self):
         file = self._files.get("events")
         for line in file.read() if file else ():
-            try:
-                event = json.loads(line)
-            except (ValueError, RecursionError):
-                continue            # a torn line, which the format allows anywhere
-            if not isinstance(event, dict) or not isinstance(event.get("data"), dict) or event.get("type", "metrics") != "metrics":
-                continue
-            self._last.update(event["data"])
-            self._step, self._fresh = event.get("step", event["data"].get("global_step", self._step)), True
+            event = read_object(line)
+            row = event and event_row(event)
+            if row:
+                _, step, values = row
+                self._last.update({name: value for name, value in values.items() if number(value) is not None})
+                self._step, self._fresh = self._step if step is None else step, True
 
 
 def size_of(path):
@@ -297,14 +299,10 @@ def signature(path):
         return None         # this run beats elsewhere, or not at all
 
 
-def shown(line):
-    """Return a log line as the terminal showed it: what follows its last carriage return, its stamp in this zone's time."""
-    line = line.rstrip("\r").rsplit("\r", 1)[-1]
-    match = STAMP.match(line)
-    if not match:
-        return line
-    moment = datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S%z").astimezone()
-    return f"[{moment:%H:%M:%S}] {line[match.end():]}"
+def line_text(line):
+    """Return a line of a log (bytes) as the terminal showed it, its time in this zone's."""
+    ts, text = shown(line)
+    return text if ts is None else time.strftime("[%H:%M:%S] ", time.localtime(ts)) + text
 
 
 class Output:

@@ -180,7 +180,7 @@ class Connection:
 
     def _kept(self):
         """Return what the index tells of a connection that is not at work in this process, and who else is at it."""
-        live = layout.read_json(self.folder / local_copy.INDEX / "live.json") or {}
+        live = layout.read_json(self.folder / layout.INDEX / layout.INDEX_LIVE) or {}
         state = live.get("state") if isinstance(live.get("state"), dict) else {}
         owner = self._owner()
         if owner:
@@ -190,7 +190,7 @@ class Connection:
     def _owner(self):
         """Return the id of another process that holds the mirror, or None."""
         mirror = local_copy.LocalCopy(self.folder)
-        if not (mirror.index / "lock").exists():
+        if not (mirror.index / layout.INDEX_LOCK).exists():
             return None
         try:
             mirror.lock()

@@ -4,7 +4,7 @@ import collections
 import statistics
 import time
 
-from runicorn import foreign, layout, left_out, namesake
+from runicorn import foreign, layout, left_out, manifest, namesake
 from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
 from runicorn.mirror import walk
 from runicorn.mirror.foreign_walk import ForeignWalk
@@ -14,7 +14,7 @@ LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", 
          "throughput")
 LOGIN_CODES = ("login", "key_missing", "key_format", "passphrase", "agent", "no_answer", "missing", "refused")
 USUAL_ROOTS = ("~/.runicorn/experiments", "~/experiments")
-MANIFESTS = ("full_manifest.json", "full_manifest.json.gz")
+MANIFESTS = (manifest.FULL, f"{manifest.FULL}.gz")
 OLD_MANIFEST = 900          # s, as DESIGN's mirror has it: an older one only counts where folders still agree
 EXEC_SECONDS = 5            # for a command to end; what takes longer is of use to a mirror all the same, and nobody waits here
 SKEW_SECONDS = 60           # below this nobody notices

@@ -4,7 +4,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import faults, local_names, settings
+from runicorn import faults, layout, local_names, settings
 from runicorn.connections import sync_log
 from runicorn.connections.browsing import Browsing
 from runicorn.connections.cache import Cache, drop_when_free
@@ -163,10 +163,10 @@ class Registry:
     def _reload(self, start=True):
         """Follow config.json: connections added, changed or removed, by us or by another process. start: whether those that are new, or no
         longer paused, begin to work where others do."""
-        stamp = settings.file_stamp(self.home / settings.CONFIG)
+        stamp = settings.file_stamp(self.home / layout.CONFIG)
         if stamp is None and self._connections:
             time.sleep(SAVING_SECONDS)          # an editor moves the old file away before it writes the new one
-            stamp = settings.file_stamp(self.home / settings.CONFIG)
+            stamp = settings.file_stamp(self.home / layout.CONFIG)
         if stamp == self._config_stamp and stamp is not None:
             return
         self._config_stamp = stamp

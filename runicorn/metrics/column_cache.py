@@ -9,6 +9,7 @@ from array import array
 from threading import get_ident
 
 from runicorn import disk
+from runicorn.layout import BESIDE
 from runicorn.metrics.columns import Column, Group
 
 HEAD_LIMIT = 64 << 20       # bytes of a cache file's first line: names, and what else is known of the file
@@ -89,7 +90,7 @@ def _read_array(file, kind, count):
 def _write(path, head, arrays):
     """Write a cache file beside `path` and rename it; streamed, because the arrays of a large run should not exist twice."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    beside = f"{path}.{os.getpid()}-{get_ident()}.tmp"
+    beside = f"{path}.{os.getpid()}-{get_ident()}{BESIDE}"
     try:
         with open(beside, "wb") as file:
             file.write(MAGIC + json.dumps(head).encode() + b"\n")

@@ -20,6 +20,7 @@ COMMAS = bytes.maketrans(SEPARATORS + b"\n", b"," * (len(SEPARATORS) + 1))
 STRINGS = re.compile(rb'("(?:[^"\\]|\\.)*")')
 NUMBER = re.compile(rb"-?(?:\d[\d.eE+-]*|NaN|Infinity)")
 QUOTED = [(b':"%s"' % name, b":%s" % name) for name in (b"NaN", b"Infinity", b"-Infinity")]     # as values: to what json.loads takes
+AROUND = b"\0\r\t \xef\xbb\xbf"           # what a crash or an editor leaves around a good line
 LONG = 16 << 10             # bytes; a longer line is no row of a few numbers
 WORTH = 8                   # lines of one shape in a block; fewer are as quick as JSON
 SHAPES = 256                # templates remembered; a file with more shapes than that is read as JSON
@@ -67,6 +68,15 @@ def event_row(line):
     if "step" in line or "global_step" not in data:
         return line.get("ts"), line.get("step"), data
     return line.get("ts"), data["global_step"], {name: value for name, value in data.items() if name not in OLD_EXTRAS}
+
+
+def read_object(line):
+    """Return the JSON object (dict) that a line (bytes) is, or None where it is empty, torn or another value."""
+    try:
+        value = json.loads(line.strip(AROUND).decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return value if type(value) is dict else None
 
 
 def sample_row(line):
@@ -255,15 +265,9 @@ class Parser:
         return [self._object(line) for line in lines]
 
     def _object(self, line):
-        text = line.strip(b"\0\r\t \xef\xbb\xbf")       # what a crash or an editor leaves around a good line
-        if not text and b"\0" not in line:
-            return None
-        try:
-            value = json.loads(text.decode("utf-8"))
-        except (ValueError, RecursionError):
-            value = None
-        self.skipped += type(value) is not dict
-        return value if type(value) is dict else None
+        value = read_object(line)
+        self.skipped += value is None and bool(line.strip(AROUND) or b"\0" in line)
+        return value
 
     def clean(self, ts, step, data, line_number):
         """Fill in a missing or impossible time or step; leave only numbers in `data`."""

@@ -13,10 +13,8 @@ from runicorn.errors import BusyError, LayoutError, SyncError
 from runicorn.mirror import parts, plan, run_places
 from runicorn.surrogates import exact_json
 
-INDEX = ".index"
 BLOCK = 1 << 20
-LIVE = "live.json"          # in it: what the last pass told
-FOREIGN = "foreign.json"        # … and what foreign_runs.ForeignRuns.told told
+FOREIGN = "foreign.json"        # beside layout.INDEX_LIVE: what foreign_runs.ForeignRuns.told told
 FOLDERS = "folders.json"        # in it: the folders above the runs as they were listed last; see walk.Skeleton.told
 NEW, SAME, REKEYED = "new", "same", "rekeyed"
 _EXACT = getattr(os, "O_BINARY", 0)       # not every system has each
@@ -27,7 +25,7 @@ class LocalCopy:
 
     def __init__(self, folder):
         self.folder = Path(local_disk.long(folder))
-        self.index = self.folder / INDEX
+        self.index = self.folder / layout.INDEX
         self.parts = parts.Parts(os.fspath(self.index / "parts"))
         self._lock = None
         self._folders = {}              # run path -> its folder here, once checked
@@ -48,7 +46,7 @@ class LocalCopy:
         self.unlock()
         try:
             self.index.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.index / "lock", os.O_RDWR | os.O_CREAT | _EXACT, 0o600)
+            descriptor = os.open(self.index / layout.INDEX_LOCK, os.O_RDWR | os.O_CREAT | _EXACT, 0o600)
         except OSError as error:
             raise SyncError(f"the mirror {self.folder} can't be written: {error.strerror}") from error
         if not local_disk.try_lock(descriptor):
@@ -67,7 +65,7 @@ class LocalCopy:
     def _still_ours(self):
         """Whether the lock file is the one we hold; it is not after somebody deleted the cache under us."""
         try:
-            current, ours = os.stat(self.index / "lock"), os.fstat(self._lock)
+            current, ours = os.stat(self.index / layout.INDEX_LOCK), os.fstat(self._lock)
         except OSError:
             return False
         return (current.st_ino, current.st_dev) == (ours.st_ino, ours.st_dev)
@@ -85,7 +83,7 @@ class LocalCopy:
     def owner(self):
         """Return the process id written in the lock (int), or None."""
         try:
-            with open(self.index / "lock", "rb") as file:
+            with open(self.index / layout.INDEX_LOCK, "rb") as file:
                 return int(file.read(20))
         except (OSError, ValueError):
             return None
@@ -98,12 +96,12 @@ class LocalCopy:
         A server of the same user, host, port and root that shows another host key, which the user trusts by now, is the same one.
         Returns NEW, SAME, or REKEYED for that, whose files should be compared anew. Raises SyncError, OSError.
         """
-        old = layout.read_json(self.index / "source.json")
+        old = layout.read_json(self.index / layout.INDEX_SOURCE)
         differing = {key for key in source if old is not None and old.get(key) and source[key] and old[key] != source[key]}
         if differing - {"host_key"}:
             self._move_aside()
         if old != source:
-            self.write(self.index / "source.json", json.dumps(source).encode())
+            self.write(self.index / layout.INDEX_SOURCE, json.dumps(source).encode())
         return NEW if differing - {"host_key"} else REKEYED if differing else SAME
 
     def _move_aside(self):
@@ -117,7 +115,7 @@ class LocalCopy:
     def load_index(self):
         """Return the Manifest in .index/full.json, an empty one when there is none or it is broken."""
         try:
-            return manifest.load(self.index / "full.json")
+            return manifest.load(self.index / layout.INDEX_FULL)
         except manifest.ManifestError:
             return manifest.Manifest({"format": manifest.FORMAT, "kind": "full", "revision": 0, "digest": ""}, {})
 
@@ -125,14 +123,14 @@ class LocalCopy:
         """Replace .index/full.json; who reads it finds a place for each of its runs. Raises SyncError."""
         self._settle(index.paths())
         try:
-            manifest.save(index, os.fspath(self.index / "full.json"))
+            manifest.save(index, os.fspath(self.index / layout.INDEX_FULL))
         except manifest.ManifestError as error:
             raise SyncError(str(error)) from error
 
     def load_kept(self):
         """Return what the last session told (dict): {"checked", "list", "folders", "foreign"}, whatever is there, and {"gone"}, run paths
         (set)."""
-        live, folders, foreign = (layout.read_json(self.index / name) or {} for name in (LIVE, FOLDERS, FOREIGN))
+        live, folders, foreign = (layout.read_json(self.index / name) or {} for name in (layout.INDEX_LIVE, FOLDERS, FOREIGN))
         vanished = live["gone"] if isinstance(live.get("gone"), list) else ()
         return {**live, "folders": folders, "foreign": foreign, "gone": {path for path in vanished if isinstance(path, str)}}
 
@@ -145,7 +143,7 @@ class LocalCopy:
 
     def save_live(self, live):
         """Replace .index/live.json by `live` (dict). Raises SyncError."""
-        self.write(self.index / LIVE, exact_json(layout.to_json(live)))
+        self.write(self.index / layout.INDEX_LIVE, exact_json(layout.to_json(live)))
 
     def write(self, path, data):
         """Replace a file whole (see layout.replace_file). Raises SyncError."""
@@ -318,7 +316,7 @@ class LocalCopy:
     @functools.cached_property
     def ignores_case(self):
         """Whether this disk takes two names that differ in case only for one (bool)."""
-        return (self.folder / INDEX.upper()).exists()
+        return (self.folder / layout.INDEX.upper()).exists()
 
     def holds(self, path):
         """Whether there is a folder of the run here (bool)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn import foreign, layout, local_names, manifest
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 SMALL_LIMIT = 1 << 20           # bytes; other files up to this are "small"
 LARGE = 64 << 20                # bytes; a larger file of another logger's run comes when somebody opens it
 WINDOWS = {"24h": 86400.0, "7d": 7 * 86400.0}
-APPENDED = re.compile(r"^(?:(?:events|system)N\.jsonl|logsN\.txt)\Z".replace("N", r"(?:\.rank\d{1,9})?(?:\.\d{1,9})?"))
 SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 26 hours
 INNER = ("wandb", "tensorboard")
 GROWING = ("wandb", "tensorboard", "csv", "jsonl", "log")        # kinds of other loggers' files that are appended to
@@ -133,7 +131,7 @@ def _levels(name):
 def is_appended(name: str) -> bool:
     """Whether the file `name` of a run grows at its end. A table may also be rewritten: then the bytes before the end of ours differ."""
     base = name.rpartition("/")[2]
-    return bool(APPENDED.match(name)) or foreign.kind_by_name(base) in GROWING or base.endswith(foreign.LOGS)
+    return layout.parse_own(name) is not None or foreign.kind_by_name(base) in GROWING or base.endswith(foreign.LOGS)
 
 
 def wanted(name: str, size: int, options: Options) -> bool:

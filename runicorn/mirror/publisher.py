@@ -107,7 +107,7 @@ class Publisher:
         self._write(self._mirror.save_live, {**live, "state": row})
 
     def _earlier(self):
-        return layout.read_json(self._mirror.index / "live.json") or {}
+        return layout.read_json(self._mirror.index / layout.INDEX_LIVE) or {}
 
     def _write(self, write, *content):
         """Return whether write(*content) went; where readers keep the old file open it is written another time."""

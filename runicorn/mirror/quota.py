@@ -84,7 +84,7 @@ def _take(chosen, ordered, enough=None):
 def _finished(mirror, now):
     """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended, or are quiet, and hold files that may
     go: those that the server had at the last look. Of others the only copy may be here."""
-    viewed, places = layout.read_json(mirror / local_copy.INDEX / VIEWED) or {}, run_places.read(mirror)
+    viewed, places = layout.read_json(mirror / layout.INDEX / VIEWED) or {}, run_places.read(mirror)
     kept = local_copy.LocalCopy(mirror).load_kept()
     for path, entry in _known(mirror, kept["gone"]):
         try:
@@ -102,7 +102,7 @@ def _finished(mirror, now):
 
 def _has_ended(folder):
     status = layout.read_json(folder / layout.STATUS) or {}
-    return status.get("status") in ("finished", "failed", "interrupted")
+    return status.get("status") in layout.ENDED
 
 
 def _is_quiet(kept, path, used, now):
@@ -136,7 +136,7 @@ def _known(mirror, vanished=frozenset(), only=None):
     """Yield (path, entry) of the runs in a mirror's index, of `only` one if given, that are not gone from the server; what is not in it is
     none of ours to delete."""
     try:
-        index = manifest.load(mirror / local_copy.INDEX / "full.json")
+        index = manifest.load(mirror / layout.INDEX / layout.INDEX_FULL)
     except manifest.ManifestError:
         return
     for path in index.paths():
@@ -168,7 +168,7 @@ def _unlinked(path):
 
 def mark_evicted(mirror: Path, runs: dict[str, Any]) -> None:
     """Note in a mirror's index that files went: {run path: [names] or True for all}. Raises SyncError."""
-    path = mirror / local_copy.INDEX / EVICTED
+    path = mirror / layout.INDEX / EVICTED
     evicted = layout.read_json(path) or {}
     for run, names in runs.items():
         old = evicted.get(run)
@@ -178,7 +178,7 @@ def mark_evicted(mirror: Path, runs: dict[str, Any]) -> None:
 
 def mark_viewed(mirror: Path, run: str, now: float | None = None) -> None:
     """Note that a run was opened: it is kept longest."""
-    path = mirror / local_copy.INDEX / VIEWED
+    path = mirror / layout.INDEX / VIEWED
     viewed = layout.read_json(path) or {}
     viewed[run] = int(time.time() if now is None else now)
     local_copy.LocalCopy(mirror).write(path, layout.to_json(viewed).encode())
@@ -203,7 +203,7 @@ def drop_mirror(mirror: Path) -> None:
     copy = local_copy.LocalCopy(mirror)
     try:
         copy.lock()
-        local_disk.remove_tree(os.fspath(copy.folder), spare=(os.fspath(copy.index / "lock"),))
+        local_disk.remove_tree(os.fspath(copy.folder), spare=(os.fspath(copy.index / layout.INDEX_LOCK),))
         copy.unlock()
         local_disk.remove_tree(os.fspath(copy.folder))        # Windows keeps a file, and its folders, while we have it open
     except BusyError as error:
@@ -221,7 +221,7 @@ def drop_mirror(mirror: Path) -> None:
 def known_entries(mirror):
     """Return the entries of all runs in a mirror's index (list of dicts), or None if it was never synced."""
     try:
-        index = manifest.load(mirror / local_copy.INDEX / "full.json")
+        index = manifest.load(mirror / layout.INDEX / layout.INDEX_FULL)
         return [index.entry(path) for path in index.paths()]
     except manifest.ManifestError:
         return None

@@ -174,7 +174,7 @@ class RemoteIndex:
         if value is None or value == entry[field]:
             return False
         entry[field] = value
-        entry["ended"] = (entry["status"] or {}).get("status") in manifest.ENDED
+        entry["ended"] = (entry["status"] or {}).get("status") in layout.ENDED
         self.put(path, entry, {field: text})
         self.announce()
         return entry["ended"]

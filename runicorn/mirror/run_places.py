@@ -16,7 +16,7 @@ FILE = "places.json"        # in a mirror's .index: {run path: the path at which
 
 def read(mirror):
     """Return what FILE says of the mirror in a folder (Path): dict of str."""
-    listed = layout.read_json(mirror / ".index" / FILE) or {}
+    listed = layout.read_json(mirror / layout.INDEX / FILE) or {}
     return {path: run_place for path, run_place in listed.items() if isinstance(run_place, str)}
 
 

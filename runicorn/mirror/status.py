@@ -129,7 +129,7 @@ class Status:
 
     def _from_index(self, row):
         """What another process, or an earlier one, wrote about this mirror."""
-        earlier = (layout.read_json(self._mirror.index / "live.json") or {}).get("state")
+        earlier = (layout.read_json(self._mirror.index / layout.INDEX_LIVE) or {}).get("state")
         earlier = earlier if isinstance(earlier, dict) else {}
         if self.is_anothers:
             teller = earlier.get("owner")

@@ -437,5 +437,5 @@ def _reason(attrs):
 
 
 def _add(files, path, name, attrs):
-    if attrs.size is not None and not name.endswith(".tmp") and plan.believable(path, name):
+    if attrs.size is not None and not name.endswith(layout.BESIDE) and plan.believable(path, name):
         files[name] = {"size": attrs.size, "mtime": attrs.mtime, "tail": None}

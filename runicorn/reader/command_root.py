@@ -14,7 +14,7 @@ from runicorn.reader.file_marks import file_mark, live_beats
 from runicorn.reader.local_root import LocalRoot
 from runicorn.reader.records import LARGEST, Record, record_of
 
-STEMS = dict(zip(first_look.STEMS, layout.SMALL))
+STEMS = dict(zip(layout.STEMS, layout.SMALL))
 FEW = 20        # runs read anew are sooner read once more than all are written
 
 

@@ -32,7 +32,7 @@ def mtime(path):
 def live_beats(root):
     """Return {run id: mtime of its live file, ns}."""
     try:
-        with os.scandir(os.path.join(root, layout.HIDDEN, "live")) as items:
+        with os.scandir(os.path.join(root, layout.HIDDEN, layout.LIVE)) as items:
             return {item.name[:-5]: item.stat(follow_symlinks=False).st_mtime_ns for item in items if item.name.endswith(".json")}
     except OSError:
         return {}               # nothing was ever live here

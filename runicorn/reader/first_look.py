@@ -9,7 +9,6 @@ import os
 
 from runicorn import layout, local_disk, manifest
 
-STEMS = ("meta", "status", "summary")
 DECODE = json.JSONDecoder().decode      # json.loads guesses the encoding first, which takes a third of its time
 
 
@@ -44,7 +43,7 @@ def entries(root, paths):
             continue
         values = list(map(_parsed, raws))
         excerpt = _part(raws) if None not in values else None
-        yield path, dict(zip(STEMS, values)), excerpt
+        yield path, dict(zip(layout.STEMS, values)), excerpt
 
 
 def _is_another_loggers(folder):

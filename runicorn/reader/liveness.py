@@ -3,7 +3,7 @@ comparing our clock with a server's; SFTP can't tell the server's time, and netw
 
 from typing import NamedTuple
 
-from runicorn.layout import number
+from runicorn.layout import ENDED, number
 
 ALIVE = 60.0        # s; a change within this is a sign of life (a heart beats every 10 s, attributes may be 60 s old)
 CHECKING = 90.0     # s; after this without a change a first look ends, and a silent run is called stalled
@@ -16,7 +16,6 @@ QUIET_GAPS = 20
 SKEW = 93_600.0     # s; no clock and no zone is wrong by more than 26 hours
 ENDED_BY = {"init": ("by_init", "ended by the next init()"), "exec": ("by_exec", "the process became another program"),
             "pruning": ("by_pruning", "pruned"), "job": ("by_job", "its job of the multirun returned")}
-ENDED = ("finished", "failed", "interrupted")
 OPEN = ("checking", "running", "stalled", "quiet", "lost")
 
 

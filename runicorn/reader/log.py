@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from runicorn.errors import UsageError
 from runicorn.layout import open_regular
 from runicorn.reader.expression import Expression
-from runicorn.reader.log_lines import COLOUR, STAMP_LENGTH, matcher, seconds, shown
+from runicorn.reader.log_lines import COLOUR, STAMP, STAMP_LENGTH, matcher, seconds, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ PROGRESS_BYTES = 16 << 20       # a search says how far it is each time it read 
 INDEX_SECONDS = 0.05            # of counting lines for one page: about 100 MB; the next page goes on
 HEAD_BYTES = 256                # of a file; its first line ends within, or says nothing
 LOGS_COUNTED = 64               # logs whose counts are remembered: 32 KB for a gigabyte
-STAMPED = re.compile(rb"\n(\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\]) ")
+STAMPED = re.compile(b"\n(" + STAMP.pattern.encode() + b")")
 
 
 class Log:
@@ -245,7 +245,7 @@ class Log:
         end = min(end, offset + self.reach)
         while offset < end:
             for match in STAMPED.finditer(self.read(offset, PAGE_BYTES)):
-                ts = seconds(match[1].decode() + " ")
+                ts = seconds(match[1].decode())
                 if ts is not None:
                     return offset + match.start() + 1, ts
             offset += PAGE_BYTES - STAMP_LENGTH - 1

@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn.layout import HIDDEN, read_json, slug
+from runicorn.layout import BEAT, HIDDEN, LIVE, read_json, slug
 from runicorn.local_disk import reach
 from runicorn.reader import quick_stats
 from runicorn.reader.file_marks import mtime
@@ -39,7 +39,7 @@ class Writers:
 
     def of(self, path, record):
         """Return the Writer of the open run at `path`."""
-        for live_file in map(reach, (f"{self._root}/{HIDDEN}/live/{slug(record.id)}.json", f"{self._root}/{path}/{live.BEAT}")):
+        for live_file in map(reach, (f"{self._root}/{HIDDEN}/{LIVE}/{slug(record.id)}.json", f"{self._root}/{path}/{BEAT}")):
             try:
                 status = os.stat(live_file)
             except OSError:

@@ -5,7 +5,6 @@ import sys
 import time
 
 from runicorn import layout, local_names
-from runicorn.reader.liveness import ENDED
 from runicorn.surrogates import visible
 
 KEPT_TEXT = 400             # characters kept of a long value in config or summary
@@ -72,7 +71,7 @@ def record_of(path, entry, line=None, small=None, error=None):
     record.note = _text(meta.get("notes"), KEPT_NOTE) or ""
     record.created = _moment(meta.get("created_at")) or _id_time(run_id)
     record.status = status = _status(entry.get("status"))
-    record.ended = sys.intern(status["status"]) if status.get("status") in ENDED else ""
+    record.ended = sys.intern(status["status"]) if status.get("status") in layout.ENDED else ""
     started = _moment(status.get("started_at"))
     record.started = started if started is not None else record.created
     record.finished = _moment(status.get("ended_at"))

@@ -73,7 +73,7 @@ class Entry:
         files = {name: layout.read_json(self.folder / name) for name in layout.SMALL}
         if None in files.values():
             index = self.source.entry(self.record.path) or {}
-            for name, stem in ((layout.META, "meta"), (layout.STATUS, "status"), (layout.SUMMARY, "summary")):
+            for name, stem in zip(layout.SMALL, layout.STEMS):
                 files[name] = files[name] if files[name] is not None else index.get(stem) or {}
         files[layout.SUMMARY].update(self.missed(files[layout.SUMMARY]) if not self.is_summed_up else ())
         return files if not self.record.newer else {name: {} for name in files}

@@ -109,7 +109,7 @@ class Source:
         if record is None or record.kinds or marks == record.small or not any(marks):
             return False
         fresh_record = record.small is None
-        small = {stem: layout.read_json(os.path.join(folder, f"{stem}.json")) for stem in ("meta", "status", "summary")}
+        small = {stem: layout.read_json(os.path.join(folder, f"{stem}.json")) for stem in layout.STEMS}
         if None in small.values():          # not fetched yet, or broken: what the index has is the next best
             small.update((stem, (self.entry(path) or {}).get(stem)) for stem, value in small.items() if value is None)
         fresh = record_of(path, small, record.line, marks)
@@ -155,7 +155,7 @@ class Source:
         folder = str(self.run_folder(path))
         sizes = quick_stats.own_sizes(folder)
         rows = tuple([size for name, size in sorted(sizes.items()) if name.startswith("events")])
-        beat = self.beats.get(path.rpartition("/")[2]) or file_mark(os.path.join(folder, ".beat"))
+        beat = self.beats.get(path.rpartition("/")[2]) or file_mark(os.path.join(folder, layout.BEAT))
         return pulse.look(now, (beat, sizes), rows, self._answers(path))
 
     def _answers(self, path):
@@ -294,14 +294,15 @@ class MirrorSource(Source):
     def refresh(self, now):
         """Read the index again where it changed. now: as for a LocalRoot; None: no look will follow."""
         with self.lock:
-            index = self.folder / ".index"
-            live = file_mark(index / "live.json")       # read first: its times of when a run was as the index has it are of no later index
-            live_told = live != self._live and (layout.read_json(index / "live.json") or {})
-            mark = file_mark(index / "full.json")
+            index = self.folder / layout.INDEX
+            live = file_mark(index / layout.INDEX_LIVE)     # first: when a run was as the index has it, it tells of no later index
+            live_told = live != self._live and (layout.read_json(index / layout.INDEX_LIVE) or {})
+            mark = file_mark(index / layout.INDEX_FULL)
             if mark and mark != self._full:
                 self._full = mark
                 try:
-                    listed, self._places = manifest.load(index / "full.json"), run_places.read(self.folder)     # of each run, in this order
+                    listed = manifest.load(index / layout.INDEX_FULL)
+                    self._places = run_places.read(self.folder)         # after the index: of each run that it lists
                     self.take(listed)
                     self._foreign.keep_only(self.records)
                 except manifest.ManifestError:
@@ -344,7 +345,7 @@ class MirrorSource(Source):
         return indexed, places, self.left_out(path)
 
     def left_out(self, path):
-        mark = file_mark(self.folder / ".index" / left_out.FILE)
+        mark = file_mark(self.folder / layout.INDEX / left_out.FILE)
         if mark != self._left_out[0]:
             self._left_out = mark, left_out.read(self.folder)
         return self._left_out[1].get(path, {})
@@ -402,7 +403,7 @@ class MirrorSource(Source):
         return copy.local_names(path, [*others, name]).get(name, name)
 
     def remote_path(self, path):
-        root = (layout.read_json(self.folder / ".index" / "source.json") or {}).get("root")
+        root = (layout.read_json(self.folder / layout.INDEX / layout.INDEX_SOURCE) or {}).get("root")
         return f"{root}/{path}" if isinstance(root, str) else None
 
     def _take_live(self, live):

@@ -49,7 +49,7 @@ def bundle(root, after, before, output):
     if os.path.exists(output):
         raise UsageError(f"{output} is there already; choose another name with -o")
     fetches = changed(before or manifest.Manifest({}, {}), after)
-    beside = f"{output}.{os.getpid()}.tmp"
+    beside = f"{output}.{os.getpid()}{layout.BESIDE}"
     report = {"files": 0, "bytes": 0, "runs": len({fetch.path for fetch in fetches}),
               "problems": [], "incomplete": set()}
     try:

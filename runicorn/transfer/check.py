@@ -8,10 +8,25 @@ from pathlib import Path
 
 from runicorn import foreign, local_disk, manifest
 from runicorn.errors import LayoutError, NotFoundError
-from runicorn.layout import FORMAT, HIDDEN, META, RUNS, STATUS, SUMMARY, number, open_regular, own_experiments, parse_own, slug
+from runicorn.layout import (
+    ENDED,
+    FORMAT,
+    HIDDEN,
+    LIVE,
+    META,
+    RUNS,
+    STATUS,
+    SUMMARY,
+    number,
+    open_regular,
+    own_experiments,
+    own_file,
+    parse_own,
+    slug,
+)
 from runicorn.local_names import inside, parse_rank_status, split_run_path
 
-STATES = ("running", "finished", "failed", "interrupted")
+STATES = ("running", *ENDED)
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted
 STAMP = re.compile(rb"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d([+-]\d{4})?\] ")
 DEEPEST = 64                # levels of a value in a file of ours; readers go no deeper
@@ -53,7 +68,7 @@ def check(path):
 
 
 def is_run(path):
-    return os.path.isfile(path / META) or os.path.isfile(path / "events.jsonl")
+    return os.path.isfile(path / META) or os.path.isfile(path / own_file("events"))
 
 
 def run_folders(root, skipped):
@@ -162,7 +177,7 @@ def check_status(status, where):
 
 def check_live(root):
     """Yield a finding for each live file that names no run of this root."""
-    live = root / HIDDEN / "live"
+    live = root / HIDDEN / LIVE
     try:
         paths = sorted(live / name for name in os.listdir(live) if name.endswith(".json"))
     except FileNotFoundError:

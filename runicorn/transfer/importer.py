@@ -29,7 +29,7 @@ def take_in(source, root, project=None, name=None):
     report = {"runs": 0, "new": 0, "points": 0, "skipped": 0, "damage": [], "problems": []}
     far, root = Path(local_disk.long(source.absolute())), local_disk.long(root)         # paths of any length
     for folder, files in _walk(far):
-        if layout.META in files and ("events.jsonl" in files or layout.STATUS in files):
+        if layout.META in files and (layout.own_file("events") in files or layout.STATUS in files):
             _take_old(folder, root, project, name, report)
         else:
             _take_tensorboard(folder, far, files, root, project, name, report)
@@ -41,7 +41,7 @@ def take_in(source, root, project=None, name=None):
 def holds_any(source, most=2000):
     """Whether the folder `source` holds anything that `take_in` would take, as far as the first `most` folders in it show."""
     folders = itertools.islice(_walk(Path(source)), most)
-    return any(layout.META in files and ("events.jsonl" in files or layout.STATUS in files) or _event_files(folder, files, [])
+    return any(layout.META in files and (layout.own_file("events") in files or layout.STATUS in files) or _event_files(folder, files, [])
                for folder, files in folders)
 
 
@@ -71,7 +71,7 @@ def _text(meta, field):
 
 
 def _is_data(file):
-    return file.is_file() and not file.is_symlink() and file.suffix not in (".lock", ".tmp")
+    return file.is_file() and not file.is_symlink() and file.suffix not in (".lock", layout.BESIDE)
 
 
 def _copy(file, target, run):
@@ -82,7 +82,7 @@ def _copy(file, target, run):
         if copy.st_mtime >= original.st_mtime and copy.st_size >= original.st_size:
             return False
     layout.make_folders(run, target.parent.relative_to(run).as_posix()) if target.parent != run else None
-    beside = target.with_name(target.name + ".tmp")
+    beside = target.with_name(target.name + layout.BESIDE)
     shutil.copy2(file, beside)
     disk.replace(beside, target)
     return True
@@ -130,7 +130,7 @@ def _write_run(root, project, name, log_path, first_row, rows, config):
     suffix = hashlib.sha256(f"{project}/{log_path}@{started!r}".encode()).hexdigest()[:6]
     run_id = time.strftime("%Y%m%d_%H%M%S_", time.gmtime(started)) + suffix
     target = Path(layout.make_folders(root, layout.run_path(project, name, run_id)))
-    changed, last, ended = _write_events(target / "events.jsonl", itertools.chain([first_row], rows))
+    changed, last, ended = _write_events(target / layout.own_file("events"), itertools.chain([first_row], rows))
     meta = {"id": run_id, "project": project, "name": name, "created_at": started, "tags": ["tensorboard"], "config": config,
             "format": layout.FORMAT}
     small = {layout.META: meta, layout.SUMMARY: last, layout.STATUS: {"status": "finished", "started_at": started, "ended_at": ended}}
@@ -144,7 +144,7 @@ def _write_run(root, project, name, log_path, first_row, rows, config):
 
 def _write_events(path, rows):
     """Write rows as they come beside `path`, and over it unless it is the same; returns (whether it changed, last values, last time)."""
-    beside, last = path.with_name(path.name + ".tmp"), {}
+    beside, last = path.with_name(path.name + layout.BESIDE), {}
     try:
         with open(beside, "wb") as file:
             for ts, step, data in rows:

@@ -94,7 +94,7 @@ def _walk(folder, prefix, depth):
         return              # not here, or not ours to read: nothing to list
     for item in entries:
         if item.is_file(follow_symlinks=False):
-            if not item.name.endswith(".tmp"):
+            if not item.name.endswith(layout.BESIDE):
                 yield prefix + item.name, item
         elif item.is_dir(follow_symlinks=False) and depth < DEPTH:
             yield from _walk(item.path, prefix + item.name + "/", depth + 1)

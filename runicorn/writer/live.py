@@ -5,12 +5,25 @@ import time
 from collections import namedtuple
 
 from runicorn import disk
-from runicorn.layout import HIDDEN, STATUS, below, disk_path, json_bytes, make_folders, read_json, replace_file, slug
+from runicorn.layout import (
+    BEAT,
+    BESIDE,
+    ENDED,
+    HIDDEN,
+    LIVE,
+    STATUS,
+    below,
+    disk_path,
+    json_bytes,
+    make_folders,
+    read_json,
+    replace_file,
+    slug,
+)
 from runicorn.writer import descriptors, processes
 from runicorn.writer.environment import hostname, process, process_start
 from runicorn.writer.notice import say_unwritten
 
-BEAT = ".beat"                  # in the run's folder, where the root's live folder can't be written
 BEAT_SECONDS = 10.0
 LATE_SECONDS = 2.5 * BEAT_SECONDS       # a heart of another machine that was silent for so long has stopped
 STALE_SECONDS = 7 * 86400.0     # a live file whose heart stopped so long ago is cleared away
@@ -78,7 +91,7 @@ def is_fresh(path, seconds=6 * BEAT_SECONDS):
 def probe(folder):
     """Return Probe(time, user): what a file written in `folder` now gets as its mtime and owner. On a network file system the
     server says both, and alike to all hosts, however wrong their clocks are. Where nothing can be written: our clock, None."""
-    path = os.path.join(folder, f"{os.getpid()}-{os.urandom(3).hex()}.tmp")
+    path = os.path.join(folder, f"{os.getpid()}-{os.urandom(3).hex()}{BESIDE}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         try:
@@ -129,7 +142,7 @@ def process_lives(pid, start=None):
 
 def running(root):
     """Return [(path of the live file, its dict), …] for all live files of a root."""
-    folder = os.path.join(root, HIDDEN, "live")
+    folder = os.path.join(root, HIDDEN, LIVE)
     try:
         names = os.listdir(folder)
     except OSError:
@@ -154,18 +167,18 @@ def lives(root, path, elsewhere=True):
 
 def has_ended(root, path):
     """Whether the status of the run at `path` says how it ended."""
-    return (read_json(below(root, f"{path}/{STATUS}")) or {}).get("status") in ("finished", "failed", "interrupted")
+    return (read_json(below(root, f"{path}/{STATUS}")) or {}).get("status") in ENDED
 
 
 def clear_stale(root):
     """Remove live files whose heart stopped a week ago, and what an interrupted replacement left."""
-    folder = os.path.join(root, HIDDEN, "live")
+    folder = os.path.join(root, HIDDEN, LIVE)
     oldest = time.time() - STALE_SECONDS
-    if os.path.realpath(folder) != os.path.join(os.path.realpath(root), HIDDEN, "live"):
+    if os.path.realpath(folder) != os.path.join(os.path.realpath(root), HIDDEN, LIVE):
         return              # a link, which others may have laid to a folder of ours
     try:
         with os.scandir(folder) as entries:
-            stale = [entry.path for entry in entries if entry.name.endswith((".json", ".tmp")) and entry.is_file(follow_symlinks=False)
+            stale = [entry.path for entry in entries if entry.name.endswith((".json", BESIDE)) and entry.is_file(follow_symlinks=False)
                      and entry.stat(follow_symlinks=False).st_mtime < oldest]
     except OSError:
         return              # no such folder yet, or somebody else's to tidy

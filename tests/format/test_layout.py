@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runicorn import layout, local_names
+from runicorn import foreign, layout, local_names, manifest
 from runicorn.errors import LayoutError
+from runicorn.reader import log_lines
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 
@@ -143,3 +144,23 @@ def test_the_root_is_storage_then_environment_then_config_then_home(tmp_path):
     assert str(layout.default_root(environ=environ)) == "/data/experiments"
     assert str(layout.default_root(environ={**environ, "RUNICORN_DIR": "/env"})) == "/env"
     assert str(layout.default_root("/given", environ=environ)) == "/given"
+
+
+# -- facts of the format that stand elsewhere, too: in what travels alone ----------------------------------------------
+
+NAMES_OF_FILES = [f"{stem}{rank}{attempt}.{ending}" for stem in ("events", "logs", "system", "meta", "status", "summary", "model")
+                  for rank in ("", ".rank1", ".rank12", ".rank") for attempt in ("", ".2", ".x") for ending in ("jsonl", "txt", "json")]
+
+
+def test_the_manifest_which_runs_alone_has_the_same_facts():
+    assert (manifest.FORMAT, manifest.HIDDEN, manifest.SMALL, manifest.ENDED) == (
+        layout.FORMAT, layout.HIDDEN, layout.SMALL, layout.ENDED)
+    own = {name for name in [*NAMES_OF_FILES, layout.BEAT] if manifest.OWN.match(name)}
+    expected = {name for name in NAMES_OF_FILES if layout.parse_own(name)} | {*layout.SMALL, layout.BEAT}
+    assert len(own) > 20 and own == expected
+    assert {layout.STATUS, layout.own_file("events")} == foreign.OURS and {*foreign.OURS, layout.META} <= foreign.MARKS
+
+
+def test_lines_of_a_log_which_are_searched_by_a_process_that_has_nothing_of_ours_have_the_same_stamp():
+    stamp = layout.stamp(1737653445.7)
+    assert log_lines.seconds(stamp) == 1737653445 and len(stamp) == log_lines.STAMP_LENGTH

@@ -10,14 +10,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import urllib.request
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
-from ports import free_port
+from ports import free_port, listening
+from waiting import until
 
 from runicorn.version import VERSION
 
@@ -103,12 +103,7 @@ def viewer(*command, cwd):
         for line in process.stdout:         # the banner's last line stands when it listens
             if line.startswith(("╰", "+-")) and "Ctrl" not in line and line.strip("╰─╯+-\n ") == "" and process.poll() is None:
                 break
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                fetch("/api")
-                break
-            time.sleep(0.05)
+        until(lambda: listening("127.0.0.1", port))
         yield fetch
     finally:
         process.terminate()
@@ -131,7 +126,7 @@ def weight(folder):
 # -- what is in it ------------------------------------------------------------------------------------------------
 
 def test_weights(built):
-    assert next(built.glob("*.whl")).stat().st_size <= 1_050_000
+    assert next(built.glob("*.whl")).stat().st_size <= 1_070_000
     assert (built / "runicorn.pyz").stat().st_size <= 850_000
     assert weight(built / "runicorn-server-copy") <= 380_000
 
