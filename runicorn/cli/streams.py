@@ -8,11 +8,12 @@ import stat
 
 from runicorn.writer.notice import say
 
-BLOCK = 1 << 16
+BLOCK = 1 << 16             # bytes that are handled at once
 PIPE_BYTES = 1 << 20        # what Linux lets anybody have; a program then rarely waits for us
 F_SETPIPE_SZ = 1031         # which fcntl names only since Python 3.10
 CHUNK = 4096                # PIPE_BUF: what a descriptor that is ready takes without waiting, if it is a pipe or a socket
-PAUSE_MS = 200              # between two tries to write where nothing can say when it is time
+PTY_BYTES = 4095            # what a read of a pty gives at most
+PTY_BLOCK = 5 * PTY_BYTES   # larger ones take longer: what is made of them leaves malloc's heap each time
 
 
 class Outlet:
@@ -30,23 +31,25 @@ class Outlet:
 
     def write(self, data):
         """Write `data` (bytes) behind what waits; returns whether somebody may still read it."""
-        data = self.rest + data if self.rest else data
-        view, done = memoryview(data), 0
+        view, done = memoryview(b"".join((self.rest, data)) if self.rest and data else self.rest or data), 0
         try:
-            while done < len(data):
+            while done < len(view):
                 if self._limit and not _is_writable(self.descriptor):
                     break
-                done += os.write(self.descriptor, view[done:done + self._limit] if self._limit else view[done:])
+                size = os.write(self.descriptor, view[done:done + self._limit] if self._limit else view[done:])
+                done += size
+                if done < len(view) and self._own is not None:
+                    break           # it is full now
         except BlockingIOError:
             pass
         except OSError as error:
-            done = len(data)
+            done = len(view)
             if error.errno == errno.EPIPE:
                 self.is_broken = True
             else:               # a disk that is full, a terminal that is gone: the program goes on, and the log with it
                 say(f"the program's output can't be written ({error.strerror or error}); it is in the run's log",
                     once=("outlet", error.errno))
-        self.rest = data[done:]
+        self.rest = view[done:]
         return not self.is_broken
 
     def close(self):
@@ -87,7 +90,7 @@ class Channel:
 
     def __init__(self, source, outlet, name):
         self.source, self.outlet, self.name = source, outlet, name
-        self.is_open = True
+        self.is_open, self._buffer = True, memoryview(bytearray(PTY_BLOCK if os.isatty(source) else BLOCK))
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         os.set_blocking(source, False)
 
@@ -104,19 +107,16 @@ class Channel:
 
     def _read(self):
         """Return (what there is, up to a block, whether nothing follows). A pty gives little at once."""
-        blocks, size = [], 0
+        size, count, room, is_over = 0, PTY_BYTES, len(self._buffer), False
         try:
-            while size < BLOCK:
-                data = os.read(self.source, BLOCK - size)
-                if not data:
-                    return b"".join(blocks), True
-                blocks.append(data)
-                size += len(data)
+            while size <= room - PTY_BYTES and count >= PTY_BYTES:          # less: there was no more
+                count = os.readv(self.source, [self._buffer[size:]])
+                size, is_over = size + count, not count
         except BlockingIOError:
             pass
         except OSError:             # EIO: nobody holds the program's side of a pty any more
-            return b"".join(blocks), True
-        return b"".join(blocks), False
+            is_over = True
+        return bytes(self._buffer[:size]), is_over
 
     def end(self, log):
         """No more comes, or nobody wants more."""
@@ -142,31 +142,37 @@ class Pump:
 
     def wait(self, seconds):
         """Move what can be moved, within `seconds` at most; returns the descriptors of `watched` that can be read, as soon as there are."""
-        poll = select.poll()
+        poll, waiting = select.poll(), {}       # descriptor -> Channel
         for number in self._watched:
             poll.register(number, select.POLLIN)
-        readers, writers = {}, {}
         for channel in self.channels:
-            if channel.outlet.rest:
-                writers[channel.outlet.descriptor] = channel
-                poll.register(channel.outlet.descriptor, select.POLLOUT)
-            elif channel.is_open:
-                readers[channel.source] = channel
-                poll.register(channel.source, select.POLLIN)
+            _await(channel, poll, waiting)
         while True:
             ready = poll.poll(seconds * 1000)
+            heard, is_over = [], False
             for number, _ in ready:
-                channel = readers.get(number)
-                if channel is not None:
-                    channel.move(self._log)
-                    if self._terminal is not None:
-                        self._terminal.mirror()
-                elif number in writers:
-                    self._write_rest(writers[number])
-            heard = [number for number, _ in ready if number in self._watched]
-            if heard or not ready or any(channel.outlet.rest or not channel.is_open for channel in readers.values()) or writers:
+                channel = waiting.get(number)
+                if channel is None:
+                    heard.append(number)
+                    continue
+                was_full = bool(channel.outlet.rest)
+                self._serve(channel)
+                if not channel.is_open or bool(channel.outlet.rest) is not was_full:
+                    del waiting[number]
+                    poll.unregister(number)
+                    _await(channel, poll, waiting)
+                    is_over = is_over or not channel.is_open
+            if heard or not ready or is_over:
                 self.settle()
                 return heard
+
+    def _serve(self, channel):
+        if channel.outlet.rest:
+            self._write_rest(channel)
+            return
+        channel.move(self._log)
+        if self._terminal is not None:
+            self._terminal.mirror()
 
     def _write_rest(self, channel):
         if not channel.outlet.write(b""):
@@ -186,6 +192,18 @@ class Pump:
             while channel.is_open and not channel.outlet.rest and channel.move(self._log):
                 pass
         self.settle()
+
+
+def _await(channel, poll, waiting):
+    """Have `poll` wait for what a Channel waits for, if anything; `waiting` (dict) says whose descriptor it is."""
+    if channel.outlet.rest:
+        number, event = channel.outlet.descriptor, select.POLLOUT
+    elif channel.is_open:
+        number, event = channel.source, select.POLLIN
+    else:
+        return
+    waiting[number] = channel
+    poll.register(number, event)
 
 
 def pipe():

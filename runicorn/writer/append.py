@@ -57,10 +57,10 @@ class AppendFile:
         """Call `tell` with Unix seconds after each look at the descriptor; None: nobody wants to know."""
         self._tell = tell
 
-    def write(self, data, now=None):
+    def write(self, data, now=None, lines=None):
         """Append `data` (bytes, whole lines); returns whether all of it was written. Not locked: callers take turns.
 
-        now: Unix seconds, from a caller that has asked the clock already.
+        now: Unix seconds, from a caller that has asked the clock already. lines: how many they are, from one that has counted them.
         """
         if now is None:
             now = time.time()
@@ -73,7 +73,7 @@ class AppendFile:
         except OSError as error:
             return self._failed(data, error)
         self.size += written
-        self._lines += data.count(b"\n")
+        self._lines += data.count(b"\n") if lines is None else lines
         return written == len(data) or self._rest(data, written)
 
     def _rest(self, data, count):

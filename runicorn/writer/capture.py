@@ -62,27 +62,42 @@ class LogFile:
         screen = self._streams.get(key)
         if screen is None:
             screen = self._streams[key] = Screen()
+        block = screen.feed_block(text, time.monotonic())
+        if block is not None:
+            self._append_block(*block, screen)
+            return
         ended = screen.feed(text, time.monotonic())
         if not ended:
             return
-        if len(self._streams) > 1:                  # bars that are over go before what another stream says after them
-            ended = [line for beside in self._streams.values() if beside is not screen for line in beside.resting()] + ended
+        ended = self._resting_beside(screen) + ended
         if self._stated[0] is screen and screen.is_moving:      # what is printed above bars is no later state of a bar
             ended = self._stated[1] + ended
         self._stated = (None, [])
         self._append(ended, "\n")
 
+    def _resting_beside(self, screen):
+        """Return the lines (list) of bars that are over: they go before what another stream says after them."""
+        if len(self._streams) < 2:
+            return []
+        return [line for beside in self._streams.values() if beside is not screen for line in beside.resting()]
+
     def _append(self, lines, ending):
+        mark = self._mark()
+        self.file.write(_encoded(mark + (ending + mark).join(lines) + ending if lines else ""))
+
+    def _append_block(self, lines, count, screen):
+        """Append `count` lines (one str, joined by newlines), which move nothing."""
+        beside, self._stated = self._resting_beside(screen), (None, [])
+        if beside:
+            self._append(beside, "\n")
+        mark = self._mark().encode()
+        self.file.write(b"".join((mark, _encoded(lines).replace(b"\n", b"\n" + mark), b"\n")), lines=count)
+
+    def _mark(self):
         second = int(time.time())
         if self._stamp[0] != second:        # made once a second
             self._stamp = (second, time.strftime("[%Y-%m-%d %H:%M:%S%z] ", time.localtime(second)))
-        mark = self._stamp[1]
-        text = mark + (ending + mark).join(lines) + ending if lines else ""
-        try:
-            data = text.encode()
-        except UnicodeEncodeError:
-            data = legible(text).encode("utf-8", "backslashreplace")
-        self.file.write(data)
+        return self._stamp[1]
 
     def tick(self, now):
         """Log the present state of lines that move or have no end yet; call it every 0.5 s."""
@@ -114,6 +129,13 @@ class LogFile:
         self._waiting.clear()
         self._busy = False
         self.closed = True
+
+
+def _encoded(text):
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return legible(text).encode("utf-8", "backslashreplace")
 
 
 def log_gap(lost):

@@ -24,9 +24,9 @@ class Deferred:
         self.path, self.size, self.lost = None, 0, 0
         self._early, self._gap, self._file = [], gap, None
 
-    def write(self, data, now=None):
+    def write(self, data, now=None, lines=None):
         if self._file is not None:
-            return self._file.write(data, now)
+            return self._file.write(data, now, lines)
         if self.size + len(data) > MEMORY_BYTES:
             self.lost += max(1, data.count(b"\n"))
             return False

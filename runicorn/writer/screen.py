@@ -19,6 +19,8 @@ SLOW_SECONDS = 10.0
 RESET = "\x1b[0m"
 COLOUR = re.compile("\x1b\\[([0-9;:]*)m")
 PLAIN = "{0}(?:\x1b\\[[0-9;:]*m{0})*".format("[^\0-\x08\x0b-\x1f\x7f]*")     # moves nothing: newlines, tabs and colours only
+CONTROLS = ["\r", "\x1b", *(chr(code) for code in (*range(9), *range(11, 32), 127) if chr(code) not in "\r\x1b")]     # all but \n and \t
+LONG_BLOCK = 4096           # characters; of one this long the lines are not taken apart
 OTHER_WIDTH = "[^\0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205f\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]"
 TOKEN = ("(?P<text>[^\0-\x1f\x7f]+)"
                    "|\x1b\\[(?P<numbers>[0-9;:]{0,64})(?P<final>[@-~])"
@@ -29,6 +31,11 @@ TOKEN = ("(?P<text>[^\0-\x1f\x7f]+)"
                    "|(?P<control>[\0-\x1f\x7f])")
 UNFINISHED = "\x1b(?:\\[[0-?]{0,64}[ -/]{0,4}|[]PX^_][^\x07\x1b\n]{0,4096}\x1b?|[ -/]{0,4})\\Z"
 compiled = lru_cache(None)(re.compile)       # when needed first: what is plain text, as most output, needs none of these
+
+
+def is_plain(text):
+    """Whether a text has no control character but newlines and tabs."""
+    return text.isprintable() or not any(map(text.__contains__, CONTROLS))
 
 
 class Row:
@@ -182,7 +189,7 @@ class Screen:
             line = text[:-1]
             if text[-1:] == "\n" and line.isprintable():        # by far the commonest
                 return self._plain_lines([line])
-            is_bare = text.isprintable() or text.replace("\n", "").isprintable()        # much quicker than a match
+            is_bare = is_plain(text)        # much quicker than a match
             if is_bare or compiled(PLAIN).fullmatch(text):
                 *lines, tail = text.split("\n")
                 return (self._plain_lines(lines, is_bare) if lines else lines) + self._plain_rest(tail, now)
@@ -194,6 +201,24 @@ class Screen:
         if ended:
             self._state = ""
         return ended
+
+    def feed_block(self, text, now):
+        """Take a long text of plain lines at once; returns (the lines that it ended in one str, joined by newlines, how many), or None
+        where it is short, moves something or begins in a line that is more than plain: then `feed` takes it."""
+        if len(text) < LONG_BLOCK or self._rows is not None or not is_plain(text):
+            return None
+        lines, newline, tail = text.rpartition("\n")
+        begun = "".join(self._pieces)
+        if not newline or len(tail) > LONGEST_OPEN or "\x1b" in begun:
+            return None
+        lines = begun + lines
+        count = lines.count("\n") + 1
+        self._pieces, self._length = [], 0
+        self._past += lines.rsplit("\n", ROWS)[-ROWS:]
+        self._base += count
+        self._began, self._state = None, ""
+        self._plain_rest(tail, now)
+        return lines, count
 
     def _plain_lines(self, lines, is_bare=False):
         if self._pieces:

@@ -11,6 +11,7 @@ import termios
 import textwrap
 import time
 import unicodedata
+from unittest import mock
 
 import pyte
 import pytest
@@ -18,6 +19,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scripts import environment, only, shown
 
+from runicorn.writer import screen as screen_module
+from runicorn.writer.capture import LogFile
 from runicorn.writer.screen import COLOUR, ROWS, Screen
 
 HEIGHT, WIDTH = ROWS, 300
@@ -140,6 +143,48 @@ def test_borders_of_chunks_do_not_show(stream, size):
     text, chunks = stream
     single = logged(list(text))
     assert within(without_blank(picture(text)), single) and within(without_blank(picture(text)), logged(cut(text, [size])))
+
+
+PARTS = st.lists(st.sampled_from([*TEXT, *FAR, *ACROSS, "line\n", "\ttwo\nlines\n", "\udc80\n", "\x85\u2028\n"]), max_size=12).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), PARTS), max_size=12))
+@example([("stderr", "\rbar 1\n"), ("stdout", "a\nb\nc"), ("stdout", "d\ne\n")])
+@example([("stdout", "\x1b[31mred"), ("stdout", "a\nb\n"), ("stdout", "c\n\x1b[A\x1b[Ax\n")])
+def test_long_blocks_are_logged_as_their_lines_are(chunks):
+    """What is handed to the log at once, however long, is what came of it line by line, in the same order."""
+    logs = []
+    for shortest in (1, 1 << 30):
+        with mock.patch.object(screen_module, "LONG_BLOCK", shortest), mock.patch.object(time, "monotonic", lambda: 0.0):
+            log = LogFile(Kept())
+            for key, text in chunks:
+                log.feed(key, text)
+            log.close()
+        assert sum(log.file.lines) == sum(data.count(b"\n") for data in log.file.data)
+        logs.append(re.sub(rb"(?m)(?<![^\r\n])\[[-+: 0-9]{24}\] ", b"", b"".join(log.file.data)))
+    assert logs[0] == logs[1]
+
+
+def test_a_long_block_is_not_taken_apart():
+    screen = Screen()
+    assert screen.feed("begun ", 0.0) == []
+    assert screen.feed_block("of text\n\tand\n" * 1000 + "rest", 0.0) == ("begun " + "of text\n\tand\n" * 999 + "of text\n\tand", 2000)
+    assert screen.feed("\x1b[2A\x1b[KX\n", 0.0) + screen.end() == ["of tX", "\tand", "rest"]
+
+
+class Kept:
+    """What is written to a file, and how many lines each write is said to have."""
+
+    def __init__(self):
+        self.data, self.lines = [], []
+
+    def write(self, data, lines=None):
+        self.data.append(data)
+        self.lines.append(data.count(b"\n") if lines is None else lines)
+
+    def close(self):
+        pass
 
 
 @settings(max_examples=100, deadline=None)
