@@ -392,8 +392,9 @@ def write_large(root):
         file.write(tfevents.opening(1.74e9))
         step = 0
         while file.tell() < 2_000_000_000:
-            step += 1
-            file.write(scalars.record(1.74e9 + step, step, tags, [chance.random()] * len(tags)))
+            values = [chance.random()] * len(tags)
+            file.write(b"".join(scalars.record(1.74e9 + after, after, tags, values) for after in range(step + 1, step + 101)))
+            step += 100
 
 
 @section
@@ -402,7 +403,7 @@ def far_large(scratch, browser):
     root = written(scratch / "large", write_large)
     with connected(root, 0.05, 10.0) as address:
         wait_until(lambda: answered(address, "/api/runs?limit=1")["total"] == 1)
-        page = browser.tab(browser.context(), f"{WATCH};{CURVES}")
+        page = browser.tab(browser.context(), f"{WATCH};{CURVES.replace('>= 4', '>= 1')}")     # one chart holds the loss of all layers
         at = opening(page, f"{address}/runs/far:vision/large")
         page.close()
     say("an event file of 2 GB over 10 Mbit/s: first curves painted", "4 s", f"{at / 1000:.2f} s")

@@ -4,7 +4,7 @@ from runicorn.layout import open_regular
 from runicorn.metrics.columns import Table
 
 SAMPLES, SAMPLE_BYTES = 1500, 768       # of a huge file's first picture: a point for every pixel, five lines at a time
-MOST = 3 << 20              # bytes of them all
+MOST = 5 << 18              # bytes of them all
 ENDS = 64 << 10             # of its beginning and its end, read whole
 BLOCK = 1 << 20             # that a reader is handed at once
 

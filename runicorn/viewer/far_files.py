@@ -3,6 +3,8 @@ connection into memory, never into the mirror. The exact picture follows when th
 
 import logging
 import os
+import threading
+import time
 import weakref
 
 from runicorn.errors import RunicornError
@@ -12,23 +14,50 @@ from runicorn.reader.log import Log
 BLOCK = 128 << 10           # bytes of a log read at once
 LEAPS, PROBES = 11, 16      # how the end of a log that grew is looked for: up to 4 ** LEAPS blocks on, then between PROBES places
 
-_primed = weakref.WeakKeyDictionary()       # Series -> {file name: the size its sample was taken at}
+GREW, REST = 1.125, 20      # a file is sampled again once it is so many times larger, or after so many times what its sample took
+
+_primed = weakref.WeakKeyDictionary()       # Series -> Primed
 log = logging.getLogger("runicorn")
 
 
-def prime(connections, entry, series, ranks=(0,)):
-    """Tell `series` what is not here of its events, and give it a sample of each such file of `ranks`, once per size. Quietly does
-    without where the line is down."""
-    primed, here, there = _primed.setdefault(series, {}), entry.sizes(), entry.there()
+class Primed:
+    """The samples of one Series: `lock` is held by whoever takes one; `taken` is {file name: (size it was taken at, when it may be taken
+    again at the earliest, monotonic s)}."""
+
+    def __init__(self):
+        self.lock, self.taken = threading.Lock(), {}
+
+    def has(self, name, size):
+        """Whether the sample of a file that has `size` bytes now is good enough still."""
+        taken_at, again = self.taken.get(name, (0, 0.0))
+        return size == taken_at or taken_at < size < GREW * taken_at and time.monotonic() < again
+
+
+def prime(connections, entry, series, ranks=(0,), wait=True):
+    """Tell `series` what is not here of its events, and give it a sample of each such file of `ranks`. Quietly does without where the line
+    is down. wait: for a sample that another answer takes just now; a sample is 3 MB at most, which a thin line carries once only."""
+    primed = _primed.setdefault(series, Primed())
+    if not primed.lock.acquire(blocking=wait):
+        return
+    try:
+        _prime(connections, entry, series, ranks, primed)
+    finally:
+        primed.lock.release()
+
+
+def _prime(connections, entry, series, ranks, primed):
+    here, there = entry.sizes(), entry.there()
     missing = {name: slot for name, slot in entry.slots().items() if here.get(name, 0) < there.get(name, 0)}
     series.expect({slot: there[name] for name, (slot, _) in missing.items()})
     for name, (slot, make) in sorted(missing.items()):
         size = there[name]
-        if primed.get(name) == size or slot[0] not in ranks or name in here and size - here[name] <= ENDS:
+        if slot[0] not in ranks or name in here and size - here[name] <= ENDS or primed.has(name, size):
             continue
+        began = time.monotonic()
         try:
             series.prime(slot, size, lambda spans, name=name: _blocks(connections, entry, name, spans), make)
-            primed[name] = size
+            now = time.monotonic()
+            primed.taken[name] = size, now + REST * (now - began)
         except RunicornError as error:
             log.info("%s: no first look at %s: %s", entry.key, name, error)     # sync brings the whole file as soon as it can
 

@@ -134,14 +134,15 @@ def _stretch(ask):
     return ask.number("offset", 0, 0, 1 << 40, integral=True), ask.number("limit", 500, 1, 5000, integral=True)
 
 
-def curves(site, entry, ranks=(0,)):
-    """Return the run's Series; of a run whose files are not here yet, with a sample of them read from the server."""
+def curves(site, entry, ranks=(0,), wait=True):
+    """Return the run's Series; of a run whose files are not here yet, with a sample of them read from the server. wait: see
+    far_files.prime."""
     series = site.catalog.series(entry.key)
     if not entry.source.local and entry.here():
         series.expect({})
     elif not entry.source.local and not entry.record.newer:
         from runicorn.viewer import far_files
-        far_files.prime(site.connections, entry, series, ranks)
+        far_files.prime(site.connections, entry, series, ranks, wait)
     return series
 
 
@@ -223,7 +224,7 @@ def logs(site, ask):
             start, limit = None, follow
         page, covered = log_page(log, start, byte_of(ask, "before"), limit)
     rank, _ = writer_of(ask)
-    times = curves(site, entry, (0, rank)).times
+    times = curves(site, entry, (0, rank), wait=False).times
     steps = times.steps_at([line["ts"] for line in page["lines"]], times.rank_of(rank))
     lines = [{**line, "step": step} for line, step in zip(page["lines"], steps)]
     return {"news": mark, **page, "lines": lines, "files": own, "here": page["size"] if covered is None else covered,

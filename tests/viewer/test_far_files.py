@@ -1,6 +1,7 @@
 """A first look at a run whose files are not here: from the server, into memory, and quietly without it where the line is down."""
 
 import shutil
+import threading
 
 import pytest
 from catalogs import make_run, mirror_of
@@ -48,6 +49,46 @@ def test_a_curve_is_drawn_from_spaced_blocks(tmp_path, entry):
     asked = mirrors.asked
     far_files.prime(mirrors, entry, series)
     assert mirrors.asked == asked and not entry.folder.exists()
+
+
+def test_answers_that_are_asked_for_at_once_take_one_sample_between_them(tmp_path, entry):
+    entry, series = entry
+    held, began, mirrors = threading.Event(), threading.Event(), FolderMirrors(tmp_path / "far")
+    serve = mirrors.peek
+
+    def slow(*asked):
+        began.set()
+        assert held.wait(20)
+        return serve(*asked)
+    mirrors.peek = slow
+    answers = [threading.Thread(target=far_files.prime, args=(mirrors, entry, series), daemon=True) for _ in range(5)]
+    for answer in answers:
+        answer.start()
+    assert began.wait(20)
+    far_files.prime(mirrors, entry, series, wait=False)         # the log's answer waits for no curve
+    held.set()
+    for answer in answers:
+        answer.join(20)
+    assert mirrors.asked == 2 and series.picture("loss")["approximate"]       # the file's ends, then what lies between them
+
+
+def test_a_file_that_grows_far_away_is_sampled_again_once_that_shows_or_was_cheap(tmp_path, entry, monkeypatch):
+    entry, series = entry
+    mirrors, now = FolderMirrors(tmp_path / "far"), [1000.0]
+    monkeypatch.setattr(far_files.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(type(entry), "there", lambda _: {"events.jsonl": size[0]})
+    size, asked = [(tmp_path / "far" / entry.record.path / "events.jsonl").stat().st_size], []
+
+    def slow(*asked_for, serve=mirrors.peek):
+        now[0] += 1.0
+        return serve(*asked_for)
+    mirrors.peek = slow
+    for grown, seconds in ((0, 0), (1000, 1), (2000, 30), (0, 41), (size[0] // 2, 0), (-size[0], 0)):
+        size[0], now[0] = size[0] + grown, now[0] + seconds
+        before = mirrors.asked
+        far_files.prime(mirrors, entry, series)
+        asked.append(mirrors.asked > before)
+    assert asked == [True, False, False, True, True, True]
 
 
 def log_of(tmp_path, entry, mirrors=None):
