@@ -82,6 +82,11 @@ def size_text(count):
     return f"{count:.1f} TB"
 
 
+def counted(count, noun):
+    """Return "1 run", "1,234 runs"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def spark(values, unicode=True):
     """Return one bar a value; None and what is not finite leave a space."""
     bars = BARS if unicode else ASCII_BARS

@@ -21,7 +21,7 @@ COMMANDS = {
     "runs": ("cli.runs", "list runs"),
     "show": ("cli.runs", "one run: config, summary, state, metrics"),
     "tail": ("cli.tail", "follow a run's metrics and log in the terminal"),
-    "export": ("cli.runs", "a run as CSV, TensorBoard log or HTML report"),
+    "export": ("cli.export", "a run as CSV, TensorBoard log or HTML report; many as a Parquet dataset"),
     "bundle": ("cli.carry", "pack what is new into one file, for machines without a line"),
     "import": ("cli.carry", "take in a bundle, TensorBoard logs or old Runicorn folders"),
     "check": ("cli.carry", "does this root or run keep the format?"),

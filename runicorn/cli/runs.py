@@ -1,21 +1,18 @@
-"""`runicorn runs`, `show` and `export`: the run list, one run, and a run in another format, without a browser."""
+"""`runicorn runs` and `show`: the run list and one run, without a browser."""
 
-import os
 import sys
 import time
 
-from runicorn import disk, left_out, local_disk, local_names
+from runicorn import left_out
 from runicorn.cli import dialogue, terminal
 from runicorn.cli.arguments import count, take_minus
-from runicorn.errors import UsageError
-from runicorn.layout import BESIDE, default_root, home_dir, strict
+from runicorn.layout import default_root, home_dir, strict
 from runicorn.reader import bounded
 from runicorn.reader.filters import parse
 
 EXAMPLES = {
     "runs": "runicorn runs \"loss<0.3 tag:baseline\"",
     "show": "runicorn show 20250123_180000_abc123",
-    "export": "runicorn export --run-id 20250123_180000_abc123 --format csv",
 }
 MARKS = {"running": "●", "stalled": "◐", "quiet": "◑", "lost": "○", "checking": "◌", "finished": "✓", "failed": "✗", "interrupted": "■"}
 SHOWN = 200                 # lines of one part of a run that `show` prints unasked
@@ -23,7 +20,6 @@ WHOLE = ("STATE", "STARTED", "TOOK", "STEP", "MAIN METRIC", "ID")     # columns 
 NARROW = ("TOOK", "STEP", "PROJECT")    # … that go where there is no room for all, in this order
 NAME_CELLS = 12             # a name, project or metric has so much room before a column goes
 FAULTS = 3                  # runs of which `runs` says what is wrong with them
-FORMATS = ("csv", "tensorboard", "html")
 
 
 def catalog(roots=None):
@@ -274,69 +270,3 @@ def metrics(listed, series, width):
                      str(metric["points"]), dialogue.spark(series.spark(metric["name"], n=24), unicode)])
     for line in dialogue.table(["metrics", "LAST", "BEST", "POINTS", ""], rows, width):
         terminal.say(line)
-
-
-# -- export -------------------------------------------------------------------------------------------------------
-
-def add_export(parser):
-    parser.set_defaults(run=export)
-    parser.add_argument("--run-id", action="append", required=True, metavar="ID", help="the run; repeat it for a report that compares")
-    parser.add_argument("--format", required=True, choices=FORMATS,
-                        help="csv: UTF-8 without a byte order mark, which Excel reads right by Data, From Text/CSV; tensorboard: a folder; "
-                        "html: a page that needs no network")
-    parser.add_argument("-o", "--output", metavar="PATH", help="where to (default: <run-id>.csv and so on, here; - is stdout)")
-    parser.add_argument("--long", action="store_true", help="CSV with one line a value instead of one column a metric")
-    parser.add_argument("--force", action="store_true", help="overwrite what is there")
-    parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root; may be repeated (default: your experiments)")
-
-
-def export(options):
-    """Write the run in another format and print where. Raises UsageError rather than overwriting without --force."""
-    if len(options.run_id) > 1 and options.format != "html":
-        raise UsageError(f"one run at a time as {options.format}; a comparison is --format html")
-    from runicorn.transfer import export as exporter
-    index = catalog(options.root)
-    keys = [index.find(run_id) for run_id in options.run_id]
-    facts = exporter.told(index, keys[0])
-    if options.format == "csv":
-        pieces = exporter.csv(exporter.rows(index, keys[0]), long=options.long)
-    elif options.format == "tensorboard":
-        pieces = exporter.tensorboard(exporter.rows(index, keys[0]), facts)
-    else:
-        pieces = exporter.html(index, keys)
-    if options.output == "-":
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        return None
-    target = destination(facts, options)
-    write_whole(target, pieces)
-    return print(target)
-
-
-def destination(run, options):
-    """Return the path (str) to write to, its folder made where it needs one. Raises UsageError if it is taken."""
-    target = options.output or local_names.local_name(f"{run['id']}.{options.format}", hidden=False)        # a server may have made the id
-    if os.path.exists(target) and not options.force:
-        raise UsageError(f"{target} is there already; --force overwrites it, -o writes elsewhere")
-    if options.format != "tensorboard" and os.path.exists(target) and not os.path.isfile(target):
-        raise UsageError(f"{target} is no regular file; -o names a file, - is stdout")
-    target = os.path.realpath(target) if os.path.islink(target) else target      # a link stays one
-    if options.format == "tensorboard":         # TensorBoard reads folders
-        from runicorn.transfer.export import tensorboard_name
-        os.makedirs(target, exist_ok=True)
-        target = os.path.join(target, tensorboard_name(run))
-    return target
-
-
-def write_whole(path, pieces):
-    """Write the pieces (bytes) beside `path` and rename, so that a broken export leaves nothing half. Raises OSError that names `path`."""
-    beside = f"{path}.{os.getpid()}{BESIDE}"
-    try:
-        with open(beside, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        disk.replace(beside, path)
-    except OSError as error:
-        raise local_disk.about(error, path, beside) from error
-    finally:
-        disk.discard(beside, 0.0)       # there only when something went wrong

@@ -109,7 +109,7 @@ def joined(tables, metric, x):
     for table in reversed(tables):
         group = table.where[metric]
         xs, values = _axis(table, group, x), group.columns[metric].values
-        ends = _purged(table, metric)
+        ends = stretches(table, metric)
         for begin, end, until in ends:          # the newest rows first
             cut = min(cut, until)
             piece = slice(bisect_left(group.rows, begin), bisect_left(group.rows, end))
@@ -121,7 +121,7 @@ def joined(tables, metric, x):
     return _concatenated(counting), _concatenated(superseded)
 
 
-def _purged(table, metric):
+def stretches(table, metric):
     """Yield (first row, row after the last, step from which rows before that are superseded) of the stretches between the purges of a
     metric in a columns.Table, the newest first; the first step is infinite."""
     marks = [(row, step) for row, step, names in table.purges or () if names is None or metric in names]

@@ -312,13 +312,22 @@ class Catalog:
 
     def runs(self, filter="", sort="-started", offset=0, limit=100, **choice):
         """Return the answer of GET /api/runs without its news (dict). Raises FilterError, UsageError."""
+        return self._view_for(filter, sort, choice.get("columns", ())).list(filter, sort, offset, limit, **choice)
+
+    def chosen(self, filter=""):
+        """Return the run_list.View, and the Entries (list) of the runs that fit a filter as the list shows them. Raises FilterError."""
+        view = self._view_for(filter, "", ())
+        return view, view.chosen(filter)
+
+    def _view_for(self, filter, sort, columns):
+        """Return the View that answers a question; what other loggers' runs have of what it asks for is read first."""
         view = self.view()
-        if self._ring is None and view.asks_for_metrics(filter, sort, choice.get("columns", ())):
+        if self._ring is None and view.asks_for_metrics(filter, sort, columns):
             for run in view.runs:
                 run.look_closely()          # what a bare name means is told by the names that other loggers' runs have
             self._facts.pop("names", None)
             view = self.view()
-        return view.list(filter, sort, offset, limit, **choice)
+        return view
 
     def row(self, key):
         """Return the Row of one run (dict)."""

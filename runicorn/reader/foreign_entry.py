@@ -38,6 +38,9 @@ class ForeignEntry(Entry):
         listed = None if self.source.local else functools.partial(self.source.places, self.record.path)
         return ForeignFiles(self.record.path, self.record.kinds, system, listed)
 
+    def metric_files(self):
+        return self._files(False)(os.fspath(self.folder))
+
     def slots(self):
         self._files_of = self._files_of or self._files(False)
         self._files_of(os.fspath(self.folder))

@@ -47,6 +47,11 @@ class Entry:
         """Return a metrics.series.Series of the run that keeps its columns in the folder `columns`, or nowhere for None."""
         return Series(self.folder, columns, own_files.OwnFiles())
 
+    def metric_files(self):
+        """Return {(stem, rank, attempt): (path, function(state) returning its reader)} of its files with metrics and samples that are here;
+        none of a format that is not known."""
+        return {} if self.record.newer else own_files.OwnFiles()(os.fspath(self.folder))
+
     def slots(self):
         """Return {file name: ((rank, attempt) by which a Series knows it, function(state) returning its reader)} of the files with
         metrics, here or on the server."""

@@ -54,11 +54,16 @@ def html(reader, keys):
 
 def _all_here(reader, key):
     entry = reader.entry(key)
+    require_all_here(entry)
+    return entry
+
+
+def require_all_here(entry):
+    """Raise DataError where the points of an Entry can't be told: of a newer format, or not all here yet."""
     if entry.record.newer:
         raise DataError(f"{entry.key} can't be exported: {entry.error()[1]}")
     if not entry.logged(to_end=bool(entry.record.ended)):
         raise DataError(f"{entry.key} is not all here yet; wait until it is synced, then try again")
-    return entry
 
 
 # -- CSV (RFC 4180, with "\n") ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from small_runs import beat, write_run
 from viewers import Viewer
 
 from runicorn import assets, layout, local_names, manifest, settings
-from runicorn.cli import runs
+from runicorn.cli import export as export_command
 from runicorn.errors import LayoutError, NotFoundError, RunicornError
 from runicorn.reader import local_root
 from runicorn.transfer import bundle, check, export
@@ -198,9 +198,9 @@ def pack(output, entries):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_an_export_is_called_is_plain(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    for form in runs.FORMATS:
+    for form in export_command.FORMATS:
         options = SimpleNamespace(output=None, format=form, force=False)
-        target = runs.destination({"id": name, "started": 5.0}, options)
+        target = export_command.destination({"id": name, "started": 5.0}, options)
         assert local_names.is_plain(target.replace(os.sep, "/"), windows=True)
 
 

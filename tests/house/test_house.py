@@ -27,7 +27,8 @@ OWN_RUNS = "writer.environment writer.live writer.system"       # what reader.ow
 PAGES = {"shared": "", "charts": "shared", "runs": "shared charts", "run": "shared charts", "compare": "shared charts",
          "settings": "shared", "report": ""}
 # Each third-party package has exactly one door (the demo plays an SFTP server).
-DOORS = {"paramiko": {"ssh.remote", "cli.demo_server"}, "bottle": {"viewer.app"}, "pynvml": {"writer.system"}, "cryptography": {"ssh.keys"}}
+DOORS = {"paramiko": {"ssh.remote", "cli.demo_server"}, "bottle": {"viewer.app"}, "pynvml": {"writer.system"}, "cryptography": {"ssh.keys"},
+         "pyarrow": {"transfer.parquet"}}
 SERVER_SIDE = ("__init__", *GROUND.split())      # and the writer
 
 
