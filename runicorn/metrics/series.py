@@ -45,7 +45,7 @@ class Series(RunTables):
 
         Facts are of the lowest rank that logged it, superseded points left out: "points", "first_step", "last_step",
         "last" (float, maybe NaN), "last_ts", "best": {"min": (value, step), "max": (value, step)} or None without a finite
-        value; "attempts", "ranks": lists of int.
+        value; "attempts", "ranks": lists of int. A metric of which a later start took back every point is left out.
         """
         with self.lock:
             places_of, tables_of = {}, {rank: self.all_of(rank)[0] for rank in self.ranks}
@@ -53,12 +53,15 @@ class Series(RunTables):
                 for attempt, table in tables:
                     for name in table.where:
                         places_of.setdefault(name, []).append((rank, attempt))
-            return {name: self._facts(name, places, tables_of[places[0][0]]) for name, places in itertools.islice(places_of.items(), most)}
+            facts = ((name, self._facts(name, places, tables_of[places[0][0]])) for name, places in places_of.items())
+            return dict(itertools.islice((told for told in facts if told[1]), most))
 
     def _facts(self, name, places, tables):
         tables = _holding([table for _, table in tables], name)
         curve, group = self._joined("events", name, places[0][0], "step", tables)[0], tables[-1].where[name]
         values, (low, high) = curve.column.values, extremes(curve.column)
+        if not values:
+            return None
         return {"points": len(values), "first_step": curve.xs[0], "last_step": curve.xs[-1],
                 "last": group.columns[name].values[-1], "last_ts": group.ts[-1],
                 "best": None if low is None else {"min": (values[low], curve.xs[low]), "max": (values[high], curve.xs[high])},

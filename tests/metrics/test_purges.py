@@ -99,3 +99,13 @@ def test_a_metric_in_files_of_two_kinds_is_taken_from_the_one_believed_first(tmp
     series.refresh()
     assert list(series.points("loss")[2]) == [0, 2, 4] and list(series.metrics()) == ["loss", "a", "b"]
     assert series.metrics()["loss"]["last"] == 4
+
+
+def test_a_metric_of_which_a_later_start_took_back_every_point_stops_no_other(tmp_path):
+    rows = [{"ts": 1e9 + step, "step": step, "data": {"loss": step}} for step in range(5)]
+    lines = [*rows, {"ts": 1e9 + 5, "step": 5, "data": {"gone": 1}}, {"purge": 0}, *rows]
+    (tmp_path / "events").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    series = Series(tmp_path, None, lambda folder: {("events", 0, 1): (str(tmp_path / "events"), Marked)})
+    series.refresh()
+    assert list(series.metrics()) == list(series.metrics(1)) == ["loss"] and series.spark("gone") == []
+    assert series.picture("gone")["superseded"]["x"] == [5] and series.told("run", "gone")
