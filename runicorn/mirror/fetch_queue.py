@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SPACE_SECONDS = 5.0             # s between looks at the free disk
 AT_A_TIME = 200                 # runs planned between two looks whether the lines have work
+SHARE_SECONDS = 0.05            # between looks what the second line did and could do, whatever the first is used for
 
 
 class FetchQueue:
@@ -44,10 +45,11 @@ class FetchQueue:
         self._queued = {}               # (path, name) -> (the index's version, its mtime)
         self._small = set()             # of the queued ones those the list shows
         self.listed = False             # the last of them came, and nobody was told yet
+        self._planned = {}              # run path -> (the index's version, when) with which it was planned as it was listed
         self._later = []                # fetches that wait until the run list is whole
         self._more = False              # more runs are being listed
         self._may_share = False         # whether a second line may be used
-        self._space_seen = self.now = 0.0
+        self._space_seen = self._shared = self.now = 0.0
         self.full = False               # this disk has no room for more
         self._begun_any = False         # since what is left of earlier transfers was cleared away
         self.copies = Copies(options, mirror, index, beats, room, log, lambda: self.now, wall, self._queued, self.opened)
@@ -56,6 +58,7 @@ class FetchQueue:
     def take_lines(self, fetcher: Fetcher, second: SecondLine) -> None:
         """Say what fetches: a fetcher.Fetcher, which reports to `ended`, and a second_line.SecondLine."""
         self.fetcher, self.second = fetcher, second
+        fetcher.client.call(before_sending=self._refill)
         if not (self.index.lines or self.options.get("budget")):
             second.expect()         # nothing is here: it will have work
 
@@ -70,6 +73,8 @@ class FetchQueue:
         for path in {*paths, *self.copies.take_forgiven()}:
             if path not in self.index:
                 continue
+            if more:
+                self._planned[path] = self.index.version(path), now
             entry = self.index.entry(path)
             if self._is_chosen(path, entry, now):
                 fetches += self.copies.missing(path, entry, now)
@@ -86,6 +91,11 @@ class FetchQueue:
         self._queue(small if more else fetches)
         if self._later and not (more or self._small):
             self._release()
+
+    def plan_rest(self, paths: Iterable[str], now: float) -> None:
+        """As `plan`, but for those of the runs `paths` that were planned at `now` as they were listed, and show nothing else since."""
+        planned, self._planned = self._planned, {}
+        self.plan({path for path in paths if planned.get(path) != (self.index.version(path), now)}, now)
 
     def plan_ahead(self, paths: Iterable[str], now: float) -> bool:
         """Plan the runs `paths`, the newest first, and have the first line begin with what the run list shows of some while there are more,
@@ -202,8 +212,16 @@ class FetchQueue:
     def _share(self):
         """Have a second line take its share, where that is allowed, and not before all that the run list shows was asked for."""
         self.fetcher.hurry(self.opened | self.beats.runs.keys())
+        self._shared = time.monotonic()
         all_asked = not (self._more or self._later and self.fetcher.has_waiting(1))
         self.fetcher.leave_rest(self._may_share and all_asked and self.second.share(self.fetcher, self._later))
+
+    def _refill(self):
+        """Give both lines work, before the first sends: the second would be idle for as long as a survey takes."""
+        if time.monotonic() >= self._shared + SHARE_SECONDS:
+            self._share()
+            self._collect()
+        self.fetcher.refill()
 
     def work(self, until: float, urgent: Iterable[Any] = ()) -> None:
         """Fetch until the monotonic clock says `until`, `urgent` holds something, as much came as is allowed, or the list is whole.
@@ -252,6 +270,8 @@ class FetchQueue:
             self.listed = not self._small
             if self.listed and self._later and not self._more:
                 self._release()
+        if outcome is not Outcome.DONE:
+            self._planned.pop(fetch.path, None)
         if outcome in (Outcome.LOST, Outcome.DISK, Outcome.UNWANTED):
             self.progress.give_up([fetch])
             if outcome is not Outcome.UNWANTED:

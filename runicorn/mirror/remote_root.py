@@ -185,7 +185,7 @@ class RemoteRoot:
     def _plan(self, paths, now):
         for path in self.list.take_grown():
             self.changes.saw(path, now, not self.changes.looks.knows(path))
-        self.queue.plan(self._take_new().union(paths), now)
+        self.queue.plan_rest(self._take_new().union(paths), now)
 
     def _take_new(self):
         """Return the runs of which the list told something new (set of paths)."""
@@ -230,7 +230,7 @@ class RemoteRoot:
     def check_hearsay(self, now):
         """List some runs that we know by hearsay only, and plan what that shows; returns whether more are left."""
         group, self._unlisted = self._unlisted[:LISTED], self._unlisted[LISTED:]
-        self.queue.plan(self._listings.relist(set(group), {}, now), now)
+        self.queue.plan_rest(self._listings.relist(set(group), {}, now), now)
         return bool(self._unlisted)
 
     def look_for_others(self, now, seconds):

@@ -13,6 +13,7 @@ from runicorn.ssh.process import Pipe
 
 TCP_SECONDS = 10            # per address
 FIRST_BYTES = 400
+AHEAD = 256 << 10           # bytes asked of the stream at once: paramiko asks for a packet's head, then for its rest
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
@@ -86,6 +87,7 @@ class Counted:
         self._closed = False        # paramiko looks at this private mark of sockets when it ends
         self.sent = self.received = 0
         self.first = bytearray()    # the first bytes that came: what is no SSH server gives itself away by them
+        self._ahead, self._start = b"", 0       # bytes that came and nobody asked for yet, from `_start` on
         self.settimeout = line.settimeout
 
     def said(self):
@@ -109,8 +111,13 @@ class Counted:
         return sent
 
     def recv(self, size):
-        data = self._line.recv(size)
+        if self._start == len(self._ahead):
+            self._look_ahead(max(size, AHEAD))
+        start, self._start = self._start, min(self._start + size, len(self._ahead))
+        return self._ahead[start:self._start]
+
+    def _look_ahead(self, size):
+        self._ahead, self._start = self._line.recv(size), 0
         if self.received < FIRST_BYTES:
-            self.first += data[:FIRST_BYTES - self.received]
-        self.received += len(data)
-        return data
+            self.first += self._ahead[:FIRST_BYTES - self.received]
+        self.received += len(self._ahead)

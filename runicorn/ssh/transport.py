@@ -145,6 +145,23 @@ class Transport:
         super()._log(level, msg, *args)
 
 
+class Packetizer:
+    """What is ours in paramiko's: the handshake ends once, not with each packet."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self._shaking = False
+
+    def start_handshake(self, timeout):
+        self._shaking = True
+        super().start_handshake(timeout)
+
+    def complete_handshake(self):
+        if self._shaking:
+            self._shaking = False
+            super().complete_handshake()
+
+
 class Chunks:
     """What is ours in a BufferedPipe, which a channel's bytes wait in to be read; paramiko's own moves all of them whenever some are read.
     Any thread may read, paramiko's feeds."""
@@ -201,7 +218,9 @@ class Chunks:
 def transport_class(ssh):
     """Return paramiko's Transport with what is ours; ssh: the module paramiko."""
     handler = type("Heard", (Heard, ssh.auth_handler.AuthOnlyHandler), {"ssh": ssh})
-    return type("Transport", (Transport, ssh.ServiceRequestingTransport), {"ssh": ssh, "handler": handler})
+    packets = type("Packetizer", (Packetizer, ssh.packet.Packetizer), {})
+    return functools.partial(type("Transport", (Transport, ssh.ServiceRequestingTransport), {"ssh": ssh, "handler": handler}),
+                             packetizer_class=packets)
 
 
 @functools.lru_cache(1)

@@ -13,6 +13,8 @@ from pairs import OLD, RUN, live, make_run, mirror, pair, root, write  # noqa: F
 
 from runicorn import layout, manifest
 from runicorn.mirror import local_copy, remote_index, room, verified, walk
+from runicorn.mirror.copies import Copies
+from runicorn.mirror.remote_root import RemoteRoot
 from runicorn.mirror.second_line import SecondLine
 from runicorn.ssh import sftp
 
@@ -274,6 +276,59 @@ def test_what_nobody_waits_for_comes_over_the_second_line_once_the_list_was_aske
     keys = set().union(*carried)
     assert {name for _, name in keys} <= {"events.jsonl", "logs.txt"} and len(keys) >= 6
     assert RUN not in {path for path, _ in keys}, "somebody may look at what is being written: it comes first, over the first line"
+
+
+def test_the_second_line_is_given_work_while_the_first_surveys(root, pair, monkeypatch):
+    """It showed that it is fast while the folders were listed, and had nothing more to do until that was over."""
+    for number in range(12):
+        make_run(root, f"p/n/runs/20250123_1800{number:02}_abc123", rows=20_000)
+    manifest.generate(str(root))
+    monkeypatch.setattr("runicorn.mirror.second_line.TRIAL", 64 << 10)
+    monkeypatch.setattr("runicorn.mirror.second_line.ENOUGH", 64 << 10)
+    monkeypatch.setattr("runicorn.mirror.second_line.FAST", 1.0)
+    carried, take, expect, refresh = [], SecondLine._take, SecondLine.expect, walk.Skeleton.refresh
+    queues, surveying, survey = [], [], RemoteRoot.survey
+
+    def expecting(bulk):
+        expect(bulk)
+        while bulk._fetcher is None:
+            time.sleep(0.01)
+
+    def taking(bulk, main, later, count, size):
+        before = set(bulk._taken_over)
+        take(bulk, main, later, count, size)
+        if surveying:
+            carried.append(set(bulk._taken_over) - before)
+
+    def surveys(remote_root, *rest):
+        surveying.append(queues.append(remote_root.queue))
+        remote_root.queue.fetcher.pause(True)           # it has enough to do with the list
+        survey(remote_root, *rest)
+        remote_root.queue.fetcher.pause(False)
+        surveying.clear()
+
+    def refreshing(skeleton, now, *options):
+        until = time.monotonic() + 20
+        while time.monotonic() < until and queues[-1].left > 3 * 12:        # its small files
+            skeleton.client.lstat(str(root))
+        return refresh(skeleton, now, *options)
+    monkeypatch.setattr(RemoteRoot, "survey", surveys)
+    monkeypatch.setattr(SecondLine, "expect", expecting)
+    monkeypatch.setattr(SecondLine, "_take", taking)
+    monkeypatch.setattr(walk.Skeleton, "refresh", refreshing)
+    one = pair(manifest=True)
+    one.passes()
+    one.same()
+    assert len([keys for keys in carried if keys]) >= 2, "what it was tried with was all that it had until the survey ended"
+
+
+def test_a_run_is_compared_once_as_it_is_listed(root, pair, monkeypatch):
+    many_runs(root)
+    planned = counted(monkeypatch, Copies, "missing")
+    one = pair()
+    one.passes()
+    one.same()
+    assert len({path for _, path, *_ in planned}) >= RUNS and len(planned) == len({path for _, path, *_ in planned})
 
 
 def test_only_a_first_sync_has_a_second_line_before_there_is_work_for_it(root, pair):
