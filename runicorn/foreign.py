@@ -5,12 +5,12 @@ What is a run: a folder that holds files of a kind. `checkpoint-*` belongs to th
 one run, ":id" below their parent. A folder whose `runs` holds runs of ours is ours: nothing beside them is looked for.
 """
 import collections
-import itertools
 import os
 import re
 from os import scandir
 from stat import S_IFDIR, S_IFLNK, S_ISDIR, S_ISLNK, S_ISREG
 
+from runicorn.foreign_rules import Rules
 from runicorn.foreign_text import kind_by_content
 
 # What is believed first where two kinds of files in one folder tell the same metric.
@@ -34,6 +34,8 @@ NEVER = re.compile(r"requirements.*\.txt$|constraints.*\.txt$|(?:readme|licen[cs
                    r"|(?:package|config|tokenizer|vocab|args|settings|index|data|train|val|test|labels|annotations)\.jsonl?$"
                    r"|(?:train|test|val|valid|data|dataset|labels?|annotations|metadata|submission|sample_submission)\.csv$")
 JSON_LOG = re.compile(r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
+# What a rule of one's own may name: text, and files without an ending.
+CLAIMED = re.compile(r"[^.].*\.(?:log|out|txt|err|json|jsonl|ndjson)$|[^.]+$", re.IGNORECASE)
 DATA = "tables and lines of data sets"
 ELSEWHERE = "runs of ours that lie elsewhere than in PROJECT/NAME/runs"
 
@@ -62,9 +64,24 @@ def kind_by_name(name):
     return "log" if low.endswith(LOGS) else None
 
 
-def is_of_use(name):
-    """Whether a Finder wants to know of a file of this name."""
-    return bool(kind_by_name(name)) or name in BESIDE or name in MARKS or name.startswith(WANDB_NAMES)
+def is_of_use(name, rules=None):
+    """Whether a Finder wants to know of a file of this name. rules: foreign_rules.Rules, if there are any."""
+    return bool(kind_by_name(name) or rules and rules.may_name(name) and CLAIMED.match(name)) or name in BESIDE or name in MARKS or (
+        name.startswith(WANDB_NAMES))
+
+
+def kind_of_name(place, rules=None):
+    """Return the kind that the name of the file at `place`, below a root, speaks of (str), or None: of text, a rule may say another."""
+    name = place.rpartition("/")[2]
+    kind = kind_by_name(name)
+    return rules.kind_of(place, kind) if rules and kind not in SURE and CLAIMED.match(name) else kind
+
+
+def kind_of_text(place, head, tail, rules, skipped):
+    """Return the kind (str) of the text file at `place`, below a root, or None where it is no log of a training: by a rule of one's own,
+    else by what all such logs have. head, tail: its first bytes and its last; skipped: a Counter of rules that took too long."""
+    kind = kind_by_name(place.rpartition("/")[2])
+    return rules and rules.decide(place, kind, head, tail, skipped) or kind and kind_by_content(kind, head, tail)
 
 
 class Finder:
@@ -72,14 +89,15 @@ class Finder:
 
     `doubtful` holds [(folder, name, kind, size, mtime), ...] of text files that somebody has to look into, and `decide`. skipped: a
     Counter of what was left out for its number; `passed` is one of what is never looked into. ours: paths of folders that are ours (a
-    container of str). `visited` are the paths of the folders it was handed (set).
+    container of str). rules: foreign_rules.Rules, if there are any. `visited` are the paths of the folders it was handed (set); `waits`:
+    whether a text file was empty yet.
     """
 
-    def __init__(self, skipped, ours=()):
+    def __init__(self, skipped, ours=(), rules=None):
         self.skipped, self.passed, self.doubtful, self.visited = skipped, collections.Counter(), [], set()
-        self._ours, self._count = ours, 1
+        self.rules, self.waits, self._ours, self._count = rules, False, ours, 1
         self._files = {}            # folder -> [(name, size, mtime, ctime, mode), ...] of those that a run is made of
-        self._kinds = {}            # folder -> {kind, ...}
+        self._kinds = {}            # folder -> {name: kind} of those with metrics
 
     def take(self, path, entries):
         """Take what is in the folder `path` ("" for the root), [(name, size, mtime, ctime, mode), ...]; return the paths of folders in
@@ -122,7 +140,7 @@ class Finder:
 
     def _note(self, path, entry):
         name = entry[0]
-        kind = kind_by_name(name)
+        kind = kind_of_name(below(path, name), self.rules)
         if CHECKPOINT.match(path.rpartition("/")[2]) and kind != "trainer":
             return
         if _is_of_wandb(path):
@@ -130,16 +148,17 @@ class Finder:
                 self._files.setdefault(path, []).append(entry)
         elif kind in SURE:
             self._files.setdefault(path, []).append(entry)
-            self._kinds.setdefault(path, set()).add(kind)
+            self._kinds.setdefault(path, {})[name] = kind
         elif kind or name in BESIDE:
             self._files.setdefault(path, []).append(entry)
+            self.waits = self.waits or bool(kind) and not entry[1]
             if kind and entry[1]:
                 self.doubtful.append((path, name, kind) + tuple(entry[1:3]))
 
     def decide(self, path, name, kind):
         """Take the kind (str, or None) of a text file that was looked into."""
         if kind:
-            self._kinds.setdefault(path, set()).add(kind)
+            self._kinds.setdefault(path, {})[name] = kind
         elif not name.endswith(LOGS):
             self._files[path] = [entry for entry in self._files[path] if entry[0] != name]
 
@@ -149,12 +168,17 @@ class Finder:
         for path, kinds in self._kinds.items():
             place, prefix = _place(path)
             run_kinds, files = found.setdefault(place, (set(), []))
-            run_kinds |= kinds
+            run_kinds.update(kinds.values())
             files += [(prefix + entry[0],) + tuple(entry[1:]) for entry in self._files[path]]
             beside = self._files.get(path + "/files", ()) if place.rpartition("/")[2].startswith(":") else ()
             files += [(prefix + "files/" + entry[0],) + tuple(entry[1:]) for entry in beside]
         return [Run(place, os.path.join(root, folder_of(place)).rstrip("/"), tuple(kind for kind in KINDS if kind in kinds), sorted(files))
                 for place, (kinds, files) in sorted(found.items())]
+
+    def kinds_of(self, run):
+        """Return {name: kind} of the files with metrics of the run at the path `run`."""
+        return {prefix + name: kind for path, kinds in self._kinds.items() for place, prefix in [_place(path)] if place == run
+                for name, kind in kinds.items()}
 
 
 def _is_of_wandb(path):
@@ -200,30 +224,31 @@ def is_path(path):
             and not any(not folder or SKIPPED_FOLDER.match(folder) for folder in folders))
 
 
-def belongs(path, name):
-    """Whether `name` may be a file of the run at `path` (both str, relative), which another machine told."""
+def belongs(path, name, rules=None):
+    """Whether `name` may be a file of the run at `path` (both str, relative), which another machine told. rules: as for `kind_of_name`."""
     *above, last = name.split("/")
     if not is_path(path) or not last or last.startswith(".") or "\0" in last or not _is_utf8(last) or len(above) > 2:
         return False
     folder, run_id = WANDB.match(above[0]) if above else None, path.rpartition("/")[2]
+    is_own = kind_of_name(below(folder_of(path), name), rules) or last in BESIDE
     if run_id.startswith(":"):
-        known = kind_by_name(last) or last in BESIDE if len(above) == 1 else "/".join(above[1:] + [last]) in WANDB_FILES
+        known = is_own if len(above) == 1 else "/".join(above[1:] + [last]) in WANDB_FILES
         return bool(folder and folder.group(1) == run_id[1:] and known)
-    return last == STATE and len(above) == 1 and bool(CHECKPOINT.match(above[0])) if above else bool(kind_by_name(last) or last in BESIDE)
+    return last == STATE and len(above) == 1 and bool(CHECKPOINT.match(above[0])) if above else bool(is_own)
 
 
 NAMES = {"wandb": "W&B", "tensorboard": "TensorBoard", "csv": "CSV", "trainer": "Trainer", "jsonl": "JSON lines", "log": "text log"}
 
 
 # -- on this machine -----------------------------------------------------------------------------------------------
-def find(root, skipped, ours=(), known=None):
-    """Return the Runs of other loggers below a folder of this machine (list). skipped, ours: as for a Finder; known: {path of a text
+def find(root, skipped, ours=(), known=None, rules=None):
+    """Return the Runs of other loggers below a folder of this machine (list). skipped, ours, rules: as for a Finder; known: {path of a text
     file: (its state, its kind)} of the last look (dict), which is brought up to date: only what changed is read."""
-    finder, ahead = Finder(skipped, ours), [""]
+    finder, ahead = Finder(skipped, ours, rules), [""]
     while ahead:
         path = ahead.pop()
         try:
-            ahead += finder.take(path, listed(os.path.join(root, path)))
+            ahead += finder.take(path, listed(os.path.join(root, path), rules))
         except OSError as error:
             finder.passed["unreadable"] += isinstance(error, PermissionError)
     look_into(finder, root, {} if known is None else known)
@@ -232,10 +257,10 @@ def find(root, skipped, ours=(), known=None):
     return finder.runs(root)
 
 
-def listed(folder):
+def listed(folder, rules=None):
     """Return what of a folder on this machine a Finder takes (list). Raises OSError."""
     with scandir(folder) as items:
-        return [entry for entry in map(_state, items) if entry]
+        return [entry for entry in (_state(item, rules) for item in items) if entry]
 
 
 def below(path, name):
@@ -252,7 +277,7 @@ def look_into(finder, root, known):
 def settle(finder, known, doubt, head, tail):
     """Decide on one of `doubts` by its beginning and its end (bytes), and note in `known` what it was."""
     path, name, kind, size, mtime = doubt
-    found = kind_by_content(kind, head, tail)
+    found = kind_of_text(below(path, name), head, tail, finder.rules, finder.skipped)
     known[below(path, name)] = [size, mtime], found
     finder.decide(path, name, found)
 
@@ -283,8 +308,18 @@ def doubts(finder, known):
     return unknown
 
 
+def _in_time(patterns, lines):
+    """Search as foreign_rules.Rules has it, where this process, which is alone, ends if a pattern takes too long."""
+    import signal
+    signal.setitimer(signal.ITIMER_VIRTUAL, 2)
+    compiled = [re.compile(pattern) for pattern in patterns]
+    matches = [(line, place, pattern.search(text)) for line, text in enumerate(lines) for place, pattern in enumerate(compiled)]
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    return [(line, place, match.groupdict()) for line, place, match in matches if match]
+
+
 def reply(root):
-    """Answer a mirror's question on standard input, packed JSON {"ours": [...], "known": {...}} as `find` has them, by packed JSON: "runs":
+    """Answer a mirror's question on standard input, packed JSON {"ours", "known", "rules"} as `find` has them, by packed JSON: "runs":
     [[path, kinds, mtime of the folder, [[name, size, mtime], ...]], ...], "skipped", "known" if that changed, "took" (s). It runs alone."""
     import json
     import sys
@@ -295,7 +330,7 @@ def reply(root):
     here, there = ((lambda name: os.fsdecode(name.encode("utf-8", "surrogateescape"))), lambda name: os.fsencode(name).decode())
     before = {here(place): (told[0], told[1]) for place, told in asked["known"].items()}
     known = dict(before)
-    found = find(root, skipped, {here(path) for path in asked["ours"]}, known)
+    found = find(root, skipped, {here(path) for path in asked["ours"]}, known, Rules(asked.get("rules") or (), "", _in_time))
     second = 10 ** 9
     runs = [[there(run.path), run.kinds, int(os.stat(run.folder).st_mtime), [[there(name), size, mtime // second] for name, size, mtime, *_
                                                                            in run.files]] for run in found if os.path.isdir(run.folder)]
@@ -305,34 +340,29 @@ def reply(root):
     sys.stdout.buffer.write(b"others" + zlib.compress(json.dumps(told).encode(), 6))
 
 
-def in_folder(folder, path, kind_of):
-    """Return {name: kind} of the files with metrics of one run, in `folder` on this machine; {} where that is not here.
-
-    path: of the run; kind_of: function(path of a file, kind its name speaks of, os.stat_result) for those whose name is not enough.
-    """
-    resumed, kinds, ahead = path.rpartition("/")[2], {}, [""]
+def in_folder(folder, path, known, rules=None):
+    """Return a Finder that was handed what is in `folder`, on this machine, of the run at `path` below a root: `kinds_of` tells its files.
+    known, rules: as for `find`."""
+    finder, top = Finder(collections.Counter(), rules=rules), folder_of(path)
+    ahead = [top]
     while ahead:
-        prefix = ahead.pop()
+        inner = ahead.pop()
         try:
-            with scandir(os.path.join(folder, prefix)) as items:
-                entries = [(item.name, item.stat(follow_symlinks=False)) for item in itertools.islice(items, ENTRIES)
-                           if kind_by_name(item.name) or CHECKPOINT.match(item.name) or WANDB.match(item.name)]
+            more = finder.take(inner, listed(os.path.join(folder, inside(inner, top)), rules))
         except OSError:
             continue            # not here yet, or taken away
-        inside = [name for name, stat in entries if S_ISDIR(stat.st_mode)] if not prefix else []
-        if resumed.startswith(":"):
-            ahead += [name + "/" for name in inside if WANDB.match(name) and WANDB.match(name).group(1) == resumed[1:]]
-        else:
-            ahead += [name + "/" for name in _newest_checkpoint(inside) if CHECKPOINT.match(name)]
-        for name, stat in entries if prefix or not resumed.startswith(":") else ():
-            kind = kind_by_name(name) if S_ISREG(stat.st_mode) else None
-            kind = kind if kind in SURE or not kind else kind_of(os.path.join(folder, prefix + name), kind, stat) if stat.st_size else None
-            if kind and (kind == "trainer" or not CHECKPOINT.match(prefix.rstrip("/"))):
-                kinds[prefix + name] = kind
-    return kinds
+        ahead += [place for place in more if _place(place)[0] == path] if inner == top else []
+    for doubt in doubts(finder, known):
+        settle(finder, known, doubt, *ends(os.path.join(folder, inside(below(*doubt[:2]), top)), doubt[3]))
+    return finder
 
 
-def _state(item):
+def inside(place, top):
+    """Return the path below the folder `top` of what lies there at `place` below the root."""
+    return place[len(top):].lstrip("/")
+
+
+def _state(item, rules):
     """Return what a Finder wants to know of an entry (tuple), None of what it has no use for; asks the disk for little of it."""
     name = item.name
     try:
@@ -340,7 +370,7 @@ def _state(item):
             return name, 0, 0, 0, S_IFDIR
         if item.is_symlink():
             return name, 0, 0, 0, S_IFLNK
-        if not is_of_use(name):
+        if not is_of_use(name, rules):
             return None
         stat = item.stat(follow_symlinks=False)
         return name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode

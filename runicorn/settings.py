@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import disk, layout, local_disk, local_names
+from runicorn import disk, layout, local_disk, local_names, rules
 from runicorn.errors import NotFoundError, SettingsError, UsageError
 from runicorn.surrogates import LONE, encode_json, visible
 
@@ -26,7 +26,7 @@ SECRETS = ("password", "passphrase")
 CONNECTION = {
     "name": None, "host": None, "port": 22, "user": "", "auth": "key", "key": None, "remote_root": "~/.runicorn/experiments",
     "mode": "auto", "interval": 30, "manifest": True, "small_only": True, "large": False, "window": None,
-    "small_limit": 1 << 20, "enabled": True, "budget": None,
+    "small_limit": 1 << 20, "enabled": True, "budget": None, "rules": [],
 }
 CHOICES = {"auth": ("key", "agent", "password", "system"), "mode": ("auto", "manual"), "window": (None, "24h", "7d")}
 NUMBERS = {"port": (1, 65535), "interval": (1, 86400), "small_limit": (0, 1 << 40), "budget": (1024, 1 << 50)}
@@ -173,6 +173,7 @@ def checked(settings):
     for field, (low, high) in NUMBERS.items():
         connection[field] = _whole(connection, field, low, high)
     connection["key"] = _text(connection, "key") or None
+    connection["rules"] = rules.checked(connection["rules"] or [])
     connection["remote_root"] = _text(connection, "remote_root") or CONNECTION["remote_root"]
     return connection
 

@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 
 from runicorn.cli import dialogue, terminal
 from runicorn.cli.arguments import Branch, age, port
+from runicorn.cli.rules import add_rules
 from runicorn.errors import LineError, UsageError
 from runicorn.layout import home_dir
 from runicorn.local_names import connection_slug
@@ -22,6 +23,7 @@ def add_config(parser):
     setter.add_argument("key", help="such as root, or preferences.language")
     setter.add_argument("value", help="JSON, or plain text")
     add_ssh(branch.add("ssh", "SSH connections", "runicorn config ssh add"))
+    add_rules(branch.add("rule", "rules of your own for logs of other tools", "runicorn config rule list"))
 
 
 def add_ssh(parser):

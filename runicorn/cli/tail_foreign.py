@@ -5,9 +5,10 @@ from collections import Counter
 
 from runicorn import foreign
 from runicorn.cli import terminal
-from runicorn.layout import ends_key, number, only
+from runicorn.layout import ends_key, home_dir, number, only
 from runicorn.metrics.foreign_files import ForeignFiles
 from runicorn.metrics.series import Series
+from runicorn.rule_book import RuleBook
 
 METRICS_SECONDS = 1.0       # between two lines of metrics
 LOGS = (".log", ".out", ".txt")
@@ -22,7 +23,10 @@ def find(roots, tail, growing, lines=20):
     """
     is_folder = tail and os.path.isdir(os.path.expanduser(tail))
     roots = [("local", os.path.abspath(os.path.expanduser(tail)))] if is_folder else roots
-    runs = {f"{name}:{run.path}": run for name, root in roots for run in foreign.find(os.fspath(root), Counter())}
+    book = RuleBook(home_dir())
+    found = [(name, run, rules) for name, root in roots for rules in [book.of_folder(root)]
+             for run in foreign.find(os.fspath(root), Counter(), rules=rules)]
+    runs, rules_of = {f"{name}:{run.path}": run for name, run, _ in found}, {f"{name}:{run.path}": rules for name, run, rules in found}
     if tail and not is_folder:
         runs = {key: run for key, run in runs.items() if ends_key(key, tail) or key.rpartition("/")[2] == f":{tail}"}
         key = only(list(runs), tail) if runs else None
@@ -32,7 +36,7 @@ def find(roots, tail, growing, lines=20):
         return None
     run = runs[key]
     kinds = ", ".join(foreign.NAMES[kind] for kind in run.kinds)
-    return terminal.clean(f"{run.path if run.path != '.' else run.folder}  ({kinds})"), ForeignTail(run, growing, lines)
+    return terminal.clean(f"{run.path if run.path != '.' else run.folder}  ({kinds})"), ForeignTail(run, growing, lines, rules_of[key])
 
 
 class ForeignTail:
@@ -40,8 +44,9 @@ class ForeignTail:
 
     moving = ""                 # nothing of an unfinished line: several files may grow
 
-    def __init__(self, run, growing, lines):
-        self._series, self._lines = Series(run.folder, None, ForeignFiles(run.path, run.kinds, system=False)), lines
+    def __init__(self, run, growing, lines, rules):
+        self._lines = lines
+        self._series = Series(run.folder, None, ForeignFiles(run.path, run.kinds, system=False, rules=lambda: rules))
         self._logs = [growing(os.path.join(run.folder, file[0])) for file in run.files if file[0].endswith(LOGS)]
         self._told_at, self._fresh = float("-inf"), False
 

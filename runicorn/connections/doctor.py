@@ -4,7 +4,7 @@ import collections
 import statistics
 import time
 
-from runicorn import foreign, layout, left_out, manifest, namesake
+from runicorn import foreign, layout, left_out, manifest, namesake, rules
 from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
 from runicorn.mirror import walk
 from runicorn.mirror.foreign_walk import ForeignWalk
@@ -173,7 +173,7 @@ class _Examination:
                             said="root_closed", root=root)
         self.say("root", True, root)
         runs, skipped = walked
-        others, whole = others_below(client, root, runs, OTHERS_SECONDS)
+        others, whole = others_below(client, root, runs, OTHERS_SECONDS, rules.made(self.connection.get("rules") or ()))
         if not runs and not others:
             self.offer = offers(client, root, start)
         if others:
@@ -256,13 +256,13 @@ def offers(client, root, start):
     return sorted((root_offered for root_offered in roots if root_offered["runs"]), key=lambda root_offered: -root_offered["runs"])
 
 
-def others_below(client, root, ours, seconds):
+def others_below(client, root, ours, seconds, own_rules=None):
     """Return ({kind: runs of it}, whether it was looked everywhere) of other loggers' runs below a root, as found within so many seconds;
     a run counts as of the kind that is believed first.
 
-    ours: paths of the runs of ours there.
+    ours: paths of the runs of ours there; own_rules: foreign_rules.Rules.
     """
-    search, now = ForeignWalk(client, client.realpath(root), lambda moment: moment), time.time()
+    search, now = ForeignWalk(client, client.realpath(root), lambda moment: moment, own_rules), time.time()
     search.start([""], {path.rpartition(f"/{layout.RUNS}/")[0] for path in ours})
     try:
         whole = search.go_on(now, time.monotonic() + seconds)

@@ -31,6 +31,7 @@ class File:
 
     def _begin(self, identity=None):
         self.reader = self.make(None)
+        self._reading = self.reader.kind + getattr(self.reader, "variant", "")      # by rules of one's own it is another
         self.table = Table(self.reader.kind)
         self.position = self.behind = self._saved = self._torn = 0
         self._identity, self._mtime, self._size, self._guard = identity, None, None, b""
@@ -118,7 +119,7 @@ class File:
     def _cache(self):
         """Return where the parse is kept (str): found by device and inode, which a renamed file or folder keeps, else by the path."""
         name = f"{self._identity}" if self._identity[1] else os.path.abspath(self.path)
-        name += "" if self.reader.kind in SINGLE else self.reader.kind      # two readings of one file are two parses
+        name += "" if self._reading in SINGLE else self._reading      # two readings of one file are two parses
         return os.path.join(self._folder, sha256(os.fsencode(name)).hexdigest()[:32])
 
     def save(self) -> None:
@@ -127,7 +128,7 @@ class File:
         if not self._folder or grown < max(SAVE_BYTES, self._saved // 4):
             return
         head = {"identity": list(self._identity), "mtime": self._mtime, "length": self.position, "check": sha256(self._guard).hexdigest(),
-                "kind": self.reader.kind, "reader": self.reader.state()}
+                "kind": self._reading, "reader": self.reader.state()}
         with suppress(OSError):
             column_cache.save(self._cache(), head, self.table)
         self._saved = self.position         # a full disk: parse again next time, and don't try at every append
@@ -148,7 +149,7 @@ class File:
 
     def _is_of(self, head, found):
         """Whether the cached parse is one of the bytes with which the file begins now; takes its guard then. Raises OSError."""
-        if head.get("identity") != [found.st_dev, found.st_ino] or head.get("kind") != self.reader.kind:
+        if head.get("identity") != [found.st_dev, found.st_ino] or head.get("kind") != self._reading:
             return False
         if head["length"] > found.st_size:
             return False

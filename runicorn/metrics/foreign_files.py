@@ -1,72 +1,129 @@
 """Which files of another logger's run hold its metrics, and what reads them."""
 
+import collections
 import os
+import time
+from typing import NamedTuple
 
 from runicorn import foreign, layout, local_disk
-from runicorn.foreign_text import kind_by_content
 from runicorn.metrics.follow import module_of, reader_of
 from runicorn.metrics.kinds import hparams
 
 MEASURED = ("wandb",)       # kinds whose files tell of the machine, too
 FILES = 10_000              # of one run that are read
+SETTLED_NS = 2_000_000_000      # a folder that changed later than this before a look can change again under the same mtime
+
+
+class Ruled(NamedTuple):
+    """Makes the reader of a text file for which there are rules of one's own. Called with a state, as the class of a reader is."""
+
+    kind: str
+    rules: str              # as JSON
+
+    def __call__(self, state=None):
+        from runicorn.metrics.kinds import ruled  # here: most have no rules
+        return ruled.reader(self.kind, self.rules, state)
+
+
+def maker(kind, place, rules=None):
+    """Return what makes the reader of a file of a kind that lies at `place` below a root. rules: foreign_rules.Rules, if there are any."""
+    fitting = rules.of(place, foreign.kind_of_name(place)) if rules else ()
+    fitting = [rule for rule in fitting if ("pattern" in rule) == (kind == "log")] if kind in ("log", "jsonl") else ()
+    return Ruled(kind, layout.to_json(fitting)) if fitting else reader_of(kind)
 
 
 class ForeignFiles:
-    """The files of the run at `path` below a root, found anew with each call. For one thread at a time.
+    """The files of the run at `path` below a root, looked for again where a folder of it changed. For one thread at a time.
 
     `numbers` is {name: (number in the last answer, kind)}, also of those that a mirror lists and that are not here.
     """
 
-    def __init__(self, path, kinds=(), system=True, listed=None):
+    def __init__(self, path, kinds=(), system=True, listed=None, rules=lambda: None):
         """path: of the run, as foreign.Run has it; kinds: those that are known of it, whose readers are imported at once; system: whether
         what was measured of the machine is wanted, too, for which such files are read twice; listed: function() returning {name: its name
-        in the folder} of the run's files, which may not be here, None: those are looked for."""
+        in the folder} of the run's files, which may not be here, None: those are looked for; rules: function() returning the
+        foreign_rules.Rules of its root, or None."""
         for kind in kinds:
             module_of(kind)
-        self._path, self._run_kinds, self._kinds = path, kinds, {}      # path of a text file -> (device, inode, size, its kind or None)
+        self._path, self._run_kinds, self._rules_of, self._rules = path, kinds, rules, None
         self._measured, self._listed, self.numbers = MEASURED if system else (), listed, {}
+        self._known = {}                        # as foreign.find has it
+        self._kinds, self._mtimes = {}, None    # what the last look found; mtimes of the folders it was in, None: look again
 
     def __call__(self, folder):
         """Return {("events", 0, number): (path, function(state) returning its reader)}, those of the kind that is believed first last,
         of one kind in the order of their names; the same with "system" for what W&B measured of the machine; {} where the folder is
         not here."""
+        self._follow_rules()
         places = self._listed() if self._listed else None
-        run = foreign.in_folder(folder, self._path, self._kind_of) if places is None else self._of_listed(folder, places)
+        run = self._in_folder(folder) if places is None else self._of_listed(folder, places)
         kinds = {}
         for name, kind in run.items():
             kinds.setdefault(kind, []).append(name)
         names = [(name, kind) for kind in reversed(foreign.KINDS) for name in sorted(kinds.get(kind, ()))]
         self.numbers = {name: (number, kind) for number, (name, kind) in enumerate(names[-FILES:], 1)}
-        paths = [(number, os.path.join(folder, (places or {}).get(name, name)), kind) for name, (number, kind) in self.numbers.items()]
-        paths = paths if places is None else [file for file in paths if os.path.lexists(file[1])]
-        found = {("events", 0, number): (path, reader_of(kind)) for number, path, kind in paths}
+        paths = [(number, name, os.path.join(folder, (places or {}).get(name, name)), kind)
+                 for name, (number, kind) in self.numbers.items()]
+        paths = paths if places is None else [file for file in paths if os.path.lexists(file[2])]
+        found = {("events", 0, number): (path, self.maker(name, kind)) for number, name, path, kind in paths}
         found.update({("system", 0, number): (path, module_of(kind).SystemReader)
-                      for number, path, kind in paths if kind in self._measured})
+                      for number, _, path, kind in paths if kind in self._measured})
         return found
+
+    def maker(self, name, kind):
+        """Return what makes the reader of the run's file `name`, which is of a kind."""
+        return maker(kind, foreign.below(foreign.folder_of(self._path), name), self._rules)
+
+    def _follow_rules(self):
+        rules = self._rules_of()
+        if rules != self._rules:
+            self._rules, self._mtimes = rules, None
+            self._known.clear()
+
+    def _in_folder(self, folder):
+        """Return {name: kind} of the files with metrics in the run's folder."""
+        if self._mtimes and self._mtimes == {path: _mtime(path) for path in self._mtimes}:
+            return self._kinds
+        began = time.time_ns()
+        finder = foreign.in_folder(folder, self._path, self._known, self._rules)
+        self._kinds, top = finder.kinds_of(self._path), foreign.folder_of(self._path)
+        mtimes = {path: _mtime(path) for path in (os.path.join(folder, foreign.inside(place, top)) for place in finder.visited)}
+        waits = finder.waits or any(kind is None for _, kind in self._known.values())
+        is_settled = all(mtime is not None and mtime < began - SETTLED_NS for mtime in mtimes.values())
+        self._mtimes = mtimes if is_settled and not waits else None
+        return self._kinds
 
     def _of_listed(self, folder, places):
         """Return {name: kind} of the files with metrics among those that a mirror lists."""
-        found = {}
+        found, top = {}, foreign.folder_of(self._path)
         for name, position in places.items():
-            kind, path = foreign.kind_by_name(name.rpartition("/")[2]), os.path.join(folder, position)
+            place, path = foreign.below(top, name), os.path.join(folder, position)
+            kind = foreign.kind_of_name(place, self._rules)
             if kind and kind not in foreign.SURE:
                 try:
                     stat = os.lstat(path)
-                    kind = self._kind_of(path, kind, stat) if stat.st_size else None
+                    kind = self._kind_of(path, place, stat) if stat.st_size else None
                 except OSError:                     # not here yet
                     kind = kind if kind in self._run_kinds else None
             found.update({name: kind} if kind else {})
         return found
 
-    def _kind_of(self, path, kind, stat):
+    def _kind_of(self, path, place, stat):
         """Return the kind (str) of a text file, or None; looked into again while it is short and grows, or was replaced."""
         mark = stat.st_dev, stat.st_ino
-        known = self._kinds.get(path)
+        known = self._known.get(path)
         if known and known[0] == mark and (known[2] or known[1] == stat.st_size):
             return known[2]
-        found = kind_by_content(kind, *foreign.ends(path, stat.st_size))
-        self._kinds[path] = mark, stat.st_size, found
+        found = foreign.kind_of_text(place, *foreign.ends(path, stat.st_size), self._rules, collections.Counter())
+        self._known[path] = mark, stat.st_size, found
         return found
+
+
+def _mtime(path):
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None             # taken away meanwhile
 
 
 def config(path):

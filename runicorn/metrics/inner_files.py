@@ -1,8 +1,8 @@
 """What other loggers wrote inside the folder of a run of ours: its curves join the run's under the name of the folder they lie in."""
 
 import collections
-import functools
 import os
+from typing import NamedTuple
 
 from runicorn import foreign, layout, local_disk
 from runicorn.metrics.foreign_files import reader_of
@@ -41,6 +41,16 @@ class Joined:
         return {"purges": purges, **({"no_times": True} if told.get("no_times") else {})}
 
 
+class Inner(NamedTuple):
+    """Makes the Joined reader of one file. Called with a state."""
+
+    make: object
+    prefix: str
+
+    def __call__(self, state=None):
+        return Joined(self.make, self.prefix, state)
+
+
 class InnerFiles:
     """The files of one run, looked for again where a folder changed. For one thread at a time."""
 
@@ -63,22 +73,20 @@ class InnerFiles:
             ahead += finder.take(path, self._listed[path])
         foreign.look_into(finder, folder, self._known)
         self._mtimes, self._waits = mtimes, any(kind is None for _, kind in self._known.values())
-        self._found = self._numbered(folder, finder.runs(folder))
+        self._found = _numbered(folder, {run.path: finder.kinds_of(run.path) for run in finder.runs(folder)})
         return self._found
 
-    def _numbered(self, folder, runs):
-        places = []
-        for run in runs:
-            below = foreign.folder_of(run.path)
-            for name, *_ in run.files:
-                place = foreign.below(below, name)
-                kind = foreign.kind_by_name(name.rpartition("/")[2])
-                kind = kind if kind in foreign.SURE else self._known.get(place, (None, None))[1]
-                if kind and kind not in SKIPPED:
-                    prefix = kind if run.path == "." else run.path.replace("/:", "/").lstrip(":")
-                    places.append((-foreign.KINDS.index(kind), place, kind, prefix))
-        return {("inner", 0, number): (os.path.join(folder, place), functools.partial(Joined, reader_of(kind), prefix))
-                for number, (_, place, kind, prefix) in enumerate(sorted(places), 1)}
+
+def _numbered(folder, runs):
+    """Return what InnerFiles does of {path of a run in the folder: {name of a file: kind}}."""
+    places = []
+    for path, kinds in runs.items():
+        for name, kind in kinds.items():
+            if kind not in SKIPPED:
+                prefix = kind if path == "." else path.replace("/:", "/").lstrip(":")
+                places.append((-foreign.KINDS.index(kind), foreign.below(foreign.folder_of(path), name), kind, prefix))
+    return {("inner", 0, number): (os.path.join(folder, place), Inner(reader_of(kind), prefix))
+            for number, (_, place, kind, prefix) in enumerate(sorted(places), 1)}
 
 
 def _mtime(folder, path):

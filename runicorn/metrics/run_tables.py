@@ -53,7 +53,7 @@ class RunTables:
     def _find(self):
         files = self._files_of(self.folder)
         with self.lock:
-            vanished = [key for key, file in self._files.items() if key not in files or files[key][0] != file.path]
+            vanished = [key for key, file in self._files.items() if key not in files or files[key] != (file.path, file.make)]
             for key in vanished:
                 del self._files[key]
             new = sorted(files.keys() - self._files.keys())

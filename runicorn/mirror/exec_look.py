@@ -167,17 +167,21 @@ def program():
 def answering(*modules):
     """Return the Python program (str) that calls the function `reply` of the last of some modules of ours, which imports from the others,
     with the root. What they import of other modules of ours travels, too, each in a namespace of its own."""
-    def inlined(match):
-        source = excerpt(importlib.import_module(match[1]).__loader__.get_source(match[1]), match[2])
-        return f"scope = {{}}\nexec({ascii(source)}, scope)\n{match[2]} = scope['{match[2]}']"
     text = ""
     for module in modules:
         present = {line for line in text.split("\n") if line.startswith(("import ", "from "))}
         lines = module.__loader__.get_source(module.__name__).split("\n")
         text += "\n".join(line for line in lines if line not in present and not line.startswith("from runicorn.manifest import ")) + "\n"
-    text = excerpt(text, "reply")
-    text = re.sub(r"(?m)^from (runicorn\.\w+) import (\w+)$", inlined, text)
+    text = _carried(text, "reply")
     return f"{text}\nimport sys\nreply(os.fsdecode(sys.argv[1].encode('utf-8', 'surrogateescape')))\n"
+
+
+def _carried(text, name):
+    """Return what the function or class `name` needs of the Python module `text`, and of those that it imports from."""
+    def inlined(match):
+        source = importlib.import_module(match[1]).__loader__.get_source(match[1])
+        return f"scope = {{}}\nexec({ascii(_carried(source, match[2]))}, scope)\n{match[2]} = scope['{match[2]}']"
+    return re.sub(r"(?m)^from (runicorn\.\w+) import (\w+)$", inlined, excerpt(text, name))
 
 
 def excerpt(text, name):

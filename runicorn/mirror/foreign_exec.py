@@ -17,8 +17,9 @@ class Answer:
     """What the server told: `runs` [foreign.Run, …], `mtimes` {run path: mtime of its folder, s}, `skipped` {reason: count}, `rest`: s
     until it should be asked again at the earliest."""
 
-    def __init__(self, answer):
-        """answer: what it printed (bytes). Raises SftpError for what no program of ours prints."""
+    def __init__(self, answer, rules=None):
+        """answer: what it printed (bytes); rules: foreign_rules.Rules that it was asked with. Raises SftpError for what no program of ours
+        prints."""
         unpacker = zlib.decompressobj()
         try:
             told = json.loads(unpacker.decompress(answer[6:], LIMIT)) if answer[:6] == b"others" else None
@@ -32,7 +33,7 @@ class Answer:
                 path, kinds, mtime, files = item
                 self.mtimes[path] = mtime
                 self.runs.append(foreign.Run(path, "", tuple(kind for kind in foreign.KINDS if kind in kinds), [
-                    (name, size, changed, 0, 0) for name, size, changed in files if plan.believable(path, name, kinds)]))
+                    (name, size, changed, 0, 0) for name, size, changed in files if plan.believable(path, name, kinds, rules)]))
         self.skipped, self.known = left_out.checked(told.get("skipped")), told.get("known")
         took = told.get("took")
         self.rest = SHARE * min(took, exec_look.TIMEOUT) if manifest.is_number(took) and took > 0 else 0.0
@@ -58,9 +59,9 @@ def _is_time(value):
 class ForeignExec:
     """The looks of one session, each in a thread of its own; all methods belong to the session's thread."""
 
-    def __init__(self, ask):
-        """ask(source, question): exec_look.ExecLook.ask."""
-        self._ask, self._thread, self._outcome = ask, None, None
+    def __init__(self, ask, rules):
+        """ask(source, question): exec_look.ExecLook.ask; rules: foreign_rules.Rules."""
+        self._ask, self._rules, self._thread, self._outcome = ask, rules, None, []
         self._known = {}                # what was told of text files, as foreign.find has `known`
 
     @property
@@ -70,26 +71,33 @@ class ForeignExec:
 
     def start(self, ours):
         """Begin a look. ours: as foreign.find has it."""
-        question = zlib.compress(json.dumps({"ours": sorted(ours), "known": self._known}).encode("utf-8", "surrogatepass"))
-        self._thread = threading.Thread(target=self._run, args=(question,), name="exec", daemon=True)
+        fields = {"ours": sorted(ours), "known": self._known, "rules": self._rules.rules}
+        question = zlib.compress(json.dumps(fields).encode("utf-8", "surrogatepass"))
+        self._outcome = []
+        self._thread = threading.Thread(target=self._run, args=(question, self._rules, self._outcome), name="exec", daemon=True)
         self._thread.start()
 
-    def _run(self, question):
+    def follow_rules(self, rules):
+        """Take over other Rules, and no answer that is by those before."""
+        self._rules, self._known, self._thread = rules, {}, None
+
+    def _run(self, question, rules, outcome):
         try:
-            self._outcome = Answer(self._ask(program(), question))
+            outcome.append(Answer(self._ask(program(), question), rules))
         except Exception as error:      # for whoever takes it
-            self._outcome = error
+            outcome.append(error)
 
     def take(self):
         """Return the Answer that came, None while it has not. Raises what kept it from coming: SftpError, LineError, ProtocolError."""
         if self._thread.is_alive():
             return None
         self._thread = None
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        if isinstance(self._outcome.known, dict) and len(self._outcome.known) <= foreign.READ:
-            self._known = self._outcome.known
-        return self._outcome
+        answer, = self._outcome
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer.known, dict) and len(answer.known) <= foreign.READ:
+            self._known = answer.known
+        return answer
 
 
 @functools.lru_cache(1)

@@ -23,11 +23,12 @@ SHOWN, PAUSE = 2.0, 5           # s of a discovery after which is shown what it 
 class ForeignRuns:
     """The runs of other loggers of one session. The sync's thread's alone."""
 
-    def __init__(self, client, root, wall, index, log, ask):
-        """root: absolute; wall: clock.Clock.wall; index: remote_index.RemoteIndex; ask: as for foreign_exec.ForeignExec."""
-        self._index, self._log = index, log
-        self._server, self._answered, self._ask_again = ForeignExec(ask), None, 0.0     # its last answer, and when it may be asked next, s
-        self._walk = ForeignWalk(client, root, wall)
+    def __init__(self, client, root, wall, index, log, ask, rules):
+        """root: absolute; wall: clock.Clock.wall; index: remote_index.RemoteIndex; ask: as for foreign_exec.ForeignExec; rules:
+        foreign_rules.Rules."""
+        self._index, self._log, self._rules = index, log, rules
+        self._server, self._answered, self._ask_again = ForeignExec(ask, rules), None, 0.0     # its last answer, and when it may be asked
+        self._walk = ForeignWalk(client, root, wall, rules)                                 # next, s
         self._moved = set()             # folders whose discovery is due
         self._near, self._stale = [], True          # folders of known runs and those above them; whether they are others by now
         self._asked = {}                # absolute path -> (folder, name of a text file in it or "") of what is LSTATed now
@@ -35,6 +36,7 @@ class ForeignRuns:
         self._whole_at = None           # when the last look at all folders ended, s
         self._ours = set()              # folders that hold runs of ours, as of the last discovery
         self._is_whole = False          # the discovery under way is one
+        self._rules_moved = False       # … since the last look at all folders
         self._next = self._spent = self._shown = self._began = 0.0
 
     @property
@@ -55,7 +57,12 @@ class ForeignRuns:
 
     def is_behind(self, told_by_server):
         """Whether it is not known yet what is below the root. told_by_server: whether the server itself tells of all such runs."""
-        return self._whole_at is None and not told_by_server
+        return self._whole_at is None and not (told_by_server and self._follows_no_rules)
+
+    @property
+    def _follows_no_rules(self):
+        """Whether what the server itself tells is all there is: its manifest follows no rules of ours, and those that we had are gone."""
+        return not (self._rules or self._rules_moved)
 
     def told(self):
         """Return what `resume` takes (dict), None where nothing is new."""
@@ -65,6 +72,14 @@ class ForeignRuns:
         """Take up what an earlier session told, or something that only looks like it. skeleton: what walk.Skeleton.resume takes."""
         skeleton = skeleton if isinstance(skeleton, dict) else {}
         self._walk.resume(earlier, {folder: kept[0] for folder, kept in skeleton.items() if isinstance(kept, list) and kept})
+
+    def follow_rules(self, rules):
+        """Take over other foreign_rules.Rules: all folders are looked through anew."""
+        if rules != self._rules:
+            self._rules, self._answered, self._ask_again, self._whole_at, self._next = rules, None, 0.0, None, 0.0
+            self._rules_moved = True
+            self._server.follow_rules(rules)
+            self._walk.follow_rules(rules)
 
     # -- what moved
 
@@ -116,6 +131,7 @@ class ForeignRuns:
         """Go on looking for `seconds`, or a little longer, where that is due; returns (the run paths that changed (set), whether there is
         more to do at once). listings: listings.Listings, which take what is found; gone: paths of runs that vanished. told_by_server: as
         for `is_behind`; may_ask: whether python3 on the server answers. Raises SftpError when the root can't be listed."""
+        told_by_server = told_by_server and self._follows_no_rules
         if self._server.started:
             return self._take_answer(now, listings, gone), False
         if told_by_server and self._is_whole:
@@ -142,7 +158,7 @@ class ForeignRuns:
         self._spent += time.thread_time() - began
         if done:
             self._next, self._spent = now + PACE * self._spent, 0.0
-            self._whole_at = now if self._is_whole else self._whole_at
+            self._whole_at, self._rules_moved = (now, False) if self._is_whole else (self._whole_at, self._rules_moved)
         return changed, not done
 
     def _take_answer(self, now, listings, gone):
@@ -156,6 +172,7 @@ class ForeignRuns:
         if answer is None:
             return set()
         self._answered, self._ask_again, self._whole_at = answer, now + answer.rest, now
+        self._rules_moved = False
         return self._show(answer.runs, lambda path: True, answer.mtimes.get, listings, gone, now)
 
     def _begin(self, now, gone, told_by_server):
@@ -195,7 +212,7 @@ class ForeignRuns:
         files = walk.RunFiles()
         files["."] = {"mtime": mtime_of(run.path)}
         for name, size, mtime, *_ in run.files:
-            if foreign.belongs(run.path, name):
+            if foreign.belongs(run.path, name, self._rules):
                 old = before.get(name)
                 files[name] = old if old and int(old["mtime"] or 0) >= mtime else {"size": size, "mtime": mtime or None, "tail": None}
         return files

@@ -5,11 +5,13 @@ remembered, also for the next session; a text file is looked into again only whe
 """
 
 import collections
+import functools
 import time
 from stat import S_ISREG
 
 from runicorn import foreign, manifest
 from runicorn.errors import DeniedError, MissingFileError, SftpError
+from runicorn.foreign_rules import Rules
 from runicorn.mirror import plan, walk
 from runicorn.ssh import sftp
 
@@ -23,13 +25,13 @@ MANY = f"folders not looked into, as {LISTED} entries were listed"
 class Entries(walk.Listing):
     """What of a folder a foreign.Finder has use for: [(name, Attrs), …], of its first foreign.ENTRIES entries."""
 
-    def __init__(self):
+    def __init__(self, rules):
         super().__init__()
-        self.count = 0
+        self.count, self._rules = 0, rules
 
     def take(self, entries, names):
         self.count += len(names)
-        super().take([(name, attrs) for name, attrs in entries if _is_of_use(name, attrs)], names)
+        super().take([(name, attrs) for name, attrs in entries if _is_of_use(name, attrs, self._rules)], names)
         self.full = self.count >= foreign.ENTRIES
 
 
@@ -37,9 +39,9 @@ class ForeignWalk:
     """What the folders of one root showed, and the discovery under way. `skipped` is {reason: count} of what the last whole one left
     out; `undecided` are [(path of a folder, name), …] of text files that are of no kind yet, the newest first."""
 
-    def __init__(self, client, root, wall):
-        """root: absolute; wall: clock.Clock.wall."""
-        self._client, self._root, self._wall = client, root, wall
+    def __init__(self, client, root, wall, rules=None):
+        """root: absolute; wall: clock.Clock.wall; rules: foreign_rules.Rules, if there are any."""
+        self._client, self._root, self._wall, self._rules = client, root, wall, rules or Rules()
         self._folders = {}              # path -> [mtime, when first observed so, when listed, {name: entry as a Finder takes it}]
         self._glimpsed = {}             # path -> mtime, of folders that were LSTATed and never listed
         self._texts = {}                # as foreign.find has `known`
@@ -63,12 +65,12 @@ class ForeignWalk:
         self.changed = False
         return {"folders": {path: [mtime, list(entries.values())] for path, (mtime, observed, listed, entries) in self._folders.items()
                             if mtime is not None and plan.settled(mtime, observed, listed, self._wall(listed))},
-                "texts": self._texts}
+                "texts": self._texts, "rules": list(self._rules.rules)}
 
     def resume(self, earlier, mtimes):
         """Take up what an earlier session told, or something that only looks like it. mtimes: {path: mtime} of the folders that are not
         LSTATed here."""
-        earlier = earlier if isinstance(earlier, dict) else {}
+        earlier = earlier if isinstance(earlier, dict) and earlier.get("rules", []) == list(self._rules.rules) else {}
         folders, texts = (earlier[name] if isinstance(earlier.get(name), dict) else {} for name in ("folders", "texts"))
         for path, kept in folders.items():
             if (isinstance(kept, list) and len(kept) == 2 and type(kept[0]) is int and _are_entries(kept[1])
@@ -78,10 +80,16 @@ class ForeignWalk:
                        and isinstance(kept[0], list) and [type(number) for number in kept[0]] == [int, int]
                        and (kept[1] is None or kept[1] in foreign.KINDS)}
 
+    def follow_rules(self, rules):
+        """Take over other Rules: what folders showed is asked for anew."""
+        self._rules, self._finder, self.undecided = rules, None, []
+        for table in (self._folders, self._glimpsed, self._texts):
+            table.clear()
+
     def feed(self, path, listing, now):
         """Take a listing that somebody else asked for; returns whether it shows anything else than before."""
         before = self._folders.get(path)
-        mtime, entries = next((attrs.mtime for name, attrs in listing if name == "."), None), _entries(listing)
+        mtime, entries = next((attrs.mtime for name, attrs in listing if name == "."), None), _entries(listing, self._rules)
         observed = before[1] if before and before[0] == mtime else now
         self._folders[path] = [mtime, observed, now, entries]
         news = before is None or before[3] != entries
@@ -137,7 +145,7 @@ class ForeignWalk:
     def start(self, tops, ours):
         """Begin to look at what is below the folders `tops` (paths); of all of the root (""), each remembered folder is LSTATed first.
         ours: as for a foreign.Finder."""
-        self._finder = foreign.Finder(collections.Counter(), ours)
+        self._finder = foreign.Finder(collections.Counter(), ours, self._rules)
         self._tops, self._denied, self._listed, self._count, self._unread = tuple(tops), set(), 0, 0, None
         self._unconfirmed = sorted(path for path in self._folders if "/" in path) if "" in tops else []     # others LSTAT those above
         self._unlisted = None if self._unconfirmed else collections.deque(self._known(tops))
@@ -187,7 +195,7 @@ class ForeignWalk:
         if self._listed >= LISTED:
             self._finder.skipped[MANY] += len(self._unlisted)
             self._unlisted.clear()
-        walk.walk_folders(self._client, more(), took, Entries)
+        walk.walk_folders(self._client, more(), took, functools.partial(Entries, self._rules))
 
     def _take(self, path, listing, now):
         """Take the listing of a folder; returns the folders in it that have to be listed, too."""
@@ -253,7 +261,7 @@ class ForeignWalk:
                  if self._texts.get(foreign.below(path, name), (0, 0))[1] is None]
         for path in finder.visited & self._folders.keys():
             texts += [(mtime, path, name) for name, size, mtime, _, mode in self._folders[path][3].values()
-                      if not size and S_ISREG(mode) and foreign.kind_by_name(name)]
+                      if not size and S_ISREG(mode) and foreign.kind_of_name(foreign.below(path, name), self._rules)]
         return [(path, name) for _, path, name in sorted(texts, reverse=True)]
 
 
@@ -274,8 +282,8 @@ def _owner(path):
     return above if foreign.CHECKPOINT.match(name) or foreign.WANDB.match(name) else path
 
 
-def _is_of_use(name, attrs):
-    return name == "." or not sftp.is_file(attrs) or foreign.is_of_use(name)
+def _is_of_use(name, attrs, rules):
+    return name == "." or not sftp.is_file(attrs) or foreign.is_of_use(name, rules)
 
 
 def _entry(name, attrs):
@@ -283,8 +291,8 @@ def _entry(name, attrs):
     return (name, attrs.size or 0, attrs.mtime or 0, 0, attrs.mode) if sftp.is_file(attrs) else (name, 0, 0, 0, attrs.mode or 0)
 
 
-def _entries(listing):
-    return {name: _entry(name, attrs) for name, attrs in listing if name != "." and _is_of_use(name, attrs)}
+def _entries(listing, rules):
+    return {name: _entry(name, attrs) for name, attrs in listing if name != "." and _is_of_use(name, attrs, rules)}
 
 
 def _are_entries(entries):

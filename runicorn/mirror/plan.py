@@ -18,6 +18,7 @@ WINDOWS = {"24h": 86400.0, "7d": 7 * 86400.0}
 SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 26 hours
 INNER = ("wandb", "tensorboard")
 GROWING = ("wandb", "tensorboard", "csv", "jsonl", "log")        # kinds of other loggers' files that are appended to
+ENDINGS = (*foreign.LOGS, ".err", ".jsonl", ".ndjson")
 LATE = 60.0                     # s after a run's end, the last lines of its logs and of its other ranks have come
 
 
@@ -131,7 +132,7 @@ def _levels(name):
 def is_appended(name: str) -> bool:
     """Whether the file `name` of a run grows at its end. A table may also be rewritten: then the bytes before the end of ours differ."""
     base = name.rpartition("/")[2]
-    return layout.parse_own(name) is not None or foreign.kind_by_name(base) in GROWING or base.endswith(foreign.LOGS)
+    return layout.parse_own(name) is not None or foreign.kind_by_name(base) in GROWING or base.endswith(ENDINGS)
 
 
 def wanted(name: str, size: int, options: Options) -> bool:
@@ -170,10 +171,11 @@ def settled(mtime, observed, now, wall=None):
     return observed <= now - 2 or mtime is None or mtime < (now if wall is None else wall) - SKEW
 
 
-def believable(path, name=None, kinds=()):
-    """Whether a run path (and a file name in it) from the server may be used at all. kinds: of another logger's run."""
+def believable(path, name=None, kinds=(), rules=None):
+    """Whether a run path (and a file name in it) from the server may be used at all. kinds: of another logger's run; rules: for its files
+    (foreign_rules.Rules)."""
     if kinds:
-        return foreign.is_path(path) if name is None else foreign.belongs(path, name)
+        return foreign.is_path(path) if name is None else foreign.belongs(path, name, rules)
     return _is_run_path(path) and (name is None or _is_file_name(name))
 
 

@@ -56,7 +56,7 @@ class RemoteIndex:
     """The runs of a server, as lines of a manifest; those looked at often are kept parsed and written back by `flush`."""
 
     def __init__(self, read):
-        self.manifest = read
+        self.manifest, self._rules = read, None
         self.lines = read.lines
         self.foreign = {path for path, line in self.lines.items() if kinds_of(line)}       # paths of other loggers' runs
         for path in [path for path in self.lines if not self.believes(path)]:
@@ -84,7 +84,11 @@ class RemoteIndex:
 
     def believes(self, path: str, name: str | None = None) -> bool:
         """Whether the path of a known run (and a file name in it) may be used at all; see plan.believable."""
-        return plan.believable(path, name, path in self.foreign)
+        return plan.believable(path, name, path in self.foreign, self._rules)
+
+    def follow_rules(self, rules):
+        """Take over the foreign_rules.Rules by which other loggers' files are told."""
+        self._rules = rules
 
     def entry(self, path):
         """Return the entry of a run (dict); what is changed in it must be followed by `put`. What does not fit in its line is

@@ -4,7 +4,7 @@ import collections
 import functools
 import time
 
-from runicorn import layout
+from runicorn import layout, rules
 from runicorn.errors import SftpError
 from runicorn.mirror import fetcher, listings, moves, plan, remote_index, second_line, tails, verify, walk
 from runicorn.mirror.fetch_queue import FetchQueue
@@ -49,11 +49,15 @@ class RemoteRoot:
             self.beats.resume(earlier.get("runs"), layout.number(earlier.get("ahead")) or 0.0, self.index.foreign, now)
             self.foreign.resume(earlier.get("foreign"), earlier.get("folders"))
 
+    def _rules(self):
+        return rules.made(self.options.get("rules") or ())
+
     def begin(self, index, rekeyed=False):
         """Take up the index (remote_index.RemoteIndex) of the mirror. rekeyed: the server shows another host key than it did before."""
         self.index, self._rekeyed = index, rekeyed
+        index.follow_rules(self._rules())
         look = self._opening.look_for(index)
-        self.foreign = ForeignRuns(self.client, self.root, self._wall, index, self.log, look.ask)
+        self.foreign = ForeignRuns(self.client, self.root, self._wall, index, self.log, look.ask, self._rules())
         self.skeleton = walk.Skeleton(self.client, self.root, self._wall, self.foreign.feed)
         self.beats = Beats(self.client, self.root, self._wall)
         self.tails = tails.Tails(self.client, self.mirror, self.root, self.room)
@@ -208,6 +212,8 @@ class RemoteRoot:
 
     def adjust(self, before, now):
         """The settings changed from `before` (dict) to what `options` says now: plan anew, and give up what is not wanted any more."""
+        for part in (self.index, self.foreign):
+            part.follow_rules(self._rules())
         if all(self.options.get(field) == before.get(field) for field in CHOICE):
             return
         if self.options.get("manifest", True) != before.get("manifest", True):

@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import layout, local_disk, local_names
+from runicorn import layout, local_disk, local_names, rule_book
 from runicorn.metrics.series import Series
 from runicorn.reader import bounded
 from runicorn.reader.facets import Facets
@@ -36,7 +36,7 @@ class Catalog:
         self.home = Path(home) if home else layout.home_dir()
         self.overlay, self.preferences, self._clock, self._ring = overlay, preferences, clock, ring
         self._series = OpenSeries(self.home / "columns", columns, ring, clock)
-        self._mirrors = mirrors if callable(mirrors) else lambda: mirrors
+        self._mirrors, self._rules = mirrors if callable(mirrors) else lambda: mirrors, rule_book.RuleBook(self.home)
         self.sources = {slug: local(slug, folder, self._kept(folder)) for slug, folder in roots}
         self.glances = Glances(ring and self._glanced)
         for source in self.sources.values():
@@ -120,6 +120,8 @@ class Catalog:
                 self.sources[slug] = MirrorSource(slug, folder, kept_path=self._kept(folder))
                 self.sources[slug].read_by(self.glances)
             self.sources[slug].rename(name[0] if name else slug)
+        for slug, source in self.sources.items():
+            source.follow_rules(self._rules.of_folder(source.folder) if source.local else self._rules.of_mirror(slug))
 
     def _begin(self, look=False):
         """Take what is known of new sources, so that there is an answer before anything is scanned."""

@@ -4,7 +4,7 @@ import functools
 import os
 import time
 
-from runicorn import layout
+from runicorn import foreign, layout
 from runicorn.foreign import BESIDE, LOGS
 from runicorn.metrics import foreign_files
 from runicorn.metrics.foreign_files import ForeignFiles
@@ -21,11 +21,13 @@ WAITS = "W&B has written nothing yet, which it does when some 10 KB are full or 
 class ForeignEntry(Entry):
     """Another logger's run. What is read of its files is kept until they grow."""
 
-    __slots__ = ("_reading", "_files_of")
+    __slots__ = ("_reading", "_files_of", "_rules")
 
     def __init__(self, key, members, before=None):
         super().__init__(key, members, before)
-        kept = isinstance(before, ForeignEntry) and (before.source, before.record.path) == (self.source, self.record.path)
+        self._rules = self.source.rules
+        kept = isinstance(before, ForeignEntry) and (before.source, before.record.path) == (self.source, self.record.path) and (
+            before._rules == self._rules)
         self._reading = before._reading if kept else Reading()
         self._files_of = None
 
@@ -36,7 +38,7 @@ class ForeignEntry(Entry):
 
     def _files(self, system):
         listed = None if self.source.local else functools.partial(self.source.places, self.record.path)
-        return ForeignFiles(self.record.path, self.record.kinds, system, listed)
+        return ForeignFiles(self.record.path, self.record.kinds, system, listed, lambda: self.source.rules)
 
     def metric_files(self):
         return self._files(False)(os.fspath(self.folder))
@@ -44,7 +46,7 @@ class ForeignEntry(Entry):
     def slots(self):
         self._files_of = self._files_of or self._files(False)
         self._files_of(os.fspath(self.folder))
-        return {name: ((0, number), foreign_files.reader_of(kind)) for name, (number, kind) in self._files_of.numbers.items()}
+        return {name: ((0, number), self._files_of.maker(name, kind)) for name, (number, kind) in self._files_of.numbers.items()}
 
     def _beside(self, sizes):
         """Return what the files of BESIDE that lie in the run's folder, of `sizes`, tell of how it was configured (dict)."""
@@ -95,7 +97,9 @@ class ForeignEntry(Entry):
 
     def logs(self, sizes):
         """Return [(name, number, 0)] of the text files that are its log, by name."""
-        return [(name, number, 0) for number, name in enumerate(sorted(name for name in sizes if name.endswith(LOGS)), 1)]
+        names = [name for name in sizes if name.endswith(LOGS) or self.source.rules.kind_of(foreign.below(
+            foreign.folder_of(self.record.path), name), None) == "log"]
+        return [(name, number, 0) for number, name in enumerate(sorted(names), 1)]
 
     def duration(self, end=None):
         """Return the seconds it has been logging, by its own clock (float), or None where its files tell no times."""

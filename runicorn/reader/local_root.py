@@ -110,6 +110,9 @@ class LocalRoot(Source):
                 self._build()
             self._go_on()
 
+    def forget_kinds(self):
+        self._looked_into, self._built = {}, None
+
     def _rest(self):
         """Return after how many seconds everything is looked at again."""
         return FOREIGN_AGAIN if not self.records or any(record.kinds for record in self.records.values()) else BUILD_AGAIN
@@ -132,7 +135,7 @@ class LocalRoot(Source):
     def _find_others(self, folder, skipped, ours):
         """Find other loggers' runs, as foreign.find does, and note what was passed over where they, or too much, lie in the root."""
         passed = collections.Counter()
-        runs = foreign.find(folder, passed, ours, self._looked_into)
+        runs = foreign.find(folder, passed, ours, self._looked_into, self.rules)
         for reason, count in passed.items():
             skipped[reason] = max(skipped[reason], count)       # the look at ours counted some of these
         self.others_passed = {reason: count for reason, count in passed.items() if count and (runs or " beyond " in reason)}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runicorn import foreign, layout, left_out, local_disk, local_names, manifest
 from runicorn.errors import LayoutError
+from runicorn.foreign_rules import Rules
 from runicorn.mirror import local_copy, run_places
 from runicorn.mirror.verified import agrees, checked, sound, verified
 from runicorn.reader import kept, quick_stats
@@ -38,6 +39,7 @@ class Source:
         self.up = True              # whether our line to it is up
         self.verdicts_told = {}              # path -> Verdict of a run that has not ended, by a viewer that looks at the same folder
         self.patience = CHECKING    # s; see liveness.Pulse.judge
+        self.rules = Rules()        # of one's own, for what other loggers wrote
         self.columns = None if kept_path is None else Path(kept_path).parents[1] / "columns"
         self.glances = Glances()    # when other loggers' runs are read
         self._gaps = {}             # path -> median s between the rows of another logger's run, once somebody read them
@@ -48,6 +50,16 @@ class Source:
     def rename(self, name):
         """Take over what the root is called (str)."""
         self.name = name
+
+    def follow_rules(self, rules):
+        """Take over the Rules of the root; where they are others, what was read by those before is read anew."""
+        if rules != self.rules:
+            self.rules = rules
+            self.forget_kinds()
+            self.dirty.update(path for path, record in self.records.items() if record.kinds)
+
+    def forget_kinds(self):
+        """Forget which text files are of which kind: the index tells."""
 
     def read_by(self, glances):
         """From now on, have other loggers' runs read as a Glances says."""

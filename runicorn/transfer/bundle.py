@@ -5,6 +5,7 @@ A bundle is a gzipped tar: `bundle.json` (what it is), then for each file its by
 alone, so nothing in it can point anywhere; the paths inside the JSON are checked as any server's are.
 """
 
+import functools
 import gzip
 import hashlib
 import io
@@ -18,8 +19,9 @@ import time
 import zlib
 from pathlib import Path
 
-from runicorn import disk, foreign, layout, local_disk, local_names, manifest
+from runicorn import disk, foreign, layout, local_disk, local_names, manifest, rule_book
 from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
+from runicorn.foreign_rules import Rules
 from runicorn.mirror import plan
 
 FORMAT = 1
@@ -28,6 +30,7 @@ LIMIT = 20 * 10**9          # bytes a bundle may unpack to unless the user says 
 RESERVE = 256 << 20         # bytes that stay free on the disk whatever comes in
 NOTE_LIMIT = 1 << 20        # bytes of one of our own JSON members
 NOWHERE = 1 << 60           # where the bytes of a file that was cut while it was packed would belong: behind all there is
+ANY = Rules([{"files": "*", "pattern": ""}])        # a rule of whoever packed a file may have named it
 SKIP, PUT, APPEND, GAP, CLASH = "unchanged", "put", "appended", "gap", "clash"
 
 
@@ -37,7 +40,8 @@ def snapshot(root):
     """Return the Manifest of a root as it is now. Raises NotFoundError when it is no folder."""
     if not Path(root).is_dir():
         raise NotFoundError(f"the root {root} is not a folder")
-    return manifest.build(root, find_others=foreign.find)
+    rules = rule_book.RuleBook(layout.home_dir()).of_folder(root)
+    return manifest.build(root, find_others=functools.partial(foreign.find, rules=rules))
 
 
 def bundle(root, after, before, output):
@@ -299,7 +303,7 @@ def _apply(root, entry, spool, report, cases):
         report["problems"].append(f"{relative[:300]} was cut while it was packed; the next bundle has it")
         return
     try:
-        if foreign.belongs(path, entry["name"]) and not local_names.is_run_path(path):
+        if foreign.belongs(path, entry["name"], ANY) and not local_names.is_run_path(path):
             target = local_names.local_path(root, f"{foreign.folder_of(path)}/{entry['name']}".lstrip("/"))
         else:
             local_names.split_run_path(path)

@@ -17,6 +17,7 @@ from runicorn.layout import (
     RUNS,
     STATUS,
     SUMMARY,
+    home_dir,
     number,
     open_regular,
     own_experiments,
@@ -25,6 +26,7 @@ from runicorn.layout import (
     slug,
 )
 from runicorn.local_names import inside, parse_rank_status, split_run_path
+from runicorn.rule_book import RuleBook
 
 STATES = ("running", *ENDED)
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted
@@ -49,7 +51,8 @@ def check(path):
     skipped = Counter()
     runs = run_folders(path, skipped)
     others = foreign.find(os.fspath(path), skipped, {relative.rpartition(f"/{RUNS}/")[0] for relative, folder in runs
-                                                      if is_run(folder) or not os.access(folder, os.R_OK | os.X_OK)})
+                                                      if is_run(folder) or not os.access(folder, os.R_OK | os.X_OK)},
+                          rules=RuleBook(home_dir()).of_folder(path))
     runs = [(relative, folder) for relative, folder in runs if relative not in {other.path for other in others}]
     for own in own_experiments(path):
         for finding in check(own):

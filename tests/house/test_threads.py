@@ -33,7 +33,7 @@ def listed():
     for row in re.findall(r"^\|[^|]*\|([^|]*)\|", table, re.MULTILINE)[2:]:
         for name in re.findall(r"`([\w/]+)`", row):
             folder = name.rpartition("/")[0] or folder
-            named.add(name if "/" in name else f"{folder}/{name}")
+            named.add(name.lstrip("/") if "/" in name else f"{folder}/{name}")
     return named
 
 

@@ -1,4 +1,4 @@
-"""Plain text logs: lines as trainings print them, what counts them, bars, restarts, rules of one's own; what is no training."""
+"""Plain text logs: lines as trainings print them, what counts them, bars, restarts; what is no training."""
 
 import logging
 import math
@@ -9,9 +9,8 @@ import pytest
 from kind_cuts import Growing, check_cuts, points, steps_and_values, whole
 from kind_of_text import kind_of
 
-from runicorn.errors import RunicornError
 from runicorn.metrics.kinds.log_line import read_line
-from runicorn.metrics.kinds.text_log import Reader, check_rule
+from runicorn.metrics.kinds.text_log import Reader
 
 NOW = 1720000000.0          # July 2024
 
@@ -184,38 +183,6 @@ def test_transformers_prints_dicts():
     assert kind_of("nohup.out", data.encode()[:4096]) == "log"
     assert steps_and_values(read.parts, "loss") == [(n / 4, float(f"{1 / n:.4f}")) for n in range(1, 25)]
     assert steps_and_values(read.parts, "eval_loss") == [(n / 4, n) for n in range(4, 25, 4)]
-
-
-# -- rules of one's own ---------------------------------------------------------------------------------------------
-
-
-def ruled(*rules):
-    return lambda state=None: Reader(state, rules=rules)
-
-
-def test_rules():
-    data = "".join(f"[{n}] Verlust 0,{n} / Güte {n}.5 um 2024-05-01 12:00:0{n}\nsomething else {n}\n" for n in range(4)).encode()
-    read = check_cuts(ruled(r"^\[(?P<step>\d+)\] Verlust .* Güte (?P<quality>[\d.]+) um (?P<time>.+)$"), data)
-    assert steps_and_values(read.parts, "quality") == [(n, n + 0.5) for n in range(4)]
-    assert [ts for part in read.parts for ts in part.ts] == [1714564800 + n for n in range(4)]
-    read = check_cuts(ruled(r"(?P<name>\w+) is (?P<value>[\d.]+) in (?P<epoch>\d+)"),
-                      b"loss is 0.5 in 1\nacc is 0.25 in 1\nloss is 1 in 2\n")
-    assert steps_and_values(read.parts, "loss") == [(1, 0.5), (2, 1)] and steps_and_values(read.parts, "acc") == [(1, 0.25)]
-
-
-@pytest.mark.parametrize("rule", ["(", "no group", r"(?P<a>(\d+)+)x", r"(?P<a>(?:a|b*)*)c", r".*.*(?P<a>\d)", r"(?P<a>\d+\d+)x",
-                                  r".*a.*b.*(?P<a>\d)", "(?P<a>x)" + "y" * 1000, r"(?P<a>(?:\d+\s*)*)z"])
-def test_rules_that_are_none_or_might_take_for_ever(rule):
-    with pytest.raises(RunicornError, match="rule"):
-        check_rule(rule)
-
-
-def test_many_rules_and_slow_ones():
-    with pytest.raises(RunicornError, match="16"):
-        Reader(rules=[r"(?P<a>\d)"] * 17)
-    assert check_rule(r"epoch (?P<epoch>\d+).*loss (?P<loss>\S+)").groups == 2
-    read = whole(ruled(r"a[^b]*(?P<x>\d)"), b"a" * 100_000 + b"\n" + b"a1\n")
-    assert steps_and_values(read.parts, "x") == [(0, 1)]
 
 
 # -- damage and hostility -------------------------------------------------------------------------------------------

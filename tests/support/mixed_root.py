@@ -1,5 +1,6 @@
 """A root in which several loggers and Runicorn wrote, and what of it every way of listing it has to tell."""
 
+import functools
 import json
 import os
 import time
@@ -63,9 +64,9 @@ def listed(index):
                                                 for name, file in index.entry(path)["files"].items()}) for path in index.paths()}
 
 
-def expected(root):
-    """Return what a look on the server's own machine lists, as `listed` has it."""
-    return listed(manifest.build(str(root), find_others=foreign.find))
+def expected(root, rules=None):
+    """Return what a look on the server's own machine lists, as `listed` has it. rules: foreign_rules.Rules."""
+    return listed(manifest.build(str(root), find_others=functools.partial(foreign.find, rules=rules)))
 
 
 def mirrored(one):

@@ -23,19 +23,21 @@ EVALUATION = {"val", "valid", "validation", "eval", "evaluation", "test", "dev"}
 WORDS = ("NaN", "Infinity", "-Infinity")            # as text they are numbers all the same
 
 
-def row(entry):
-    """Return (ts, step, {metric: number}) of an object (dict), or None if it is no row; ts or step may be None, where it has none."""
-    roles = _roles(entry)
-    if roles is None:
+def row(entry, roles_of):
+    """Return (ts, step, {metric: number}) of an object (dict), or None if it is no row; ts or step may be None, where it has none.
+    roles_of: as `roles`."""
+    found = roles_of(entry)
+    if found is None:
         return None
-    time_key, step_key, prefix = roles
-    data = {name if name in COUNTERS else prefix + name: value for name, value in _leaves(entry, DEPTH)
-            if name not in (time_key, step_key) and (type(value) is not str or value in WORDS)}
-    ts = entry[time_key] if time_key else None
-    return seconds(ts) if type(ts) is str else ts if ts is None else moment(ts), step_key and number(entry[step_key]), data
+    time_name, step_name, prefix = found
+    values = dict(leaves(entry))
+    ts, step = values.pop(time_name, None), values.pop(step_name, None)
+    data = {name if name in COUNTERS else prefix + name: value for name, value in values.items()
+            if type(value) is not str or value in WORDS}
+    return seconds(ts) if type(ts) is str else ts if ts is None else moment(ts), step if step is None else number(step), data
 
 
-def _roles(entry):
+def roles(entry):
     """Return (key of the time or None, key of the step or None if there is an epoch alone, what stands before the names), or None."""
     step_key = next((key for key in STEP_KEYS if is_count(entry.get(key))), None)
     has_epoch = is_count(entry.get(EPOCH_KEY))
@@ -45,8 +47,12 @@ def _roles(entry):
     is_evaluation = phase.lower() in EVALUATION
     if step_key == "iter" and has_epoch and is_evaluation:
         step_key = None                                     # mmcv: the number of batches it was evaluated on
-    time_key = next((key for key in TIMES if _is_time(entry.get(key))), None)
-    return time_key, step_key, f"{phase}/" if is_evaluation or phase.lower() in TRAINING else ""
+    return time_key(entry), step_key, f"{phase}/" if is_evaluation or phase.lower() in TRAINING else ""
+
+
+def time_key(entry):
+    """Return the key of the time in an object (dict), or None."""
+    return next((key for key in TIMES if _is_time(entry.get(key))), None)
 
 
 def _is_time(value):
@@ -55,29 +61,33 @@ def _is_time(value):
     return type(value) in (int, float) and moment(value) is not None
 
 
-def _leaves(entry, depth, prefix=""):
+def leaves(entry, depth=DEPTH, prefix=""):
     """Yield (name, value) of the numbers and texts in an object; what is deeper than `depth` is left out."""
     for key, value in entry.items():
         if type(value) is dict:
             if depth:
-                yield from _leaves(value, depth - 1, f"{prefix}{key}/")
+                yield from leaves(value, depth - 1, f"{prefix}{key}/")
         elif type(value) in (int, float, str):
             yield prefix + key, value
 
 
 class _Template(Template):
+    def __init__(self, line, roles_of):
+        self._roles_of = roles_of
+        super().__init__(line)
+
     def roles(self, line, skeleton):
         """Return the places of the time, the step and the metrics, as the real `line` (bytes) tells which is which."""
-        roles = _roles(json.loads(line))
-        if roles is None:
+        found = self._roles_of(json.loads(line))
+        if found is None:
             raise ValueError("not a row")
-        time_key, step_key, prefix = roles
-        places = dict(_leaves(skeleton, DEPTH))
-        ts, step = (places.get(key) if key else None for key in (time_key, step_key))
+        time_name, step_name, prefix = found
+        places = dict(leaves(skeleton))
+        ts, step = (places.get(name) if name else None for name in (time_name, step_name))
         if type(ts) is str or any(position in WORDS for position in places.values()):
             raise ValueError("a number or a time in words")
         return ts, step, {name if name in COUNTERS else prefix + name: position for name, position in places.items()
-                          if name not in (time_key, step_key) and type(position) is int}
+                          if name not in (time_name, step_name) and type(position) is int}
 
     def read(self, block):
         """Return as Template does, or None if what seemed to be times are none."""
@@ -89,7 +99,12 @@ class _Template(Template):
 
 
 class _Parser(Parser):
-    template = _Template
+    def __init__(self, row_of, lines, roles_of):
+        super().__init__(row_of, lines)
+        self._roles_of = roles_of
+
+    def template(self, line):
+        return _Template(line, self._roles_of)
 
     def clean(self, ts, step, data, line_number):
         """Return the row with NaN for a time or step it does not have."""
@@ -105,7 +120,7 @@ class Reader(LineReader):
     def load(self, own):
         """Take over what `save` told (dict), or begin (None)."""
         own = own or {}
-        self._parser = _Parser(self._row, own.get("lines", 0))
+        self._parser = _Parser(self._row, own.get("lines", 0), self.roles)
         self._steps = Steps(own.get("steps"))
         self._ts, self._has_times, self._has_naive = own.get("ts", 0.0), own.get("times", False), own.get("naive", False)
         self._names = Names(own.get("names", ()))
@@ -130,7 +145,7 @@ class Reader(LineReader):
             self.skip("no JSON", skipped)
         if not parts:
             return parts
-        parts = self._timed([part._replace(steps=_plain(part.steps)) for part in parts])
+        parts = self._timed(self.numbered([part._replace(steps=_plain(part.steps)) for part in parts]))
         epochs = [part.columns[part.names.index(EPOCH_KEY)] if EPOCH_KEY in part.names else None for part in parts]
         parts = self._at_iterations(parts, epochs)
         alone = [part.steps is None or all(step != step for step in part.steps) for part in parts]
@@ -138,8 +153,23 @@ class Reader(LineReader):
         parts = [_without(part, EPOCH_KEY) if is_alone else part for part, is_alone in zip(parts, alone)]
         return [part for part in map(self._admitted, parts) if part.names]
 
+    # -- what a rule of one's own says otherwise
+
+    roles, times = staticmethod(roles), TIMES
+
+    def numbered(self, parts):
+        """Return Parts whose rows have a step where nothing in the line tells one."""
+        return parts
+
+    def is_metric(self, name):
+        """Whether the numbers of a name are a metric."""
+        return True
+
+    # --
+
     def _admitted(self, part):
-        """Return a Part without the names beyond the limits."""
+        """Return a Part of metrics alone, without the names beyond the limits."""
+        part = _chosen(part, [position for position, name in enumerate(part.names) if self.is_metric(name)])
         places = [position for position, name in enumerate(part.names) if self._names.admit(name)]
         if len(places) == len(part.names):
             return part
@@ -147,9 +177,9 @@ class Reader(LineReader):
         return _chosen(part, places)
 
     def _row(self, entry):
-        found = row(entry)
+        found = row(entry, self.roles)
         if found is not None and not self._has_naive and found[0] is not None:
-            self._has_naive = any(type(entry.get(key)) is str and naive(entry[key].encode("utf-8", "replace")) for key in TIMES)
+            self._has_naive = any(type(entry.get(key)) is str and naive(entry[key].encode("utf-8", "replace")) for key in self.times)
         return found
 
     def _timed(self, parts):
@@ -198,6 +228,9 @@ def _without(part, name):
 
 
 def _chosen(part, places):
+    """Return a Part of the metrics at `places` alone."""
+    if len(places) == len(part.names):
+        return part
     columns = part.columns
     names = tuple(part.names[index] for index in places)
     return Part(names, part.rows, part.ts, part.steps, [columns[index] for index in places])

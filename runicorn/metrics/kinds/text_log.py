@@ -1,4 +1,4 @@
-"""Plain text logs: what scripts print or log, with numbers in it (see `log_line`), and rules of one's own.
+"""Plain text logs: what scripts print or log, with numbers in it (see `log_line`).
 
 A name is a metric once it stands on five lines, so that a list of requirements or a dump of settings is none; then every name in lines
 with a counter is one. A line without a counter stands where the last one did; in a file without any, at its number among those that match.
@@ -6,22 +6,15 @@ with a counter is one. A line without a counter stands where the last one did; i
 
 import math
 import re
-import time
 from array import array
 
-from runicorn.errors import RunicornError
 from runicorn.foreign_text import LINES, decoded
 from runicorn.metrics.kinds.log_line import ANSI, LineParser
 from runicorn.metrics.kinds.row_steps import Steps, whole
-from runicorn.metrics.kinds.stamps import naive, seconds
 from runicorn.metrics.kinds.text_lines import LineReader
 from runicorn.metrics.parse import Part
 
 NAMES = 500                # that are counted
-RULES = 16
-RULE = 1000                 # characters of a rule
-SLOW = 0.5                  # seconds of the processor for one line
-RULE_LINE = 4096            # characters of a line that a rule is tried on
 # A line without quotes, in small letters, its digits 0: does a number stand behind a sign?
 SIGN = re.compile(rb"[=:] *(?:[\[(]|tensor\(|np\.\w+\()?[-+.]?(?:0|nan|inf)")
 SMALL = bytes(48 if 48 <= byte < 58 else byte + 32 if 65 <= byte < 91 else 32 if byte == 9 else byte for byte in range(256))
@@ -29,54 +22,10 @@ WORDS = re.compile(r"(?i)(?:^|[\W_\d])(?:loss(?:es)?|nll|acc(?:uracy)?|lr|learni
                    r"m?iou|bleu|psnr|ssim|fid|err(?:or)?|mae|rmse|mse|grad|norm|entropy|kl|wer|cer|score|precision|recall|dice|bpb|bpc|mfu)(?:$|[\W_\d])|loss|acc$")
 
 
-def check_rule(pattern):
-    """Return the compiled rule. Raises RunicornError where it is none, or might take for ever."""
-    try:
-        rule = re.compile(pattern) if len(pattern) <= RULE else None
-    except (re.error, RecursionError, OverflowError) as error:
-        raise RunicornError(f"the rule {pattern[:80]} is no regular expression: {error}") from error
-    if rule is None:
-        raise RunicornError(f"a rule of more than {RULE} characters is too long: {pattern[:80]}…")
-    if not rule.groupindex:
-        raise RunicornError(f"the rule {pattern[:80]} names no number: write (?P<loss>[0-9.]+) for what is to be a metric")
-    if _repeats(pattern) > 2:
-        raise RunicornError(f"the rule {pattern[:80]} might take too long: put no * or + around another, nor more than two .* in a row")
-    return rule
-
-
-def _repeats(pattern):
-    """Return how many unbounded repeats of nearly anything (.*) `pattern` has; many if one stands within another or beside another."""
-    parser = re.sre_parse if hasattr(re, "sre_parse") else re._parser
-
-    def walk(nodes, is_within):
-        count, is_behind = 0, False
-        for operator, argument in nodes:
-            if str(operator) in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
-                is_long = argument[1] > 256
-                is_wide = any(str(inner[0]) in ("ANY", "NOT_LITERAL") for inner in argument[2])
-                count += walk(argument[2], is_within or is_long) + (99 if is_long and (is_within or is_behind) else is_long and is_wide)
-                is_behind = is_long
-                continue
-            is_behind = False
-            for item in argument if isinstance(argument, (tuple, list)) else (argument,):
-                for inner in item if isinstance(item, list) else (item,):
-                    count += walk(inner, is_within) if isinstance(inner, parser.SubPattern) else 0
-        return count
-    return walk(parser.parse(pattern), False)
-
-
 class Reader(LineReader):
     """Reads one log from its beginning, or from where `state` was told."""
 
     kind = "log"
-
-    def __init__(self, state=None, rules=()):
-        """state: what `state` told (dict), or None; rules: regular expressions (str) with named groups, see docs/foreign.md: a group is a
-        metric, but `step`, `epoch` and `time`; `name` and `value` together are one whose name stands in the line. Raises RunicornError."""
-        if len(rules) > RULES:
-            raise RunicornError(f"{len(rules)} rules are more than {RULES}: join some with |")
-        self._rules = [check_rule(pattern) for pattern in rules]
-        super().__init__(state)
 
     def load(self, own):
         """Take over what `save` told (dict), or begin (None)."""
@@ -118,77 +67,37 @@ class Reader(LineReader):
         """Return the Parts of `body` (bytes): complete lines."""
         if b"\x1b" in body or b"\x08" in body:
             body = ANSI.sub(b"", body)
-        places = None if self._rules else _candidates(body)
-        if places == []:
+        places = candidates(body)
+        if not places:
             return []
         lines = body.split(b"\n")
-        lines.pop()
-        for position in range(len(lines)) if places is None else places:
-            self._read(decoded(lines[position]))
-        return self._parts()
+        for position in places:
+            self.read_line(decoded(lines[position]))
+        return self.parts()
 
-    def _read(self, text):
-        match = self._fit(text[:RULE_LINE]) if self._rules else None
-        if match:
-            line = self._by_rule(match)
-            if line:
-                self._emit(*line)
-            return
+    def read_line(self, text):
+        """Take one line (str): its numbers wait, or stand in the next `parts`."""
         line = self._parser.read(text)
-        if line.ts is not None:
-            self._ts = line.ts
-            self._has_naive = self._has_naive or line.is_naive
-        if line.epoch is not None:
-            self._epoch = line.epoch
         has_counter = line.step is not None or line.epoch is not None or line.is_evaluation
+        self.note(line.ts, line.is_naive, line.epoch, bool(line.pairs) and has_counter)
         if line.pairs:
-            self._has_counters = self._has_counters or has_counter
             step = math.nan if self._has_counters or self._epoch is not None else self._matches
             self._place(line.pairs, has_counter, [self._ts or 0.0, step if line.step is None else line.step, self._epoch, line.length])
             self._matches += 1
 
-    def _fit(self, text):
-        """Return the match of the first rule that fits, or None; a rule that takes too long is tried no more."""
-        for rule in list(self._rules):
-            begin = time.thread_time()
-            match = rule.search(text)
-            if time.thread_time() - begin > SLOW:
-                self._rules.remove(rule)
-                self.skip("a rule that takes too long")
-            if match:
-                return match
-        return None
-
-    def _by_rule(self, match):
-        """Return what `_emit` takes of a line that a rule fits, or None."""
-        groups = {name: value for name, value in match.groupdict().items() if value is not None}
-        if "name" in groups and "value" in groups:
-            groups[groups.pop("name")[:100]] = groups.pop("value")
-        data, ts, step, epoch = {}, None, None, None
-        for name, value in groups.items():
-            if name in ("time", "ts"):
-                ts = seconds(value.strip())
-                self._has_naive = self._has_naive or ts is not None and naive(value.encode("utf-8", "replace"))
-                continue
-            try:
-                found = float(value) if len(value) < 64 and "_" not in value else math.nan
-            except ValueError:
-                continue
-            if name == "step" and math.isfinite(found):
-                step = whole(found)
-            elif name == "epoch" and math.isfinite(found):
-                epoch = found
-            else:
-                data[name] = found
-        self._ts = self._ts if ts is None else ts
+    def note(self, ts, is_naive, epoch, has_counter):
+        """Take the time (Unix s) and the epoch of a line, None where it tells none, and whether it counts beside numbers."""
+        if ts is not None:
+            self._ts = ts
+            self._has_naive = self._has_naive or is_naive
         self._epoch = self._epoch if epoch is None else epoch
-        self._has_counters = self._has_counters or step is not None or epoch is not None
-        if not data:
-            return None
+        self._has_counters = self._has_counters or has_counter
+
+    def emit_next(self, step, data):
+        """Take the row {metric: number} of the line whose time and epoch were noted; step: None where it tells none."""
+        missing = math.nan if self._has_counters or self._epoch is not None else self._matches
+        self._emit(self._ts or 0.0, missing if step is None else step, self._epoch, 0, data)
         self._matches += 1
-        self.is_open = True
-        missing = math.nan if self._has_counters else self._matches - 1
-        return self._ts or 0.0, missing if step is None else step, self._epoch, 0, data
 
     def _place(self, pairs, has_counter, line):
         """Emit the pairs of a line that are metrics, keep the others until they are; line: its time, step, epoch and length."""
@@ -233,7 +142,7 @@ class Reader(LineReader):
         self._ready.append((self._rows, ts, step, math.nan if epoch is None else epoch, length, data))
         self._rows += 1
 
-    def _parts(self):
+    def parts(self):
         """Return the settled Parts of the rows that are ready."""
         shapes = {}
         for row in self._ready:
@@ -245,7 +154,7 @@ class Reader(LineReader):
                                   [[row[4] for row in rows] for rows in shapes.values()])
 
 
-def _candidates(body):
+def candidates(body):
     """Return the places of the lines of `body` that may hold a number of a training or count, ascending; the most have none."""
     small = body.translate(SMALL, b"'\"").replace(b"0:0", b"000").replace(b"0:0", b"000")
     begins = set()                                      # of lines
