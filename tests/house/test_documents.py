@@ -202,6 +202,7 @@ def test_every_command_of_the_guide_runs(line, made, tmp_path):
 
 def test_every_other_command_of_the_readme_runs(made, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.log").write_text("up 1 perte 0.5\nup 2 perte 0.25\n")
     done = []
     for argv in commands(TREE / "README.md"):
         if argv[0] not in ("viewer", "sync", "demo", "run") and argv[:3] != ["config", "ssh", "test"]:     # lasting, or they reach a server

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parents[2] / "runicorn"
 
 # Who may import whom: a module its own folder, the ground, and what stands beside its folder here.
 GROUND = ("assets clock disk errors faults foreign foreign_rules foreign_text layout left_out local_disk local_names loopback manifest "
-          "manifest_entry manifest_lines manifest_timer masking namesake news rule_book rule_process rule_worker rules schtasks settings surrogates "
-          "version")
+          "manifest_entry manifest_lines manifest_timer masking namesake news rule_book rule_process rule_worker rules schtasks settings "
+          "surrogates version")
 PACKAGES = {
     "writer": "", "integrations": "writer wandb", "wandb": "writer",
     "ssh": "", "metrics": "metrics.kinds", "metrics.kinds": "metrics.parse",
