@@ -6,7 +6,7 @@ import logging
 import os
 from pathlib import Path
 
-from runicorn import local_names, rules, settings
+from runicorn import layout, local_names, rules, settings
 from runicorn.errors import RunicornError, UsageError
 
 NONE = rules.made(())
@@ -40,14 +40,14 @@ class RuleBook:
 
     def _read(self):
         """Return ({folder: rules}, {slug: rules}); what makes no sense is reported once and left out."""
-        stamp = settings.file_stamp(self._home / settings.CONFIG)
+        stamp = settings.file_stamp(self._home / layout.CONFIG)
         if stamp != self._stamp:
             folders = {}
             for folder, listed in of_folders(settings.load(self._home) if stamp else {}).items():
                 try:
                     folders[os.path.abspath(folder)] = rules.checked(listed)
                 except UsageError as error:
-                    log.warning("%s: %s; the rules of %s are left out", self._home / settings.CONFIG, error, folder)
+                    log.warning("%s: %s; the rules of %s are left out", self._home / layout.CONFIG, error, folder)
             listed = settings.connections(self._home) if stamp else ()
             mirrors = {local_names.connection_slug(saved["name"]): saved["rules"] for saved in listed if saved["rules"]}
             self._tables, self._stamp = (folders, mirrors), stamp
@@ -84,4 +84,4 @@ def kept(home, folder=None, connection=None):
     try:
         return rules.checked(of_folders(settings.load(home)).get(os.path.abspath(folder), []))
     except RunicornError as error:
-        raise UsageError(f"{Path(home) / settings.CONFIG}: {error}") from error
+        raise UsageError(f"{Path(home) / layout.CONFIG}: {error}") from error
