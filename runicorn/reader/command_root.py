@@ -10,7 +10,7 @@ import os
 
 from runicorn import layout, local_disk, manifest
 from runicorn.reader import first_look, kept
-from runicorn.reader.file_marks import file_mark, live_beats
+from runicorn.reader.file_marks import file_mark, live_beats, packed
 from runicorn.reader.local_root import LocalRoot
 from runicorn.reader.records import LARGEST, Record, record_of
 
@@ -35,10 +35,9 @@ class CommandRoot(LocalRoot):
             self.passed = collections.Counter()
             for path in first_look.paths(folder, self.passed):
                 reached = local_disk.reach(f"{folder}/{path}")
-                marks = tuple([file_mark(f"{reached}/{name}") for name in layout.SMALL])
                 record = self._former.get(path)
-                if record is None or record.small != marks:
-                    record = self._fresh(path, reached, marks)
+                if record is None or record.small != packed([file_mark(f"{reached}/{name}") for name in layout.SMALL]):
+                    record = self._fresh(path, reached)
                 if record is not None:
                     records[path] = record
                     moved += record is not self._former.get(path)
@@ -58,16 +57,16 @@ class CommandRoot(LocalRoot):
     def foreign_files(self, path):
         return self._files.get(path, ())
 
-    def _fresh(self, path, folder, marks):
+    def _fresh(self, path, folder):
         """Return the Record of a run as its small files are now, None where they may not be read."""
         if not os.access(folder, os.R_OK | os.X_OK):
             self.passed["unreadable"] += 1
             return None
-        for _, entry, _ in first_look.entries(os.fspath(self.folder), [path]):
+        for _, entry, _, marks in first_look.entries(os.fspath(self.folder), [path]):
             for (stem, name), mark in zip(STEMS.items(), marks):
                 if entry[stem] is None and mark and mark[1] > manifest.INLINE:
                     entry[stem] = layout.read_json(f"{folder}/{name}", limit=LARGEST[stem])
-            return record_of(path, entry, small=marks)
+            return record_of(path, entry, small=packed(marks))
         return None
 
     def save(self) -> None:

@@ -1,8 +1,11 @@
 """What shows whether files of a root changed: their times, sizes and numbers, one stat each. Opens none."""
 
 import os
+import struct
 
 from runicorn import layout
+
+PACKED = struct.Struct("<4q")
 
 
 def file_mark(path):
@@ -12,7 +15,22 @@ def file_mark(path):
         status = os.stat(path)
     except OSError:
         return None
+    return mark_of(status)
+
+
+def mark_of(status):
+    """Return the mark of a file by its os.stat_result."""
     return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
+
+
+def packed(marks):
+    """Return marks (list of what `file_mark` returns) as one value (bytes), of zeros alone where no file is."""
+    return b"".join([PACKED.pack(*(number & (1 << 63) - 1 for number in mark)) if mark else bytes(PACKED.size) for mark in marks])
+
+
+def newest(marks):
+    """Return the latest mtime (ns) in packed marks."""
+    return max([mark[0] for mark in PACKED.iter_unpack(marks)], default=0)
 
 
 def mtime_ns(path):

@@ -6,8 +6,10 @@ import hashlib
 import heapq
 import json
 import os
+import stat
 
-from runicorn import layout, local_disk, manifest
+from runicorn import disk, layout, local_disk, manifest
+from runicorn.reader.file_marks import mark_of
 
 DECODE = json.JSONDecoder().decode      # json.loads guesses the encoding first, which takes a third of its time
 
@@ -32,18 +34,18 @@ def newest(paths, count):
 
 
 def entries(root, paths):
-    """Yield (path, entry, part) of the runs at `paths` below `root`: their small files as dicts or None, and the part of a run's line
-    in a manifest that these make (bytes), or None where only a parse of that line can tell."""
+    """Yield (path, entry, part, marks) of the runs at `paths` below `root`: their small files as dicts or None, the part of a run's line
+    in a manifest that these make (bytes), or None where only a parse of that line can tell, and the file_marks of the files."""
     for path in paths:
         folder = local_disk.reach(f"{root}/{path}")
-        raws = [_raw(os.path.join(folder, small)) for small in layout.SMALL]
+        raws, marks = zip(*[_raw(f"{folder}{os.sep}{small}") for small in layout.SMALL])
         if not any(raws) and not os.access(folder, os.R_OK | os.X_OK):
             continue                    # another user's: the manifest counts it
-        if raws == [None, None, None] and _is_another_loggers(folder):
+        if raws == (None, None, None) and _is_another_loggers(folder):
             continue
         values = list(map(_parsed, raws))
         excerpt = _part(raws) if None not in values else None
-        yield path, dict(zip(layout.STEMS, values)), excerpt
+        yield path, dict(zip(layout.STEMS, values)), excerpt, marks
 
 
 def _is_another_loggers(folder):
@@ -55,14 +57,22 @@ def _is_another_loggers(folder):
 
 
 def _raw(path):
-    """Return the bytes of a small file, None if it is absent or may not be read. A huge one is cut, and then no JSON."""
+    """Return (the bytes of a small file, None if it is absent or may not be read, its file_marks.file_mark before it was opened). A huge
+    one is cut, and then no JSON."""
     try:
-        descriptor = layout.open_regular(path, manifest.READING)
+        status = os.stat(path)
+    except OSError:
+        return None, None
+    mark = mark_of(status)
+    try:
+        if not stat.S_ISREG(status.st_mode):        # a device may do anything when it is opened
+            return None, mark
+        descriptor = disk.patiently(os.open, path, manifest.READING, seconds=disk.BRIEF)
     except OSError as error:
         local_disk.pass_over(error)
-        return None                     # absent, a link, or not ours to read
+        return None, mark               # a link, or not ours to read
     try:
-        return os.read(descriptor, manifest.INLINE + 1)
+        return os.read(descriptor, manifest.INLINE + 1), mark
     finally:
         os.close(descriptor)
 

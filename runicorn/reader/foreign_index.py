@@ -6,8 +6,8 @@ from runicorn import layout
 
 
 class Listed(NamedTuple):
-    """The files of one run, as its `line` in the index has them: `files` {name: {"size", "mtime"}}, `newest`: the latest mtime by the
-    server's clock (s), or None."""
+    """The files of one run, as its line in the index has them (`line`: see records.told): `files` {name: {"size", "mtime"}},
+    `newest`: the latest mtime by the server's clock (s), or None."""
 
     line: object
     files: dict

@@ -3,17 +3,22 @@
 Both are caches: whatever does not fit is read anew.
 """
 
+import itertools
 import json
 import marshal
 import os
+import struct
 import sys
 import time
 from zlib import crc32
 
-from runicorn import layout, manifest
+from runicorn import disk, manifest
 from runicorn.errors import SettingsError
+from runicorn.reader.file_marks import newest
+from runicorn.reader.records import told
 
-MARK = f"runicorn rows 8 {sys.version}"     # marshal's format belongs to one Python
+MARK = f"runicorn rows 9 {sys.version}"     # marshal's format belongs to one Python
+ROWS, SIZE = 1000, struct.Struct("<QI")     # packed at once; the bytes of a pack and their CRC-32
 SETTLED = 2.5                               # s; a file that changed so lately may change again within its time's second
 UNKEPT = "what is known of the runs can't be kept for the next start: {}"
 
@@ -23,17 +28,17 @@ def save(path, index, records, with_manifest):
 
     Raises SettingsError if they can't be written.
     """
-    rows = [(crc32(record.line), record.kept()) for record in records.values()
-            if record.small is None and record.path in index and record.line == index.line(record.path)]
-    data = marshal.dumps(rows)
-    head = _head(data)
-    if _read_head(f"{path}.rows") == head:
-        return
+    def pieces():
+        return _pieces((crc32(line), record.kept()) for record in records.values() if record.small is None and record.path in index
+                       for line in [index.line(record.path)] if record.line == told(line))
     try:
+        head = [MARK, *_sums(pieces())]
+        if _read_head(f"{path}.rows") == head:
+            return
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if with_manifest:
             manifest.save(index, f"{path}.json")
-        _write(f"{path}.rows", head, data)
+        _write(f"{path}.rows", head, pieces())
     except (OSError, manifest.ManifestError) as error:
         raise SettingsError(UNKEPT.format(error)) from error
 
@@ -45,19 +50,20 @@ def load(path, index, again):
     for check, row in _rows(f"{path}.rows") if path is not None else ():
         line = index.line(row[0]) if row[0] in index else None
         if line is not None and crc32(line) == check:       # the index may be of another time than the rows
-            records[row[0]] = again(row, line)
+            records[row[0]] = again(row, told(line))
     return records
 
 
 def save_small(path, records):
-    """Keep the records (iterable) with the marks of the small files that each was read from beside `path`, but for files so new that
+    """Keep the records (collection) with the marks of the small files that each was read from beside `path`, but for files so new that
     they may change under the same mark. Raises SettingsError if they can't be written."""
-    newest = (time.time() - SETTLED) * 1e9
-    rows = [(record.small, record.kept()) for record in records if all(mark is None or mark[0] < newest for mark in record.small)]
-    data = marshal.dumps(rows)
+    since = (time.time() - SETTLED) * 1e9
+
+    def pieces():
+        return _pieces((record.small, record.kept()) for record in records if newest(record.small) < since)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        _write(f"{path}.small", _head(data), data)
+        _write(f"{path}.small", [MARK, *_sums(pieces())], pieces())
     except OSError as error:
         raise SettingsError(UNKEPT.format(error)) from error
 
@@ -70,8 +76,19 @@ def load_small(path, again):
     return records
 
 
-def _head(data):
-    return [MARK, len(data), crc32(data)]
+def _pieces(rows):
+    """Yield rows packed, some at a time (bytes): all of 100,000 at once would be as much memory again."""
+    while some := list(itertools.islice(rows, ROWS)):
+        data = marshal.dumps(some)
+        yield SIZE.pack(len(data), crc32(data)) + data
+
+
+def _sums(pieces):
+    """Return (bytes, CRC-32) of all pieces one after the other."""
+    size = check = 0
+    for piece in pieces:
+        size, check = size + len(piece), crc32(piece, check)
+    return size, check
 
 
 def _read_head(path):
@@ -82,15 +99,28 @@ def _read_head(path):
         return None             # none yet
 
 
-def _write(path, head, data):
-    layout.replace_file(path, json.dumps(head).encode() + b"\n" + data, mode=0o600)
+def _write(path, head, pieces):
+    beside = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600), "wb") as file:
+            file.write(json.dumps(head).encode() + b"\n")
+            file.writelines(pieces)
+        disk.replace(beside, path)
+    except OSError:
+        disk.discard(beside, 0.0)
+        raise
 
 
 def _rows(path):
-    """Return the rows (list) in a file that is whole and of this make, else none."""
+    """Yield the rows in a file that is of this make, up to where it is cut short or damaged."""
     try:
         with open(path, "rb") as file:
-            head, data = json.loads(file.readline(4096)), file.read()
-        return marshal.loads(data) if head == _head(data) else []
-    except (OSError, ValueError, EOFError, TypeError):
-        return []               # none yet, or cut short: read anew
+            head = json.loads(file.readline(4096))
+            while head[0] == MARK and (sizes := file.read(SIZE.size)):
+                size, check = SIZE.unpack(sizes)
+                data = file.read(size) if size <= head[1] else b""
+                if crc32(data) != check or len(data) != size:
+                    return
+                yield from marshal.loads(data)
+    except (OSError, ValueError, EOFError, TypeError, KeyError, IndexError, struct.error):
+        return                  # none yet: read anew

@@ -56,7 +56,7 @@ class LocalRoot(Source):
         self._replace({path: records[path] for path in paths if path in records})
 
     def _read(self, paths):
-        return {path: record_of(path, entry, excerpt) for path, entry, excerpt in first_look.entries(os.fspath(self.folder), paths)}
+        return {path: record_of(path, entry, excerpt) for path, entry, excerpt, _ in first_look.entries(os.fspath(self.folder), paths)}
 
     def _begun(self):
         """Take the index that was kept, or that a server's command left in the root; returns whether there was one."""

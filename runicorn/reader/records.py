@@ -1,5 +1,6 @@
 """What the list knows of one run in one root, made from its small JSON files. Pure: opens none of them."""
 
+import marshal
 import re
 import sys
 import time
@@ -22,31 +23,46 @@ ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
 class Record:
     """What the list knows of one run in one root. ended: "finished", "failed", "interrupted" or "" while it is open;
     defined: what define_metric said, or None;
-    created, started, finished: Unix s or None; line: its line in the index; small: marks of its small files when reread."""
+    created, started, finished: Unix s or None; resumed: whether it has several attempts; line: what `told` says of its line in the index;
+    small: file_marks.packed marks of its small files when reread. There may be 100,000: what is seldom asked for is packed."""
 
-    __slots__ = ("path", "project", "name", "id", "user", "host", "tags", "note", "created", "started", "finished", "ended", "status",
-                 "group", "job_type", "config", "summary", "defined", "error", "newer", "kinds", "line", "small")
+    __slots__ = ("path", "project", "name", "id", "user", "host", "tags", "note", "created", "started", "finished", "ended", "resumed",
+                 "group", "job_type", "config", "summary", "defined", "error", "newer", "kinds", "line", "small", "_status")
 
     def kept(self):
         """Return what is kept of it for the next start: a tuple of plain values."""
         return (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
-                self.finished, self.ended, self.status, self.group, self.job_type, self.config, self.summary, self.defined, self.error,
-                self.newer, self.kinds)
+                self.finished, self.ended, self.resumed, self.group, self.job_type, self.config, self.summary, self.defined, self.error,
+                self.newer, self.kinds, self._status)
 
     @classmethod
     def again(cls, row, line, small=None):
         """Return the Record that `row` was made of, with its line in the index and the marks of its small files."""
         self = cls()
         (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
-         self.finished, self.ended, self.status, self.group, self.job_type, self.config, self.summary, self.defined, self.error,
-         self.newer, self.kinds) = row
+         self.finished, self.ended, self.resumed, self.group, self.job_type, self.config, self.summary, self.defined, self.error,
+         self.newer, self.kinds, self._status) = row
+        self.project, self.name, self.ended = sys.intern(self.project), sys.intern(self.name), sys.intern(self.ended)
         self.line, self.small = line, small
         return self
 
-    def at(self, line):
-        """Return the same, of a line of the index that says no more."""
-        self.line = line
-        return self
+    @property
+    def status(self):
+        """What its status.json says of it and its attempts (dict of plain values, and "attempts")."""
+        return marshal.loads(self._status) if self._status else {}
+
+    @status.setter
+    def status(self, values):
+        self._status = marshal.dumps(values) if values else b""
+        attempts = values.get("attempts")
+        self.resumed = isinstance(attempts, list) and len(attempts) > 1
+
+
+def told(line):
+    """Return what stands for the part of a run's line in an index (bytes) that its Record is made of (int), in this process."""
+    begin, end = line.find(b'"meta": '), line.rfind(b'"files": {')
+    part = line[begin:end] if 0 <= begin < end and not line.endswith(b'"]}') else line
+    return hash(line if b'{"truncated": ' in part else part)        # of a file that is not in the line other things may be new
 
 
 def record_of(path, entry, line=None, small=None, error=None):
@@ -58,11 +74,11 @@ def record_of(path, entry, line=None, small=None, error=None):
     project, name, run_id = local_names.split_run_path(path)
     entry = entry or {}
     meta = entry.get("meta") or {}
-    record.path, record.line, record.small = path, line, small
+    record.path, record.line, record.small = path, line and told(line), small
     record.newer, record.kinds = newer_format(meta), ()
     record.error = error or (None if meta else NO_META)
-    record.project = _text(meta.get("project")) or local_names.unslug(project)
-    record.name = _text(meta.get("display_name")) or _text(meta.get("name")) or local_names.unslug(name)
+    record.project = sys.intern(_text(meta.get("project")) or local_names.unslug(project))
+    record.name = sys.intern(_text(meta.get("display_name")) or _text(meta.get("name")) or local_names.unslug(name))
     record.id = run_id
     record.user, record.host = _intern(meta.get("user")), _intern(meta.get("hostname"))
     record.group, record.job_type = _intern(meta.get("group")), _intern(meta.get("job_type"))
@@ -73,7 +89,7 @@ def record_of(path, entry, line=None, small=None, error=None):
     record.status = status = _status(entry.get("status"))
     record.ended = sys.intern(status["status"]) if status.get("status") in layout.ENDED else ""
     started = _moment(status.get("started_at"))
-    record.started = started if started is not None else record.created
+    record.started = record.created if started is None or started == record.created else started
     record.finished = _moment(status.get("ended_at"))
     record.config = {} if record.newer else flat(meta.get("config"))
     record.summary = {} if record.newer else flat(entry.get("summary"), "/")
@@ -88,14 +104,14 @@ def _foreign(path, entry, line):
         local_names.safe_relative(path)
     project, name, run_id = map(visible, local_names.run_parts(path))
     name = name if name == run_id else f"{name}/{run_id}"
-    record.path, record.line, record.small, record.kinds = path, line, None, tuple(entry["kinds"])
+    record.path, record.line, record.small, record.kinds = path, line and told(line), None, tuple(entry["kinds"])
     record.project, record.name, record.id = project[:KEPT_TEXT], name[:KEPT_TEXT], run_id
     record.user = record.group = record.job_type = record.error = record.defined = record.finished = None
     record.newer, record.tags, record.note, record.ended = False, (), "", ""
     record.status, record.config, record.summary = {}, {}, {}
-    told = [found for found in map(EVENT_FILE.search, entry["files"]) if found]
-    times = [float(found[1]) for found in told] or [file["mtime"] for file in entry["files"].values() if file["mtime"] is not None]
-    record.host = _intern(told[0][2]) if told else None
+    named = [found for found in map(EVENT_FILE.search, entry["files"]) if found]
+    times = [float(found[1]) for found in named] or [file["mtime"] for file in entry["files"].values() if file["mtime"] is not None]
+    record.host = _intern(named[0][2]) if named else None
     record.created = record.started = _moment(min(times, default=None))
     return record
 
@@ -122,10 +138,10 @@ def _defined(metrics):
     """Return what define_metric said of the run's metrics ({name or pattern: {"summary", "goal", "step_metric", "hidden"}}), None where
     nothing useful."""
     definitions = {}
-    for name, entry in metrics.items() if isinstance(metrics, dict) else ():
-        told = entry if isinstance(entry, dict) else {}
-        entry = {key: told[key] for key in ("summary", "step_metric") if isinstance(told.get(key), str) and len(told[key]) < KEPT_TEXT}
-        entry.update({key: told[key] for key, values in (("goal", ("min", "max")), ("hidden", (True,))) if told.get(key) in values})
+    for name, said in metrics.items() if isinstance(metrics, dict) else ():
+        said = said if isinstance(said, dict) else {}
+        entry = {key: said[key] for key in ("summary", "step_metric") if isinstance(said.get(key), str) and len(said[key]) < KEPT_TEXT}
+        entry.update({key: said[key] for key, values in (("goal", ("min", "max")), ("hidden", (True,))) if said.get(key) in values})
         if entry:
             definitions[name] = entry
     return definitions or None

@@ -12,6 +12,7 @@ from runicorn.reader.liveness import with_ranks
 from runicorn.reader.records import MOST_ATTEMPTS, NO_META
 
 PACE_ERROR = 0.02           # of the steps of an epoch, where epochs are logged now and then
+NOTHING, UNSEEN = {}, (None, {})        # of entries that nobody looked at; never changed
 SETTLED = 2.0               # s; a folder may change once more within the second of its mtime
 
 
@@ -22,11 +23,11 @@ class Entry:
 
     def __init__(self, key, members, before=None):
         """before: the Entry that this one replaces, or None: what it read of files that are the same is not read again."""
-        self.key, self.members = key, members
+        self.key, self.members = key, tuple(members)
         self.source, self.record = members[0].source, members[0].record
         self.owes = False           # whether its sparkline was left out for lack of time
         self._words, self._sizes, self._summary = None, None, None
-        self._end, self._sparks, self._ranks, self._tops = None, {}, (None, {}), {}
+        self._end, self._sparks, self._ranks, self._tops = None, NOTHING, UNSEEN, NOTHING
         if before is not None and (before.source, before.record.path) == (self.source, self.record.path):
             self._end, self._sparks, self._ranks, self._tops = before._end, before._sparks, before._ranks, before._tops
 
@@ -143,6 +144,7 @@ class Entry:
             return quick_stats.End()
         sizes = sizes or self.sizes()
         if self._end is None or self._end[0] != sizes:
+            self._tops = self._tops or {}
             self._end = sizes, quick_stats.end(self.folder, sizes, self._tops)
         return self._end[1]
 
@@ -159,8 +161,7 @@ class Entry:
     def is_summed_up(self):
         """Whether the writer wrote the summary whole at the end: not after a kill, and a later attempt knows nothing of what an earlier
         one that was killed had not written yet."""
-        attempts = self.record.status.get("attempts")
-        return self.record.ended == "finished" and bool(self.record.summary) and not (isinstance(attempts, list) and attempts[1:])
+        return self.record.ended == "finished" and bool(self.record.summary) and not self.record.resumed
 
     @property
     def summary(self):

@@ -13,11 +13,11 @@ from runicorn.foreign_rules import Rules
 from runicorn.mirror import local_copy, run_places
 from runicorn.mirror.verified import agrees, checked, sound, verified
 from runicorn.reader import kept, quick_stats
-from runicorn.reader.file_marks import file_mark
+from runicorn.reader.file_marks import file_mark, packed
 from runicorn.reader.foreign_index import ForeignIndex
 from runicorn.reader.glances import Glances
 from runicorn.reader.liveness import CHECKING, Pulse, as_of, judge, judge_foreign
-from runicorn.reader.records import LARGEST, Record, record_of
+from runicorn.reader.records import LARGEST, Record, record_of, told
 
 SILENT = 600.0              # s; sync writes live.json every few seconds while its line is up
 LOST_TURN = 15              # runs without a sign of life are looked at in every n-th round only
@@ -82,10 +82,8 @@ class Source:
         known = self.records or kept.load(self.kept_path, index, Record.again)
         records = {}
         for path in index.paths():
-            line, old = index.line(path), known.get(path)
-            if old is not None and old.line is not None and old.line in line:       # the same, or from a first look the part that says all
-                record = old.at(line)
-            else:
+            line, record = index.line(path), known.get(path)
+            if record is None or record.line != told(line):
                 record = self._parsed(index, path, line)
             if record is not None:
                 records[path] = record
@@ -117,14 +115,15 @@ class Source:
     def reread(self, path):
         """Read the run's small JSON files again if one changed; returns whether one did."""
         record, folder = self.records.get(path), str(self.run_folder(path))
-        marks = tuple([file_mark(os.path.join(folder, name)) for name in layout.SMALL])
+        marks = packed([file_mark(os.path.join(folder, name)) for name in layout.SMALL])
         if record is None or record.kinds or marks == record.small or not any(marks):
             return False
         fresh_record = record.small is None
         small = {stem: layout.read_json(os.path.join(folder, f"{stem}.json")) for stem in layout.STEMS}
         if None in small.values():          # not fetched yet, or broken: what the index has is the next best
             small.update((stem, (self.entry(path) or {}).get(stem)) for stem, value in small.items() if value is None)
-        fresh = record_of(path, small, record.line, marks)
+        fresh = record_of(path, small, small=marks)
+        fresh.line = record.line
         self.records[path] = fresh
         self.dirty.add(path)
         if fresh.ended:
