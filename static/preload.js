@@ -35,7 +35,7 @@
   fetchEarly("/api/settings");
 
   const plots = "charts/axes charts/axis_text charts/board charts/head charts/chart charts/tooltip charts/toolbar charts/difference "
-    + "charts/curve_cache charts/grid charts/crosshair charts/moments charts/paint charts/reorder shared/throttle "
+    + "charts/curve_cache charts/grid charts/grid_window charts/crosshair charts/moments charts/paint charts/reorder shared/throttle "
     + "shared/states charts/curves";
   const modules = {
     all: "shared/address shared/api shared/clock shared/dom shared/flatten shared/foreign shared/run_names shared/store shared/topbar shared/widgets "

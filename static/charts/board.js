@@ -56,6 +56,9 @@ export class Board {
     missing("csv");
   }
 
+  /** The last of the charts came near the view: a page that knows of more may bring them. */
+  ended() {}
+
   /** label: of the charts' region; asked: {x, smooth, rank} as the address has them. */
   constructor(label, asked) {
     this.read(asked);
@@ -65,7 +68,8 @@ export class Board {
     this.feed = new Feed((values, signal) => api.get("/api/series", values, signal), (metric) => this.axisOf(metric),
       (axis) => this.links.get(axis)?.shown);
     this.grid = new Grid(
-      {options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)},
+      {options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart),
+        ended: () => this.ended()},
       label,
     );
     reorderable(this.grid.scroll, (id, before) => this.choose(placed(this.ids(), id, before, this.choices)));
@@ -170,6 +174,7 @@ export class Board {
     await this.feed.want(this.pairs(groups), () => this.show(groups)).catch(api.quiet);
     this.slide();
     this.show(groups, true);
+    this.feed.letGo(this.pairs(this.grid.near()));
   }
 
   /** There is news of curves in view: fetch what is new. A zoom that left the newest points out only learns that there are some. */

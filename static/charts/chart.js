@@ -340,8 +340,8 @@ export class Chart {
     }
     const {link} = this.options;
     const x = link.hovered ?? link.pinned;
-    const left = x === null ? -1 : this.plot.valToPos(x, "x");
-    const inside = left >= -1 && left <= this.plot.over.clientWidth + 1 && x !== null;
+    const left = x === null ? NaN : this.plot.valToPos(x, "x");
+    const inside = left >= -1 && left <= this.plot.over.clientWidth + 1;       // its width only where it matters: asking lays the page out
     this.crosshair.hidden = !inside;
     if (!inside) {
       fill(this.spots);

@@ -8,6 +8,7 @@ const SLOW_MS = 1000;
 const WHOLE_MS = 30000;          // the newest points come joined; now and then everything is fetched anew
 const MANY = 200_000;            // points from which smoothing is felt
 const AT_ONCE = 40;              // curves in one request
+const MOST_HELD = 1000;          // curves that are kept when their charts are no longer near
 
 const nameOf = (run, metric) => `${run}\n${metric}`;
 
@@ -197,6 +198,25 @@ export class Feed {
   /** Fetch everything anew at the next renew(): the past has changed (a new attempt). */
   forget() {
     this.wholeAt.clear();
+  }
+
+  /** Of many curves keep those of `near`, and of the others the newest. */
+  letGo(near) {
+    let many = this.held.size - MOST_HELD;
+    if (many <= 0) {
+      return;
+    }
+    const wanted = new Set(near.map((pair) => nameOf(...pair)));
+    for (const name of this.held.keys()) {
+      if (!wanted.has(name)) {
+        this.held.delete(name);
+        this.wholeAt.delete(name);
+        many -= 1;
+      }
+      if (many <= 0) {
+        return;
+      }
+    }
   }
 
   stop() {

@@ -16,6 +16,7 @@ export const SMOOTH = 0.6;       // where the reader chose no other smoothing
  * @typedef {[run: string, metric: string]} Pair
  */
 
+const LAST = 2 ** 40;            // the place of a chart that the reader put nowhere
 const PER_BUCKET = ["x", "min", "max", "min_x", "max_x", "last", "smooth"];
 const NOISE = 0.2;               // share of turning points from which a curve counts as noisy (white noise: 0.67)
 const NOISE_POINTS = 100;         // a curve with fewer points is never smoothed
@@ -81,12 +82,11 @@ export function shortLabel(metric, title, how = "last") {
 
 /** Put groups in the reader's order: pinned first, then `order` (ids), then as they came; hidden ones are left out. */
 export function arrange(groups, {pinned = [], hidden = [], order = []} = {}) {
-  const place = (id) => {
-    const at = [pinned.indexOf(id), order.indexOf(id)];
-    return at[0] >= 0 ? at[0] : at[1] >= 0 ? 1e3 + at[1] : 1e6;
-  };
-  return groups.filter(({id}) => !hidden.includes(id)).map((group, at) => ({group, at}))
-    .sort((a, b) => place(a.group.id) - place(b.group.id) || a.at - b.at).map(({group}) => group);
+  const places = new Map();
+  [...pinned, ...order].forEach((id, at) => places.has(id) || places.set(id, at));
+  const concealed = new Set(hidden);
+  return groups.filter(({id}) => !concealed.has(id)).map((group, at) => ({group, at, place: places.get(group.id) ?? LAST}))
+    .sort((a, b) => a.place - b.place || a.at - b.at).map(({group}) => group);
 }
 
 /**
@@ -98,9 +98,10 @@ export function placed(ids, id, before, {pinned = [], order = []} = {}) {
   const rest = ids.filter((one) => one !== id);
   const at = before === null ? rest.length : rest.indexOf(before);
   const now = [...rest.slice(0, at), id, ...rest.slice(at)];
-  const isPinned = (one) => pinned.includes(one);
+  const [known, above] = [new Set(ids), new Set(pinned)];
+  const isPinned = (one) => above.has(one);
   const stays = at === 0 ? isPinned(id) || isPinned(rest[0]) : isPinned(rest[at]) || (isPinned(id) && isPinned(rest[at - 1]));
-  const others = (list) => list.filter((one) => !ids.includes(one));
+  const others = (list) => list.filter((one) => !known.has(one));
   return {order: [...now, ...others(order)], pinned: [...now.filter((one) => (one === id ? stays : isPinned(one))), ...others(pinned)]};
 }
 

@@ -1,22 +1,38 @@
-// A scrolled grid of charts: each is made when it comes near the view and dropped when it is far, its place stays.
+// A scrolled grid of charts: each is made when it comes near the view and dropped when it is far; its name stays.
 
 import {Chart} from "./chart.js";
-import {fill, h, icon} from "../shared/dom.js";
+import {GridWindow} from "./grid_window.js";
+import {fill, h, icon, own} from "../shared/dom.js";
 import {menu} from "../shared/widgets.js";
 import {t} from "../shared/words.js";
 
 const NEAR = "400px 0px";        // of the visible part: charts within are alive
+const FRAME = 6;                 // ms of a frame that are spent on charts while they are scrolled
+const GATHER = 120;              // ms for which charts that came near while scrolling are gathered into one question
 
+/**
+ * What a grid knows of one chart. figure: while it is in the document; place: what keeps its place while it is full; chart: while it is
+ * near the view.
+ * @typedef {{group: import("./curves.js").Group, figure: any, place: any, chart: Chart | null, near: boolean, series: any[], whole: boolean,
+ *   drawn: boolean}} Cell
+ */
 export class Grid {
   /**
    * hooks: {options(group) -> options of a Chart, wanted(groups): these came near and need their curves,
-   *         items(group, chart) -> entries of its menu}
+   *         items(group, chart) -> entries of its menu, ended?(): the last chart came near}
    */
   constructor(hooks, label) {
     this.hooks = hooks;
-    this.cells = new Map();      // group id -> {group, figure, chart, near, series}
+    /** @type {Map<string, Cell>} */
+    this.cells = new Map();
+    /** @type {Set<Cell>} */
+    this.alive = new Set();      // cells near the view
+    this.due = new Set();        // of them those whose chart is to be made or drawn
+    this.came = new Set();       // of them those whose curves are to be asked for
     this.node = h("div.charts");
-    this.scroll = h("div.scroll.chartscroll", {tabindex: "-1", "aria-label": label, role: "region"}, this.node);
+    this.scroll = h("div.scroll.chartscroll", {tabindex: "-1", "aria-label": label, role: "region"});
+    this.window = new GridWindow(this.scroll, this.node, {make: (cell) => this.put(cell), gone: (cell) => this.takeOut(cell),
+      ended: () => this.hooks.ended?.()});
     this.box = h("div.chartbox", {}, this.scroll);      // what a page puts in its place
     this.watch = new IntersectionObserver((entries) => this.seen(entries), {root: this.scroll, rootMargin: NEAR});
   }
@@ -29,64 +45,127 @@ export class Grid {
   /** Show these groups in this order; charts that stay are kept as they are. */
   setGroups(groups) {
     const gone = new Set(this.cells.keys());
-    const figures = groups.map((group) => {
+    const changed = [];
+    const cells = groups.map((group) => {
       gone.delete(group.id);
       const cell = this.cells.get(group.id) || this.add(group);
-      const changed = cell.group.metrics.join("\n") !== group.metrics.join("\n");
-      cell.group = group;
-      if (changed && cell.near) {
-        this.hooks.wanted([group]);
+      if (cell.near && cell.group.metrics.join("\n") !== group.metrics.join("\n")) {
+        changed.push(group);
       }
-      return cell.place || cell.figure;
+      cell.group = group;
+      return cell;
     });
     gone.forEach((id) => this.drop(id));
-    if (figures.length !== this.node.children.length || figures.some((figure, at) => this.node.children[at] !== figure)) {
-      fill(this.node, figures);
+    this.window.set(cells);
+    if (changed.length) {
+      this.hooks.wanted(changed);
     }
   }
 
   add(group) {
-    const figure = h("figure.chart", {data: {chart: group.title, id: group.id}});
-    const cell = {group, figure, place: null, chart: null, near: false, series: [], whole: false};
-    cell.figure.addEventListener("keydown", (event) => this.keyed(event, cell));
+    const cell = {group, figure: null, place: null, chart: null, near: false, series: [], whole: false, drawn: false};
     this.cells.set(group.id, cell);
-    this.watch.observe(cell.figure);
     return cell;
   }
 
   drop(id) {
     const cell = this.cells.get(id);
     this.full(cell, false);
-    this.watch.unobserve(cell.figure);
-    cell.chart?.destroy();
     this.cells.delete(id);
   }
 
+  /** The element of a cell in the document. */
+  put(cell) {
+    if (!cell.figure) {
+      cell.figure = h("figure.chart", {data: {chart: cell.group.title, id: cell.group.id}, onkeydown: (event) => this.keyed(event, cell)});
+      this.caption(cell);
+      this.watch.observe(cell.figure);
+    }
+    return cell.place || cell.figure;
+  }
+
+  /** Its name alone, while it is not near. */
+  caption(cell) {
+    const {title, sub} = this.hooks.options(cell.group);
+    cell.figure.classList.remove("waiting");
+    fill(cell.figure, h("header", {}, h("h2.cut", {title}, own(title), sub ? h("span.m3", {}, " ", own(sub)) : null)));
+  }
+
+  takeOut(cell) {
+    if (cell.place) {
+      return;                    // it is over the whole page, and its place is taken when that ends
+    }
+    this.watch.unobserve(cell.figure);
+    this.sleep(cell);
+    Object.assign(cell, {figure: null, series: [], whole: false});
+  }
+
   seen(entries) {
-    const came = [];
     for (const {target, isIntersecting} of entries) {
       const cell = this.cells.get(target.dataset.id);
-      if (!cell || cell.near === isIntersecting) {
+      if (!cell || cell.figure !== target || cell.near === isIntersecting) {
         continue;
       }
-      cell.near = isIntersecting;
       if (isIntersecting) {
-        this.wake(cell);
-        came.push(cell.group);
-      } else if (!cell.figure.classList.contains("full")) {
-        cell.chart.destroy();
-        cell.chart = null;
+        cell.near = true;
+        [this.alive, this.due, this.came].forEach((set) => set.add(cell));
+      } else if (!cell.place) {
+        this.sleep(cell);
+        this.caption(cell);
       }
     }
-    if (came.length) {
-      this.hooks.wanted(came);
+    this.work();
+  }
+
+  sleep(cell) {
+    cell.near = false;
+    [this.alive, this.due, this.came].forEach((set) => set.delete(cell));
+    cell.chart?.destroy();
+    cell.chart = null;
+  }
+
+  /** Make and draw what is due: all of it at once, but while the charts are scrolled what a frame has time for. */
+  work() {
+    cancelAnimationFrame(this.next);
+    const until = performance.now() + (this.window.moving ? FRAME : Infinity);
+    for (const cell of this.due) {
+      this.due.delete(cell);
+      this.advance(cell);
+      if (performance.now() >= until || (until < Infinity && !cell.drawn)) {
+        break;                   // a chart that was made is laid out and drawn in this frame, too
+      }
+    }
+    if (this.due.size) {
+      this.next = requestAnimationFrame(() => this.work());
+    }
+    this.ask();
+  }
+
+  advance(cell) {
+    cell.chart ??= new Chart(cell.figure, {...this.hooks.options(cell.group), actions: this.actions(cell)});
+    cell.drawn = Boolean(cell.series.length || cell.whole);
+    if (cell.drawn) {
+      cell.chart.setData(cell.series, cell.whole);
     }
   }
 
-  wake(cell) {
-    cell.chart = new Chart(cell.figure, {...this.hooks.options(cell.group), actions: this.actions(cell)});
-    if (cell.series.length || cell.whole) {
-      cell.chart.setData(cell.series, cell.whole);
+  /** Ask for the curves of what came near; while the charts are scrolled of all that came in some time and stayed. */
+  ask() {
+    if (!this.came.size || this.asking) {
+      return;
+    }
+    if (this.window.moving) {
+      this.asking = setTimeout(() => { this.asking = 0; this.askNow(); }, GATHER);
+    } else {
+      this.askNow();
+    }
+  }
+
+  askNow() {
+    const groups = [...this.came].map(({group}) => group);
+    this.came.clear();
+    if (groups.length) {
+      this.hooks.wanted(groups);
     }
   }
 
@@ -126,9 +205,14 @@ export class Grid {
       cell.figure.replaceWith(cell.place);
       this.box.append(cell.figure);
     } else {
+      const here = cell.place.isConnected;
       cell.place.replaceWith(cell.figure);
       cell.place = null;
       this.watch.observe(cell.figure);
+      if (!here) {               // other charts were put into the document meanwhile
+        cell.figure.remove();
+        this.takeOut(cell);
+      }
     }
     cell.figure.classList.toggle("full", on);
     document.querySelectorAll("#page .scroll, #page .logscroll, #page .rail").forEach(
@@ -137,7 +221,7 @@ export class Grid {
   }
 
   cellOf(selector) {
-    return [...this.cells.values()].find(({figure}) => figure.matches(selector));
+    return [...this.alive].find(({figure}) => figure.matches(selector));
   }
 
   /** {group, chart} of the chart under the pointer or with the focus, undefined where there is none. */
@@ -162,31 +246,37 @@ export class Grid {
   }
 
   near() {
-    return [...this.cells.values()].filter((cell) => cell.near).map((cell) => cell.group);
+    return [...this.alive].map((cell) => cell.group);
   }
 
   /** Show these curves in a chart; whole: there are no others on their way. */
   set(id, series, whole = false) {
     const cell = this.cells.get(id);
-    if (cell) {
-      cell.series = series;
-      cell.whole ||= whole;
-      cell.chart?.setData(series, cell.whole);
+    if (!cell?.near) {
+      return;                    // it is asked for again when it comes near
+    }
+    cell.series = series;
+    cell.whole ||= whole;
+    this.due.add(cell);
+    if (this.window.moving) {
+      cancelAnimationFrame(this.next);
+      this.next = requestAnimationFrame(() => this.work());
+    } else {
+      this.work();
     }
   }
 
   /** Hand the present options to every living chart. */
   refresh() {
-    for (const cell of this.cells.values()) {
-      cell.chart?.set(this.hooks.options(cell.group));
-    }
+    this.alive.forEach((cell) => cell.chart?.set(this.hooks.options(cell.group)));
   }
 
   destroy() {
     this.watch.disconnect();
-    for (const id of [...this.cells.keys()]) {
-      this.cells.get(id).chart?.destroy();
-    }
+    this.window.destroy();
+    cancelAnimationFrame(this.next);
+    clearTimeout(this.asking);
+    this.alive.forEach((cell) => cell.chart?.destroy());
     this.cells.clear();
   }
 }

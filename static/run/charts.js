@@ -12,7 +12,12 @@ import {empty, errorText} from "../shared/widgets.js";
 import {fmt, t} from "../shared/words.js";
 
 const AT_FIRST = 6;              // charts that are in view on a usual screen
+const MOST_CURVES = 100;         // drawn in one chart: of more, no eye follows one
+const PAGE = 5000;               // metrics asked for at a time
 const PAUSE = 200;               // ms after the last key before the viewer is asked for metrics that are not here
+
+/** The metrics whose curves a chart shows. */
+const shown = ({metrics}) => metrics.slice(0, MOST_CURVES);
 
 export class RunCharts extends Board {
   /** key: of the run; asked: what the address says. */
@@ -26,7 +31,8 @@ export class RunCharts extends Board {
     this.metrics = [];
     this.drawnBy = new Map();    // metric -> the metric it is drawn by, as define_metric(step_metric=…) said
     this.concealed = new Set();  // metrics that define_metric(hidden=True) leaves out
-    this.extra = [];             // metrics that the run's answer left out and the filter found
+    this.extra = [];             // metrics that the run's answer left out and that were asked for
+    this.brought = 0;            // how many of all metrics were asked for one after the other
     this.morePlace = h("span.m2.small");
   }
 
@@ -114,7 +120,10 @@ export class RunCharts extends Board {
 
   marks() {
     const attempts = this.row.attempts || [];
-    const first = Math.min(...[...this.feed.held.values()].map(({superseded}) => superseded?.x[0] ?? Infinity));
+    if (attempts.length < 2) {
+      return [];
+    }
+    const first = [...this.feed.held.values()].reduce((least, {superseded}) => Math.min(least, superseded?.x[0] ?? Infinity), Infinity);
     const begun = (n, from) => from ?? (n === 2 && attempts.length === 2 && Number.isFinite(first) ? first : null);
     return attempts
       .filter(({n}) => n > 1)
@@ -129,6 +138,7 @@ export class RunCharts extends Board {
       ...options,
       ...(this.grouping === "one" ? {} : {title: group.title, sub: ""}),
       ...(axis ? {sub: t("charts.by", {x: axis})} : {}),
+      ...(group.metrics.length > MOST_CURVES ? {sub: t("charts.some", {n: fmt.int(MOST_CURVES), all: fmt.int(group.metrics.length)})} : {}),
       marks: axis ? [] : this.marks(),
     };
   }
@@ -137,7 +147,7 @@ export class RunCharts extends Board {
   dressed(group) {
     const own = stroke(colourOf(this.key)).colour;
     const others = [0, ...[1, 2, 3, 4, 5, 6, 7, 8].filter((one) => one !== own)];
-    return group.metrics.map((metric, at) => {
+    return shown(group).map((metric, at) => {
       const series = this.feed.get(this.key, metric);
       return (
         series && {
@@ -153,7 +163,7 @@ export class RunCharts extends Board {
   // -- fetching --------------------------------------------------------------------------------------------------
 
   pairs(groups) {
-    return groups.flatMap(({metrics}) => metrics.map((metric) => [this.key, metric]));
+    return groups.flatMap((group) => shown(group).map((metric) => [this.key, metric]));
   }
 
   show(groups, whole) {
@@ -223,11 +233,38 @@ export class RunCharts extends Board {
     }
   }
 
+  /** The reader came to the end of what is here: bring more of the metrics that the run's answer had no room for. */
+  ended() {
+    if (!this.filter && this.row.more?.metrics && this.metrics.length < this.count) {
+      this.bringing ??= this.bring().catch(api.quiet).finally(() => { this.bringing = null; });
+    }
+  }
+
+  async bring() {
+    const known = new Set(this.metrics);
+    for (;;) {                   // a page that only repeats what is known is no more
+      const {items} = await api.get("/api/part", {run: this.row.key, of: "metrics", offset: this.brought, limit: PAGE});
+      const found = items.filter(({name}) => !known.has(name));
+      this.brought += items.length;
+      if (found.length) {
+        this.extra.push(...found);
+        this.setRun(this.row);
+      }
+      if (found.length || !items.length) {
+        return;
+      }
+    }
+  }
+
+  /** How many metrics the run has. */
+  get count() {
+    return this.row.metrics.length + (this.row.more?.metrics || 0);
+  }
+
   /** How many of the run's metrics are here. */
   drawMore() {
-    const more = this.row.more?.metrics;
-    const all = this.row.metrics.length + (more || 0);
-    this.morePlace.textContent = more ? t("charts.some", {n: fmt.int(this.metrics.length), all: fmt.int(all)}) : "";
+    const more = this.metrics.length < this.count;
+    this.morePlace.textContent = more ? t("charts.some", {n: fmt.int(this.metrics.length), all: fmt.int(this.count)}) : "";
     this.morePlace.title = more ? t("charts.someHow") : "";
   }
 
@@ -242,7 +279,7 @@ export class RunCharts extends Board {
   async csv(group) {
     const answer = await api.get("/api/series", {
       run: this.key,
-      metric: group.metrics,
+      metric: shown(group),
       x: this.feed.x(group.metrics[0]),
       from: this.linkOf(this.axisOf(group.metrics[0])).shown?.lo,
       to: this.linkOf(this.axisOf(group.metrics[0])).shown?.hi,

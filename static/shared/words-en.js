@@ -370,7 +370,7 @@ export default {
   "charts.xMetricTitle": "Any metric as the horizontal axis", "charts.group": "Grouping", "charts.groupBy": "Group: {how}",
   "charts.groupLast": "last part", "charts.groupPrefix": "prefix", "charts.groupOne": "one each", "charts.filter": "Metrics, regex",
   "charts.clearFilter": "Clear the filter", "charts.some": "{n} of {all}",
-  "charts.someHow": "The run has more metrics than are listed at once: the filter finds the others by name", "charts.noneMatch": "Nothing matches the filter",
+  "charts.someHow": "The run has more metrics than are listed at once: the end of the charts brings more, and the filter finds any by name", "charts.noneMatch": "Nothing matches the filter",
   "charts.zoomReset": "Show everything (double click)", "charts.newPoints": "New points", "charts.noMetrics": "No metrics yet",
   "charts.unread": "The metrics are not read", "charts.noneLogged": "No metrics", "charts.noneLoggedHow": "The run ended and had logged none.",
   "charts.noMetricsHow": "Curves appear here by themselves as soon as the run logs:",

@@ -270,7 +270,7 @@ export default {
   "charts.xStep": "步数", "charts.xRelative": "相对时间", "charts.xWall": "时刻", "charts.xMetric": "指标…", "charts.xMetricTitle": "以任一指标为横轴",
   "charts.group": "分组", "charts.groupBy": "分组：{how}", "charts.groupLast": "末级名", "charts.groupPrefix": "前缀", "charts.groupOne": "各自成图",
   "charts.filter": "指标，支持正则", "charts.clearFilter": "清除筛选", "charts.some": "{n} / {all}",
-  "charts.someHow": "指标太多，未全部列出：在筛选框中输入名称即可查找其余指标", "charts.noneMatch": "没有符合筛选的内容", "charts.zoomReset": "显示全部（双击图表）",
+  "charts.someHow": "指标太多，未全部列出：滚动到末尾会继续列出，也可在筛选框中按名称查找", "charts.noneMatch": "没有符合筛选的内容", "charts.zoomReset": "显示全部（双击图表）",
   "charts.newPoints": "有新数据", "charts.noMetrics": "尚无指标", "charts.unread": "未读取指标", "charts.noneLogged": "没有指标", "charts.noneLoggedHow": "实验已结束，未记录任何指标。", "charts.noMetricsHow": "实验一开始记录，曲线就会自动出现：",
 
   "run.tabs": "实验的各部分", "run.tab.charts": "图表", "run.tab.logs": "日志", "run.tab.system": "系统", "run.tab.config": "配置", "run.tab.files": "文件",

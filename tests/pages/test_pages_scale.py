@@ -83,3 +83,93 @@ def test_a_long_list_that_is_scrolled_keeps_a_bounded_number_of_rows_and_comes_b
     order = page.evaluate("[...document.querySelectorAll('tr[data-key]')].map((one) => Number(one.dataset.key.split('/').at(-1)))")
     expect(page.locator("tr[data-key]").first).to_have_attribute("aria-rowindex", "2")
     assert order == sorted(order)
+
+
+def wide_run(root, names, rows=4):
+    folder = write_run(root, "vision", "wide", "20250123_180000_abc123", rows=0, started=1.7e9)
+    (folder / "events.jsonl").write_text("".join(event(1.7e9 + step, step, {name: step + at for at, name in enumerate(names)})
+                                                 for step in range(rows)))
+    return "local:vision/wide/20250123_180000_abc123"
+
+
+def the_chart(page, name):
+    return page.locator(f'figure[data-chart="{name}"]')
+
+
+def scroll(page, top):
+    page.locator(".chartscroll").evaluate("(node, top) => node.scrollTo(0, top < 0 ? node.scrollHeight : top)", top)
+
+
+PLACES = """() => {
+    const box = document.querySelector('.chartscroll').getBoundingClientRect();
+    return [...document.querySelectorAll('figure.chart')].map((one) => [one.dataset.chart, one.getBoundingClientRect()])
+        .filter(([, at]) => at.bottom > box.top && at.top < box.bottom).map(([name, at]) => [name, Math.round(at.left), Math.round(at.top)]);
+}"""
+
+
+def test_of_many_charts_those_near_the_view_are_in_the_document_each_at_its_place(home, serve, open_page):
+    key = wide_run(home / "experiments", [f"layer{n:04}/norm{n:04}" for n in range(1500)])
+    page = open_page(f"{serve().url}/runs/{key}")
+    expect(the_chart(page, "norm0000").locator("canvas")).to_be_visible()
+    pitch = the_chart(page, "norm0000").evaluate("node => node.getBoundingClientRect().height")
+    assert page.locator("figure.chart").count() <= 300
+    tall = page.locator(".chartscroll").evaluate("node => node.scrollHeight")
+    assert abs(tall - 500 * pitch) < 2 * pitch
+    for row in (100, 250, 499, 30, 0):
+        scroll(page, row * pitch)
+        first = min(3 * row, 1500 - 6)
+        expect(the_chart(page, f"norm{first:04}").locator("canvas")).to_be_visible()
+        seen = page.evaluate(PLACES)
+        names = [name for name, _, _ in sorted(seen, key=lambda one: (one[2], one[1]))]
+        assert names == [f"norm{n:04}" for n in range(int(names[0][4:]), int(names[0][4:]) + len(names))] and len(names) >= 6
+        assert [left for _, left, _ in seen[:3]] == sorted({left for _, left, _ in seen})       # three columns, from the first on
+    assert page.locator("figure.chart").count() <= 302 and page.locator("figure.chart canvas").count() <= 24
+    assert page.evaluate("document.querySelectorAll('*').length") < 3000
+
+
+def test_a_chart_far_down_is_full_found_by_the_filter_and_put_first(home, serve, open_page):
+    key = wide_run(home / "experiments", [f"layer{n:04}/norm{n:04}" for n in range(1200)])
+    page = open_page(f"{serve().url}/runs/{key}")
+    expect(the_chart(page, "norm0000").locator("canvas")).to_be_visible()
+    scroll(page, -1)
+    last = the_chart(page, "norm1199")
+    expect(last.locator("canvas")).to_be_visible()
+    last.hover()
+    page.keyboard.press("f")
+    expect(last).to_have_class("chart full")
+    page.keyboard.press("Escape")
+    expect(last.locator("canvas")).to_be_visible()
+    last.get_by_role("button", name="Chart menu").click()
+    page.get_by_role("menuitem", name="Pin").click()
+    scroll(page, 0)
+    expect(page.locator("figure.chart").first).to_have_attribute("data-chart", "norm1199")
+    page.locator(".charttools input").first.fill("norm07")
+    expect(page.locator("figure.chart")).to_have_count(100)
+    page.locator(".charttools input").first.fill("")
+    expect(page.locator("figure.chart").first).to_have_attribute("data-chart", "norm1199")
+
+
+def test_the_end_of_the_charts_brings_the_metrics_that_the_answer_left_out(home, serve, open_page):
+    key = wide_run(home / "experiments", [f"layer{n:04}/norm{n:04}" for n in range(2600)], rows=2)
+    page = open_page(f"{serve().url}/runs/{key}")
+    expect(page.locator(".charttools")).to_contain_text("2,000 of 2,600")
+    expect(the_chart(page, "norm0000").locator("canvas")).to_be_visible()
+    for _ in range(100):
+        scroll(page, -1)
+        page.wait_for_timeout(100)
+        if the_chart(page, "norm2599").count():
+            break
+    scroll(page, -1)
+    expect(the_chart(page, "norm2599").locator("canvas")).to_be_visible()
+    expect(page.locator(".charttools")).not_to_contain_text("of 2,600")
+
+
+def test_a_chart_of_very_many_curves_draws_some_and_says_so(home, serve, open_page):
+    key = wide_run(home / "experiments", [f"layer{n:04}/norm" for n in range(400)])
+    page = open_page(f"{serve().url}/runs/{key}")
+    figure = the_chart(page, "norm")
+    expect(figure.locator("h2")).to_contain_text("100 of 400")
+    expect(figure.locator("canvas")).to_be_visible()
+    asked = page.evaluate("""performance.getEntriesByType("resource").filter(({name}) => name.includes("/api/series"))
+        .reduce((sum, {name}) => sum + name.split("metric=").length - 1, 0)""")
+    assert 100 <= asked <= 200
