@@ -103,7 +103,8 @@ def scroll(page, top):
 PLACES = """() => {
     const box = document.querySelector('.chartscroll').getBoundingClientRect();
     return [...document.querySelectorAll('figure.chart')].map((one) => [one.dataset.chart, one.getBoundingClientRect()])
-        .filter(([, at]) => at.bottom > box.top && at.top < box.bottom).map(([name, at]) => [name, Math.round(at.left), Math.round(at.top)]);
+        .filter(([, at]) => at.bottom > box.top && at.top < box.bottom)
+        .map(([name, at]) => [name, Math.round(at.left), Math.round(at.top)]);
 }"""
 
 
