@@ -112,7 +112,7 @@ class RemoteRoot:
             return
         asking, began, stats = self.list.ask(now), time.monotonic(), {}
         self._planned, self._just_seen = bool(self.index.lines), {} if self.surveyed else stats
-        paths = [path for _, path in remote_index.manifest_files(self.root)] + self.beats.ask()
+        paths = [path for _, path in remote_index.manifest_files(self.root)] + self.list.places_of_owners() + self.beats.ask()
         paths += self._looked_at.of_first_survey(self.vanished, now) if self._planned and not asking else []
         paths = set(paths)              # a folder above some runs may be that of another logger's
         for path in paths:

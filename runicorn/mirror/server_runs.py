@@ -2,15 +2,16 @@
 
 import contextlib
 
-from runicorn import manifest
+from runicorn import layout, manifest
 from runicorn.errors import LineError, ProtocolError, SftpError
 from runicorn.mirror import manifest_stream, remote_index
 from runicorn.mirror.unsettled import Moment
-from runicorn.ssh import sftp
+from runicorn.ssh import sftp, sftp_answers
 
 FRESH = 900.0                   # s; an older manifest is a hint only
 AGAIN = 600.0                   # s after python3 on the server failed to answer until it is asked again
 REFUSED = "runs in the manifest whose paths no run can have"
+HOME = "."                      # where SFTP begins: as a rule the user's own folder
 YEARS = 10 * 365 * 86400.0      # s; no manifest of ours is older
 
 
@@ -33,6 +34,7 @@ class RunList:
         self._grown = set()             # runs of other loggers whose files changed since python3 there looked before
         self._replan = set()            # runs whose entries were taken since the last plan
         self._hearsay = set()           # runs that only a manifest file spoke of, since the last listing
+        self._owners = {}               # path of `places_of_owners` -> its Attrs
         self.refused = {}               # {reason: count} of entries in what was read last that are of no run
 
     # -- what it told
@@ -176,11 +178,12 @@ class RunList:
             attrs = stats.get(path)
             if attrs is None or sftp.refusal(path, attrs):
                 continue
-            if (attrs.size or 0) <= manifest.LIMIT:
+            trouble = self._objection(attrs, stats)
+            if not trouble:
                 newest[kind] = max(newest.get(kind, (-1, -1, "")), (attrs.mtime or 0, attrs.size or 0, path))
             elif self._read.get(path) != (attrs.mtime, attrs.size):
                 self._read[path] = attrs.mtime, attrs.size
-                self.log.warning("the server's manifest is of no use: %s is larger than %d MB", path, manifest.LIMIT >> 20)
+                self.log.warning("the server's manifest is of no use: %s %s", path, trouble)
         moved = {kind: (mtime, path) for kind, (mtime, size, path) in newest.items() if self._read.get(path) != (mtime, size)}
         complete = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE], stats, now)
         if manifest.FULL in moved and not complete:
@@ -191,6 +194,24 @@ class RunList:
             if self.manifest_made is None:      # read by an earlier session
                 self.manifest_made = now - max(0.0, self._wall(now) - max(newest.values())[0])
             self.fresh = self._tells_all and self._wall(now) - self._made_at < FRESH
+
+    def places_of_owners(self):
+        """Return what is LSTATed beside the manifests, once a line, as it tells whose they may be (list of str)."""
+        return [self.root, f"{self.root}/{layout.HIDDEN}", HOME]
+
+    def _objection(self, attrs, stats):
+        """Return why a manifest file of these Attrs is not read (str), None if it is.
+
+        Where anybody may write, anybody may say anything of runs that are not theirs: there it must be the root's owner's, ours, or root's.
+        """
+        if (attrs.size or 0) > manifest.LIMIT:
+            return f"is larger than {manifest.LIMIT >> 20} MB"
+        self._owners.update((path, stats[path]) for path in self.places_of_owners() if isinstance(stats.get(path), sftp_answers.Attrs))
+        root, folder, home = map(self._owners.get, self.places_of_owners())
+        is_open = any(place and (place.mode or 0) & 0o002 for place in (root, folder))
+        if not is_open or attrs.uid is None or attrs.uid in (0, *(place.uid for place in (root, home) if place)):
+            return None
+        return f"is another user's (uid {attrs.uid}), in a folder that all may write to"
 
     def _by_file(self, mtime, path, stats, now):
         """Read a manifest; returns whether the index now has its digest."""
