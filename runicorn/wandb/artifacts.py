@@ -6,7 +6,7 @@ import time
 
 from runicorn import disk
 from runicorn.layout import META, RUNS, json_bytes, read_json, replace_file, slug
-from runicorn.wandb.files import copy
+from runicorn.wandb.copies import CALL_SECONDS, copier, copy
 from runicorn.writer.images import Medium
 from runicorn.writer.notice import say
 from runicorn.writer.values import attempt, key_text, plain
@@ -34,10 +34,12 @@ class Entry:
 
     def local_path(self):
         """Return where the file is (str)."""
+        self._artifact.wait()
         return self._path
 
     def download(self, root=None, *args, **kwargs):
         """Copy it below `root`, if one is given; returns its path (str)."""
+        self._artifact.wait()
         if root is None:
             return self._path
         copy(self._path, os.path.join(root, self.path))
@@ -52,7 +54,7 @@ class Artifact:
     def __init__(self, name="", type="", description=None, metadata=None, *args, **more):
         self.name, self.type, self.description = key_text(name), key_text(type), description
         self.metadata, self.aliases, self.state, self.files_at = dict(metadata or {}), ["latest"], "PENDING", {}
-        self._drafts = None
+        self._drafts, self._is_kept = None, True        # the second: whether all its files are in the run's folder
 
     qualified_name = source_name = property(lambda self: self.name)
 
@@ -114,6 +116,7 @@ class Artifact:
 
     def download(self, root=None, *args, **more):
         """Return the folder (str) where the files are; with a `root`, they are copied there."""
+        self.wait()
         if root is None and self.__dict__.get("folder"):
             return self.folder
         root = os.path.abspath(root or os.path.join(FOLDER, slug(self.name)))
@@ -126,6 +129,7 @@ class Artifact:
 
     def file(self, root=None):
         """Return the path (str) of its only file."""
+        self.wait()
         name, path = next(iter(self.files_at.items()), ("", ""))
         return path if root is None else Entry(self, name, path).download(root)
 
@@ -147,7 +151,8 @@ class Artifact:
         return len(self.files_at)
 
     def wait(self, *args, **kwargs):
-        """Nothing is to be waited for."""
+        """Wait until the run that logged it has copied its files; returns it."""
+        copier.wait(lambda: self._is_kept)
         return self
 
     def save(self, *args, **kwargs):
@@ -173,7 +178,28 @@ class Artifact:
     def moved(self, folder, version):
         """The files are in `folder` now."""
         self.files_at = {name: os.path.join(folder, name) for name in self.files_at}
-        self.__dict__.update(folder=folder, version=version, state="COMMITTED")
+        self.__dict__.update(folder=folder, version=version)
+        self.kept()
+
+    def keep(self, folder, version, facts):
+        """Have the files copied into `folder`, and what is known of them (dict) written beside it when all are there."""
+        until = time.monotonic() + CALL_SECONDS
+        targets = {name: os.path.join(folder, *name.split("/")) for name in self.files_at}
+        there = [copier.add(path, targets[name], until) for name, path in self.files_at.items() if os.path.isfile(path)]
+        self.__dict__.update(files_at=targets, folder=folder, version=version, _is_kept=all(there))
+        if self._is_kept:
+            self._state(facts)
+        else:
+            copier.then(lambda: self._state(facts))
+
+    def _state(self, facts):
+        self.files_at = {name: path for name, path in self.files_at.items() if os.path.isfile(path)}
+        replace_file(f"{self.folder}.json", json_bytes({**facts, "files": sorted(self.files_at)}))
+        self.kept()
+
+    def kept(self):
+        """All its files are copied."""
+        self.state, self._is_kept = "COMMITTED", True
         if self._drafts is not None:
             disk.discard_tree(self._drafts)
             self._drafts = None
@@ -212,14 +238,10 @@ def log_artifact(run, artifact, name=None, type=None, aliases=None):
     number = sum(os.path.isdir(os.path.join(above, entry)) for entry in (os.listdir(above) if os.path.isdir(above) else ()))
     folder = os.path.join(above, f"v{number}")
     os.makedirs(folder)
-    for file, path in artifact.files_at.items():
-        if os.path.isfile(path):
-            copy(path, os.path.join(folder, *file.split("/")))
     artifact.aliases = [*dict.fromkeys([*([aliases] if isinstance(aliases, str) else aliases or ()), "latest"])]
-    artifact.moved(folder, f"v{number}")
-    replace_file(f"{folder}.json", json_bytes({
-        "name": artifact.name, "type": artifact.type, "version": artifact.version, "aliases": artifact.aliases, "created_at": time.time(),
-        "description": artifact.description, "metadata": plain(artifact.metadata, "an artifact"), "files": sorted(artifact.files_at)}))
+    facts = {"name": artifact.name, "type": artifact.type, "version": f"v{number}", "aliases": artifact.aliases, "created_at": time.time(),
+             "description": artifact.description, "metadata": plain(artifact.metadata, "an artifact")}
+    artifact.keep(folder, f"v{number}", facts)
     return artifact
 
 

@@ -1,5 +1,6 @@
 """A run as W&B's scripts know it: its methods and attributes over those of ours. None of them raises into the training."""
 
+import sys
 import time
 from weakref import WeakKeyDictionary
 
@@ -87,6 +88,8 @@ class Run(metaclass=_Kind):
 
     def __init__(self, run):
         self.__dict__.update(_run=run, _settings=None, _lives=[], start_time=time.time(), starting_step=run.step + 1)
+        if hasattr(run, "before_closing"):
+            run.before_closing(self._copy_rest, is_long=True)
 
     def take_facts(self, facts):
         """Remember what `init` was given (dict)."""
@@ -121,9 +124,12 @@ class Run(metaclass=_Kind):
 
     def finish(self, exit_code=None, quiet=None, **unknown):
         """End the run; what `save` shall follow is copied once more."""
-        for copy in self._lives:
-            attempt(copy)
         self._run.finish(exit_code)
+
+    def _copy_rest(self):
+        files = sys.modules.get("runicorn.wandb.files")        # where nothing was saved it is not there
+        if files is not None:
+            files.follow(self)
 
     join = finish
 

@@ -2,10 +2,10 @@
 
 import glob as globbing
 import os
-import shutil
 
-from runicorn import disk
+from runicorn.wandb.copies import copier, copy
 from runicorn.writer.notice import say
+from runicorn.writer.values import attempt
 
 CODE_FILES, CODE_BYTES = 1000, 20_000_000
 NOT_CODE = {".git", "__pycache__", "node_modules", "site-packages", "wandb", ".venv", "venv", "runs", "outputs"}
@@ -13,7 +13,7 @@ NOT_CODE = {".git", "__pycache__", "node_modules", "site-packages", "wandb", ".v
 
 def save(run, pattern=None, base_path=None, policy="live", glob=True):
     """Copy the files that `pattern` (a path or a pattern) names into run.dir, keeping what follows base_path of their paths; again at the
-    end, unless policy is "now". Returns the copies' paths (list of str)."""
+    end, unless policy is "now". Returns the copies' paths (list of str); large ones are there a little later, see `copies`."""
     if pattern is None:
         return True
     pattern = os.fspath(pattern)
@@ -25,27 +25,18 @@ def save(run, pattern=None, base_path=None, policy="live", glob=True):
     for path in paths:
         below = os.path.relpath(os.path.abspath(path), base)
         target = os.path.join(run.dir, os.path.basename(path) if below.startswith("..") else below)
-        copy(path, target)
+        copier.add(path, target)
         copies.append(target)
         if policy != "now":
-            run._lives.append(lambda path=path, target=target: copy(path, target))
+            run._lives.append((path, target))
     return copies
 
 
-def copy(path, target):
-    """Copy a file, or what a folder holds, unless it is there in the same size and of the same time. Raises OSError."""
-    if os.path.isdir(path):
-        for folder, _, names in os.walk(path):
-            for name in names:
-                copy(os.path.join(folder, name), os.path.join(target, os.path.relpath(folder, path), name))
-        return
-    if os.path.exists(target):
-        ours, theirs = os.stat(target), os.stat(path)
-        if os.path.samestat(ours, theirs) or (ours.st_size, int(ours.st_mtime)) == (theirs.st_size, int(theirs.st_mtime)):
-            return
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    shutil.copy2(path, target + ".part")
-    disk.replace(target + ".part", target)
+def follow(run):
+    """Copy once more what shall follow, and wait for all that is copied: the run ends."""
+    for path, target in run._lives:
+        attempt(copier.add, path, target)
+    copier.wait_last()
 
 
 def restore(run, name, run_path=None):

@@ -27,7 +27,7 @@ MODULES = frozenset("""
     wandb_agent wandb_alerts wandb_artifacts wandb_config wandb_controller wandb_init wandb_lib wandb_login wandb_metric wandb_run
     wandb_sdk wandb_settings wandb_setup wandb_summary wandb_sweep wandb_torch wandb_watch xgboost""".split())
 
-OWN = frozenset("""aliases artifacts beginning callbacks calls facade files inert methods names rows settings table terms videos
+OWN = frozenset("""aliases artifacts beginning callbacks calls copies facade files inert methods names rows settings table terms videos
     watching""".split())
 
 SAME = {"wandb_lib": "sdk.lib", "wandb_sdk": "sdk", "wandb_torch": "integration.torch", "visualize": "plot.visualize"}

@@ -23,10 +23,6 @@ ROWS = 200                  # that are written at once
 LINKS_SECONDS = 5.0         # a program that ends before has no time to look for what dead ones left
 
 
-def _nothing():
-    """There is nothing to read."""
-
-
 class Output:
     """What a Run wants of a capture, over a LogFile that is fed from elsewhere."""
 
@@ -46,7 +42,7 @@ class ProgramRun(Run):
         self._argv, self.writer, self.told, self._fixed = meta["argv"], None, None, fixed
         self.logged = set()                 # folders whose event files a script logs itself, as it said
         self._first_step = past.get("step", -1)
-        self._announce, self._read_rest = announce, _nothing
+        self._announce = announce
         self._links, self._links_at = None, 0.0
         super().__init__(slot, meta, past, launch, announce=announce, **options)
 
@@ -109,13 +105,6 @@ class ProgramRun(Run):
                 self._forget_metrics()
         if self.writer is None:
             self.config.update({key: value for key, value in config.items() if key not in self.config})
-
-    def before_closing(self, read_rest):
-        """Have `read_rest` called once the verdict is written and before the files are closed."""
-        self._read_rest = read_rest
-
-    def _closing(self):
-        return [self._read_rest, *super()._closing()]
 
     # -- a script that calls `init` -------------------------------------------------------------------------------
 

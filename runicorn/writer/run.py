@@ -56,6 +56,7 @@ class Run(Copied):
         self._off, self._closed = None, False   # why nothing is recorded (any more); whether all files are closed
         self._verdict = None            # the first that `conclude` was given: a signal that comes while it is written changes nothing
         self._patience = FACTS_SECONDS          # how long the end may wait for git
+        self._last_steps = []                   # [(function, whether it may take long)]
         self._media = self._samples_from = self._sampler = self._samples = self._network = None      # made when first needed
         self._last_rows, self._check_at = 0, 0.0
         self._events = self._own("events", _gap)
@@ -376,7 +377,7 @@ class Run(Copied):
         hurry: the process is about to die; wait for nothing. Raises, when all is done, what a signal handler raised meanwhile.
         """
         if hurry:
-            self._patience = 0.0
+            self._patience, self._last_steps = 0.0, [step for step in self._last_steps if not step[1]]
         self._verdict = self._verdict or verdict
         steps = [partial(self._be_over, self._verdict)] if self._off is None else []
         if steps or self._off is OVER and not self._closed:
@@ -385,6 +386,11 @@ class Run(Copied):
             self._closed = True
             if raised is not None:
                 raise raised
+
+    def before_closing(self, step, is_long=False):
+        """Have `step` (a function) called at the end, once the verdict is written and before the files are closed. is_long: not where the
+        process is about to die."""
+        self._last_steps.append((step, is_long))
 
     def _be_over(self, verdict):
         self._small.end()
@@ -406,7 +412,7 @@ class Run(Copied):
         self._heart.stop(1.0 if self._facts_known.is_set() else 0.0)
 
     def _closing(self):
-        closing = [self._output.stop] if self._output is not None else []
+        closing = [step for step, _ in self._last_steps] + ([self._output.stop] if self._output is not None else [])
         closing += [self._small.write, self._close_rows]
         closing += [file.end for file in (self._live,) if file is not None]
         return closing
