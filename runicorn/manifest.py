@@ -296,17 +296,18 @@ def save(manifest, path, compress=False):
 
 
 # -- making one ----------------------------------------------------------------------------------------------------
-def build(root, previous=None, rescan=False, find_others=None):
+def build(root, previous=None, rescan=False, find_others=None, into=None):
     """Look at every file of the root and return its full Manifest. Raises ManifestError if the root can't be listed.
 
     previous: a Manifest of the same root; a run whose files all kept size and times is taken over from it without opening
-    one, unless `rescan`. find_others: see `looks`; the header's "foreign" says whether it was given. `read`: how many runs were opened.
+    one, unless `rescan`. find_others: see `looks`; the header's "foreign" says whether it was given. into: empty Lines to put
+    the lines into if nothing is taken over. `read`: how many runs were opened.
     """
     now = time.time()
     known = previous.lines if previous and not rescan else {}
     places, head_of = getattr(known, "places", known), getattr(known, "head", known.get)
     trusted = previous.header.get("generated_at", 0) - SETTLED if previous else 0
-    skipped, lines, heads, read, files, size = collections.Counter(), {}, [], 0, 0, 0
+    skipped, lines, heads, read, files, size = collections.Counter(), {} if known or into is None else into, [], 0, 0, 0
     for path, look in looks(root, skipped, find_others):
         head = HEAD.match(head_of(path) or b"")
         if head and _is_same(head, look, trusted):
@@ -321,13 +322,12 @@ def build(root, previous=None, rescan=False, find_others=None):
         found, count, total = head.group(1, 4, 5)
         heads.append((path, found))
         files, size = files + int(count), size + int(total)
-    heads.sort()
-    found = digest(heads)
+    found = digest(sorted(heads))
     revision = previous.header.get("revision", 0) + (previous.header["digest"] != found) if previous else 1
     header = {"format": FORMAT, "kind": "full", "revision": revision, "digest": found, "generated_at": round(now, 3), "host":
               socket.gethostname(), "root": said(os.path.abspath(root)), "foreign": bool(find_others),
               "statistics": {"runs": len(heads), "files": files, "bytes": size}}
-    whole = Manifest(header, type(known)(lines, known.read) if places is not known else lines, dict(+skipped))
+    whole = Manifest(header, known.other(lines) if places is not known else lines, dict(+skipped))
     whole.read = read
     return whole
 
@@ -725,7 +725,7 @@ def active(manifest, window=WINDOW):
     known, since = manifest.lines, manifest.header["generated_at"] - window
     places, head_of = getattr(known, "places", known), getattr(known, "head", known.get)
     lines = {path: places[path] for path in manifest.lines if _newest(HEAD.match(head_of(path))) >= since}
-    return Manifest(dict(manifest.header, kind="active", window=window), type(known)(lines, known.read) if places is not known else lines)
+    return Manifest(dict(manifest.header, kind="active", window=window), known.other(lines) if places is not known else lines)
 
 
 def _newest(head):

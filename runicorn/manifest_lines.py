@@ -1,9 +1,11 @@
-"""The lines of a manifest where they lie, in its file, until somebody looks: 100,000 of them are 200 MB. Reads one file, writes nothing."""
+"""The lines of a manifest where they lie, in a file, until somebody looks: 100,000 of them are 200 MB."""
 
 import collections.abc
 import os
 import sys
+import tempfile
 
+MANY = 1000                     # lines in memory that are not worth a file
 HEAD = 512                      # bytes of a line that tell its digest, its times and its stamp
 
 
@@ -45,6 +47,10 @@ class Lines(collections.abc.MutableMapping):
         """Return the paths (a set-like view)."""
         return self.places.keys()
 
+    def other(self, places):
+        """Return Lines of other places in the same file."""
+        return Lines(places, self.read)
+
 
 class OpenFile:
     """A file that stays open while somebody may ask for its bytes; whoever puts another in its place leaves it to us as it was."""
@@ -57,5 +63,42 @@ class OpenFile:
         """Return the bytes at a place, or the first `most` of them. Raises OSError: of a network folder an old file may be gone."""
         return os.pread(self._descriptor, min(place & self._mask, most), place >> self._bits)
 
+    def write(self, start, data):
+        """Write bytes from `start` on; return how many there was room for. Raises OSError."""
+        return os.pwrite(self._descriptor, data, start)
+
     def __del__(self):
         os.close(self._descriptor)
+
+
+class Spool(Lines):
+    """Lines that go to a nameless file as they are set, for one thread; in memory where there is no room for it."""
+
+    def __init__(self, folder, bits):
+        """folder: where the file may lie; bits: see OpenFile. Raises OSError."""
+        with tempfile.TemporaryFile(dir=folder) as file:
+            source = OpenFile(file, bits)
+        self._write, self._bits, self._end = source.write, bits, 0
+        super().__init__({}, source.read)
+
+    def __setitem__(self, path, line):
+        try:
+            whole = self._write(self._end, line) == len(line)
+        except OSError:
+            whole = False           # a full disk
+        self.places[path] = (self._end << self._bits) + len(line) if whole else line
+        self._end += len(line) if whole else 0
+
+
+def spooled(lines, folder, bits):
+    """Return {path: line} (dict or Lines) as it is, or where more than MANY of the lines are in memory as a Spool in `folder`."""
+    places = getattr(lines, "places", lines)
+    if sum(type(place) is bytes for place in places.values()) <= MANY or not hasattr(os, "pread"):
+        return lines
+    try:
+        spool = Spool(folder, bits)
+    except OSError:
+        return lines                # no such folder, or no room in it
+    for path in places:
+        spool[path] = lines[path]
+    return spool

@@ -6,7 +6,7 @@ import collections
 import os
 import time
 
-from runicorn import foreign, layout, local_disk, local_names, manifest
+from runicorn import foreign, layout, local_disk, local_names, manifest, manifest_lines
 from runicorn.reader import file_marks, first_look, own_runs, quick_stats
 from runicorn.reader.file_marks import live_beats
 from runicorn.reader.liveness import LOST
@@ -126,11 +126,31 @@ class LocalRoot(Source):
     def _build(self):
         started = time.perf_counter()
         try:
-            self.take(manifest.build(self.folder, self._manifest, find_others=self._find_others))
+            index = manifest.build(self.folder, self._manifest, find_others=self._find_others, into=self._spool())
+            lines = manifest_lines.spooled(index.lines, self._index_folder(), manifest.BITS)
+            self.take(manifest.Manifest(index.header, lines, index.skipped))
         except manifest.ManifestError:
             self._replace({})                   # absent or not readable: shown as empty
         self._ids = self.beats.keys() | {path.rpartition("/")[2] for path in self.records}
         self._cost = time.perf_counter() - started
+
+    def _index_folder(self):
+        """Return our own folder for what is known of roots (str, made where it is not there), or the system's for temporary files."""
+        folder = os.path.dirname(self.kept_path) if self.kept_path else None
+        try:
+            os.makedirs(folder or "", exist_ok=True)
+        except OSError:
+            return None             # no home, or one that can't be written to
+        return folder
+
+    def _spool(self):
+        """Return what a first look at many runs puts their lines into, None where memory will do."""
+        if self._manifest is not None or len(self.records) < MANY or not hasattr(os, "pread"):
+            return None
+        try:
+            return manifest_lines.Spool(self._index_folder(), manifest.BITS)
+        except OSError:
+            return None             # no room
 
     def _find_others(self, folder, skipped, ours):
         """Find other loggers' runs, as foreign.find does, and note what was passed over where they, or too much, lie in the root."""

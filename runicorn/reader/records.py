@@ -67,14 +67,14 @@ def told(line):
 
 def record_of(path, entry, line=None, small=None, error=None):
     """Return the Record of the run at `path`. entry: dict with meta, status, summary (dict or None), or None if it is unreadable, which
-    `error` says; small: marks of the small files."""
+    `error` says; line: its line in the index (bytes), or what `told` says of one; small: packed marks of the small files."""
     if entry and entry.get("kinds"):
         return _foreign(path, entry, line)
     record = Record()
     project, name, run_id = local_names.split_run_path(path)
     entry = entry or {}
     meta = entry.get("meta") or {}
-    record.path, record.line, record.small = path, line and told(line), small
+    record.path, record.line, record.small = path, told(line) if type(line) is bytes else line, small
     record.newer, record.kinds = newer_format(meta), ()
     record.error = error or (None if meta else NO_META)
     record.project = sys.intern(_text(meta.get("project")) or local_names.unslug(project))

@@ -122,8 +122,7 @@ class Source:
         small = {stem: layout.read_json(os.path.join(folder, f"{stem}.json")) for stem in layout.STEMS}
         if None in small.values():          # not fetched yet, or broken: what the index has is the next best
             small.update((stem, (self.entry(path) or {}).get(stem)) for stem, value in small.items() if value is None)
-        fresh = record_of(path, small, small=marks)
-        fresh.line = record.line
+        fresh = record_of(path, small, record.line, marks)
         self.records[path] = fresh
         self.dirty.add(path)
         if fresh.ended:

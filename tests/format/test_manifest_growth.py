@@ -9,7 +9,7 @@ import tracemalloc
 from pairs import OLD
 from small_runs import write_run
 
-from runicorn import manifest
+from runicorn import manifest, manifest_lines
 
 SMALL, LARGE = 300, 1200
 
@@ -67,3 +67,25 @@ def test_the_calls_of_a_look_at_unchanged_runs_grow_as_their_number(tmp_path):
         assert built.read == 0
         counts[count] = calls["call"] + calls["c_call"]
     assert counts[LARGE] < 1.05 * counts[SMALL] * LARGE / SMALL and counts[LARGE] / LARGE < 80, "calls a run"
+
+
+def test_the_lines_of_a_first_look_go_to_a_nameless_file_and_to_memory_where_there_is_no_room(tmp_path, monkeypatch):
+    root_of(tmp_path / "root", SMALL, {f"key{number}": "x" * 20 for number in range(100)})
+    plain, spool = manifest.build(str(tmp_path / "root")), manifest_lines.Spool(str(tmp_path), manifest.BITS)
+    built, taken = memory(lambda: manifest.build(str(tmp_path / "root"), into=spool))
+    assert built.lines is spool and built.lines == plain.lines and os.listdir(tmp_path) == ["root"]
+    assert taken < sum(map(len, plain.lines.values())) / 3 and all(type(place) is int for place in spool.places.values())
+    again = manifest.build(str(tmp_path / "root"), built)
+    assert again.read == 0 and again.lines == plain.lines
+
+    spool, write = manifest_lines.Spool(str(tmp_path), manifest.BITS), os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, line, start: write(file, line[:max(0, 7 * len(line) // 2 - start)], start))
+    for path in plain.paths()[:6]:      # on a disk with room for three and a half
+        spool[path] = plain.line(path)
+    monkeypatch.setattr(os, "pwrite", write)
+    assert [type(place) for place in spool.places.values()] == [int] * 3 + [bytes] * 3
+    assert dict(spool) == {path: plain.line(path) for path in plain.paths()[:6]}
+    monkeypatch.setattr(manifest_lines, "MANY", 2)
+    assert manifest_lines.spooled(plain.lines, str(tmp_path / "none"), manifest.BITS) is plain.lines
+    moved = manifest_lines.spooled(spool, str(tmp_path), manifest.BITS)
+    assert moved is not spool and moved == spool and all(type(place) is int for place in moved.places.values())
