@@ -12,7 +12,7 @@ LIVE ?= 300
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo quick test chaos frameworks slurm browsers lint windows bare wheel pyz copy server-copy screenshots clean
+.PHONY: all help demo quick test chaos frameworks slurm spark browsers lint windows bare wheel pyz copy server-copy screenshots clean
 
 all: $(PAGES)  ## the pages' chart library, once, where there is a network
 
@@ -51,6 +51,12 @@ build/frameworks/%/done: .ci/frameworks/%.txt setup.cfg | $(VENV)/run
 slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled, preempted, requeued (installs Debian's slurmd, slurmctld, munge)
 	@sh tests/support/need.sh slurm
 	$(RUN) -m pytest -m slurm -n 2 $(ARGS)
+
+spark: $(VENV)/test $(PAGES)  ## the dataset made by a real Spark in local mode, in an environment of its own (installs Debian's Java 17; 500 MB)
+	@sh tests/support/need.sh spark
+	@[ -x build/spark/bin/python ] || $(PYTHON) -m venv build/spark
+	build/spark/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,spark]'
+	build/spark/bin/python -m pytest tests/transfer/test_spark.py -m spark $(ARGS)
 
 comma := ,
 FLOOR := @mdn/browser-compat-data@8 acorn@8 acorn-walk@8 css-tree@3 es-check@9 eslint@10 eslint-plugin-compat@7

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The real parts the tests run against. Installs what is missing where it can (Debian, root), says so where it can't.
-# `need.sh slurm`, `servers`, `windows`, `browsers`: those of `make slurm`, of the servers in `make chaos`, of `make windows` and of
-# `make browsers` alone.
+# `need.sh slurm`, `spark`, `servers`, `windows`, `browsers`: those of `make slurm`, `make spark`, of the servers in `make chaos`, of
+# `make windows` and of `make browsers` alone.
 missing=""
 if [ "$1" = servers ]; then
     PATH=$PATH:/usr/sbin:/sbin
@@ -33,6 +33,9 @@ elif [ "$1" = windows ]; then
     command -v wine >/dev/null || missing="$missing wine wine64"
     [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
     command -v ssh-keygen >/dev/null || missing="$missing openssh-client"
+elif [ "$1" = spark ]; then
+    command -v java >/dev/null || missing="$missing openjdk-17-jre-headless"
+    [ -z "$missing" ] || echo "make spark needs these Debian packages and installs them where it may:$missing" >&2
 elif [ "$1" = slurm ]; then
     PATH=$PATH:/usr/sbin:/sbin
     command -v slurmctld >/dev/null || missing="$missing slurmctld"
