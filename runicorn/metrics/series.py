@@ -31,6 +31,7 @@ class Series(RunTables):
         super().__init__(folder, columns_dir, files_of)
         self.times = Times(self)
         self._curves = {}               # (stem, metric, rank, x) -> ([(Table, points, purges), …], Curve, superseded Curve)
+        self._told = None, 0, {}        # what the files were like, and the facts of so many metrics then
         self._encoded = (None, {})      # what the files were like, and the pictures encoded since: asked -> pieces.Piece
 
     @property
@@ -48,13 +49,17 @@ class Series(RunTables):
         value; "attempts", "ranks": lists of int. A metric of which a later start took back every point is left out.
         """
         with self.lock:
+            state, (of, upto, told) = self.state(), self._told
+            if of == state and upto in (None, most):        # an answer, a report and an export want them one after the other
+                return told if upto == most else dict(itertools.islice(told.items(), most))
             places_of, tables_of = {}, {rank: self.all_of(rank)[0] for rank in self.ranks}
             for rank, tables in tables_of.items():
                 for attempt, table in tables:
                     for name in table.where:
                         places_of.setdefault(name, []).append((rank, attempt))
             facts = ((name, self._facts(name, places, tables_of[places[0][0]])) for name, places in places_of.items())
-            return dict(itertools.islice((told for told in facts if told[1]), most))
+            self._told = state, most, dict(itertools.islice((told for told in facts if told[1]), most))
+            return self._told[2]
 
     def _facts(self, name, places, tables):
         tables = _holding([table for _, table in tables], name)
@@ -136,12 +141,21 @@ class Series(RunTables):
     def points(self, metric, rank=0):
         """Return (steps, ts, values), arrays of one length in the order logged, of all points that are not superseded; all
         empty if the rank never logged the metric. Reads what is new first. Raises DataError if part of the run is not here."""
-        tables = _holding(self._whole(rank), metric)
-        if not tables:
-            return array("q"), array("d"), array("d")
-        with self.lock:
-            steps, values = curves.joined(tables, metric, "step")[0]
-            return steps, curves.joined(tables, metric, "wall")[0][0], values
+        (_, *points), = self.points_of([metric], rank)
+        return tuple(points)
+
+    def points_of(self, metrics, rank=0):
+        """Yield (metric, steps, ts, values), as `points` has them, of many metrics: what is new is read once, first. Raises DataError."""
+        whole = self._whole(rank)
+        for metric in metrics:
+            tables = _holding(whole, metric)
+            if not tables:
+                yield metric, array("q"), array("d"), array("d")
+                continue
+            with self.lock:
+                steps, values = curves.joined(tables, metric, "step")[0]
+                ts = curves.joined(tables, metric, "wall")[0][0]
+            yield metric, steps, ts, values
 
     def _whole(self, rank):
         self.refresh()

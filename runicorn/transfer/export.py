@@ -16,6 +16,7 @@ from runicorn.transfer import html_report
 from runicorn.transfer import tensorboard as tfevents
 from runicorn.transfer.rows import ForeignRows, Rows
 
+CELLS, SPARSE = 50_000_000, 50      # of a table with a column a metric, beyond which it may have so many cells a value at most
 FORMATS = ("csv", "tensorboard", "html")
 
 
@@ -74,6 +75,11 @@ def csv(rows, long=False):
     long: a line for each value instead: metric, rank, step, ts, value. Every float64 reads back bit by bit; NaN and the
     infinities are NaN, Infinity and -Infinity; what a row does not have is empty. Raises DataError.
     """
+    count, values = rows.extent
+    cells = count * len(rows.names)
+    if not long and cells > max(CELLS, SPARSE * values):
+        raise DataError(f"a table with a column for each of {len(rows.names):,} metrics would have {cells:,} cells for {values:,} values; "
+                        "take the long one, a line for each value (--long)")
     ranked = len(rows.ranks) > 1
     head = ["metric", "rank", "step", "ts", "value"] if long else ["step", "ts", *(["rank"] if ranked else []), *rows.names]
     yield (",".join(map(_quoted, head)) + "\n").encode("utf-8", "replace")

@@ -16,8 +16,8 @@ from runicorn.metrics.parse import STEP_LIMIT, Part
 
 class Rows:
     """The rows of the run in `folder`, as far as they are here when it is made. `ranks` (list of int); `names`: the metrics, in the
-    order first logged (list of str); `first_ts`: of the first row (Unix seconds), or None. Reads everything once for these, and once
-    more for the rows. Raises DataError."""
+    order first logged (list of str); `first_ts`: of the first row (Unix seconds), or None; `extent`: how many rows and values.
+    Reads everything once for these, and once more for the rows. Raises DataError."""
 
     def __init__(self, folder):
         paths = {}                      # (rank, attempt) -> path
@@ -33,17 +33,31 @@ class Rows:
             raise _unreadable(folder, error) from error
         self.ranks = sorted({rank for rank, _ in paths})
         self._attempts = {rank: [path for (of, _), path in sorted(paths.items()) if of == rank] for rank in self.ranks}
+        self.extent = 0, 0
         self._cuts, names, times = {}, {}, []           # path -> {metric: the first step at which a newer attempt logged it}
         for rank in self.ranks:
             firsts = []
             for path in self._attempts[rank]:
-                firsts.append(_first_steps(path, times))
+                firsts.append(self._first_steps(path, times))
                 names.update(dict.fromkeys(firsts[-1]))
             cuts = {}
             for path, firsts_of in zip(reversed(self._attempts[rank]), reversed(firsts)):
                 self._cuts[path] = dict(cuts)
                 cuts.update((name, min(step, cuts.get(name, math.inf))) for name, step in firsts_of.items())
         self.names, self.first_ts = list(names), min(times, default=None)
+
+    def _first_steps(self, path, times):
+        """Return {metric: the smallest step it was logged at} of one file, in the order first logged; adds its first time to `times`."""
+        lowest_steps = {}
+        for parts in _blocks(path):
+            parts.sort(key=lambda part: part.rows[0])
+            times += [part.ts[0] for part in parts[:0 if lowest_steps else 1]]
+            self.extent = _grown(self.extent, parts)
+            for part in parts:
+                lowest = min(part.steps)
+                for name in part.names:
+                    lowest_steps[name] = min(lowest, lowest_steps.get(name, math.inf))
+        return lowest_steps
 
     def blocks(self, rank):
         """Yield the rows of a rank in the order logged, about a megabyte of the file at a time: lists of parse.Part, whose `rows`
@@ -61,17 +75,23 @@ class ForeignRows:
 
     def __init__(self, series):
         series.refresh()
-        self._series, self.names = series, list(series.metrics())
-        self.first_ts = series.first_ts
+        self.names, self.first_ts = list(series.metrics()), series.first_ts
+        alike = {}                      # bytes of the steps -> (steps, times, {metric: values})
+        for name, steps, times, values in series.points_of(self.names):
+            alike.setdefault(steps.tobytes(), (steps, times, {}))[2][name] = values
+        self._alike = [table for table in alike.values() if len(table[0])]
+        self.extent = sum(len(steps) for steps, *_ in self._alike), sum(len(steps) * len(columns) for steps, _, columns in self._alike)
 
     def blocks(self, rank):
         """Yield one list of parse.Part, whose `rows` are the steps. rank: 0."""
-        alike = {}                      # bytes of the steps -> (steps, times, {metric: values})
-        for name in self.names:
-            steps, times, values = self._series.points(name, rank)
-            alike.setdefault(steps.tobytes(), (steps, times, {}))[2][name] = values
         yield [Part(tuple(columns), list(steps), list(map(float, times)), _steps(list(steps)), list(columns.values()))
-               for steps, times, columns in alike.values() if columns and len(steps)]
+               for steps, times, columns in self._alike]
+
+
+def _grown(extent, parts):
+    """Return (rows, values) with those of some Parts."""
+    rows, values = extent
+    return rows + sum(len(part.rows) for part in parts), values + sum(len(part.rows) * len(part.names) for part in parts)
 
 
 def _blocks(path):
@@ -111,19 +131,6 @@ def _steps(steps):
     if set(map(type, steps)) == {int} and min(steps) > -STEP_LIMIT and max(steps) < STEP_LIMIT:
         return steps
     return [float(step) if abs(step) >= STEP_LIMIT or step != int(step) else int(step) for step in steps]
-
-
-def _first_steps(path, times):
-    """Return {metric: the smallest step it was logged at} of one file, in the order first logged; adds its first time to `times`."""
-    lowest_steps = {}
-    for parts in _blocks(path):
-        parts.sort(key=lambda part: part.rows[0])
-        times += [part.ts[0] for part in parts[:0 if lowest_steps else 1]]
-        for part in parts:
-            lowest = min(part.steps)
-            for name in part.names:
-                lowest_steps[name] = min(lowest, lowest_steps.get(name, math.inf))
-    return lowest_steps
 
 
 def _counting(part, cuts):

@@ -12,7 +12,9 @@ from playwright.sync_api import expect
 from waiting import until
 
 from runicorn import layout
-from runicorn.metrics.kinds import crc32c
+from runicorn.errors import DataError
+from runicorn.metrics.kinds import crc32c, names
+from runicorn.reader import bounded
 from runicorn.transfer import export
 from runicorn.transfer import tensorboard as tfevents
 
@@ -121,6 +123,41 @@ def test_it_is_listed_opened_and_exported_in_bounded_time(tmp_path, what):
         assert sum(map(len, export.stream(catalog, row["key"], "csv"))) > points
         assert sum(map(len, export.stream(catalog, row["key"], "html"))) > points
     assert time.process_time() - began < SECONDS
+
+
+MOST, NAMES = 2000, 2500    # of one file, instead of the twenty thousand that are read of it
+MANY = {
+    "TensorBoard, a record each": (EVENTS, scalars() + b"".join(summary(value(f"tag{number}")) for number in range(NAMES))),
+    "TensorBoard, in one record": (EVENTS, scalars() + summary(*(value(f"tag{number}") for number in range(NAMES)))),
+    "W&B, in one row": ("run-a.wandb", wandb(*ROWS, *([("_step", f"{50 + block}"), *((f"k{number}", "1.5")
+        for number in range(block * 500, block * 500 + 500))] for block in range(NAMES // 500)))),
+    "W&B, a row each": ("run-a.wandb", wandb(*ROWS, *([("_step", f"{50 + number}"), (f"k{number}", "1.5")] for number in range(NAMES)))),
+    "JSON, in one line": (LINES, JSON + b'{"step": 50, ' + b", ".join(b'"n%d": 1.5' % number for number in range(NAMES)) + b"}\n"),
+    "JSON, a line each": (LINES, JSON + b"".join(b'{"step": %d, "n%d": 1.5}\n' % (50 + number, number) for number in range(NAMES))),
+    "JSON, objects in an object": (LINES, JSON + b'{"step": 50, "a": {'
+        + b", ".join(b'"n%d": {"b": 1.5}' % number for number in range(NAMES)) + b"}}\n"),
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_of_names_without_end_some_are_read_the_rest_is_counted_and_every_answer_is_bounded(tmp_path, monkeypatch, what):
+    monkeypatch.setattr(names, "MOST", MOST)
+    monkeypatch.setattr(export, "CELLS", 1_000_000)
+    name, content = MANY[what]
+    folder = tmp_path / "root" / ("offline-run-20240101_000000-a" if name.endswith(".wandb") else "run")
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(content)
+    catalog = catalog_of(tmp_path / "root", tmp_path)
+    row, = catalog.runs(spark=True)["runs"]
+    run = catalog.run(row["key"])
+    assert run["skipped"] >= NAMES - MOST and 1000 < len(run["metrics"]) <= MOST
+    assert len(layout.to_json(bounded.run(run, "loss"))) < 1 << 20
+    if what in ("JSON, a line each", "W&B, a row each"):        # each at a step of its own
+        with pytest.raises(DataError, match="--long"):
+            export.stream(catalog, row["key"], "csv")
+    else:
+        assert sum(map(len, export.stream(catalog, row["key"], "csv"))) < 4 << 20
+    assert sum(map(len, export.stream(catalog, row["key"], "csv", long=True))) < 4 << 20
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path), os.mkdir])

@@ -1,6 +1,6 @@
 """The names of the metrics of one foreign file, as many as anybody has: a hostile file has more. Holds no values."""
 
-MOST, MOST_BYTES = 100_000, 4 << 20         # names, and their UTF-8 together
+MOST, MOST_BYTES = 20_000, 4 << 20         # names, and their UTF-8 together
 
 
 class Names:
