@@ -37,8 +37,9 @@ class Connection:
 
     # -- at work
 
-    def start(self, after=None):
-        """Start syncing, or go on; a refused login is tried once more. after: a Connection that must have let go first."""
+    def start(self, after=None, now=False):
+        """Start syncing, or go on; a refused login is tried once more. after: a Connection that must have let go first. now: bring the
+        mirror up to date at once, as `sync_now` of a new one."""
         self._refusal = None
         with self._starting:            # two requests at once make one thread
             if self._thread and self._thread.is_alive():
@@ -48,6 +49,8 @@ class Connection:
             self._stopping.clear()
             self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log, self._room,
                                   self._look_elsewhere, self._run_moved)
+            if now:
+                self.sync.sync_now()
             self._thread = threading.Thread(target=self._run, args=(after,), name=f"sync {self.slug}", daemon=True)
             self._thread.start()
 

@@ -198,9 +198,10 @@ class Registry:
             if all(old.settings.get(field) == saved.get(field) for field in LINE):
                 old.adjust(saved)
                 return old
+            is_asked = old.sync.is_asked
             old.stop()
             if saved["enabled"] and not self.offline:
-                connection.start(after=old)
+                connection.start(after=old, now=is_asked)
         return connection
 
     def _keep(self):

@@ -273,8 +273,10 @@ class FetchQueue:
         if outcome is not Outcome.DONE:
             self._planned.pop(fetch.path, None)
         if outcome in (Outcome.LOST, Outcome.DISK, Outcome.UNWANTED):
-            self.progress.give_up([fetch])
-            if outcome is not Outcome.UNWANTED:
+            if outcome is Outcome.UNWANTED:
+                self.progress.give_up([fetch])
+            else:
+                self.progress.lose(fetch)
                 self.plan([fetch.path], now)
             return
         self.progress.finish(fetch) if outcome is Outcome.DONE else self.progress.give_up([fetch])

@@ -39,6 +39,7 @@ class Progress:
     def restart(self) -> None:
         """Nothing is left: count anew."""
         self.files_done = self.files_total = 0
+        self._lost = {}                 # (run path, name) -> offset of its Fetch, of those that are to be queued anew
         self._bytes_done = self._bytes_total = 0
         self._marks = collections.deque()       # (monotonic s, bytes that had come)
         self._parts.begin_progress()
@@ -47,11 +48,20 @@ class Progress:
         """Fetches (list of Fetch) were queued."""
         self.files_total += len(fetches)
         self._bytes_total += plan.total(fetches)
+        for fetch in fetches if self._lost else ():
+            here = max(0, fetch.offset - self._lost.pop((fetch.path, fetch.name), fetch.offset))
+            self._bytes_done += here
+            self._bytes_total += here
 
     def give_up(self, fetches: list[Fetch]) -> None:
-        """Fetches (list of Fetch) were queued in vain, or are to be queued anew: what does not come is no part of what is waited for."""
+        """Fetches (list of Fetch) were queued in vain: what does not come is no part of what is waited for."""
         self.files_total -= len(fetches)
         self._bytes_total -= plan.total(fetches)
+
+    def lose(self, fetch: Fetch) -> None:
+        """The line took a Fetch down with it; it is to be queued anew: what is here of it by then came all the same."""
+        self.give_up([fetch])
+        self._lost[fetch.path, fetch.name] = fetch.offset
 
     def finish(self, fetch: Fetch) -> None:
         """A Fetch came."""

@@ -52,6 +52,7 @@ class Sync:
         self._remote_root, self._index = None, None
         self._stopping, self._waking = threading.Event(), threading.Event()
         self._paused, self._now_asked = False, False
+        self._unfinished = False            # whether a survey somebody asked for began, and not all is here yet
         self._clock = clock.Clock()
         self._due = self._look_due = self._retry_at = 0.0       # when what is next is due, the clock's time, s
         self._failures, self._line_began = 0, 0.0
@@ -202,6 +203,7 @@ class Sync:
 
     def _survey(self, remote_root, now):
         thorough, self._now_asked = self._now_asked, False
+        self._unfinished |= thorough
         watched = self._looked_at(remote_root, now)
         try:
             remote_root.survey(now, watched if remote_root.source else (), thorough)
@@ -286,6 +288,7 @@ class Sync:
 
     def _hang_up(self, state, code, text, values=None):
         remote_root, self._remote_root = self._remote_root, None
+        self._now_asked |= self._unfinished         # the next line goes on with it, also where nothing comes by itself
         if remote_root:
             remote_root.close()
             self._status.line_ended()
@@ -327,6 +330,7 @@ class Sync:
         self._status.hear(remote_root.traffic(), now)
         if remote_root.surveyed and not (remote_root.queue.left or remote_root.looking or self._now_asked):
             self._status.set_up_to_date(self._clock.wall(now))
+            self._unfinished = False
         self._publisher.tell(remote_root, self.state())
 
     def _say_where(self, remote_root):
@@ -362,6 +366,11 @@ class Sync:
         """Go on with other settings (dict), on the same line: host, port, user, auth, key and remote_root must be the same."""
         self._adjusted.append(options)
         self._waking.set()
+
+    @property
+    def is_asked(self):
+        """Whether somebody said "sync now", and that is not done (bool)."""
+        return self._now_asked or self._unfinished
 
     def sync_now(self):
         """Survey the server now."""

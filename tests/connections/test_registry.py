@@ -14,12 +14,14 @@ from small_runs import run_folder
 from sshd import Sshd, make_key
 from waiting import until
 
+from runicorn import settings
 from runicorn.connections import doctor, sync_log
 from runicorn.connections.questions import Questions
 from runicorn.connections.registry import Registry
 from runicorn.errors import DeniedError, LoginError, NotFoundError, SyncError, UsageError
 from runicorn.mirror import local_copy, quota
 from runicorn.news import Bell
+from runicorn.ssh import remote
 
 PATIENCE = 60               # s; how long a test waits, on a slow machine, for what takes a moment
 
@@ -103,6 +105,26 @@ def test_a_manual_connection_syncs_only_when_told(mirrors, sshd, root):
     saved(mirrors, sshd, mode="manual")
     mirrors.sync_now("test")
     until(lambda: mirrors.row("test"), wanted=lambda row: row["state"] == "live" and row["runs"] == 2)
+
+
+def test_a_manual_connection_that_is_edited_while_it_syncs_is_synced_as_it_is_now(mirrors, sshd, root, monkeypatch):
+    """Another process edits the saved settings, in the midst of a `sync once` of this one."""
+    began, go_on, connect = threading.Event(), threading.Event(), remote.connect
+
+    def connecting(*args, **options):
+        began.set()
+        assert go_on.wait(30)
+        return connect(*args, **options)
+    saved(mirrors, sshd, mode="manual", remote_root="~/elsewhere")
+    monkeypatch.setattr(remote, "connect", connecting)
+    mirrors.sync_now("test")
+    assert began.wait(30)
+    settings.save_connection(mirrors.home, {"name": "test", "remote_root": str(root)})
+    mirrors.row("test")
+    go_on.set()
+    until(lambda: mirrors.row("test"), wanted=lambda row: row["state"] == "live" and row["runs"] == 2)
+    settings.save_connection(mirrors.home, {"name": "test", "remote_root": "~/elsewhere"})
+    state(mirrors, "paused")            # all that was asked for was done: nothing comes by itself
 
 
 @pytest.mark.long

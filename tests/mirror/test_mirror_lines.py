@@ -140,6 +140,21 @@ def test_a_cut_costs_only_the_bytes_in_flight(root, mirror):
     one.close()
 
 
+def test_a_manual_mirror_that_was_told_to_sync_is_brought_up_to_date_over_the_next_line(root, mirror):
+    run = make_run(root)
+    (run / "weights.pt").write_bytes(random.Random(1).randbytes(4_000_000))
+    one = Pair(root, mirror, far=CutFar([2_000_000]), large=True, mode="manual")
+    one.passes()
+    assert one.sync.state()["state"] == "paused" and not one.sync.is_asked
+    one.sync.sync_now()
+    one.passes()
+    assert one.sync.state()["state"] == "offline" and one.sync.is_asked
+    one.passes(100)
+    one.same()
+    assert not one.sync.is_asked
+    one.close()
+
+
 def test_a_black_hole_ends_in_offline_with_its_reason_and_a_retry(root, mirror):
     make_run(root)
 

@@ -67,6 +67,22 @@ def test_what_does_not_come_is_no_part_of_what_is_waited_for(progress):
     assert (row["files_done"], row["files_total"], row["bytes_done"], row["bytes_total"]) == (1, 1, 1000, 1000)
 
 
+def test_what_a_line_brought_before_it_hung_up_stays_done(progress):
+    whole, more = fetch(9_000_000), plan.Fetch(RUN, "events.jsonl", 1_000_000, 5_000_000, 1e9, None, False)
+    progress.add([whole, more, fetch(1000, "meta.json")])
+    before = progress.row(coming=3_000_000 + 500_000)
+    for lost, here in ((whole, 3_000_000), (more, 1_500_000)):
+        progress.lose(lost)
+        progress.add([lost._replace(offset=here, whole=False)])
+    assert progress.row(coming=0) == before
+    progress.lose(whole)
+    progress.add([whole])                       # here beside what it is to replace: it goes on from there once it is its turn
+    assert progress.row(coming=0)["bytes_total"] == before["bytes_total"]
+    progress.lose(whole)
+    progress.add([fetch(10, "a.png")])
+    assert progress.row(coming=0)["bytes_total"] == before["bytes_total"] - 9_000_000 + 10
+
+
 def test_bytes_are_never_more_than_fit_while_the_limit_leaves_most_out(root, pair, monkeypatch, tmp_path):
     limit = 3 << 20
     make_run(root)
