@@ -4,7 +4,7 @@ import traceback
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-_told = set()               # (type, place) of those in a log already: any thread adds
+_logged = set()               # (type, place) of those in a log already: any thread adds
 
 
 def place(error):
@@ -21,7 +21,7 @@ def tell(logger, error, doing, **extra):
     """Log, the first time, that `doing` (str) failed by a mistake of ours, with its traceback; return that for a user (str, one line)."""
     text = " ".join(str(error).split())[:300]
     sentence = f"a mistake of Runicorn's own at {place(error)} ({type(error).__name__}{f': {text}' if text else ''}); please report it"
-    if (type(error), place(error)) not in _told:
-        _told.add((type(error), place(error)))
+    if (type(error), place(error)) not in _logged:
+        _logged.add((type(error), place(error)))
         logger.error("%s failed: %s", doing, sentence, exc_info=error, **extra)
     return sentence

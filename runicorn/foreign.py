@@ -164,16 +164,16 @@ class Finder:
 
     def runs(self, root):
         """Return the Runs (list, sorted by path) of what was taken. root: where the folders lie (str)."""
-        found = {}
+        by_path = {}
         for path, kinds in self._kinds.items():
-            place, prefix = _place(path)
-            run_kinds, files = found.setdefault(place, (set(), []))
+            run_path, prefix = _place(path)
+            run_kinds, files = by_path.setdefault(run_path, (set(), []))
             run_kinds.update(kinds.values())
             files += [(prefix + entry[0],) + tuple(entry[1:]) for entry in self._files[path]]
-            beside = self._files.get(path + "/files", ()) if place.rpartition("/")[2].startswith(":") else ()
+            beside = self._files.get(path + "/files", ()) if run_path.rpartition("/")[2].startswith(":") else ()
             files += [(prefix + "files/" + entry[0],) + tuple(entry[1:]) for entry in beside]
-        return [Run(place, os.path.join(root, folder_of(place)).rstrip("/"), tuple(kind for kind in KINDS if kind in kinds), sorted(files))
-                for place, (kinds, files) in sorted(found.items())]
+        return [Run(run_path, os.path.join(root, folder_of(run_path)).rstrip("/"), tuple(kind for kind in KINDS if kind in kinds),
+                    sorted(files)) for run_path, (kinds, files) in sorted(by_path.items())]
 
     def kinds_of(self, run):
         """Return {name: kind} of the files with metrics of the run at the path `run`."""
@@ -197,7 +197,7 @@ def _is_utf8(name):
 
 def _newest_checkpoint(folders):
     """Return the names of folders without those of checkpoints but the newest."""
-    steps = {int(found.group(1)): name for name, found in ((name, CHECKPOINT.match(name)) for name in folders) if found}
+    steps = {int(match.group(1)): name for name, match in ((name, CHECKPOINT.match(name)) for name in folders) if match}
     return [name for name in folders if not CHECKPOINT.match(name) or name == steps[max(steps)]]
 
 
@@ -232,8 +232,8 @@ def belongs(path, name, rules=None):
     folder, run_id = WANDB.match(above[0]) if above else None, path.rpartition("/")[2]
     is_own = kind_of_name(below(folder_of(path), name), rules) or last in BESIDE
     if run_id.startswith(":"):
-        known = is_own if len(above) == 1 else "/".join(above[1:] + [last]) in WANDB_FILES
-        return bool(folder and folder.group(1) == run_id[1:] and known)
+        is_believable = is_own if len(above) == 1 else "/".join(above[1:] + [last]) in WANDB_FILES
+        return bool(folder and folder.group(1) == run_id[1:] and is_believable)
     return last == STATE and len(above) == 1 and bool(CHECKPOINT.match(above[0])) if above else bool(is_own)
 
 
@@ -277,17 +277,17 @@ def look_into(finder, root, known):
 def settle(finder, known, doubt, head, tail):
     """Decide on one of `doubts` by its beginning and its end (bytes), and note in `known` what it was."""
     path, name, kind, size, mtime = doubt
-    found = kind_of_text(below(path, name), head, tail, finder.rules, finder.skipped)
-    known[below(path, name)] = [size, mtime], found
-    finder.decide(path, name, found)
+    verdict = kind_of_text(below(path, name), head, tail, finder.rules, finder.skipped)
+    known[below(path, name)] = [size, mtime], verdict
+    finder.decide(path, name, verdict)
 
 
 def doubts(finder, known):
     """Decide on those doubtful files of a Finder that `known` (see `find`) tells of, or that are too many; return the others (list)."""
     before, of_folder, unknown = dict(known), collections.Counter(), []
-    for place in list(known):
-        if "" in finder.visited or place.rpartition("/")[0] in finder.visited:
-            del known[place]
+    for file_path in list(known):
+        if "" in finder.visited or file_path.rpartition("/")[0] in finder.visited:
+            del known[file_path]
     alike = collections.Counter((path, kind) for path, _, kind, *_ in finder.doubtful if kind != "log")
     for path, name, kind, *state in sorted(finder.doubtful, key=lambda item: -item[4]):     # a data set is older than what is trained on it
         is_data = alike[path, kind] > OF_FOLDER
@@ -297,13 +297,13 @@ def doubts(finder, known):
             finder.skipped[DATA if is_data else "text files beyond " + most] += 1
             finder.decide(path, name, None)
             continue
-        place = below(path, name)
-        told = before.get(place, (None, None))
-        if told[0] == state or told[1] == kind == "log" and state[0] >= told[0][0]:     # a log that grew is one still
-            known[place] = state, told[1]
-            finder.decide(path, name, told[1])
+        file_path = below(path, name)
+        earlier = before.get(file_path, (None, None))
+        if earlier[0] == state or earlier[1] == kind == "log" and state[0] >= earlier[0][0]:     # a log that grew is one still
+            known[file_path] = state, earlier[1]
+            finder.decide(path, name, earlier[1])
         else:
-            known[place] = state, None
+            known[file_path] = state, None
             unknown.append((path, name, kind) + tuple(state))
     return unknown
 
@@ -326,18 +326,18 @@ def reply(root):
     import time
     import zlib
     began, skipped = time.perf_counter(), collections.Counter()
-    asked = json.loads(zlib.decompress(sys.stdin.buffer.read()).decode())
-    here, there = ((lambda name: os.fsdecode(name.encode("utf-8", "surrogateescape"))), lambda name: os.fsencode(name).decode())
-    before = {here(place): (told[0], told[1]) for place, told in asked["known"].items()}
+    question = json.loads(zlib.decompress(sys.stdin.buffer.read()).decode())
+    decoded, encoded = ((lambda name: os.fsdecode(name.encode("utf-8", "surrogateescape"))), lambda name: os.fsencode(name).decode())
+    before = {decoded(file_path): (answer[0], answer[1]) for file_path, answer in question["known"].items()}
     known = dict(before)
-    found = find(root, skipped, {here(path) for path in asked["ours"]}, known, Rules(asked.get("rules") or (), "", _in_time))
-    second = 10 ** 9
-    runs = [[there(run.path), run.kinds, int(os.stat(run.folder).st_mtime), [[there(name), size, mtime // second] for name, size, mtime, *_
-                                                                           in run.files]] for run in found if os.path.isdir(run.folder)]
-    told = {"runs": runs, "skipped": +skipped, "took": time.perf_counter() - began}
+    runs_below = find(root, skipped, {decoded(path) for path in question["ours"]}, known, Rules(question.get("rules") or (), "", _in_time))
+    runs = [[encoded(run.path), run.kinds, int(os.stat(run.folder).st_mtime),
+             [[encoded(name), size, mtime // 10 ** 9] for name, size, mtime, *_ in run.files]]
+            for run in runs_below if os.path.isdir(run.folder)]
+    answer = {"runs": runs, "skipped": +skipped, "took": time.perf_counter() - began}
     if known != before:
-        told["known"] = {there(place): kept for place, kept in known.items()}
-    sys.stdout.buffer.write(b"others" + zlib.compress(json.dumps(told).encode(), 6))
+        answer["known"] = {encoded(file_path): state for file_path, state in known.items()}
+    sys.stdout.buffer.write(b"others" + zlib.compress(json.dumps(answer).encode(), 6))
 
 
 def in_folder(folder, path, known, rules=None):

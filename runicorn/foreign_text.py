@@ -137,11 +137,11 @@ def _distinct(names):
     """Return `names` with a number behind what stands there already, as pandas does."""
     distinct = {}
     for name in names:
-        other, count = name, 0
-        while other in distinct and name:
+        candidate, count = name, 0
+        while candidate in distinct and name:
             count += 1
-            other = f"{name}.{count}"
-        distinct[other if name else object()] = name and other
+            candidate = f"{name}.{count}"
+        distinct[candidate if name else object()] = name and candidate
     return list(distinct.values())
 
 

@@ -220,14 +220,14 @@ def _path(text):
 def _parse_plain(data, name):
     if len(data) > PLAIN:
         raise ManifestError("%s is larger than %d MB and has not one run a line" % (name, PLAIN >> 20))
-    whole = _plain(data)
-    if whole is None:
+    parsed = _plain(data)
+    if parsed is None:
         raise ManifestError("%s is not JSON; remake it with `runicorn manifest`" % name)
-    runs = whole.pop("runs", None) if isinstance(whole, dict) else None
+    runs = parsed.pop("runs", None) if isinstance(parsed, dict) else None
     if not isinstance(runs, dict) or len(runs) > RUNS:
         raise ManifestError("%s is not a manifest: it has no runs, or too many" % name)
     lines = {path: json.dumps(entry).encode() for path, entry in runs.items() if not UNDECODABLE.search(path)}
-    return Manifest(checked_header(whole, name), lines)
+    return Manifest(checked_header(parsed, name), lines)
 
 
 def _plain(data):
@@ -304,16 +304,16 @@ def build(root, previous=None, rescan=False, find_others=None, into=None):
     the lines into if nothing is taken over. `read`: how many runs were opened.
     """
     now = time.time()
-    known = previous.lines if previous and not rescan else {}
-    places, head_of = getattr(known, "places", known), getattr(known, "head", known.get)
+    earlier = previous.lines if previous and not rescan else {}
+    places, head_of = getattr(earlier, "places", earlier), getattr(earlier, "head", earlier.get)
     trusted = previous.header.get("generated_at", 0) - SETTLED if previous else 0
-    skipped, lines, heads, read, files, size = collections.Counter(), {} if known or into is None else into, [], 0, 0, 0
+    skipped, lines, heads, read, files, size = collections.Counter(), {} if earlier or into is None else into, [], 0, 0, 0
     for path, look in looks(root, skipped, find_others):
         head = HEAD.match(head_of(path) or b"")
         if head and _is_same(head, look, trusted):
             lines[path], beat = places[path], str(look.beat or "null").encode() if look.beat else b"null"
             if head.group(8) != beat:
-                lines[path] = known[path][:head.start(8)] + beat + known[path][head.end(8):]
+                lines[path] = earlier[path][:head.start(8)] + beat + earlier[path][head.end(8):]
         else:
             line = scan(look, skipped)
             if line is None:
@@ -327,9 +327,9 @@ def build(root, previous=None, rescan=False, find_others=None, into=None):
     header = {"format": FORMAT, "kind": "full", "revision": revision, "digest": found, "generated_at": round(now, 3), "host":
               socket.gethostname(), "root": said(os.path.abspath(root)), "foreign": bool(find_others),
               "statistics": {"runs": len(heads), "files": files, "bytes": size}}
-    whole = Manifest(header, known.other(lines) if places is not known else lines, dict(+skipped))
-    whole.read = read
-    return whole
+    result = Manifest(header, earlier.other(lines) if places is not earlier else lines, dict(+skipped))
+    result.read = read
+    return result
 
 
 def digest(pairs):
@@ -416,7 +416,7 @@ class Links:
 
         links: {path: (owner, owner of the folder, where that really is)}; whom nobody tells is None, and so is the last without a folder.
         """
-        taken = {self.where(path): path for path in plain} if links else {}
+        targets = {self.where(path): path for path in plain} if links else {}
         followed = []
         self.skipped["links beyond %d" % MOST_LINKS] += max(0, len(links) - MOST_LINKS)
         for path in sorted(links)[:MOST_LINKS]:
@@ -427,18 +427,18 @@ class Links:
                 self.skipped["links whose owner does not own the folder"] += 1
             elif (self._root + "/").startswith(real.rstrip("/") + "/"):
                 self.skipped["links back to the root"] += 1
-            elif real in taken:
+            elif real in targets:
                 self.skipped["links to a folder that is listed"] += 1
-                self.same[path] = taken[real]
+                self.same[path] = targets[real]
             else:
-                taken[real], self.real[path] = path, real
+                targets[real], self.real[path] = path, real
                 followed.append(path)
         return followed
 
     def apart(self, plain, linked):
         """Return those of the runs `linked`, whose paths pass a link, that are folders of their own: none that holds another run, nor
         one in a run. plain: the runs whose paths pass none."""
-        kept, folders = [], {self.where(path) for path in plain}
+        separate, folders = [], {self.where(path) for path in plain}
         above = _above(folders)
         for path in sorted(linked):
             real = self.where(path)
@@ -447,10 +447,10 @@ class Links:
                 self.skipped["links to a folder that is listed"] += 1
                 self.real.pop(path, None)
                 continue
-            kept.append(path)
+            separate.append(path)
             folders.add(real)
             above |= around
-        return kept
+        return separate
 
 
 def _above(paths):
@@ -642,22 +642,22 @@ def entry_line(digest, mtime, ended, beat, texts, pieces, total, stamp=None, cha
                      b', "files": {', ", ".join(pieces).encode(), end.encode()])
 
 
-def _read(path, size, whole, skipped):
-    """Return (size, SHA-256 of the last 4 KiB, the bytes if `whole` and at most 64 KiB, else None); no tail if it can't be read."""
+def _read(path, size, is_whole, skipped):
+    """Return (size, SHA-256 of the last 4 KiB, the bytes if `is_whole` and at most 64 KiB, else None); no tail if it can't be read."""
     try:
         fd = os.open(reach(path), READING)
         try:
-            raw = os.read(fd, INLINE + 1) if whole else b""
-            if whole and len(raw) <= INLINE:
+            raw = os.read(fd, INLINE + 1) if is_whole else b""
+            if is_whole and len(raw) <= INLINE:
                 return len(raw), sha256(raw[-TAIL:]).hexdigest(), raw
-            if whole or size > TAIL:
+            if is_whole or size > TAIL:
                 os.lseek(fd, max(0, size - TAIL), os.SEEK_SET)
             return size, sha256(os.read(fd, min(size, TAIL))).hexdigest(), None
         finally:
             os.close(fd)
     except OSError:
         skipped["unreadable"] += 1
-        return size, None, b"" if whole else None
+        return size, None, b"" if is_whole else None
 
 
 STRICT = json.JSONDecoder(parse_constant={}.__getitem__)        # a bare NaN or infinity, which strict JSON has not, is a KeyError
@@ -733,10 +733,10 @@ def _newest(head):
     return max(float(head.group(7)), 0.0 if head.group(8) == b"null" else float(head.group(8)))
 
 
-def _root(given):
+def _root(argument):
     """Return (root, how it was chosen): the one given, this folder if it holds runs, else the default root."""
-    if given:
-        return os.path.expanduser(given), "as given"
+    if argument:
+        return os.path.expanduser(argument), "as given"
     if os.path.isdir(HIDDEN) > os.path.isdir(HIDDEN + "/experiments") or next(runs(".", collections.Counter()), None):
         return os.getcwd(), "this folder"       # no home, though
     home = os.path.expanduser(os.environ.get("RUNICORN_HOME") or "~/.runicorn")

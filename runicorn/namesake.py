@@ -118,11 +118,11 @@ def _listed(info):
             continue            # one kind of install has one of them
     try:
         with open(os.path.join(info, "direct_url.json"), encoding="utf-8", errors="replace") as file:
-            where = re.search(r'"url": *"file://([^"]+)"', file.read(LONGEST))
+            match = re.search(r'"url": *"file://([^"]+)"', file.read(LONGEST))
     except OSError:
-        where = None
-    for below in ("", "src") if where else ():
-        package = os.path.join(where[1], below, "runicorn")
+        match = None
+    for below in ("", "src") if match else ():
+        package = os.path.join(match[1], below, "runicorn")
         files.update(f"runicorn/{name}" for name in (os.listdir(package) if os.path.isdir(package) else ()))
     return files
 

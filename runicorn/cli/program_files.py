@@ -87,12 +87,12 @@ class ProgramFiles:
             return
         try:
             changed = os.stat(folder).st_mtime_ns
-            known = self._folders.get(folder)
-            if known is None or known[0] != changed:
-                known = self._folders[folder] = (changed, self._list(folder, changed / 1e9 >= self._began))
+            listing = self._folders.get(folder)
+            if listing is None or listing[0] != changed:
+                listing = self._folders[folder] = (changed, self._list(folder, changed / 1e9 >= self._began))
         except OSError:
             return                      # gone, or not for us
-        for path in known[1]:
+        for path in listing[1]:
             self._look(path, depth + 1)
         for path in list(self._doubtful.get(folder, ())):
             self._consider(path)
@@ -112,14 +112,14 @@ class ProgramFiles:
                     self._meet(entry.path, entry.stat(follow_symlinks=False), is_changed)
         return folders
 
-    def _meet(self, path, found, is_changed):
+    def _meet(self, path, status, is_changed):
         """Decide on a file that is seen for the first time. is_changed: whether its folder got or lost an entry since the beginning."""
-        if (found.st_dev, found.st_ino) in self._ours:
+        if (status.st_dev, status.st_ino) in self._ours:
             self._stood.add(path)
-        elif not self._is_first or is_changed and found.st_mtime >= self._began:
+        elif not self._is_first or is_changed and status.st_mtime >= self._began:
             self._consider(path)
-        elif found.st_size <= OLD_BYTES and len(self._tails) < OLD_FILES:
-            self._tails[path] = found.st_size, _tail(path, found.st_size)
+        elif status.st_size <= OLD_BYTES and len(self._tails) < OLD_FILES:
+            self._tails[path] = status.st_size, _tail(path, status.st_size)
             self._consider(path)
         else:
             self._stood.add(path)

@@ -25,9 +25,9 @@ def add_rules(parser):
                       "runicorn config rule test ~/work/a/train.log", test_rule)
     test.add_argument("file")
     for command in (listing, add, remove):
-        where = command.add_mutually_exclusive_group()
-        where.add_argument("--root", metavar="FOLDER", help="for what is below this folder of this machine (default: your experiments)")
-        where.add_argument("--connection", metavar="NAME", help="for the root of this connection")
+        scope = command.add_mutually_exclusive_group()
+        scope.add_argument("--root", metavar="FOLDER", help="for what is below this folder of this machine (default: your experiments)")
+        scope.add_argument("--connection", metavar="NAME", help="for the root of this connection")
     for command in (add, test):
         command.add_argument("--pattern", metavar="REGEX", help="of a text log: named groups are metrics, or step, epoch, time; name and "
                              "value where the line names the metric")
@@ -59,8 +59,8 @@ def list_rules(options):
     from runicorn import settings
     home = home_dir()
     if options.root or options.connection:
-        where, name = _place(options)
-        places = {name: rule_book.kept(home, **where)}
+        scope, name = _place(options)
+        places = {name: rule_book.kept(home, **scope)}
     else:
         places = {folder: rule_book.kept(home, folder=folder) for folder in rule_book.of_folders(settings.load(home))}
         places.update((f'connection "{saved["name"]}"', saved["rules"]) for saved in settings.connections(home) if saved["rules"])
@@ -75,24 +75,24 @@ def list_rules(options):
 
 def add_rule(options):
     """Add a rule. Raises UsageError for what is none."""
-    where, name = _place(options)
+    scope, name = _place(options)
     rule = _given(options)
     if rule is None:
         raise UsageError("a rule needs --pattern, for text logs, or --step, --metric or --files, for lines of JSON")
-    if "folder" in where and not os.path.isdir(where["folder"]):
-        raise UsageError(f"the root {where['folder']} is not a folder on this machine")
-    listed = rule_book.save(home_dir(), [*rule_book.kept(home_dir(), **where), rule], **where)
+    if "folder" in scope and not os.path.isdir(scope["folder"]):
+        raise UsageError(f"the root {scope['folder']} is not a folder on this machine")
+    listed = rule_book.save(home_dir(), [*rule_book.kept(home_dir(), **scope), rule], **scope)
     terminal.say(terminal.clean(f"✓ rule {len(listed)} of {name}: {rules.said(rule)}"))
 
 
 def remove_rule(options):
     """Take a rule back. Raises UsageError for a number that none has."""
-    where, name = _place(options)
-    listed = rule_book.kept(home_dir(), **where)
+    scope, name = _place(options)
+    listed = rule_book.kept(home_dir(), **scope)
     if not 1 <= options.number <= len(listed):
         raise UsageError(f"{name} has no rule {options.number}; `runicorn config rule list` shows them")
     rule = listed.pop(options.number - 1)
-    rule_book.save(home_dir(), listed, **where)
+    rule_book.save(home_dir(), listed, **scope)
     terminal.say(terminal.clean(f"✓ removed from {name}: {rules.said(rule)}"))
 
 

@@ -38,17 +38,17 @@ class Options:
 
     def take(self, argv):
         """Take a command line: ours ends at the first word that is no option. Not with argparse, which takes longer to import."""
-        rest = list(argv)
-        while rest and rest[0] != "--" and rest[0][:1] == "-":
-            word, equals, value = rest.pop(0).partition("=")
+        arguments = list(argv)
+        while arguments and arguments[0] != "--" and arguments[0][:1] == "-":
+            word, equals, value = arguments.pop(0).partition("=")
             name, metavariable, _ = OPTIONS.get(word, (None, None, None))
             if name is None or equals and not metavariable:
                 raise UsageError(f"unrecognized arguments: {word} (`runicorn run --help` shows how)")
-            if metavariable and not equals and not rest:
+            if metavariable and not equals and not arguments:
                 raise UsageError(f"argument {word}: expected one argument (`runicorn run --help` shows how)")
-            value = (value if equals else rest.pop(0)) if metavariable else True
+            value = (value if equals else arguments.pop(0)) if metavariable else True
             setattr(self, name, [*getattr(self, name), value] if name in MANY else value)
-        self.program = rest[1:] if rest[:1] == ["--"] else rest
+        self.program = arguments[1:] if arguments[:1] == ["--"] else arguments
         if not self.program:
             raise UsageError("which program? runicorn run [OPTION ...] -- python train.py (`runicorn run --help` shows how)")
         return self
@@ -132,8 +132,8 @@ def _watch(record, folders):
 
 def _identity(number):
     """Return (device, inode) of a descriptor: output that goes into a file is in the log already."""
-    found = os.fstat(number)
-    return found.st_dev, found.st_ino
+    status = os.fstat(number)
+    return status.st_dev, status.st_ino
 
 
 def _attempt(step, *arguments):
@@ -225,12 +225,12 @@ def _why_not(word, environ):
     """Return (sentence, exit code) where no program `word` can be started, as a shell has them, else None."""
     if not hasattr(os, "fork"):
         import shutil
-        found = shutil.which(word, path=environ.get("PATH"))
+        program = shutil.which(word, path=environ.get("PATH"))
     else:
         folders = environ.get("PATH", os.defpath).split(os.pathsep)       # not shutil's `which`, which imports much
         paths = [word] if os.sep in word else [os.path.join(folder, word) for folder in folders]
-        found = any(os.path.isfile(path) and os.access(path, os.X_OK) for path in paths)
-    if found:
+        program = any(os.path.isfile(path) and os.access(path, os.X_OK) for path in paths)
+    if program:
         return None
     if not os.path.dirname(word):
         return f"{word}: there is no such program in PATH", SHELLS_CODE

@@ -31,25 +31,25 @@ class Outlet:
 
     def write(self, data):
         """Write `data` (bytes) behind what waits; returns whether somebody may still read it."""
-        view, done = memoryview(b"".join((self.rest, data)) if self.rest and data else self.rest or data), 0
+        view, written = memoryview(b"".join((self.rest, data)) if self.rest and data else self.rest or data), 0
         try:
-            while done < len(view):
+            while written < len(view):
                 if self._limit and not _is_writable(self.descriptor):
                     break
-                size = os.write(self.descriptor, view[done:done + self._limit] if self._limit else view[done:])
-                done += size
-                if done < len(view) and self._own is not None:
+                size = os.write(self.descriptor, view[written:written + self._limit] if self._limit else view[written:])
+                written += size
+                if written < len(view) and self._own is not None:
                     break           # it is full now
         except BlockingIOError:
             pass
         except OSError as error:
-            done = len(view)
+            written = len(view)
             if error.errno == errno.EPIPE:
                 self.is_broken = True
             else:               # a disk that is full, a terminal that is gone: the program goes on, and the log with it
                 say(f"the program's output can't be written ({error.strerror or error}); it is in the run's log",
                     once=("outlet", error.errno))
-        self.rest = view[done:]
+        self.rest = view[written:]
         return not self.is_broken
 
     def close(self):
@@ -234,7 +234,7 @@ class Terminal:
         modes[1] &= ~termios.OPOST
         modes[6] = self._real[6]
         termios.tcsetattr(self.theirs, termios.TCSANOW, modes)
-        self._modes = self._first = termios.tcgetattr(self.theirs)
+        self._modes = self._original = termios.tcgetattr(self.theirs)
         self._size = None
         self.resize()
 
@@ -265,10 +265,10 @@ class Terminal:
     def _set(self, modes):
         before, self._modes = self._modes, modes
         real = self._termios.tcgetattr(self._number)
-        for which in (0, 3):    # input modes, local modes
-            changed = modes[which] ^ before[which]
-            real[which] = real[which] & ~changed | modes[which] & changed
-        is_raw = not modes[3] & self._termios.ICANON and self._first[3] & self._termios.ICANON
+        for field in (0, 3):    # input modes, local modes
+            changed = modes[field] ^ before[field]
+            real[field] = real[field] & ~changed | modes[field] & changed
+        is_raw = not modes[3] & self._termios.ICANON and self._original[3] & self._termios.ICANON
         real[1] = real[1] & ~self._termios.OPOST if is_raw else real[1] | self._real[1] & self._termios.OPOST
         real[6] = modes[6] if is_raw else self._real[6]
         self._termios.tcsetattr(self._number, self._termios.TCSADRAIN, real)
@@ -276,7 +276,7 @@ class Terminal:
     def restore(self):
         """Take back what `mirror` set."""
         try:
-            if self._modes != self._first:
-                self._set(self._first)
+            if self._modes != self._original:
+                self._set(self._original)
         except (OSError, self._termios.error):
             pass

@@ -170,7 +170,7 @@ class Screen:
     """Draws rows: one moving line on a terminal, a line a change elsewhere, or JSON."""
 
     def __init__(self, as_json=False):
-        self._json, self._line, self._said = as_json, dialogue.Line(), {}
+        self._json, self._line, self._printed = as_json, dialogue.Line(), {}
 
     def show(self, rows):
         if self._json:
@@ -186,8 +186,8 @@ class Screen:
     def _changes(self, rows, text_of, put):
         for row in rows:
             text = text_of(row)
-            if text and self._said.get(row["name"]) != text:
-                self._said[row["name"]] = text
+            if text and self._printed.get(row["name"]) != text:
+                self._printed[row["name"]] = text
                 put(text)
 
 

@@ -59,19 +59,19 @@ def add_tail(parser):
 
 def tail(options):
     """Print the end of a run's log and metrics, then what comes, until the run ends or Ctrl+C."""
-    told, following = _following(options)
+    heading, following = _following(options)
     output = Output(sys.stdout)
-    output.line(told)
-    said = False
+    output.line(heading)
+    has_warned = False
     while True:
         ended = following.ended()           # before the last look, so that nothing is missed
         output.show(following.one_pass(time.monotonic()), following.moving)
         if ended or options.no_follow:
             output.show([*following.metrics(), *following.unfetched()], "")
             return output.line(ended) if ended else None
-        if not said:
+        if not has_warned:
             output.show(following.unfetched(), following.moving)
-            said = True
+            has_warned = True
         time.sleep(PASS_SECONDS)
 
 
@@ -86,10 +86,10 @@ def _following(options):
             tail_foreign = importlib.import_module("runicorn.cli.tail_foreign")
         except ImportError:
             tail_foreign = None         # the server copy, which has no readers
-        other = tail_foreign and tail_foreign.find(roots, options.run_id, lambda path: Growing(path, BACK_BYTES), options.lines)
-        if not other:
+        foreign_tail = tail_foreign and tail_foreign.find(roots, options.run_id, lambda path: Growing(path, BACK_BYTES), options.lines)
+        if not foreign_tail:
             raise
-        return other
+        return foreign_tail
 
 
 # -- which run ----------------------------------------------------------------------------------------------------

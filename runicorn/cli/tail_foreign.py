@@ -24,9 +24,9 @@ def find(roots, tail, growing, lines=20):
     is_folder = tail and os.path.isdir(os.path.expanduser(tail))
     roots = [("local", os.path.abspath(os.path.expanduser(tail)))] if is_folder else roots
     book = RuleBook(home_dir())
-    found = [(name, run, rules) for name, root in roots for rules in [book.of_folder(root)]
+    keyed = [(f"{name}:{run.path}", run, rules) for name, root in roots for rules in [book.of_folder(root)]
              for run in foreign.find(os.fspath(root), Counter(), rules=rules)]
-    runs, rules_of = {f"{name}:{run.path}": run for name, run, _ in found}, {f"{name}:{run.path}": rules for name, run, rules in found}
+    runs, rules_of = {key: run for key, run, _ in keyed}, {key: rules for key, _, rules in keyed}
     if tail and not is_folder:
         runs = {key: run for key, run in runs.items() if ends_key(key, tail) or key.rpartition("/")[2] == f":{tail}"}
         key = only(list(runs), tail) if runs else None
@@ -80,7 +80,7 @@ class ForeignTail:
         if not self._fresh:
             return []
         self._fresh = False
-        told = list(self._series.metrics().items())
-        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(facts['last'])}" for name, facts in told[:SHOWN])
-        more = f"  and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-        return [f"· step {self._series.last_step}  {values}{more}"] if told else []
+        metrics = list(self._series.metrics().items())
+        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(facts['last'])}" for name, facts in metrics[:SHOWN])
+        more = f"  and {len(metrics) - SHOWN} more" if len(metrics) > SHOWN else ""
+        return [f"· step {self._series.last_step}  {values}{more}"] if metrics else []

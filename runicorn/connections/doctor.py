@@ -173,21 +173,21 @@ class _Examination:
                             said="root_closed", root=root)
         self.say("root", True, root)
         runs, skipped = walked
-        others, whole = others_below(client, root, runs, OTHERS_SECONDS, rules.made(self.connection.get("rules") or ()))
+        others, is_complete = others_below(client, root, runs, OTHERS_SECONDS, rules.made(self.connection.get("rules") or ()))
         if not runs and not others:
             self.offer = offers(client, root, start)
         if others:
-            self.others(len(runs), others, root, whole)
+            self.others(len(runs), others, root, is_complete)
         else:
             self.runs(len(runs), root, skipped)
         return self.manifest(client, root)
 
-    def others(self, count, others, root, whole):
+    def others(self, count, others, root, is_complete):
         """Say how many runs are ours, and of each other logger."""
-        told = ", ".join(f"{number} of {foreign.NAMES[kind]}" for kind, number in others.items())
-        more = "" if whole else ", as far as it was looked at"
-        self.say("runs", True, f"{count} run{'' if count == 1 else 's'} of ours, {told} in {root}{more}",
-                 said="runs_others" if whole else "runs_others_so_far", count=count, others=others, root=root)
+        kinds_text = ", ".join(f"{number} of {foreign.NAMES[kind]}" for kind, number in others.items())
+        more = "" if is_complete else ", as far as it was looked at"
+        self.say("runs", True, f"{count} run{'' if count == 1 else 's'} of ours, {kinds_text} in {root}{more}",
+                 said="runs_others" if is_complete else "runs_others_so_far", count=count, others=others, root=root)
 
     def runs(self, count, root, skipped=None):
         passed = left_out.worth_telling(skipped or {})
@@ -265,11 +265,11 @@ def others_below(client, root, ours, seconds, own_rules=None):
     search, now = ForeignWalk(client, client.realpath(root), lambda moment: moment, own_rules), time.time()
     search.start([""], {path.rpartition(f"/{layout.RUNS}/")[0] for path in ours})
     try:
-        whole = search.go_on(now, time.monotonic() + seconds)
+        is_complete = search.go_on(now, time.monotonic() + seconds)
     except SftpError:
         return {}, False            # gone meanwhile
     counts = collections.Counter(run.kinds[0] for run in search.result())
-    return {kind: counts[kind] for kind in foreign.KINDS if counts[kind]}, whole
+    return {kind: counts[kind] for kind in foreign.KINDS if counts[kind]}, is_complete
 
 
 def count_runs(client, root, widest=None):

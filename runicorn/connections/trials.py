@@ -10,10 +10,10 @@ from runicorn import faults, local_disk
 class Trial:
     """One test of a connection, in a thread of its own; `begin` and `state` are for any other."""
 
-    def __init__(self, connection, held, home, questions, bell):
+    def __init__(self, connection, passwords, home, questions, bell):
         self.id = secrets.token_hex(8)
         self.topic = f"test:{self.id}"
-        self._connection, self._secrets, self._home, self._questions, self._bell = connection, held, home, questions, bell
+        self._connection, self._secrets, self._home, self._questions, self._bell = connection, passwords, home, questions, bell
         self._lines, self._result = [], None
 
     def begin(self):

@@ -103,9 +103,9 @@ class SummaryWriter:
             self._run.__exit__(kind, error, trace)
 
 
-def _as(image, given, wanted):
-    """Return an array whose dimensions are called as `given` says, in the order of `wanted`, as far as it has them."""
+def _as(image, axes, target):
+    """Return an array whose dimensions are called as `axes` says, in the order of `target`, as far as it has them."""
     array = array_of(image)
-    if not hasattr(array, "transpose") or len(given) != len(getattr(array, "shape", ())):
+    if not hasattr(array, "transpose") or len(axes) != len(getattr(array, "shape", ())):
         return array
-    return array.transpose([given.upper().index(letter) for letter in wanted if letter in given.upper()])
+    return array.transpose([axes.upper().index(letter) for letter in target if letter in axes.upper()])

@@ -21,7 +21,7 @@ def save(path, head, table):
     head = {**head, "order": sys.byteorder, "rows": table.rows, "first_ts": table.first_ts, "last_ts": table.last_ts,
             "top_step": table.top_step, "recent": list(table.recent), "purges": table.purges, "names": list(table.where),
             "groups": [_describe(group) for group in table.groups()]}
-    _write(path, head, [held for group in table.groups() for held in _arrays(group)])
+    _write(path, head, [numbers for group in table.groups() for numbers in _arrays(group)])
 
 
 def load(path, table, believe):
@@ -34,19 +34,19 @@ def load(path, table, believe):
         if not head or head["order"] != sys.byteorder or not believe(head):
             return None
         groups = [_read_group(cached, shape) for shape in head["groups"]]
-    where = {name: group for group in groups for name in group.columns}
-    table.restore({name: where[name] for name in head["names"]}, head)
+    by_name = {name: group for group in groups for name in group.columns}
+    table.restore({name: by_name[name] for name in head["names"]}, head)
     return head
 
 
 def trim(folder: str, limit: int) -> None:
     """Delete the cache files in `folder` that were not used for longest until the rest holds at most `limit` bytes."""
     try:
-        found = [(entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder)]
+        caches = [(entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder)]
     except OSError:
         return                                  # none yet, or not ours to read: then we keep none either
-    used = sum(size for _, size, _ in found)
-    for _, size, path in sorted(found):
+    used = sum(size for _, size, _ in caches)
+    for _, size, path in sorted(caches):
         if used <= limit:
             return
         disk.discard(path, 0.0)         # another viewer trims, too, or reads it
@@ -54,7 +54,7 @@ def trim(folder: str, limit: int) -> None:
 
 
 def _arrays(group):
-    columns = [held for column in group.columns.values() for held in (column.values, column.lows, column.highs, column.bad)]
+    columns = [numbers for column in group.columns.values() for numbers in (column.values, column.lows, column.highs, column.bad)]
     return [group.rows, group.ts, group.steps, *columns]
 
 
@@ -81,10 +81,10 @@ def _read_array(file, kind, count):
     """Return the next `count` items (array). Raises EOFError. Straight into place: `fromfile` would copy each byte twice."""
     if count * array(kind).itemsize > os.fstat(file.fileno()).st_size:
         raise EOFError("the cache file's head is wrong")
-    held = array(kind, [0]) * count
-    if file.readinto(memoryview(held).cast("B")) < len(held) * held.itemsize:
+    numbers = array(kind, [0]) * count
+    if file.readinto(memoryview(numbers).cast("B")) < len(numbers) * numbers.itemsize:
         raise EOFError("the cache file ends early")
-    return held
+    return numbers
 
 
 def _write(path, head, arrays):
@@ -94,8 +94,8 @@ def _write(path, head, arrays):
     try:
         with open(beside, "wb") as file:
             file.write(MAGIC + json.dumps(head).encode() + b"\n")
-            for held in arrays:
-                held.tofile(file)
+            for numbers in arrays:
+                numbers.tofile(file)
         disk.replace(beside, path)
     except OSError:
         disk.discard(beside, 0.0)

@@ -46,23 +46,23 @@ class File:
 
         Raises OSError if the file can't be looked at.
         """
-        found = os.stat(self.path)
-        identity = (found.st_dev, found.st_ino)
+        status = os.stat(self.path)
+        identity = (status.st_dev, status.st_ino)
         if self._identity is None:
             self._identity = identity
-            self._load(found)
-        elif identity != self._identity or found.st_size < self.position or self._is_rewritten(found):
+            self._load(status)
+        elif identity != self._identity or status.st_size < self.position or self._is_rewritten(status):
             self._begin(identity)
-        self._mtime, self._size = found.st_mtime_ns, found.st_size
-        self.behind = found.st_size - self.position if found.st_size != self._torn else 0
+        self._mtime, self._size = status.st_mtime_ns, status.st_size
+        self.behind = status.st_size - self.position if status.st_size != self._torn else 0
         return self.behind > 0
 
-    def _is_rewritten(self, found):
+    def _is_rewritten(self, status):
         """Whether other bytes were written in place though the size is the same. A time set after the writing, as the mirror and
         `touch` set it, is no sign of it. Raises OSError."""
-        if found.st_mtime_ns == self._mtime or found.st_size != self._size:
+        if status.st_mtime_ns == self._mtime or status.st_size != self._size:
             return False
-        if abs(found.st_mtime_ns - found.st_ctime_ns) < WRITTEN_NS:
+        if abs(status.st_mtime_ns - status.st_ctime_ns) < WRITTEN_NS:
             return True
         with open(open_regular(self.path), "rb") as file:
             return not self._holds_guard(file)
@@ -77,12 +77,12 @@ class File:
             if not self._holds_guard(file):                 # other content under the same inode: begin again
                 self._begin(self._identity)
                 return True
-            left = os.fstat(file.fileno()).st_size - self.position
+            remaining = os.fstat(file.fileno()).st_size - self.position
             block = file.read(READ_BYTES)
-            used, parts = self.reader.take(block, max(left, len(block)))
+            used, parts = self.reader.take(block, max(remaining, len(block)))
             while not used and READ_BYTES <= len(block) < RECORD_LIMIT and (more := file.read(READ_BYTES)):
                 block += more
-                used, parts = self.reader.take(block, max(left, len(block)))
+                used, parts = self.reader.take(block, max(remaining, len(block)))
             if not used:
                 self.behind, self._torn = 0, self.position + len(block)     # part of a record: nothing to do until the file grows
                 return False
@@ -96,16 +96,16 @@ class File:
 
     def _timed(self, parts, facts):
         """Return Parts whose rows have the times that the reader's `facts` leave open."""
-        seen = (self._mtime or 0) / 1e9     # without times a row is as old as the file when it was first seen in it
+        mtime = (self._mtime or 0) / 1e9     # without times a row is as old as the file when it was first seen in it
         if facts.get("no_times"):
-            return [part._replace(ts=[seen] * len(part.rows)) for part in parts]
+            return [part._replace(ts=[mtime] * len(part.rows)) for part in parts]
         if facts.get("naive_times"):
             parts = [part._replace(ts=_as_local(part.ts)) for part in parts]
         if self.reader.kind != events.Reader.kind and not all(all(part.ts) for part in parts):
             # Rows before the first that tells a time are as old as that one.
-            told = [ts for part in parts for ts in part.ts if ts]
-            first = self.table.first_ts if self.table.rows else min(told, default=seen)
-            parts = [part._replace(ts=[ts or first for ts in part.ts]) for part in parts]
+            times = [ts for part in parts for ts in part.ts if ts]
+            earliest = self.table.first_ts if self.table.rows else min(times, default=mtime)
+            parts = [part._replace(ts=[ts or earliest for ts in part.ts]) for part in parts]
         return parts
 
     def _passed_over(self, file, used):
@@ -133,10 +133,10 @@ class File:
             column_cache.save(self._cache(), head, self.table)
         self._saved = self.position         # a full disk: parse again next time, and don't try at every append
 
-    def _load(self, found):
+    def _load(self, status):
         """Take the parse over from the cache if it is one of the first bytes of just this file."""
         try:
-            head = column_cache.load(self._cache(), self.table, lambda head: self._is_of(head, found)) if self._folder else None
+            head = column_cache.load(self._cache(), self.table, lambda head: self._is_of(head, status)) if self._folder else None
         except (OSError, EOFError, ValueError):
             self.table, self._guard = Table(self.reader.kind), b""
             return                          # absent or damaged: parse
@@ -147,13 +147,13 @@ class File:
         with suppress(OSError):             # a cache we may only read serves as well
             os.utime(self._cache())         # `trim` drops what was not used for longest
 
-    def _is_of(self, head, found):
+    def _is_of(self, head, status):
         """Whether the cached parse is one of the bytes with which the file begins now; takes its guard then. Raises OSError."""
-        if head.get("identity") != [found.st_dev, found.st_ino] or head.get("kind") != self._reading:
+        if head.get("identity") != [status.st_dev, status.st_ino] or head.get("kind") != self._reading:
             return False
-        if head["length"] > found.st_size:
+        if head["length"] > status.st_size:
             return False
-        if head["length"] == found.st_size and head.get("mtime") != found.st_mtime_ns:
+        if head["length"] == status.st_size and head.get("mtime") != status.st_mtime_ns:
             return False                    # rewritten to the same size, in place or under an inode that came back
         with open(open_regular(self.path), "rb") as file:
             file.seek(max(0, head["length"] - CHECKED))

@@ -118,12 +118,12 @@ class Table:
         self.recent = deque(maxlen=RECENT)
         self.purges = None
 
-    def restore(self, where, kept):
+    def restore(self, by_name, head):
         """Take what was parsed before into an empty Table: {metric: Group}, and the dict with the other fields."""
-        self._groups.update(where)
-        self.rows, self.first_ts, self.last_ts, self.top_step = (kept[field] for field in ("rows", "first_ts", "last_ts", "top_step"))
-        self.recent.extend(kept["recent"])
-        self.purges = kept["purges"]
+        self._groups.update(by_name)
+        self.rows, self.first_ts, self.last_ts, self.top_step = (head[field] for field in ("rows", "first_ts", "last_ts", "top_step"))
+        self.recent.extend(head["recent"])
+        self.purges = head["purges"]
 
     @property
     def where(self):

@@ -28,7 +28,8 @@ class Followed:
         """path: str; kind: of foreign.KINDS; folder: of the training whose it is (str), which is kept in `folder`; skip: bytes at its
         beginning that are old, whose rows are not wanted (int)."""
         self.path, self.kind, self.folder, self._skip = path, kind, folder, skip
-        self._given, self._first = 0, None      # rows handed out; the first row, by which a file that was written anew is told from another
+        self._next_row = 0
+        self._first_row = None              # by which a file that was written anew is told from another
         self._looked = None
         self._begin()
 
@@ -42,20 +43,20 @@ class Followed:
 
     def step(self):
         """Read at most READ_BYTES; return ([(ts, step, {name: value}), ...] of new rows, whether more is left). Raises OSError."""
-        found = os.stat(self.path)
-        look = found.st_ino, found.st_size, found.st_mtime_ns
+        status = os.stat(self.path)
+        look = status.st_ino, status.st_size, status.st_mtime_ns
         if look == self._looked:
             return [], False
         with open(open_regular(self.path), "rb") as file:
             file.seek(max(0, self._position - len(self._guard)))
-            if file.read(len(self._guard)) != self._guard or found.st_size < self._position:
+            if file.read(len(self._guard)) != self._guard or status.st_size < self._position:
                 self._begin()                       # written anew
                 file.seek(0)
                 self._skip = 0
-            left = os.fstat(file.fileno()).st_size - self._position
+            remaining = os.fstat(file.fileno()).st_size - self._position
             is_old = self._position < self._skip
             block = file.read(min(READ_BYTES, self._skip - self._position) if is_old else READ_BYTES)
-            used, parts = self.reader.take(block, max(left, len(block)))
+            used, parts = self.reader.take(block, max(remaining, len(block)))
             if is_old and not used and self._position + len(block) == self._skip:
                 self._skip = self._position         # the record that was begun then is new
                 return [], True
@@ -64,12 +65,12 @@ class Followed:
                 if not more:
                     break
                 block += more
-                used, parts = self.reader.take(block, max(left, len(block)))
+                used, parts = self.reader.take(block, max(remaining, len(block)))
             self._position += used
             file.seek(max(0, self._position - CHECKED))
             self._guard = file.read(min(CHECKED, self._position))
-        rows = self._rows(parts, found.st_mtime, is_old)
-        if not used or self._position >= found.st_size:
+        rows = self._rows(parts, status.st_mtime, is_old)
+        if not used or self._position >= status.st_size:
             self._looked = look
             return rows, False
         return rows, True
@@ -80,11 +81,11 @@ class Followed:
         rows = sorted(((row, now if no_times else ts, step, dict(zip(part.names, values))) for part in parts
                        for row, ts, step, values in zip(part.rows, part.ts, part.steps, zip(*part.columns))), key=lambda row: row[0])
         if rows and rows[0][0] == 0:
-            first = (rows[0][2], next(iter(rows[0][3].items()), None))
-            if self._first not in (None, first):
-                self._given = 0                     # another training in the same file
-            self._first = first
-        new = [] if is_old else [row[1:] for row in rows if row[0] >= self._given]
+            first_row = (rows[0][2], next(iter(rows[0][3].items()), None))
+            if self._first_row not in (None, first_row):
+                self._next_row = 0                     # another training in the same file
+            self._first_row = first_row
+        new = [] if is_old else [row[1:] for row in rows if row[0] >= self._next_row]
         if rows:
-            self._given = max(self._given, rows[-1][0] + 1)
+            self._next_row = max(self._next_row, rows[-1][0] + 1)
         return new

@@ -65,10 +65,10 @@ class ForeignFiles:
         paths = [(number, name, os.path.join(folder, (places or {}).get(name, name)), kind)
                  for name, (number, kind) in self.numbers.items()]
         paths = paths if places is None else [file for file in paths if os.path.lexists(file[2])]
-        found = {("events", 0, number): (path, self.maker(name, kind)) for number, name, path, kind in paths}
-        found.update({("system", 0, number): (path, module_of(kind).SystemReader)
+        files = {("events", 0, number): (path, self.maker(name, kind)) for number, name, path, kind in paths}
+        files.update({("system", 0, number): (path, module_of(kind).SystemReader)
                       for number, _, path, kind in paths if kind in self._measured})
-        return found
+        return files
 
     def maker(self, name, kind):
         """Return what makes the reader of the run's file `name`, which is of a kind."""
@@ -95,7 +95,7 @@ class ForeignFiles:
 
     def _of_listed(self, folder, places):
         """Return {name: kind} of the files with metrics among those that a mirror lists."""
-        found, top = {}, foreign.folder_of(self._path)
+        listed, top = {}, foreign.folder_of(self._path)
         for name, position in places.items():
             place, path = foreign.below(top, name), os.path.join(folder, position)
             kind = foreign.kind_of_name(place, self._rules)
@@ -105,18 +105,18 @@ class ForeignFiles:
                     kind = self._kind_of(path, place, stat) if stat.st_size else None
                 except OSError:                     # not here yet
                     kind = kind if kind in self._run_kinds else None
-            found.update({name: kind} if kind else {})
-        return found
+            listed.update({name: kind} if kind else {})
+        return listed
 
     def _kind_of(self, path, place, stat):
         """Return the kind (str) of a text file, or None; looked into again while it is short and grows, or was replaced."""
         mark = stat.st_dev, stat.st_ino
-        known = self._known.get(path)
-        if known and known[0] == mark and (known[2] or known[1] == stat.st_size):
-            return known[2]
-        found = foreign.kind_of_text(place, *foreign.ends(path, stat.st_size), self._rules, collections.Counter())
-        self._known[path] = mark, stat.st_size, found
-        return found
+        cached = self._known.get(path)
+        if cached and cached[0] == mark and (cached[2] or cached[1] == stat.st_size):
+            return cached[2]
+        kind_now = foreign.kind_of_text(place, *foreign.ends(path, stat.st_size), self._rules, collections.Counter())
+        self._known[path] = mark, stat.st_size, kind_now
+        return kind_now
 
 
 def _mtime(path):

@@ -26,8 +26,8 @@ class Joined:
     def skipped(self):
         return self._reader.skipped
 
-    def take(self, block, left):
-        used, parts = self._reader.take(block, left)
+    def take(self, block, remaining):
+        used, parts = self._reader.take(block, remaining)
         return used, [part._replace(names=self._joined(part.names)) for part in parts]
 
     def _joined(self, names):
@@ -36,9 +36,9 @@ class Joined:
         return self._names[names]
 
     def facts(self):
-        told = self._reader.facts()
-        purges = [[row, step, names and [self._prefix + name for name in names]] for row, step, names in told.get("purges") or ()]
-        return {"purges": purges, **({"no_times": True} if told.get("no_times") else {})}
+        facts = self._reader.facts()
+        purges = [[row, step, names and [self._prefix + name for name in names]] for row, step, names in facts.get("purges") or ()]
+        return {"purges": purges, **({"no_times": True} if facts.get("no_times") else {})}
 
 
 class Inner(NamedTuple):
@@ -55,15 +55,15 @@ class InnerFiles:
     """The files of one run, looked for again where a folder changed. For one thread at a time."""
 
     def __init__(self):
-        self._mtimes, self._found = {}, {}      # folder below the run's -> its mtime; the last answer
+        self._mtimes, self._answer = {}, {}      # folder below the run's -> its mtime; the last answer
         self._listed = {}                       # … -> what a Finder takes
-        self._known = {}                        # as foreign.find has it
+        self._kinds = {}                        # as foreign.find has it
         self._waits = False                     # whether a text file is of no kind yet, which no folder's mtime will tell of
 
     def __call__(self, folder):
         """Return {("inner", 0, number): (path, function(state) returning its reader)}."""
         if self._mtimes and not self._waits and all(_mtime(folder, path) == mtime for path, mtime in self._mtimes.items()):
-            return self._found
+            return self._answer
         finder, ahead, mtimes = foreign.Finder(collections.Counter(), OWN), [""], {}
         while ahead and len(mtimes) < FOLDERS:
             path = ahead.pop()
@@ -71,10 +71,10 @@ class InnerFiles:
             if path not in self._listed or self._mtimes.get(path) != mtimes[path] or self._waits:
                 self._listed[path] = _entries(folder, path)
             ahead += finder.take(path, self._listed[path])
-        foreign.look_into(finder, folder, self._known)
-        self._mtimes, self._waits = mtimes, any(kind is None for _, kind in self._known.values())
-        self._found = _numbered(folder, {run.path: finder.kinds_of(run.path) for run in finder.runs(folder)})
-        return self._found
+        foreign.look_into(finder, folder, self._kinds)
+        self._mtimes, self._waits = mtimes, any(kind is None for _, kind in self._kinds.values())
+        self._answer = _numbered(folder, {run.path: finder.kinds_of(run.path) for run in finder.runs(folder)})
+        return self._answer
 
 
 def _numbered(folder, runs):
@@ -85,8 +85,8 @@ def _numbered(folder, runs):
             if kind not in SKIPPED:
                 prefix = kind if path == "." else path.replace("/:", "/").lstrip(":")
                 places.append((-foreign.KINDS.index(kind), foreign.below(foreign.folder_of(path), name), kind, prefix))
-    return {("inner", 0, number): (os.path.join(folder, place), Inner(reader_of(kind), prefix))
-            for number, (_, place, kind, prefix) in enumerate(sorted(places), 1)}
+    return {("inner", 0, number): (os.path.join(folder, path_inside), Inner(reader_of(kind), prefix))
+            for number, (_, path_inside, kind, prefix) in enumerate(sorted(places), 1)}
 
 
 def _mtime(folder, path):

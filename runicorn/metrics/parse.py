@@ -117,10 +117,10 @@ class Template:
     def roles(self, line, skeleton):
         """Return (place of the time, of the step, {metric: place}) in `skeleton`, `line` (bytes) as parsed with places for its numbers;
         no place is None. Raises ValueError."""
-        found = event_row(skeleton)
-        if found is None or not all(type(position) is int for position in (*found[:2], *found[2].values())):
+        row = event_row(skeleton)
+        if row is None or not all(type(position) is int for position in (*row[:2], *row[2].values())):
             raise ValueError("not a plain row of metrics")
-        return found
+        return row
 
     def read(self, block):
         """Return (ts, steps, columns) of `block` (bytes, lines each ended by a newline), or None if any line is written otherwise.

@@ -58,11 +58,11 @@ def _spans(kind, fitting, lines):
         return {number: [] for number, text in enumerate(lines) if _is_row(text, fitting[0])}, None
     spans = {}
     for rule in fitting:
-        left = [number for number in range(len(lines)) if number not in spans]
-        found, slow = SHARED.ask([rule["pattern"]], [lines[number][:foreign_rules.LINE] for number in left])
+        remaining = [number for number in range(len(lines)) if number not in spans]
+        found, slow = SHARED.ask([rule["pattern"]], [lines[number][:foreign_rules.LINE] for number in remaining])
         if slow is not None:
             return spans, rule["pattern"]
-        spans.update((left[line], [[name, *span] for name, span in zip(groups, at)]) for line, _, groups, at in found)
+        spans.update((remaining[line], [[name, *span] for name, span in zip(groups, offset)]) for line, _, groups, offset in found)
     return spans, None
 
 
@@ -75,13 +75,13 @@ def _is_row(text, rule):
 
 
 def _curves(kind, fitting, data):
-    reader, points, left = ruled.reader(kind, layout.to_json(fitting)), {}, data
-    while left:
-        used, parts = reader.take(left, len(left))
+    reader, points, remaining = ruled.reader(kind, layout.to_json(fitting)), {}, data
+    while remaining:
+        used, parts = reader.take(remaining, len(remaining))
         for part in parts:
             for name, column in zip(part.names, part.columns):
                 points.setdefault(name, []).extend(zip(part.rows, part.steps, column))
-        left = left[used:] if used else b""
+        remaining = remaining[used:] if used else b""
     curves = []
     for name, rows in list(points.items())[:CURVES]:
         rows = sorted(rows)

@@ -148,15 +148,15 @@ class RunTables:
         """Return what the readers of the files know beside numbers (dict): "config", "summary" and "texts" (dicts), "counts" and "restarts"
         added up, and what else the kind that is believed first tells."""
         with self.lock:
-            told = [file.reader.facts() for _, file in sorted(self._files.items())]
+            all_facts = [file.reader.facts() for _, file in sorted(self._files.items())]
         joined = {}
-        for facts in told:
+        for facts in all_facts:
             for name, value in facts.items():
                 if name in ("config", "summary", "texts"):
                     value = {**joined.get(name, {}), **value}
                 elif name == "counts":
                     before = joined.get(name, {})
-                    value = {what: value.get(what, 0) + before.get(what, 0) for what in {*value, *before}}
+                    value = {reason: value.get(reason, 0) + before.get(reason, 0) for reason in {*value, *before}}
                 joined[name] = value + joined.get(name, 0) if name == "restarts" else value
         joined.pop("purges", None)
         return joined

@@ -49,16 +49,16 @@ class Series(RunTables):
         value; "attempts", "ranks": lists of int. A metric of which a later start took back every point is left out.
         """
         with self.lock:
-            state, (of, upto, told) = self.state(), self._told
+            state, (of, upto, item) = self.state(), self._told
             if of == state and upto in (None, most):        # an answer, a report and an export want them one after the other
-                return told if upto == most else dict(itertools.islice(told.items(), most))
+                return item if upto == most else dict(itertools.islice(item.items(), most))
             places_of, tables_of = {}, {rank: self.all_of(rank)[0] for rank in self.ranks}
             for rank, tables in tables_of.items():
                 for attempt, table in tables:
                     for name in table.where:
                         places_of.setdefault(name, []).append((rank, attempt))
             facts = ((name, self._facts(name, places, tables_of[places[0][0]])) for name, places in places_of.items())
-            self._told = state, most, dict(itertools.islice((told for told in facts if told[1]), most))
+            self._told = state, most, dict(itertools.islice((item for item in facts if item[1]), most))
             return self._told[2]
 
     def _facts(self, name, places, tables):

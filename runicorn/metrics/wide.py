@@ -30,11 +30,11 @@ class Columns(dict):
         column = super().__getitem__(name)
         if type(column) is not int:
             return column
-        made = self[name] = self._make(self._cells[column * self._height:(column + 1) * self._height])
+        values = self[name] = self._make(self._cells[column * self._height:(column + 1) * self._height])
         self._unmade -= 1
         if not self._unmade:
             self._cells = None
-        return made
+        return values
 
     def values(self):
         """Return every Column (list)."""

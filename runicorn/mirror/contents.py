@@ -21,29 +21,29 @@ class Contents:
         be another than was told."""
         self._index, self._unsettled, self._is_wrong = index, unsettled, is_wrong
         self._read_at = {}              # run path -> Moment at which python3 on the server read what its line tells
-        self._made = {}                 # run path -> when the manifest file that spoke of it was made (Unix s)
+        self._made_at = {}                 # run path -> when the manifest file that spoke of it was made (Unix s)
 
     def take_look(self, paths: Iterable[str], began: Moment) -> None:
         """python3 on the server told of the runs `paths` in a look that began at the Moment `began`."""
         self._read_at.update(dict.fromkeys(paths, began))
 
-    def take_manifest(self, paths: Iterable[str], made: float) -> None:
-        """A manifest file made at `made` (Unix s) told of the runs `paths`, whose files it had looked at."""
-        self._made.update(dict.fromkeys(paths, made))
+    def take_manifest(self, paths: Iterable[str], made_at: float) -> None:
+        """A manifest file made at `made_at` (Unix s) told of the runs `paths`, whose files it had looked at."""
+        self._made_at.update(dict.fromkeys(paths, made_at))
 
-    def proven(self, one):
+    def proven(self, fetch):
         """Return (the bytes of a Fetch's file, the Moment at which they were read) where python3 there told them, else None."""
-        began = self._read_at.get(one.path)
-        if began is None or not self._is_telling(one) or not self._unsettled.is_settled((one.path, one.name), one.mtime, began):
+        began = self._read_at.get(fetch.path)
+        if began is None or not self._is_telling(fetch) or not self._unsettled.is_settled((fetch.path, fetch.name), fetch.mtime, began):
             return None                 # it may have changed since in the same second
-        data = self._index.content(one)
+        data = self._index.content(fetch)
         return None if data is None else (data, began)
 
-    def unproven(self, one):
+    def unproven(self, fetch):
         """Return the bytes of a Fetch's file where a manifest file told them, else None. They are the server's so long as an LSTAT shows
         the same size and mtime, however wrong the clocks are: it changed long before the manifest was made."""
-        made = self._made.get(one.path)
-        return self._index.content(one) if made is not None and self._is_telling(one) and one.mtime < made - plan.SKEW else None
+        made_at = self._made_at.get(fetch.path)
+        return self._index.content(fetch) if made_at is not None and self._is_telling(fetch) and fetch.mtime < made_at - plan.SKEW else None
 
-    def _is_telling(self, one):
-        return one.whole and one.mtime is not None and one.path in self._index and not self._is_wrong((one.path, one.name))
+    def _is_telling(self, fetch):
+        return fetch.whole and fetch.mtime is not None and fetch.path in self._index and not self._is_wrong((fetch.path, fetch.name))

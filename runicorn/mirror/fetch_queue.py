@@ -126,7 +126,7 @@ class FetchQueue:
     def _queue(self, fetches, last=False):
         self._begun_any = self._begun_any or bool(fetches)
         fetches.sort(key=self._urgency, reverse=True)
-        self.fetcher.add(fetches, first=not last and len(fetches) < 100)
+        self.fetcher.add(fetches, is_urgent=not last and len(fetches) < 100)
 
     def _unqueue(self, fetches):
         for fetch in fetches:

@@ -84,9 +84,9 @@ class Fetcher:
         """Ask for nothing, or go on."""
         self.paused = paused
 
-    def add(self, fetches, first=False):
+    def add(self, fetches, is_urgent=False):
         """Queue fetches (list of Fetch, most urgent first) behind those that wait, or before them."""
-        if first:
+        if is_urgent:
             self._queue.extendleft(reversed(fetches))
         else:
             self._queue.extend(fetches)
@@ -241,9 +241,9 @@ class Fetcher:
             return True
         self.promise(job.promised)
         path = plan.remote_path(self.root, fetch.path, fetch.name)
-        said = self._contents.unproven(fetch) if self._contents and fetch.path in self._hearsay else None
-        if said is not None:
-            self.client.ask(sftp.lstat(path), functools.partial(job.looked_at, path, said))
+        reason = self._contents.unproven(fetch) if self._contents and fetch.path in self._hearsay else None
+        if reason is not None:
+            self.client.ask(sftp.lstat(path), functools.partial(job.looked_at, path, reason))
         elif fetch.path in self._hearsay:
             self.client.ask_open(path, job.opened)
         else:

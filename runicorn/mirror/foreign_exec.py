@@ -22,20 +22,20 @@ class Answer:
         prints."""
         unpacker = zlib.decompressobj()
         try:
-            told = json.loads(unpacker.decompress(answer[6:], LIMIT)) if answer[:6] == b"others" else None
+            reply = json.loads(unpacker.decompress(answer[6:], LIMIT)) if answer[:6] == b"others" else None
         except (zlib.error, ValueError, RecursionError):
-            told = None
-        if not isinstance(told, dict) or not isinstance(told.get("runs"), list) or not unpacker.eof:
+            reply = None
+        if not isinstance(reply, dict) or not isinstance(reply.get("runs"), list) or not unpacker.eof:
             raise SftpError("python3 on the server answered something else", 4)
         self.runs, self.mtimes = [], {}
-        for item in told["runs"]:
+        for item in reply["runs"]:
             if _is_run(item):
                 path, kinds, mtime, files = item
                 self.mtimes[path] = mtime
                 self.runs.append(foreign.Run(path, "", tuple(kind for kind in foreign.KINDS if kind in kinds), [
                     (name, size, changed, 0, 0) for name, size, changed in files if plan.believable(path, name, kinds, rules)]))
-        self.skipped, self.known = left_out.checked(told.get("skipped")), told.get("known")
-        took = told.get("took")
+        self.skipped, self.known = left_out.checked(reply.get("skipped")), reply.get("known")
+        took = reply.get("took")
         self.rest = SHARE * min(took, exec_look.TIMEOUT) if manifest.is_number(took) and took > 0 else 0.0
 
 
@@ -62,7 +62,7 @@ class ForeignExec:
     def __init__(self, ask, rules):
         """ask(source, question): exec_look.ExecLook.ask; rules: foreign_rules.Rules."""
         self._ask, self._rules, self._thread, self._outcome = ask, rules, None, []
-        self._known = {}                # what was told of text files, as foreign.find has `known`
+        self._states = {}                # what was told of text files, as foreign.find has `known`
 
     @property
     def started(self):
@@ -71,7 +71,7 @@ class ForeignExec:
 
     def start(self, ours):
         """Begin a look. ours: as foreign.find has it."""
-        fields = {"ours": sorted(ours), "known": self._known, "rules": self._rules.rules}
+        fields = {"ours": sorted(ours), "known": self._states, "rules": self._rules.rules}
         question = zlib.compress(json.dumps(fields).encode("utf-8", "surrogatepass"))
         self._outcome = []
         self._thread = threading.Thread(target=self._run, args=(question, self._rules, self._outcome), name="exec", daemon=True)
@@ -79,7 +79,7 @@ class ForeignExec:
 
     def follow_rules(self, rules):
         """Take over other Rules, and no answer that is by those before."""
-        self._rules, self._known, self._thread = rules, {}, None
+        self._rules, self._states, self._thread = rules, {}, None
 
     def _run(self, question, rules, outcome):
         try:
@@ -96,7 +96,7 @@ class ForeignExec:
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer.known, dict) and len(answer.known) <= foreign.READ:
-            self._known = answer.known
+            self._states = answer.known
         return answer
 
 

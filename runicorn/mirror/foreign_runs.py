@@ -31,7 +31,7 @@ class ForeignRuns:
         self._walk = ForeignWalk(client, root, wall, rules)                                 # next, s
         self._moved = set()             # folders whose discovery is due
         self._near, self._stale = [], True          # folders of known runs and those above them; whether they are others by now
-        self._asked = {}                # absolute path -> (folder, name of a text file in it or "") of what is LSTATed now
+        self._pending = {}                # absolute path -> (folder, name of a text file in it or "") of what is LSTATed now
         self._folder_turns, self._file_turns = Turns(), Turns()
         self._whole_at = None           # when the last look at all folders ended, s
         self._ours = set()              # folders that hold runs of ours, as of the last discovery
@@ -71,7 +71,7 @@ class ForeignRuns:
     def resume(self, earlier, skeleton):
         """Take up what an earlier session told, or something that only looks like it. skeleton: what walk.Skeleton.resume takes."""
         skeleton = skeleton if isinstance(skeleton, dict) else {}
-        self._walk.resume(earlier, {folder: kept[0] for folder, kept in skeleton.items() if isinstance(kept, list) and kept})
+        self._walk.resume(earlier, {folder: state[0] for folder, state in skeleton.items() if isinstance(state, list) and state})
 
     def follow_rules(self, rules):
         """Take over other foreign_rules.Rules: all folders are looked through anew."""
@@ -101,9 +101,9 @@ class ForeignRuns:
             self._near, self._stale = self._find_near(), False
         folders = self._folder_turns.take(self._near, FOLDERS // part)
         files = self._file_turns.take(self._walk.undecided, FILES // part)
-        self._asked = {self._walk.absolute(folder): (folder, "") for folder in folders}
-        self._asked.update((self._walk.absolute(foreign.below(*place)), place) for place in files)
-        return list(self._asked)
+        self._pending = {self._walk.absolute(folder): (folder, "") for folder in folders}
+        self._pending.update((self._walk.absolute(foreign.below(*place)), place) for place in files)
+        return list(self._pending)
 
     def _find_near(self):
         near = set()
@@ -118,25 +118,25 @@ class ForeignRuns:
 
     def note(self, stats, now):
         """Take the answers to what `ask` returned. stats: {absolute path: Attrs or SftpError}."""
-        for absolute, (folder, name) in self._asked.items():
+        for absolute, (folder, name) in self._pending.items():
             if absolute not in stats:
                 continue
             if self._walk.note_file(folder, name, stats[absolute]) if name else self._walk.note(folder, stats[absolute], now):
                 self._moved.add(folder)
-        self._asked = {}
+        self._pending = {}
 
     # -- looking
 
-    def go_on(self, now, seconds, listings, gone, told_by_server, may_ask):
+    def go_on(self, now, seconds, listings, vanished, told_by_server, may_ask):
         """Go on looking for `seconds`, or a little longer, where that is due; returns (the run paths that changed (set), whether there is
-        more to do at once). listings: listings.Listings, which take what is found; gone: paths of runs that vanished. told_by_server: as
+        more to do at once). listings: listings.Listings, which take what is found; vanished: paths of runs that did. told_by_server: as
         for `is_behind`; may_ask: whether python3 on the server answers. Raises SftpError when the root can't be listed."""
         told_by_server = told_by_server and self._follows_no_rules
         if self._server.started:
-            return self._take_answer(now, listings, gone), False
+            return self._take_answer(now, listings, vanished), False
         if told_by_server and self._is_whole:
             self._walk.drop()                       # its answer came meanwhile
-        if not self._walk.busy and not self._begin(now, gone, told_by_server):
+        if not self._walk.busy and not self._begin(now, vanished, told_by_server):
             return set(), False
         may_ask = may_ask and now >= self._ask_again
         if may_ask and (self._is_whole and self._answered or self._walk.listed > ASKED):
@@ -145,23 +145,23 @@ class ForeignRuns:
             return set(), False
         began = time.thread_time()
         try:
-            done = self._walk.go_on(now, time.monotonic() + seconds, ASKED if may_ask else foreign.FOLDERS)
+            is_done = self._walk.go_on(now, time.monotonic() + seconds, ASKED if may_ask else foreign.FOLDERS)
         except BaseException:
             self._walk.drop()
             raise
         showing = time.monotonic()
-        runs = self._walk.result() if done or time.monotonic() >= self._shown else ()
-        covers = self._walk.finish() if done else None
-        changed = self._show(runs, covers, self._walk.mtime_of, listings, gone, now) if runs or done else set()
+        runs = self._walk.result() if is_done or time.monotonic() >= self._shown else ()
+        covers = self._walk.finish() if is_done else None
+        changed = self._show(runs, covers, self._walk.mtime_of, listings, vanished, now) if runs or is_done else set()
         if runs:
             self._shown = time.monotonic() + max(SHOWN, PAUSE * (time.monotonic() - showing))
         self._spent += time.thread_time() - began
-        if done:
+        if is_done:
             self._next, self._spent = now + PACE * self._spent, 0.0
             self._whole_at, self._rules_moved = (now, False) if self._is_whole else (self._whole_at, self._rules_moved)
-        return changed, not done
+        return changed, not is_done
 
-    def _take_answer(self, now, listings, gone):
+    def _take_answer(self, now, listings, vanished):
         """Take what python3 on the server told of all of the root; where it did not answer, folders are listed. Returns what changed."""
         try:
             answer = self._server.take()
@@ -173,14 +173,14 @@ class ForeignRuns:
             return set()
         self._answered, self._ask_again, self._whole_at = answer, now + answer.rest, now
         self._rules_moved = False
-        return self._show(answer.runs, lambda path: True, answer.mtimes.get, listings, gone, now)
+        return self._show(answer.runs, lambda path: True, answer.mtimes.get, listings, vanished, now)
 
-    def _begin(self, now, gone, told_by_server):
+    def _begin(self, now, vanished, told_by_server):
         """Begin a discovery if one is due; returns whether one is."""
         self._is_whole = not told_by_server and (self._whole_at is None or now - self._whole_at >= AGAIN)
         if not (self._is_whole or self._moved) or now < self._next:
             return False
-        self._ours = {path.rpartition(f"/{layout.RUNS}/")[0] for path in self._index.lines.keys() - self._index.foreign - gone}
+        self._ours = {path.rpartition(f"/{layout.RUNS}/")[0] for path in self._index.lines.keys() - self._index.foreign - vanished}
         tops, self._moved = {""} if self._is_whole else self._moved, set()
         tops = {top for top in tops if not self._is_ours(top) and tops.isdisjoint(and_above(top)[1:])}
         self._walk.start(sorted(tops), self._ours)
@@ -192,15 +192,16 @@ class ForeignRuns:
         """Whether a folder is one that holds runs of ours, or is in such a one."""
         return not self._ours.isdisjoint(and_above(folder))
 
-    def _show(self, runs, covers, mtime_of, listings, gone, now):
+    def _show(self, runs, covers, mtime_of, listings, vanished, now):
         """Take the runs that were found, and, with `covers`, that others were not; returns the paths that changed. mtime_of(path): of a
         run's folder."""
         believable = ((run, self._files(run, mtime_of)) for run in runs if plan.believable(run.path, kinds=run.kinds))
         listed = {run.path: (run.kinds, files) for run, files in believable if len(files) > 1}
-        known = self._index.foreign - gone
-        lost = {path for path in known - listed.keys() if covers(path) or self._is_ours(foreign.folder_of(path))} if covers else set()
-        fresh = {path: files for path, (_, files) in listed.items() if path not in known}
-        if lost or fresh and gone:
+        shown_before = self._index.foreign - vanished
+        absent = shown_before - listed.keys() if covers else ()
+        lost = {path for path in absent if covers(path) or self._is_ours(foreign.folder_of(path))}
+        fresh = {path: files for path, (_, files) in listed.items() if path not in shown_before}
+        if lost or fresh and vanished:
             listings.lose_foreign(lost, fresh, now)
         changed = {path for path, (kinds, files) in listed.items() if listings.take(path, files, files["."]["mtime"], now, kinds)}
         self._stale = self._stale or bool(changed or lost)

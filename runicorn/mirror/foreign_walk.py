@@ -72,13 +72,13 @@ class ForeignWalk:
         LSTATed here."""
         earlier = earlier if isinstance(earlier, dict) and earlier.get("rules", []) == list(self._rules.rules) else {}
         folders, texts = (earlier[name] if isinstance(earlier.get(name), dict) else {} for name in ("folders", "texts"))
-        for path, kept in folders.items():
-            if (isinstance(kept, list) and len(kept) == 2 and type(kept[0]) is int and _are_entries(kept[1])
-                    and ("/" in path or mtimes.get(path) == kept[0])):
-                self._folders[path] = [kept[0], 0.0, 2.0, {entry[0]: tuple(entry) for entry in kept[1]}]
-        self._texts = {position: (kept[0], kept[1]) for position, kept in texts.items() if isinstance(kept, list) and len(kept) == 2
-                       and isinstance(kept[0], list) and [type(number) for number in kept[0]] == [int, int]
-                       and (kept[1] is None or kept[1] in foreign.KINDS)}
+        for path, state in folders.items():
+            if (isinstance(state, list) and len(state) == 2 and type(state[0]) is int and _are_entries(state[1])
+                    and ("/" in path or mtimes.get(path) == state[0])):
+                self._folders[path] = [state[0], 0.0, 2.0, {entry[0]: tuple(entry) for entry in state[1]}]
+        self._texts = {position: (state[0], state[1]) for position, state in texts.items() if isinstance(state, list) and len(state) == 2
+                       and isinstance(state[0], list) and [type(number) for number in state[0]] == [int, int]
+                       and (state[1] is None or state[1] in foreign.KINDS)}
 
     def follow_rules(self, rules):
         """Take over other Rules: what folders showed is asked for anew."""
@@ -228,8 +228,8 @@ class ForeignWalk:
     def _look_into(self):
         chosen, self._unread = self._unread[:READ], self._unread[READ:]
         places = [(self.absolute(foreign.below(path, name)), size) for path, name, _, size, _ in chosen]
-        ends = self._client.parts([part for position, size in places
-                                   for part in ((position, 0, foreign.HEAD), (position, max(0, size - foreign.TAIL), foreign.TAIL))])
+        ends = self._client.parts([stretch for position, size in places
+                                   for stretch in ((position, 0, foreign.HEAD), (position, max(0, size - foreign.TAIL), foreign.TAIL))])
         for doubt, *texts in zip(chosen, ends[::2], ends[1::2]):
             foreign.settle(self._finder, self._texts, doubt, *(b"" if isinstance(text, SftpError) else text for text in texts))
         self.changed = True

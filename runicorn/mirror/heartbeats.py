@@ -128,12 +128,12 @@ class Beats:
         earlier: {run path: as `runs` has it}, by a clock of which the wall clock was `ahead` (s).
         """
         for run, beat in earlier.items() if isinstance(earlier, dict) else ():
-            told = [layout.number(beat.get(name)) for name in ("seen", "first", "looked")] if isinstance(beat, dict) else [None]
-            if run not in foreign or None in told:
+            times = [layout.number(beat.get(name)) for name in ("seen", "first", "looked")] if isinstance(beat, dict) else [None]
+            if run not in foreign or None in times:
                 continue
-            seen, first, looked = (min(now, moment + ahead - self._wall(0.0)) for moment in told)
-            if seen > now - plan.SKEW:          # of older ones their files' times say enough
-                self.runs[run] = {"beat": None, "seen": seen, "first": first, "looked": looked, "read": looked}
+            last_seen, first_seen, looked = (min(now, moment + ahead - self._wall(0.0)) for moment in times)
+            if last_seen > now - plan.SKEW:          # of older ones their files' times say enough
+                self.runs[run] = {"beat": None, "seen": last_seen, "first": first_seen, "looked": looked, "read": looked}
 
     def grew(self, run: str, now: float) -> None:
         """Note that a run's files changed."""

@@ -38,17 +38,17 @@ class Job:
         self.promised = self.end - self.start
         self.begun, self.outstanding, self.arrived = False, 0, {}
 
-    def looked_at(self, place, said, attrs):
+    def looked_at(self, folder, reason, attrs):
         """Take what was said of the file where LSTAT shows the one that was spoken of, else open it."""
-        error = sftp.refusal(place, attrs)
+        error = sftp.refusal(folder, attrs)
         if not self.fetcher.at_work(self):
             return
         if not error and attrs.size == self.fetch.size and attrs.mtime == int(self.fetch.mtime):
-            self.take(said)
+            self.take(reason)
         elif error:
             self.opened(error)
         else:
-            self.fetcher.client.ask(sftp.open_file(place), lambda handle: self.opened(handle, attrs))
+            self.fetcher.client.ask(sftp.open_file(folder), lambda handle: self.opened(handle, attrs))
 
     def opened(self, handle, attrs=None):
         """Take the handle, or SftpError. attrs: what LSTAT said before, of a file of which others told: its mtime counts, not theirs."""

@@ -137,9 +137,9 @@ class LocalCopy:
     def save_folders(self, folders=None, foreign=None):
         """Keep what walk.Skeleton.told and foreign_runs.ForeignRuns.told told for the next session, unless that is nothing. Raises
         SyncError."""
-        for name, told in ((FOLDERS, folders), (FOREIGN, foreign)):
-            if told:
-                self.write(self.index / name, exact_json(layout.to_json(told)))
+        for name, content in ((FOLDERS, folders), (FOREIGN, foreign)):
+            if content:
+                self.write(self.index / name, exact_json(layout.to_json(content)))
 
     def save_live(self, live):
         """Replace .index/live.json by `live` (dict). Raises SyncError."""

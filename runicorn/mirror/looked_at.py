@@ -42,15 +42,15 @@ class LookedAt:
             return ["", *[name for name in files if name.endswith(foreign.STATE)]]
         return ["", *[name for name in layout.SMALL[1:] if name in files]]
 
-    def of_first_survey(self, gone, now):
-        """Return the absolute paths of the folders above the runs, and of what is in the runs that go on, but for `gone` (set)."""
-        running = [path for path in self._index.paths() if not self._index.ended(path) and path not in gone]
+    def of_first_survey(self, vanished, now):
+        """Return the absolute paths of the folders above the runs, and of what is in the runs that go on, but for `vanished` (set)."""
+        running = [path for path in self._index.paths() if not self._index.ended(path) and path not in vanished]
         return [*map(self._skeleton.absolute, self._skeleton.known(now)),
                 *(self.absolute(path, name) for path in running for name in self.names(path))]
 
-    def turn(self, gone):
-        """Return [(run path, names), …] of a new turn: every run but for `gone` (set), with its folder, files and folders below."""
-        paths = sorted(path for path in self._index.paths() if path not in gone and self._index.believes(path))
+    def turn(self, vanished):
+        """Return [(run path, names), …] of a new turn: every run but for `vanished` (set), with its folder, files and folders below."""
+        paths = sorted(path for path in self._index.paths() if path not in vanished and self._index.believes(path))
         return [(path, self._all_names(path)) for path in paths]
 
     def _all_names(self, path):

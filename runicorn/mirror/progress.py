@@ -91,9 +91,9 @@ class Progress:
 
         coming: bytes that the lines have of files on their way; room: bytes that may still come onto this disk, None: nobody knows.
         """
-        here, marks = self._here(coming), [*self._marks]
-        total = self._bytes_total if room is None else min(self._bytes_total, here + room)
-        done, seconds = min(here, total), time.monotonic() - marks[0][0] if marks else 0.0
+        arrived, marks = self._here(coming), [*self._marks]
+        total = self._bytes_total if room is None else min(self._bytes_total, arrived + room)
+        fetched, seconds = min(arrived, total), time.monotonic() - marks[0][0] if marks else 0.0
         rate = max(0, self._come(coming) - marks[0][1]) / max(MARK, seconds) if marks else 0.0
-        return {"files_done": self.files_done, "files_total": self.files_total, "bytes_done": done, "bytes_total": total,
-                "rate": round(rate), "left": round((total - done) / rate) if rate and seconds >= STEADY else None}
+        return {"files_done": self.files_done, "files_total": self.files_total, "bytes_done": fetched, "bytes_total": total,
+                "rate": round(rate), "left": round((total - fetched) / rate) if rate and seconds >= STEADY else None}

@@ -85,15 +85,15 @@ def _finished(mirror, now):
     """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended, or are quiet, and hold files that may
     go: those that the server had at the last look. Of others the only copy may be here."""
     viewed, places = layout.read_json(mirror / layout.INDEX / VIEWED) or {}, run_places.read(mirror)
-    kept = local_copy.LocalCopy(mirror).load_kept()
-    for path, entry in _known(mirror, kept["gone"]):
+    cache = local_copy.LocalCopy(mirror).load_kept()
+    for path, entry in _known(mirror, cache["gone"]):
         try:
             folder = run_places.folder(mirror, path, places)
         except LayoutError:
             continue            # a link stands in the way: nothing of ours lies behind it
         files = _files_of(mirror, path, folder, entry)
         used = max([layout.number(viewed.get(path)) or 0.0, *(mtime for _, _, mtime in files)], default=0.0)
-        if not (_is_quiet(kept, path, used, now) if entry.get("kinds") else _has_ended(folder)):
+        if not (_is_quiet(cache, path, used, now) if entry.get("kinds") else _has_ended(folder)):
             continue
         if abs(now - (layout.number(viewed.get(path)) or 0.0)) > IN_USE_SECONDS:        # ahead of us: the clock was set back since
             yield {"mirror": mirror, "folder": folder, "path": path, "used": used,
@@ -105,12 +105,12 @@ def _has_ended(folder):
     return status.get("status") in layout.ENDED
 
 
-def _is_quiet(kept, path, used, now):
-    """Whether another logger's run was neither seen to grow lately nor written to or viewed, as its times say. kept: what sync left."""
-    seen_of = kept["runs"].get(path) if isinstance(kept.get("runs"), dict) else None
-    seen = layout.number(seen_of.get("seen")) if isinstance(seen_of, dict) else None
-    ahead = layout.number(kept.get("ahead")) or 0.0
-    return (seen is None or now - seen - ahead > QUIET) and now - used > QUIET
+def _is_quiet(cache, path, used, now):
+    """Whether another logger's run was neither seen to grow lately nor written to or viewed, as its times say. cache: what sync left."""
+    seen_of = cache["runs"].get(path) if isinstance(cache.get("runs"), dict) else None
+    seen_at = layout.number(seen_of.get("seen")) if isinstance(seen_of, dict) else None
+    ahead = layout.number(cache.get("ahead")) or 0.0
+    return (seen_at is None or now - seen_at - ahead > QUIET) and now - used > QUIET
 
 
 def _may_go(file, entry):
@@ -124,12 +124,12 @@ def _files_of(mirror, path, folder, entry):
     """Return [(name in the run's folder, size, mtime)] of a run's files here; the folder of another logger's run may hold other files."""
     if not (entry and entry.get("kinds")):
         return [(os.path.relpath(name, folder), size, mtime) for name, size, mtime in _files(folder)]
-    here = []
-    for place in local_copy.LocalCopy(mirror).local_names(path, entry["files"]).values():
+    files = []
+    for local_name in local_copy.LocalCopy(mirror).local_names(path, entry["files"]).values():
         with suppress(OSError):         # it is not
-            status = os.lstat(folder / place)
-            here.append((place, status.st_size, status.st_mtime))
-    return here
+            status = os.lstat(folder / local_name)
+            files.append((local_name, status.st_size, status.st_mtime))
+    return files
 
 
 def _known(mirror, vanished=frozenset(), only=None):

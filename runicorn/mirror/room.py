@@ -71,13 +71,13 @@ class Room:
                 self._want(count, urgent)
             return fits
 
-    def want(self, count, whole):
-        """Somebody waits for `count` bytes to fit, of a file of `whole`: others should go."""
+    def want(self, count, size):
+        """Somebody waits for `count` bytes to fit, of a file of `size` bytes: others should go."""
         with self._lock:
-            self._want(count, whole)
+            self._want(count, size)
 
-    def _want(self, count, whole):
-        if 0 < whole <= (self._limit() or 0):
+    def _want(self, count, size):
+        if 0 < size <= (self._limit() or 0):
             self._short = max(self._short, count)
 
     def release(self, claimed: int, written: int = 0) -> None:

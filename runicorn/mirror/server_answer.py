@@ -17,15 +17,15 @@ def key(path, stamp):
     return sha256(("%s\0%s" % (path, stamp)).encode("utf-8", "surrogatepass")).digest()[:6]
 
 
-def answer(root, known=b"", stamp="", since=0.0):
+def answer(root, hashes=b"", stamp="", since=0.0):
     """Return what a mirror needs to know of the root (bytes): b"unchanged" and a header, or b"delta" and a zlib-packed manifest.
 
-    known: the keys of all runs the mirror has, one after the other; or stamp and since: those of the last answer's header, which
+    hashes: the keys of all runs the mirror has, one after the other; or stamp and since: those of the last answer's header, which
     is enough where nothing but files changed meanwhile. The header: {"stamp": of all runs, "took": s, "generated_at": s, and
-    "absent": [places in `known` of runs that are not here so]}. A delta has the runs of other stamps, or changed since.
+    "absent": [places in `hashes` of runs that are not here so]}. A delta has the runs of other stamps, or changed since.
     """
     began, now = time.perf_counter(), time.time()
-    absent = {known[at:at + 6]: at // 6 for at in range(0, len(known), 6)}
+    absent = {hashes[offset:offset + 6]: offset // 6 for offset in range(0, len(hashes), 6)}
     skipped, lines, stamps = collections.Counter(), {}, []
     for path, look in looks(root, skipped):
         stamps.append((path, look.stamp.encode()))
@@ -35,12 +35,12 @@ def answer(root, known=b"", stamp="", since=0.0):
     present = digest(sorted(stamps))
     header = {"format": FORMAT, "kind": "delta", "digest": present, "stamp": present, "generated_at": round(now, 3),
               "absent": sorted(absent.values()), "took": round(time.perf_counter() - began, 3)}
-    if stamp == present or known and not lines and not absent:
+    if stamp == present or hashes and not lines and not absent:
         return b"unchanged" + json.dumps(header).encode()
     return b"delta" + zlib.compress(b"".join(text(Manifest(header, lines))), 1)
 
 
 def reply(root):
     """Answer the question of a mirror that comes on standard input, a line of JSON, then keys: what is here runs alone on the server."""
-    asked, _, known = sys.stdin.buffer.read().partition(b"\n")
-    sys.stdout.buffer.write(answer(root, known, **json.loads(asked.decode())))
+    request, _, hashes = sys.stdin.buffer.read().partition(b"\n")
+    sys.stdout.buffer.write(answer(root, hashes, **json.loads(request.decode())))

@@ -90,9 +90,9 @@ def _label(folder, record):
 
 def _share(counts, most):
     """Return how many (int, >= 1) each may have of its `counts` so that all together have at most about `most`."""
-    share, left = most, sorted(counts)
-    for position, count in enumerate(left):
-        share = max(1, most // (len(left) - position))
+    share, remaining = most, sorted(counts)
+    for position, count in enumerate(remaining):
+        share = max(1, most // (len(remaining) - position))
         if count > share:
             break
         most -= count

@@ -26,9 +26,9 @@ class ForeignEntry(Entry):
     def __init__(self, key, members, before=None):
         super().__init__(key, members, before)
         self._rules = self.source.rules
-        kept = isinstance(before, ForeignEntry) and (before.source, before.record.path) == (self.source, self.record.path) and (
+        is_same = isinstance(before, ForeignEntry) and (before.source, before.record.path) == (self.source, self.record.path) and (
             before._rules == self._rules)
-        self._reading = before._reading if kept else Reading()
+        self._reading = before._reading if is_same else Reading()
         self._files_of = None
 
     def new_series(self, columns, system=True):
@@ -50,10 +50,10 @@ class ForeignEntry(Entry):
 
     def _beside(self, sizes):
         """Return what the files of BESIDE that lie in the run's folder, of `sizes`, tell of how it was configured (dict)."""
-        told = {}
+        files = {}
         for name in [name for name in reversed(BESIDE) if sizes.get(name)]:
-            told.update(foreign_files.config(os.path.join(self.folder, self.source.place(self.record.path, name))))
-        return told
+            files.update(foreign_files.config(os.path.join(self.folder, self.source.place(self.record.path, name))))
+        return files
 
     def _look(self, sizes=None):
         """Return the Glance of the run; read again when its files grew, now or, where answers have waited enough, behind them."""
@@ -157,10 +157,10 @@ class ForeignEntry(Entry):
     def defined(self):
         """What define_metric said of its metrics, as far as somebody looked, in the form of ours (dict)."""
         goals, entries = {"minimize": "min", "maximize": "max"}, {}
-        for told in self._glance.facts.get("definitions") or ():
-            entries[told["name"]] = {**({"summary": ",".join(told["summary"])} if told.get("summary") else {}),
-                                     **({"goal": goals[told["goal"]]} if told.get("goal") in goals else {}),
-                                     **({"step_metric": told["step_metric"]} if told.get("step_metric") else {})}
+        for definition in self._glance.facts.get("definitions") or ():
+            entries[definition["name"]] = {**({"summary": ",".join(definition["summary"])} if definition.get("summary") else {}),
+                                     **({"goal": goals[definition["goal"]]} if definition.get("goal") in goals else {}),
+                                     **({"step_metric": definition["step_metric"]} if definition.get("step_metric") else {})}
         return entries
 
     @property

@@ -71,7 +71,7 @@ class Glances:
         self._tell, self._clock = tell, clock
         self._lock, self._thread = threading.Lock(), None
         self._entries = {}              # key -> entry to be read, first come first served
-        self._left, self._at = SHARE, clock()
+        self._budget, self._counted_at = SHARE, clock()
 
     @property
     def seconds(self):
@@ -84,13 +84,13 @@ class Glances:
             return True
         with self._lock:
             now = self._clock()
-            self._left, self._at = min(SHARE, self._left + SHARE * (now - self._at)), now
-            return self._left > 0
+            self._budget, self._counted_at = min(SHARE, self._budget + SHARE * (now - self._counted_at)), now
+            return self._budget > 0
 
     def spent(self, seconds):
         """Note that an answer waited for so long."""
         with self._lock:
-            self._left -= seconds
+            self._budget -= seconds
 
     def want(self, entry):
         """Have an entry read behind the answers."""
@@ -107,7 +107,7 @@ class Glances:
         return entry.key in self._entries
 
     def _work(self):
-        told = self._clock()
+        reported = self._clock()
         while True:
             with self._lock:
                 entry = next(iter(self._entries.values()), None)
@@ -119,8 +119,8 @@ class Glances:
                 self._entries.pop(entry.key, None)
                 if not is_whole:
                     self._entries[entry.key] = entry        # behind the others
-            if self._clock() - told >= TELL:
-                told = self._clock()
+            if self._clock() - reported >= TELL:
+                reported = self._clock()
                 self._tell()
             time.sleep(0.001)           # answers come first
         self._tell()

@@ -229,11 +229,11 @@ class Log:
                 high = middle
             else:
                 low = stamped[0]
-        position, end, rest = low, min(high + self.reach, self.size), b""
+        position, end, open_line = low, min(high + self.reach, self.size), b""
         while low < end:
-            *lines, rest = (rest + self.read(low, PAGE_BYTES)).split(b"\n")
+            *lines, open_line = (open_line + self.read(low, PAGE_BYTES)).split(b"\n")
             low += PAGE_BYTES
-            for line in lines if low < end else [*lines, rest]:
+            for line in lines if low < end else [*lines, open_line]:
                 stamp = shown(line)[0]
                 if stamp is not None and stamp >= int(ts):
                     return position

@@ -109,8 +109,8 @@ def _foreign(path, entry, line):
     record.user = record.group = record.job_type = record.error = record.defined = record.finished = None
     record.newer, record.tags, record.note, record.ended = False, (), "", ""
     record.status, record.config, record.summary = {}, {}, {}
-    named = [found for found in map(EVENT_FILE.search, entry["files"]) if found]
-    times = [float(found[1]) for found in named] or [file["mtime"] for file in entry["files"].values() if file["mtime"] is not None]
+    named = [match for match in map(EVENT_FILE.search, entry["files"]) if match]
+    times = [float(match[1]) for match in named] or [file["mtime"] for file in entry["files"].values() if file["mtime"] is not None]
     record.host = _intern(named[0][2]) if named else None
     record.created = record.started = _moment(min(times, default=None))
     return record
@@ -138,10 +138,10 @@ def _defined(metrics):
     """Return what define_metric said of the run's metrics ({name or pattern: {"summary", "goal", "step_metric", "hidden"}}), None where
     nothing useful."""
     definitions = {}
-    for name, said in metrics.items() if isinstance(metrics, dict) else ():
-        said = said if isinstance(said, dict) else {}
-        entry = {key: said[key] for key in ("summary", "step_metric") if isinstance(said.get(key), str) and len(said[key]) < KEPT_TEXT}
-        entry.update({key: said[key] for key, values in (("goal", ("min", "max")), ("hidden", (True,))) if said.get(key) in values})
+    for name, texts in metrics.items() if isinstance(metrics, dict) else ():
+        texts = texts if isinstance(texts, dict) else {}
+        entry = {key: texts[key] for key in ("summary", "step_metric") if isinstance(texts.get(key), str) and len(texts[key]) < KEPT_TEXT}
+        entry.update({key: texts[key] for key, values in (("goal", ("min", "max")), ("hidden", (True,))) if texts.get(key) in values})
         if entry:
             definitions[name] = entry
     return definitions or None

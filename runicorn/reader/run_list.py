@@ -192,8 +192,8 @@ class View:
         get = self.getter("tag" if field == "tags" else field)
 
         def value(run):
-            found = get(run)
-            return None if not found or found[0] in (None, "NaN") or found[0] != found[0] else _ordered(found[0])
+            item = get(run)
+            return None if not item or item[0] in (None, "NaN") or item[0] != item[0] else _ordered(item[0])
         return value
 
     def _knows(self, field):

@@ -79,10 +79,10 @@ class Source:
 
     def take(self, index):
         """Bring the records in line with a Manifest; unchanged lines keep their records."""
-        known = self.records or kept.load(self.kept_path, index, Record.again)
+        earlier = self.records or kept.load(self.kept_path, index, Record.again)
         records = {}
         for path in index.paths():
-            line, record = index.line(path), known.get(path)
+            line, record = index.line(path), earlier.get(path)
             if record is None or record.line != told(line):
                 record = self._parsed(index, path, line)
             if record is not None:
@@ -286,7 +286,7 @@ class MirrorSource(Source):
         self._looked = None                     # since when it has looked at every run that does not beat
         self.live, self.gone = {}, frozenset()
         self._foreign = ForeignIndex(self.entry, lambda path, names: local_copy.LocalCopy(self.folder).local_names(path, names))
-        self._grew, self._here = {}, {}         # of other loggers' runs: path -> when sync saw it grow last (Unix s); sizes here
+        self._grew, self._sizes_here = {}, {}         # of other loggers' runs: path -> when sync saw it grow last (Unix s); sizes here
         self._checked = []                      # when sync last saw each run as the index has it
         self.turn = None                        # s that it takes to look at all ended runs once
 
@@ -394,7 +394,7 @@ class MirrorSource(Source):
         if seen_at is not None and seen_at + self._ahead > self._grew.get(path, 0.0) + 0.5:     # another session tells the same, rounded
             self._grew[path] = seen_at + self._ahead
         sizes = self.foreign_sizes(path)
-        came, self._here[path] = self._here.get(path, sizes) != sizes, sizes
+        came, self._sizes_here[path] = self._sizes_here.get(path, sizes) != sizes, sizes
         grew = self._grew.get(path)
         return pulse.look(now, (None, grew), (), self._answers(path), None if grew is None else now - (time.time() - grew)) or came
 

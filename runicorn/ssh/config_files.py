@@ -119,7 +119,7 @@ class _Index:
 
     def __init__(self):
         self._plain, self._wild = {}, []
-        self._by_begin, self._by_end, self._rest = {}, {}, []
+        self._by_begin, self._by_end, self._unindexed = {}, {}, []
 
     def __bool__(self):
         return bool(self._plain or self._wild)
@@ -135,16 +135,16 @@ class _Index:
         """Sort the patterns by what they begin or end with, whichever is more rare."""
         ends = [(pattern, position, re.match(r"[^*?]*", pattern)[0], re.search(r"[^*?]*\Z", pattern)[0])
                 for pattern, position in self._wild]
-        begins, tails = (collections.Counter(one[column] for one in ends) for column in (2, 3))
+        begins, tails = (collections.Counter(rule[column] for rule in ends) for column in (2, 3))
         for _, position, begin, end in ends:
             by_begin = begin and (not end or begins[begin] <= tails[end])
             table, text = (self._by_begin, begin) if by_begin else (self._by_end, end)
-            (table.setdefault(text, []) if text else self._rest).append(position)
+            (table.setdefault(text, []) if text else self._unindexed).append(position)
         self._begins, self._ends = ({len(text) for text in table} for table in (self._by_begin, self._by_end))
 
     def places(self, name):
         """Return the places whose patterns may fit `name` (set)."""
-        places = {*self._plain.get(name, ()), *self._rest}
+        places = {*self._plain.get(name, ()), *self._unindexed}
         for size in self._begins:
             places.update(self._by_begin.get(name[:size], ()))
         for size in self._ends:

@@ -39,22 +39,22 @@ def _lines_about(path, name):
     try:
         status = os.stat(path)
         stamp = status.st_mtime_ns, status.st_size, status.st_ino
-        if _kept.get((path, name), (None,))[0] != stamp:
+        if _cache.get((path, name), (None,))[0] != stamp:
             with open(path, "rb") as file:
                 _keep((path, name), stamp, _about(local_disk.utf8(file.read()), name, path))
     except OSError:
         return []               # absent or private: the same as knowing no host, and an unknown key is asked about
-    return _kept[path, name][1]
+    return _cache[path, name][1]
 
 
-_kept = {}                      # (path, host name) -> (stamp of the file, its lines about the host)
+_cache = {}                      # (path, host name) -> (stamp of the file, its lines about the host)
 KEPT = 1000                     # of those
 
 
 def _keep(key, stamp, lines):
-    while len(_kept) >= KEPT:
-        del _kept[next(iter(_kept))]
-    _kept[key] = stamp, lines
+    while len(_cache) >= KEPT:
+        del _cache[next(iter(_cache))]
+    _cache[key] = stamp, lines
 
 
 def _about(data, name, path):
@@ -120,21 +120,22 @@ def _is_among(name, names):
 
 def _wildcard(pattern, name):
     """Whether a pattern ("*" any text, "?" one character) is `name`, in a time that grows with both only: a file has 100,000 of them."""
-    first, *pieces = pattern.split("*")
+    head, *pieces = pattern.split("*")
     if not pieces:
-        return _is_piece(first, name)
-    start, end = len(first), len(name) - len(pieces[-1])
-    if end < start or not (_is_piece(first, name[:start]) and _is_piece(pieces[-1], name[end:])):
+        return _is_piece(head, name)
+    start, end = len(head), len(name) - len(pieces[-1])
+    if end < start or not (_is_piece(head, name[:start]) and _is_piece(pieces[-1], name[end:])):
         return False
     for piece in pieces[:-1]:
-        start = next((at + len(piece) for at in range(start, end - len(piece) + 1) if _is_piece(piece, name[at:at + len(piece)])), -1)
+        ends = (index + len(piece) for index in range(start, end - len(piece) + 1) if _is_piece(piece, name[index:index + len(piece)]))
+        start = next(ends, -1)
         if start < 0:
             return False
     return True
 
 
 def _is_piece(piece, text):
-    return piece == text or len(piece) == len(text) and "?" in piece and all(one in ("?", other) for one, other in zip(piece, text))
+    return piece == text or len(piece) == len(text) and "?" in piece and all(sign in ("?", char) for sign, char in zip(piece, text))
 
 
 def _hashed(names, name):

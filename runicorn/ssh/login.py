@@ -102,7 +102,7 @@ class Login:
                 self._password_used = True
                 answers.append(self.secrets["password"])
                 continue
-            head = "\n".join(part for part in (title, instructions) if part)
+            head = "\n".join(line for line in (title, instructions) if line)
             answers.append(self._asked("code" if code or echo else "password", f"{head}\n{text}".strip(), echo))
             self.asked_user = True
         return answers

@@ -67,14 +67,14 @@ class Packets:
 
     def wait(self):
         """Wait for the next packet and return it. Time in which this process itself stood still is no silence of the server."""
-        left, mark = self._timeout, self.received
+        remaining, mark = self._timeout, self.received
         packet = self.take()
         while packet is None:
-            left -= self._receive(min(left, SLICE))
+            remaining -= self._receive(min(remaining, SLICE))
             if self.received - mark >= PROGRESS:
-                left, mark = self._timeout, self.received
+                remaining, mark = self._timeout, self.received
             packet = self.take()
-            if packet is None and left <= 0:
+            if packet is None and remaining <= 0:
                 raise LineError(f"no answer from the server for {self._timeout:g} s")
         return packet
 

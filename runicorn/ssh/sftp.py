@@ -377,7 +377,7 @@ class Sftp:
                 self.ask(close(handle), lambda answer: None)
                 take(data)
             self.ask(open_file(path), opened)
-        return self.gather([functools.partial(ask_part, *part) for part in places])
+        return self.gather([functools.partial(ask_part, *stretch) for stretch in places])
 
     def close_handle(self, handle):
         """Close a handle. Raises SftpError."""

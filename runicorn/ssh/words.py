@@ -98,10 +98,10 @@ def _host_key(host, stderr, words, command):
                             "server's administrator", code="host_key_revoked", host=host, offered=offered)
     if "REMOTE HOST IDENTIFICATION HAS CHANGED" not in stderr:
         name = _found(r"No \S+ host key is known for (\S+)", stderr)
-        of, said = (name, "system_key_unknown") if name else (f"{host}, or of a host on the way there", "system_key_unknown_way")
+        of, code = (name, "system_key_unknown") if name else (f"{host}, or of a host on the way there", "system_key_unknown_way")
         return HostKeyError(f"ssh does not know the host key of {of}: run `{command}` once in a terminal, compare the key with "
                             "the server's and say yes, then test again",
-                            code="host_key_unknown", said=said, host=name or host, command=command)
+                            code="host_key_unknown", said=code, host=name or host, command=command)
     name, kind = _found(r"Host key for (\S+) has changed", stderr, host), _found(r"for the (\S+) key sent by", stderr)
     places = re.findall(r"^Offending (\S+) key in (.+):\d+", stderr, re.M)
     removal = [f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(path)}" for path in dict.fromkeys(path for _, path in places)]
@@ -110,7 +110,7 @@ def _host_key(host, stderr, words, command):
     return HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {listed or 'another'}. Offered: {shown}. Someone may be listening "
                         f"in, or the server was set up anew: ask its administrator, then forget the old key with {forget}",
                         code="host_key_changed", host=name, known=listed, offered=shown, removal=removal,
-                        places=[list(place) for place in places])
+                        places=[list(entry) for entry in places])
 
 
 def _config(host, stderr, words, command):

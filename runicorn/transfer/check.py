@@ -53,7 +53,7 @@ def check(path):
     others = foreign.find(os.fspath(path), skipped, {relative.rpartition(f"/{RUNS}/")[0] for relative, folder in runs
                                                       if is_run(folder) or not os.access(folder, os.R_OK | os.X_OK)},
                           rules=RuleBook(home_dir()).of_folder(path))
-    runs = [(relative, folder) for relative, folder in runs if relative not in {other.path for other in others}]
+    runs = [(relative, folder) for relative, folder in runs if relative not in {foreign_run.path for foreign_run in others}]
     for own in own_experiments(path):
         for finding in check(own):
             yield finding._replace(path=f"{own.relative_to(path).as_posix()}/{finding.path}")
@@ -61,9 +61,9 @@ def check(path):
         raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
     for relative, folder in runs:
         yield from check_run(folder, relative + "/", expected=relative)
-    for other in others:
-        count = f"{len(other.files)} {'file' if len(other.files) == 1 else 'files'}"
-        yield Finding(other.path, None, f"not ours: {', '.join(foreign.NAMES[kind] for kind in other.kinds)}, {count}", False)
+    for foreign_run in others:
+        count = f"{len(foreign_run.files)} {'file' if len(foreign_run.files) == 1 else 'files'}"
+        yield Finding(foreign_run.path, None, f"not ours: {', '.join(foreign.NAMES[kind] for kind in foreign_run.kinds)}, {count}", False)
     yield from check_live(path)
     for reason, count in sorted((+skipped).items()):
         if reason != "outside":
@@ -146,36 +146,36 @@ def _depth(value):
     return depth
 
 
-def check_meta(meta, where, expected):
+def check_meta(meta, label, expected):
     if "format" not in meta:
-        yield Finding(where, None, "has no format number: an older Runicorn wrote it; it is read as it is", False)
+        yield Finding(label, None, "has no format number: an older Runicorn wrote it; it is read as it is", False)
     for field, kind in (("id", str), ("project", str), ("name", str), ("created_at", (int, float)), ("config", dict), ("tags", list)):
         old = field in ("config", "tags") or "format" not in meta
         if field not in meta:
-            yield Finding(where, None, f"{field} is missing", not old)
+            yield Finding(label, None, f"{field} is missing", not old)
         elif not isinstance(meta[field], kind):
-            yield Finding(where, None, f"{field} is {meta[field]!r:.60}, which is not of its type", True)
+            yield Finding(label, None, f"{field} is {meta[field]!r:.60}, which is not of its type", True)
     if expected:
-        yield from check_place(meta, where, expected)
+        yield from check_place(meta, label, expected)
 
 
-def check_place(meta, where, expected):
+def check_place(meta, label, expected):
     """Yield a finding if the run stands in a folder that is not its own."""
     try:
         project, name, run_id = split_run_path(expected)
         for field, folder in (("project", project), ("name", name), ("id", run_id)):
             if isinstance(meta.get(field), str) and meta[field] and slug(meta[field]) != folder:
-                yield Finding(where, None, f"{field} {meta[field]!r} belongs in the folder {slug(meta[field])!r}, not {folder!r}", True)
+                yield Finding(label, None, f"{field} {meta[field]!r} belongs in the folder {slug(meta[field])!r}, not {folder!r}", True)
     except LayoutError as error:
-        yield Finding(where, None, str(error), True)
+        yield Finding(label, None, str(error), True)
 
 
-def check_status(status, where):
+def check_status(status, label):
     if status.get("status") not in STATES:
-        yield Finding(where, None, f"status is {status.get('status')!r:.60}; it may be {', '.join(STATES)}", True)
+        yield Finding(label, None, f"status is {status.get('status')!r:.60}; it may be {', '.join(STATES)}", True)
     for field in ("started_at", "ended_at"):
         if status.get(field) is not None and number(status[field]) is None:
-            yield Finding(where, None, f"{field} is {status[field]!r:.60}, not Unix seconds", True)
+            yield Finding(label, None, f"{field} is {status[field]!r:.60}, not Unix seconds", True)
 
 
 def check_live(root):
@@ -189,11 +189,11 @@ def check_live(root):
         yield Finding(live.relative_to(root).as_posix(), None, f"can't be listed: {error.strerror}", True)
         return
     for path in paths:
-        where = path.relative_to(root).as_posix()
-        beat, findings = load(path, where)
+        label = path.relative_to(root).as_posix()
+        beat, findings = load(path, label)
         yield from findings
         if beat is not None and not is_here(root, beat.get("path"), os.path.isdir):
-            yield Finding(where, None, f"names the run {beat.get('path')!r:.100}, which is not here", True)
+            yield Finding(label, None, f"names the run {beat.get('path')!r:.100}, which is not here", True)
 
 
 # -- append-only files --------------------------------------------------------------------------------------------

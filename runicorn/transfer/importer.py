@@ -92,13 +92,13 @@ def _copy(file, target, run):
 
 def _event_files(folder, files, problems):
     """Return the Paths of the event files among `files`; appends to `problems` what can't be looked at."""
-    found = []
+    paths = []
     for path in [folder / file for file in sorted(files) if "tfevents" in file]:
         try:
-            found += [path] if is_event_file(path) else []
+            paths += [path] if is_event_file(path) else []
         except OSError as error:
             problems.append(f"{local_disk.short(str(path))} can't be read: {error.strerror}")
-    return found
+    return paths
 
 
 def _take_tensorboard(folder, source, files, root, project, name, report):

@@ -21,8 +21,8 @@ log = logging.getLogger("runicorn")
 
 
 class Primed:
-    """The samples of one Series: `lock` is held by whoever takes one; `taken` is {file name: (size it was taken at, when it may be taken
-    again at the earliest, monotonic s)}."""
+    """The samples of one Series, for any thread: `lock` is held by whoever takes one; `taken` is {file name: (size it was taken at, when
+    it may be taken again at the earliest, monotonic s)}."""
 
     def __init__(self):
         self.lock, self.taken = threading.Lock(), {}

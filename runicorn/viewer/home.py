@@ -16,7 +16,7 @@ class Home:
     def __init__(self, path, clock=time.monotonic):
         self.path, self._clock = path, clock
         self._looked_at = float("-inf")
-        self._told = self._seen = False              # whether it was said, and by what `look` sees
+        self._reported = self._noticed = False              # whether it was said, and by what `look` sees
         self.refusal = None         # why nothing can be kept, in the system's words, as the pages show it
 
     def look(self):
@@ -30,17 +30,17 @@ class Home:
             except OSError as error:
                 code = error.errno
             if code is None:
-                self._told, self._seen = self._told and not self._seen, False       # a quota, which nobody sees, is said once
+                self._reported, self._noticed = self._reported and not self._noticed, False       # a quota, which nobody sees, is said once
                 self.refusal = None
             else:
-                self._seen, self.refusal = True, os.strerror(code)
+                self._noticed, self.refusal = True, os.strerror(code)
                 self.tell(OSError(code, self.refusal))
         return self.refusal != before
 
     def tell(self, error, start=False):
         """Say once while it lasts that nothing can be kept, for the reason that `error` (OSError) has. start: at the viewer's."""
-        if not self._told:
-            self._told = True
+        if not self._reported:
+            self._reported = True
             print(f"runicorn: {self.path} can't be written ({error.strerror or error}): changes are refused, what is read is not kept, "
                   + ("and other commands don't find this viewer" if start else "and reading goes on"), file=sys.stderr)
 

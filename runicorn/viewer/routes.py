@@ -255,8 +255,8 @@ def opened_log(site, ask):
     from runicorn.reader.log import Log
     from runicorn.viewer.far_files import FarLog
     entry = site.catalog.entry(ask.text("run"))
-    here, there = entry.sizes(), entry.there()
-    sizes = {name: max(here.get(name, 0), there.get(name, 0)) for name in {**here, **there}}
+    local, remote = entry.sizes(), entry.there()
+    sizes = {name: max(local.get(name, 0), remote.get(name, 0)) for name in {**local, **remote}}
     own = sorted(({"name": name, "size": sizes[name], "attempt": attempt, "rank": rank} for name, attempt, rank in entry.logs(sizes)),
                  key=lambda item: (item["rank"], item["attempt"]))
     rank, attempt, name = ask.number("rank", 0, 0, 1 << 20, integral=True), ask.text("attempt", "all"), ask.text("file")
@@ -266,7 +266,7 @@ def opened_log(site, ask):
         chosen = [item["name"] for item in own if item["name"] == name]
     else:
         chosen = [item["name"] for item in own if item["rank"] == rank and attempt in ("all", str(item["attempt"]))]
-    if any(here.get(one, 0) < sizes[one] for one in chosen):
+    if any(local.get(one, 0) < sizes[one] for one in chosen):
         return FarLog(site.connections, entry, chosen), entry, own
     return Log([entry.folder / one for one in chosen]) if chosen else None, entry, own
 

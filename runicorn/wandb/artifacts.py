@@ -250,8 +250,8 @@ def use_artifact(run, artifact, type=None):
     if isinstance(artifact, Artifact):
         return artifact
     name, _, version = str(artifact).rpartition("/")[2].partition(":")
-    found = sorted(_logged(run, name), key=lambda item: item[0].get("created_at", 0))
-    fits = [item for item in found if version in ("", "latest", item[0].get("version")) or version in item[0].get("aliases", ())]
+    artifacts = sorted(_logged(run, name), key=lambda item: item[0].get("created_at", 0))
+    fits = [item for item in artifacts if version in ("", "latest", item[0].get("version")) or version in item[0].get("aliases", ())]
     if not fits:
         say(f"use_artifact({str(artifact)!r}): no run of project {run.project} logged it; it has no files", once=("use", str(artifact)))
         return Artifact(name, type or "")

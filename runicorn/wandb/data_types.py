@@ -70,13 +70,13 @@ class Histogram(Medium):
     type = "histogram"
 
     def __init__(self, sequence=None, np_histogram=None, num_bins=BINS):
-        found, self._error = attempt(self._counted, sequence, np_histogram, num_bins)
-        self.histogram, self.bins = found or ([], [])
+        histogram, self._error = attempt(self._counted, sequence, np_histogram, num_bins)
+        self.histogram, self.bins = histogram or ([], [])
 
     @staticmethod
     def _counted(sequence, ready, number):
         if ready is not None:
-            counts, edges = ([*map(float, part)] for part in ready)
+            counts, edges = ([*map(float, numbers)] for numbers in ready)
             return [int(count) if count == int(count) else count for count in counts], edges
         return counted(sequence, max(1, min(int(number), 512)))
 

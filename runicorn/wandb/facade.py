@@ -154,8 +154,8 @@ class Run(metaclass=_Kind):
     @property
     def settings(self):
         from runicorn.wandb.settings import Settings, given
-        known = {"project": self.project, "run_name": self.name, "run_id": self.id, "mode": self.mode, "entity": self.entity}
-        return Settings(**{**known, **given(self._settings)})
+        settings = {"project": self.project, "run_name": self.name, "run_id": self.id, "mode": self.mode, "entity": self.entity}
+        return Settings(**{**settings, **given(self._settings)})
 
     @property
     def group(self):

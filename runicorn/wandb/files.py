@@ -57,8 +57,8 @@ def log_code(run, root=".", include_fn=None, exclude_fn=None):
         names[:] = sorted(name for name in names if name not in NOT_CODE and os.path.join(folder, name) != run.dir)
         for name in sorted(files):
             path = os.path.join(folder, name)
-            wanted = _asked(include_fn, path, root) if include_fn else name.endswith(".py") or name.startswith("requirements")
-            if not wanted or exclude_fn and _asked(exclude_fn, path, root) or not os.path.isfile(path):
+            is_included = _asked(include_fn, path, root) if include_fn else name.endswith(".py") or name.startswith("requirements")
+            if not is_included or exclude_fn and _asked(exclude_fn, path, root) or not os.path.isfile(path):
                 continue
             count, size = count + 1, size + os.path.getsize(path)
             if count > CODE_FILES or size > CODE_BYTES:

@@ -17,11 +17,11 @@ PROBES = frozenset(("item", "numpy", "dtype", "shape", "keys", "to_dict", "model
 
 def tell(name):
     """Say once that `name` (dotted, below wandb) does nothing."""
-    first = name.partition(".")[0]
+    head = name.partition(".")[0]
     if QUIET.intersection(name.split(".")):
         return
-    advice = INSTEAD.get(GROUPS.get(first, first))
-    say(f"wandb.{name} does nothing here" + (f": {advice}" if advice else ""), once=("wandb", first))
+    advice = INSTEAD.get(GROUPS.get(head, head))
+    say(f"wandb.{name} does nothing here" + (f": {advice}" if advice else ""), once=("wandb", head))
 
 
 class Stub:
@@ -65,7 +65,7 @@ class Inert:
         tell(self._name)
         return self
 
-    def __or__(self, other):
+    def __or__(self, operand):
         return self
 
     __ror__ = __or__

@@ -76,8 +76,8 @@ def _prefix(folder):
         link.ask({"ask": "logged", "folder": folder})       # `runicorn run` reads other event files
     if folder == _folders[0]:
         return ""
-    first = _folders[0] + os.sep
-    below = os.path.relpath(folder, _folders[0] if folder.startswith(first) else os.path.dirname(_folders[0]))
+    root = _folders[0] + os.sep
+    below = os.path.relpath(folder, _folders[0] if folder.startswith(root) else os.path.dirname(_folders[0]))
     return "" if below.startswith("..") else below.replace(os.sep, "/") + "/"
 
 

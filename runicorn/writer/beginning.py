@@ -114,10 +114,10 @@ def config_values(config):
     return values
 
 
-def _begin(spec, storage, run_id, resume, options, launch, quiet, given):
-    """Return the Run, or a SilentRun where its files can't be made. given: the project and name that `init` was given, or None each."""
+def _begin(spec, storage, run_id, resume, options, launch, quiet, fields):
+    """Return the Run, or a SilentRun where its files can't be made. fields: the project and name that `init` was given, or None each."""
     try:
-        run = _begin_below(spec, options, launch, given) if os.environ.get(link.LINK) else None
+        run = _begin_below(spec, options, launch, fields) if os.environ.get(link.LINK) else None
         if run is not None:
             exits.watch(run)
             return run.start()
@@ -145,13 +145,13 @@ def _begin(spec, storage, run_id, resume, options, launch, quiet, given):
         return SilentRun(spec, run_id, str(error))
 
 
-def _begin_below(spec, options, launch, given):
+def _begin_below(spec, options, launch, fields):
     """Return the run of a script below a `runicorn run`: what it logs joins that one. None if it is none, or another `init` was first."""
     from runicorn.writer import joined_run
 
     facts = dict(environment.gather(time.time()), id=new_run_id())
     if not launch.rank:
-        return joined_run.join(spec, given, facts, options, launch)
+        return joined_run.join(spec, fields, facts, options, launch)
     answer = link.ask({"ask": "place"})
     if answer is None:
         return None

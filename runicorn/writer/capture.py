@@ -363,22 +363,22 @@ def _bytes_write(buffer, capture, key, inside, turn):
 # -- forks --------------------------------------------------------------------------------------------------------
 
 _captures = weakref.WeakSet()       # what watches streams of this process
-_held = threading.local()           # "turns": what the thread that forks holds
+_fork_state = threading.local()           # "turns": what the thread that forks holds
 
 
 def _hold():
     """Before a fork: wait until nobody is within a write to the terminal. A child made meanwhile would find the stream's own
     lock taken by a thread that it does not have, and hang on its first print."""
-    _held.turns = [turn for capture in list(_captures) for turn in capture.turns if turn.take()]
+    _fork_state.turns = [turn for capture in list(_captures) for turn in capture.turns if turn.take()]
 
 
 def _let_go():
-    for turn in _held.__dict__.pop("turns", ()):
+    for turn in _fork_state.__dict__.pop("turns", ()):
         turn.lock.release()
 
 
 def _in_child():
-    _held.__dict__.clear()
+    _fork_state.__dict__.clear()
     for capture in list(_captures):
         capture.abandon()
     _captures.clear()

@@ -18,26 +18,26 @@ FACTS_SECONDS = 3.0         # by then `runicorn run` knows the GPUs
 _joined = False             # whether this process, as the program it is now, has joined
 
 
-def join(spec, given, facts, options, launch):
+def join(spec, fields, facts, options, launch):
     """Return the JoinedRun of the first `init` below a `runicorn run`, None where there is none or another was first.
 
-    spec: project, name, config, tags, notes … of `init`. given: its project and name, None where it names none. facts: of this process,
+    spec: project, name, config, tags, notes … of `init`. fields: its project and name, None where it names none. facts: of this process,
     for meta.json. options: of Run. launch: ranks.Launch. Raises OSError.
     """
     global _joined
-    answer = link.ask({"ask": "join", "pid": os.getpid(), "again": not _joined, "key": launch.key, **given})
+    answer = link.ask({"ask": "join", "pid": os.getpid(), "again": not _joined, "key": launch.key, **fields})
     if not answer or "folder" not in answer:
         return None
     _joined = True
-    place = Place(answer["root"], answer["path"], answer["folder"], answer["id"], answer["attempt"])
-    before = read_json(below(place.folder, META)) or {}
-    past = {"summary": read_json(below(place.folder, SUMMARY)) or {}, "step": answer["step"]}
+    place_of_run = Place(answer["root"], answer["path"], answer["folder"], answer["id"], answer["attempt"])
+    before = read_json(below(place_of_run.folder, META)) or {}
+    past = {"summary": read_json(below(place_of_run.folder, SUMMARY)) or {}, "step": answer["step"]}
     meta = {**facts, **{key: value for key, value in spec.items() if value not in (None, [], {})}, **before}
     meta["config"] = {**spec["config"], **before.get("config", {})}
     meta["tags"] = list(dict.fromkeys([*before.get("tags", ()), *spec["tags"]]))
     meta["notes"] = before.get("notes") or spec["notes"]
     meta["python"] = facts["python"]
-    return JoinedRun(place, meta, past, launch, **dict(options, capture=False, system=False))
+    return JoinedRun(place_of_run, meta, past, launch, **dict(options, capture=False, system=False))
 
 
 class JoinedRun(Run):

@@ -122,8 +122,8 @@ def clear_dead(above):
         return
     for folder in (os.path.join(above, name) for name in names):
         try:
-            found = os.lstat(folder)
-            if found.st_uid == os.getuid() and time.time() - found.st_mtime > DEAD_SECONDS and not _is_served(folder):
+            status = os.lstat(folder)
+            if status.st_uid == os.getuid() and time.time() - status.st_mtime > DEAD_SECONDS and not _is_served(folder):
                 disk.discard_tree(folder)
         except OSError:
             pass                    # gone meanwhile

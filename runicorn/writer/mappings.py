@@ -132,18 +132,18 @@ class Several(float):
         number._values = values
         return number
 
-    def __getitem__(self, way):
-        return self._values[way]
+    def __getitem__(self, rule):
+        return self._values[rule]
 
-    def __getattr__(self, way):
+    def __getattr__(self, rule):
         try:
-            return self.__dict__["_values"][way]
+            return self.__dict__["_values"][rule]
         except KeyError:
-            raise AttributeError(way) from None
+            raise AttributeError(rule) from None
 
-    def get(self, way, default=None):
+    def get(self, rule, default=None):
         """Return one of them, else `default`."""
-        return self._values.get(way, default)
+        return self._values.get(rule, default)
 
     def __reduce__(self):
         return float, (float(self),)
@@ -172,7 +172,7 @@ class Summary(_Mapping):
     def __getitem__(self, key):
         value = self._user[key] if key in self._user else self._metrics[key]
         if type(value) in (int, float) and type(key) is str:
-            values = {way: self._metrics[f"{key}.{way}"] for way in WAYS if f"{key}.{way}" in self._metrics}
+            values = {rule: self._metrics[f"{key}.{rule}"] for rule in WAYS if f"{key}.{rule}" in self._metrics}
             return Several(value, values) if values else value
         return value
 

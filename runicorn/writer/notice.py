@@ -8,26 +8,26 @@ import threading
 FORK_SECONDS = 10.0     # a fork waits this long at most for what must not be cut in two
 SAID_LIMIT = 1000       # distinct lines a process says at most: a loop of new troubles must not flood a terminal
 OWN_PACKAGES = ("runicorn", "json")     # whose code runs within our calls and calls no code of the user's
-_said = set()
-_whole = threading.RLock()      # re-entrant: a signal handler may fork, or be heard of, in the middle of it
-_held = threading.local()       # "by_fork": whether the thread that forks holds it
+_sentences = set()
+_lock = threading.RLock()      # re-entrant: a signal handler may fork, or be heard of, in the middle of it
+_fork_state = threading.local()       # "by_fork": whether the thread that forks holds it
 
 
 def uncut():
     """Return what to do things under that no fork may cut in two, in our thread above all: a child made in the middle of an import, or
     of a write to stderr, would have its lock taken for ever, by a thread that it does not have."""
-    return _whole
+    return _lock
 
 
 def say(message, once=None):
     """Print "runicorn: `message`" to stderr unless it, or what `once` names, was said before in this process."""
     key = once or message
-    if key in _said or len(_said) >= SAID_LIMIT:
+    if key in _sentences or len(_sentences) >= SAID_LIMIT:
         return
-    _said.add(key)
+    _sentences.add(key)
     line = f"runicorn: {' '.join(message.splitlines())}\n"         # the text of an array, or of an error, has several
     try:
-        with _whole:
+        with _lock:
             try:
                 sys.stderr.write(line)
             except UnicodeError:        # an ASCII terminal that is strict about it, half a character in a name
@@ -130,20 +130,20 @@ RAISE = _raise_instruction()
 # -- forks --------------------------------------------------------------------------------------------------------
 
 def _hold():
-    _held.by_fork = _whole.acquire(timeout=FORK_SECONDS)
+    _fork_state.by_fork = _lock.acquire(timeout=FORK_SECONDS)
 
 
 def _let_go():
-    if _held.__dict__.pop("by_fork", False):
-        _whole.release()
+    if _fork_state.__dict__.pop("by_fork", False):
+        _lock.release()
 
 
 def _in_child():
-    global _whole
-    if _held.__dict__.get("by_fork", True):
+    global _lock
+    if _fork_state.__dict__.get("by_fork", True):
         _let_go()
     else:
-        _whole = threading.RLock()
+        _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

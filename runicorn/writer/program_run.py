@@ -113,18 +113,18 @@ class ProgramRun(Run):
         `init`; "end" with its "pid" and "verdict"; "facts" for what is known of the machine; "run" for where the run is, once it has been
         joined, or at once for the "last" files that a rank writes; "place" for its root, project and name; "logged" with the "folder" of
         event files whose rows the script logs itself."""
-        asked = question.get("ask")
-        if asked == "join":
+        request = question.get("ask")
+        if request == "join":
             return self._join(question)
-        if asked == "end" and question.get("pid") == self.writer and isinstance(question.get("verdict"), dict):
+        if request == "end" and question.get("pid") == self.writer and isinstance(question.get("verdict"), dict):
             self.told = question
-        elif asked == "facts":
+        elif request == "facts":
             return {key: self._small.meta[key] for key in ("gpus",) if key in self._small.meta}
-        elif asked == "run" and (self.writer or len(self._fixed) == 2 or question.get("last")):
+        elif request == "run" and (self.writer or len(self._fixed) == 2 or question.get("last")):
             return self._whereabouts()
-        elif asked == "logged" and len(self.logged) < 10_000:
+        elif request == "logged" and len(self.logged) < 10_000:
             self.logged.add(str(question.get("folder")))
-        elif asked == "place":
+        elif request == "place":
             return {"root": self._root, "project": self.project, "name": self.name}
         return {}
 
@@ -193,22 +193,22 @@ def script_folder(argv):
     return os.path.dirname(os.path.abspath(script)) if script != argv[0] else os.curdir
 
 
-def joint_verdict(own, told, pid):
-    """Return the verdict on a program of which a script that joined told its own. own: see `verdict`; told: {"pid", "verdict"} or None;
+def joint_verdict(own, claim, pid):
+    """Return the verdict on a program of which a script that joined told its own. own: see `verdict`; claim: {"pid", "verdict"} or None;
     pid: the program's.
 
     Of the program's own process the script knows more: an error, a signal that it caught. Of a child of it, it says why the program failed.
     """
-    said = dict((told or {}).get("verdict") or {})
-    if not said or said.get("ended_by"):
+    verdict = dict((claim or {}).get("verdict") or {})
+    if not verdict or verdict.get("ended_by"):
         return own
-    if told["pid"] != pid:
-        if own["status"] == "failed" and "error" in said and "error" not in own:
-            return dict(own, **{key: said[key] for key in ("error", "traceback") if key in said})
+    if claim["pid"] != pid:
+        if own["status"] == "failed" and "error" in verdict and "error" not in own:
+            return dict(own, **{key: verdict[key] for key in ("error", "traceback") if key in verdict})
         return own
-    if said["status"] == "finished" and own["exit_code"] != 0 or said["status"] != "failed" and own["exit_code"] is None:
+    if verdict["status"] == "finished" and own["exit_code"] != 0 or verdict["status"] != "failed" and own["exit_code"] is None:
         return own                  # something else ended it later
-    return dict(said, exit_code=own["exit_code"] or said.get("exit_code"))
+    return dict(verdict, exit_code=own["exit_code"] or verdict.get("exit_code"))
 
 
 def verdict(status, stop=(None, 0.0), out_of_memory=False):

@@ -33,10 +33,10 @@ def launch(rank="auto", environ=os.environ):
 def task(alone, environ=os.environ):
     """Return the Launch of a program that this process starts. alone: whether each task of a launch is an experiment of its own; else those
     of one `srun` are one run."""
-    found = launch(None if alone else "auto", environ)
-    if not alone and found.size == 1 and environ.get("SLURM_STEP_ID") and (_number(environ, "SLURM_STEP_NUM_TASKS") or 1) > 1:
+    launched = launch(None if alone else "auto", environ)
+    if not alone and launched.size == 1 and environ.get("SLURM_STEP_ID") and (_number(environ, "SLURM_STEP_NUM_TASKS") or 1) > 1:
         return Launch(_number(environ, "SLURM_PROCID") or 0, _number(environ, "SLURM_STEP_NUM_TASKS"), launch_key(environ))
-    return found
+    return launched
 
 
 def numbered(launch, project, name):

@@ -18,7 +18,7 @@ from runicorn.news import Bell
 
 @pytest.fixture(autouse=True)
 def nothing_was_told(monkeypatch):
-    monkeypatch.setattr(faults, "_told", set())
+    monkeypatch.setattr(faults, "_logged", set())
 
 
 @pytest.fixture

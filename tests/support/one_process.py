@@ -3,13 +3,13 @@
 import pytest
 
 import runicorn
-from runicorn.writer.notice import _said
+from runicorn.writer.notice import _sentences
 
 
 @pytest.fixture(autouse=True)
 def quiet():
     """Each message is said once a process; here each test is a process."""
-    _said.clear()
+    _sentences.clear()
     yield
     runicorn.finish()
 

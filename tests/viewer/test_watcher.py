@@ -130,7 +130,7 @@ def test_the_thread_notices_an_append_stops_and_survives_an_error(tmp_path, fold
     bell = Bell()
     poll = Poll(Catalog([("local", tmp_path)]), bell)
     broken = iter([True, True])
-    monkeypatch.setattr("runicorn.faults._told", set())
+    monkeypatch.setattr("runicorn.faults._logged", set())
 
     def look(keys=None, look=poll._catalog.look):
         if keys and next(broken, False):

@@ -102,10 +102,10 @@ class Reader(LineReader):
         for end, is_whole in _records(body, 0):
             record, position = body[position:end], end
             cells = self._cells(record, header.separator) if is_whole else None
-            other = Header.of(record) if cells and not any(number(cell) is not None for cell in cells) else None
-            if other is not None:
+            next_header = Header.of(record) if cells and not any(number(cell) is not None for cell in cells) else None
+            if next_header is not None:
                 yield header, rows
-                header, rows = other, []
+                header, rows = next_header, []
             elif cells and len(cells) == len(header.names):
                 rows.append(cells)
             elif record.strip():
@@ -153,8 +153,8 @@ class Reader(LineReader):
             return list(numbers)
         ts = []
         for cell in columns[position]:
-            found = seconds(decoded(cell.strip()))
-            self._ts = self._ts if found is None else found
+            moment = seconds(decoded(cell.strip()))
+            self._ts = self._ts if moment is None else moment
             self._has_naive = self._has_naive or naive(cell)
             ts.append(self._ts)
         return ts
@@ -216,14 +216,14 @@ def _records(block, start):
     """Yield (end, whether it is whole) of each record of `block` behind `start`; one of several lines has OPEN_LIMIT bytes at most."""
     begin = start
     while True:
-        first = block.find(b"\n", begin) + 1
-        end, quotes = first, block.count(b'"', begin, first) if first else 0
+        line_end = block.find(b"\n", begin) + 1
+        end, quotes = line_end, block.count(b'"', begin, line_end) if line_end else 0
         while end and quotes % 2 and end - begin <= OPEN_LIMIT:
             more = block.find(b"\n", end) + 1
             quotes += block.count(b'"', end, more) if more else 0
             end = more
-        if not first or not end and len(block) - begin <= OPEN_LIMIT:
+        if not line_end or not end and len(block) - begin <= OPEN_LIMIT:
             return
-        is_whole = end and quotes % 2 == 0 and (end == first or end - begin <= OPEN_LIMIT)
-        begin = end if is_whole else first              # a quote that does not end is damage: only its line is lost
+        is_whole = end and quotes % 2 == 0 and (end == line_end or end - begin <= OPEN_LIMIT)
+        begin = end if is_whole else line_end              # a quote that does not end is damage: only its line is lost
         yield begin, bool(is_whole)

@@ -35,8 +35,8 @@ class Events:
 
     def state(self):
         """Return what the constructor takes (dict for JSON)."""
-        known = {"plugins": self.plugins, "texts": self.texts, "config": self.config, "counts": self.counts}
-        return {**{key: dict(value) for key, value in known.items()}, "config_bytes": self._config_bytes}
+        state = {"plugins": self.plugins, "texts": self.texts, "config": self.config, "counts": self.counts}
+        return {**{key: dict(value) for key, value in state.items()}, "config_bytes": self._config_bytes}
 
     def begin(self, row):
         """Begin a batch whose first record is number `row`.
@@ -44,11 +44,11 @@ class Events:
         `learned`: {tag: row of the record with its metadata}, of this batch; `marks`: [(row, what, value)] for the purges;
         `extra`: for each row beyond one a record, the record's place in the batch.
         """
-        self._first, self.learned, self.marks, self.extra, self._rows = row, {}, [], [], {}
+        self._first_row, self.learned, self.marks, self.extra, self._rows = row, {}, [], [], {}
 
     def row(self, index):
         """Return the row of the record at a place in the batch."""
-        return self._first + index + bisect_left(self.extra, index)
+        return self._first_row + index + bisect_left(self.extra, index)
 
     def parts(self):
         """Return the batch's rows (list of RowPart)."""
@@ -168,11 +168,11 @@ class Events:
 
 def _behind_first(points):
     """Return the points whose tag stood before them."""
-    known, later = set(), []
+    numbers, later = set(), []
     for name, value in points:
-        if name in known:
+        if name in numbers:
             later.append((name, value))
-        known.add(name)
+        numbers.add(name)
     return later
 
 
@@ -198,8 +198,8 @@ def large_media(beginning, length, plugins):
     beginning: bytes, its data's first ones; length: bytes of all its data.
     """
     try:
-        number, position, known = _last_field(beginning, 0, length)
-        step = signed(known.get(2, 0))
+        number, position, fields = _last_field(beginning, 0, length)
+        step = signed(fields.get(2, 0))
         if number in OTHERS:
             return step, False, OTHERS[number]
         if number != 5:
@@ -207,12 +207,12 @@ def large_media(beginning, length, plugins):
         number, position, _ = _last_field(beginning, position, length)
         if number != 1:
             return None
-        number, _, known = _last_field(beginning, position, length)
+        number, _, fields = _last_field(beginning, position, length)
     except (ValueError, IndexError):
         return None
     if number in MEDIA:
         return step, True, MEDIA[number]
-    plugin = plugins.get(text(known.get(1, b""))) if number == 8 else None
+    plugin = plugins.get(text(fields.get(1, b""))) if number == 8 else None
     return (step, True, PLUGINS.get(plugin, "tensors")) if plugin not in (None, "text", SCALARS) else None
 
 
@@ -221,20 +221,20 @@ def _last_field(beginning, position, length):
 
     Raises ValueError or IndexError if there is none, or a message stands before it.
     """
-    known = {}
+    fields = {}
     while True:
         key, position = varint(beginning, position)
         number, kind = key >> 3, key & 7
         if kind == 0:
-            known[number], position = varint(beginning, position)
+            fields[number], position = varint(beginning, position)
         elif kind in (1, 5):
             position += 8 if kind == 1 else 4
         elif kind == 2:
             size, position = varint(beginning, position)
             if position + size == length:
-                return number, position, known
-            if position + size > len(beginning) or number in known:
+                return number, position, fields
+            if position + size > len(beginning) or number in fields:
                 raise ValueError("not in the beginning")
-            known[number], position = beginning[position:position + size], position + size
+            fields[number], position = beginning[position:position + size], position + size
         else:
             raise ValueError("no field")

@@ -22,12 +22,12 @@ class Reader(Sampled):
         """Lines that were no JSON object ({reason: int})."""
         return {"no JSON": self._parser.skipped} if self._parser.skipped else {}
 
-    def take(self, block, left):
-        """Return (bytes used, list of parse.Part) of `block`, with which the `left` bytes of the file that are not read yet begin."""
+    def take(self, block, remaining):
+        """Return (bytes used, list of parse.Part) of `block`, with which the `remaining` bytes of the file that are not read yet begin."""
         end = block.rfind(b"\n") + 1
         if end:
             return end, self._parser.parse(block[:end])
-        if len(block) >= LINE_LIMIT or len(block) == left and _is_object(block):        # too long, or whole without its newline
+        if len(block) >= LINE_LIMIT or len(block) == remaining and _is_object(block):        # too long, or whole without its newline
             return len(block), self._parser.parse(block + b"\n")
         return 0, []
 

@@ -41,20 +41,20 @@ def config(content):
         if text.startswith(("---", "%")) and not lines or text == "...":
             continue
         lines.append((len(line) - len(line.lstrip(" ")), text))
-    found = _Block(lines).value(0, 0)
-    return found if type(found) is dict else {}
+    value = _Block(lines).value(0, 0)
+    return value if type(value) is dict else {}
 
 
 class _Block:
     """Lines of a file as (indent, text), read from the first to the last."""
 
     def __init__(self, lines):
-        self._lines, self._at, self._items = lines, 0, 0
+        self._lines, self._position, self._items = lines, 0, 0
 
     def _next(self):
-        while self._at < len(self._lines) and self._lines[self._at][1][:1] in ("", "#"):
-            self._at += 1
-        return self._lines[self._at] if self._at < len(self._lines) else (-1, "")
+        while self._position < len(self._lines) and self._lines[self._position][1][:1] in ("", "#"):
+            self._position += 1
+        return self._lines[self._position] if self._position < len(self._lines) else (-1, "")
 
     def value(self, indent, depth):
         """Return the mapping or list that begins at the next line, with at least `indent` blanks before it."""
@@ -66,53 +66,53 @@ class _Block:
         return self._mapping(begin, depth) if KEY.match(text) else self._scalar(self._take(), begin)
 
     def _take(self):
-        self._at += 1
-        return self._lines[self._at - 1][1]
+        self._position += 1
+        return self._lines[self._position - 1][1]
 
     def _mapping(self, indent, depth):
-        found = {}
+        mapping = {}
         while self._items < ITEMS:
             begin, text = self._next()
             match = KEY.match(text) if begin == indent else None
             if match is None:
                 if begin <= indent and (begin < indent or text == "-" or text.startswith("- ")) or begin < 0:
-                    return found
-                self._at += 1                           # of nothing that is known here: only itself is lost
+                    return mapping
+                self._position += 1                           # of nothing that is known here: only itself is lost
                 continue
             self._items += 1
-            self._at += 1
-            found[_key(match[1])] = self._content(text[match.end():].strip(BLANK), indent, depth)
-        return found
+            self._position += 1
+            mapping[_key(match[1])] = self._content(text[match.end():].strip(BLANK), indent, depth)
+        return mapping
 
     def _list(self, indent, depth):
-        found = []
+        items = []
         while self._items < ITEMS:
             begin, text = self._next()
             if begin != indent or not (text == "-" or text.startswith("- ")):
-                return found
+                return items
             self._items += 1
-            rest = text[1:].lstrip(" \t")
-            shift = len(text) - len(rest)
-            if KEY.match(rest) or rest.startswith("- "):
-                self._lines[self._at] = (indent + shift, rest)      # what follows the dash is a block of its own
-                found.append(self.value(indent + 1, depth + 1))
+            content = text[1:].lstrip(" \t")
+            shift = len(text) - len(content)
+            if KEY.match(content) or content.startswith("- "):
+                self._lines[self._position] = (indent + shift, content)      # what follows the dash is a block of its own
+                items.append(self.value(indent + 1, depth + 1))
             else:
-                self._at += 1
-                found.append(self._content(rest, indent, depth))
-        return found
+                self._position += 1
+                items.append(self._content(content, indent, depth))
+        return items
 
-    def _content(self, rest, indent, depth):
-        """Return what stands behind a key or a dash: `rest` of the line and the lines that are further in."""
-        if re.match(r"[&!]", rest):                     # an anchor or a tag: its value is what is of use
-            tag, _, rest = rest.partition(" ")
-            if not rest.strip() and tag.startswith("!!python/"):
+    def _content(self, content, indent, depth):
+        """Return what stands behind a key or a dash: `content` of the line and the lines that are further in."""
+        if re.match(r"[&!]", content):                     # an anchor or a tag: its value is what is of use
+            tag, _, content = content.partition(" ")
+            if not content.strip() and tag.startswith("!!python/"):
                 value = self._content("", indent, depth)
                 return value if tag == "!!python/tuple" else tag[2:TEXT]
-        rest = rest.strip(BLANK)
-        if rest and rest[0] in "|>":
-            return self._literal(rest, indent)
-        if rest and not rest.startswith("#"):
-            return self._scalar(rest, indent + 1)
+        content = content.strip(BLANK)
+        if content and content[0] in "|>":
+            return self._literal(content, indent)
+        if content and not content.startswith("#"):
+            return self._scalar(content, indent + 1)
         begin, text = self._next()
         if begin > indent or begin == indent and (text == "-" or text.startswith("- ")):
             return self.value(begin, depth + 1)
@@ -121,11 +121,11 @@ class _Block:
     def _scalar(self, text, indent):
         """Return the value of `text` with the lines that go on with it: quotes and brackets that are not closed, text further in."""
         blanks = 0
-        while self._at < len(self._lines) and len(text) < TEXT and _is_open(text):
-            begin, more = self._lines[self._at]
+        while self._position < len(self._lines) and len(text) < TEXT and _is_open(text):
+            begin, more = self._lines[self._position]
             if more and (begin < indent or text[0] not in "\"'[{" and (more[0] == "#" or KEY.match(more))):
                 break
-            self._at += 1
+            self._position += 1
             if not more:
                 blanks += 1
                 continue
@@ -138,13 +138,13 @@ class _Block:
 
     def _literal(self, mark, indent):
         lines, least = [], None
-        while self._at < len(self._lines):
-            begin, text = self._lines[self._at]
+        while self._position < len(self._lines):
+            begin, text = self._lines[self._position]
             if text and begin <= indent:
                 break
             least = begin if least is None and text else least
             lines.append(" " * max(0, begin - (least or 0)) + text if text else "")
-            self._at += 1
+            self._position += 1
         joined = "\n".join(lines).rstrip("\n") if mark[0] == "|" else " ".join(lines).strip()
         return (joined + ("" if "-" in mark else "\n"))[:TEXT]
 
@@ -192,13 +192,13 @@ def _unescaped(match):
 
 def _flow(text, position=0, depth=0):
     """Return (value, end) of the flow collection of `text` at `position`: [1, 2] or {a: 1}; the text itself if it is none."""
-    is_list, found, key, begin = text[position] == "[", [], None, position + 1
+    is_list, items, key, begin = text[position] == "[", [], None, position + 1
     index = begin
-    while index < len(text) and depth < DEPTH and len(found) < ITEMS:
+    while index < len(text) and depth < DEPTH and len(items) < ITEMS:
         character = text[index]
         if character in "[{" and not text[begin:index].strip(BLANK):
             value, index = _flow(text, index, depth + 1)
-            found.append((key, value))
+            items.append((key, value))
             key, begin = None, index
             while begin < len(text) and text[begin] in " \t":
                 begin += 1
@@ -214,10 +214,10 @@ def _flow(text, position=0, depth=0):
             key, begin = _key(text[begin:index].strip(BLANK)), index + 1
         elif character in ",]}":
             if text[begin:index].strip(BLANK) or key is not None:
-                found.append((key, scalar(text[begin:index])))
+                items.append((key, scalar(text[begin:index])))
             key, begin = None, index + 1
             if character in "]}":
-                pairs = {name: value for name, value in found if name is not None}
-                return ([value for _, value in found] if is_list else pairs), index + 1
+                pairs = {name: value for name, value in items if name is not None}
+                return ([value for _, value in items] if is_list else pairs), index + 1
         index += 1
     return text[position:], len(text)

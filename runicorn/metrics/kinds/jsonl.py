@@ -91,11 +91,11 @@ class _Template(Template):
 
     def read(self, block):
         """Return as Template does, or None if what seemed to be times are none."""
-        found = super().read(block)
-        if found is None or found[0] is None or plausible(min(found[0])) and plausible(max(found[0])):
-            return found
-        ts = list(map(moment, found[0]))
-        return None if None in ts else (ts, *found[1:])
+        batches = super().read(block)
+        if batches is None or batches[0] is None or plausible(min(batches[0])) and plausible(max(batches[0])):
+            return batches
+        ts = list(map(moment, batches[0]))
+        return None if None in ts else (ts, *batches[1:])
 
 
 class _Parser(Parser):
@@ -177,10 +177,10 @@ class Reader(LineReader):
         return _chosen(part, places)
 
     def _row(self, entry):
-        found = row(entry, self.roles)
-        if found is not None and not self._has_naive and found[0] is not None:
+        fields = row(entry, self.roles)
+        if fields is not None and not self._has_naive and fields[0] is not None:
             self._has_naive = any(type(entry.get(key)) is str and naive(entry[key].encode("utf-8", "replace")) for key in self.times)
-        return found
+        return fields
 
     def _timed(self, parts):
         """Put the last time before it in a row that has none."""
@@ -224,7 +224,7 @@ def _plain(steps):
 
 
 def _without(part, name):
-    return _chosen(part, [position for position, other in enumerate(part.names) if other != name])
+    return _chosen(part, [position for position, metric in enumerate(part.names) if metric != name])
 
 
 def _chosen(part, places):

@@ -137,7 +137,7 @@ def _column(frames, size, position, code):
 
 @lru_cache(maxsize=256)
 def _differs(byte):
-    return bytes(other != byte for other in range(256))
+    return bytes(value != byte for value in range(256))
 
 
 def split(frames, size):

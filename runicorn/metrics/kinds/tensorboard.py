@@ -62,9 +62,9 @@ class Reader(Sampled):
     def facts(self):
         """Return what else the file says: config, texts, started, counts, purges, restarts; only what is known."""
         events = self._events
-        known = {"config": dict(events.config), "texts": dict(events.texts), "started": self._started, "counts": dict(events.counts),
+        facts = {"config": dict(events.config), "texts": dict(events.texts), "started": self._started, "counts": dict(events.counts),
                  "restarts": self._purges.restarts}
-        return {"purges": self._purges.list(), **{name: value for name, value in known.items() if value}}
+        return {"purges": self._purges.list(), **{name: value for name, value in facts.items() if value}}
 
     # -- a sample of a huge file (see metrics.samples) -------------------------------------------------------------
 
@@ -83,8 +83,8 @@ class Reader(Sampled):
 
     # -- bytes to records ----------------------------------------------------------------------------------------
 
-    def take(self, block, left):
-        """Return (bytes used, list of Parts). block: bytes from the position on; left: bytes from there to the file's end.
+    def take(self, block, remaining):
+        """Return (bytes used, list of Parts). block: bytes from the position on; remaining: bytes from there to the file's end.
 
         0 used: no whole record in `block`, come again with more. More than `block` holds: a picture is passed over unread.
         """
@@ -101,7 +101,7 @@ class Reader(Sampled):
                 position, self._mode = head, RECORDS
             batch, behind = self._walk(block, position, most)
             if not batch:
-                batch, behind = self._special(block, position, left)
+                batch, behind = self._special(block, position, remaining)
                 if behind == position:
                     return position, parts
             resume = None
@@ -126,7 +126,7 @@ class Reader(Sampled):
             position += size
         return batch, position
 
-    def _special(self, block, position, left):
+    def _special(self, block, position, remaining):
         """Return ([(place, size)] of a large record to be read, else [], the place behind what stands at `position`); that itself:
         wait for more."""
         head = block[position:position + HEAD]
@@ -142,7 +142,7 @@ class Reader(Sampled):
             self._mode = SEARCH
             return [], position + 1
         beginning = block[position + HEAD:position + HEAD + PEEK]
-        if position + size > left or size <= LARGE or len(beginning) < PEEK:
+        if position + size > remaining or size <= LARGE or len(beginning) < PEEK:
             return [], position
         media = large_media(beginning, size - HEAD - TAIL, self._events.plugins)
         if media:
@@ -186,10 +186,10 @@ class Reader(Sampled):
             self._damage("damaged records", index == count - 1)
             position, size = batch[index]
             if self._heads.next(block, position + HEAD) != position + size:
-                gone = set(damaged[:count])
-                return [record for offset, record in enumerate(batch[:index]) if offset not in gone], position + HEAD
-        gone = set(damaged)
-        return [record for offset, record in enumerate(batch) if offset not in gone], None
+                dropped = set(damaged[:count])
+                return [record for offset, record in enumerate(batch[:index]) if offset not in dropped], position + HEAD
+        dropped = set(damaged)
+        return [record for offset, record in enumerate(batch) if offset not in dropped], None
 
     # -- records to rows -----------------------------------------------------------------------------------------
 
@@ -239,11 +239,11 @@ class Reader(Sampled):
         """Return those of the places in `rows` of a tensor's numbers that are scalars: its plugin says so, from the row where it stands."""
         plugin = self._events.plugins.get(tag)
         since = self._events.learned.get(tag, -1)
-        known = [position for position in places if rows[position] > since] if plugin is not None else []
-        self._events.count("tensors", len(places) - len(known))
+        settled = [position for position in places if rows[position] > since] if plugin is not None else []
+        self._events.count("tensors", len(places) - len(settled))
         if plugin == SCALARS:
-            return known
-        self._events.count(PLUGINS.get(plugin, "tensors"), len(known))
+            return settled
+        self._events.count(PLUGINS.get(plugin, "tensors"), len(settled))
         return []
 
     def _settle_times(self, parts):
@@ -282,14 +282,14 @@ class Reader(Sampled):
 
     def _purge(self, parts, marks):
         """Tell the purges what a batch holds, in the order of the rows."""
-        if not self._purges.old and all(what != "version" for _, what, _ in marks):
-            for row, what, step in marks:
-                if what == "start":
+        if not self._purges.old and all(mark != "version" for _, mark, _ in marks):
+            for row, mark, step in marks:
+                if mark == "start":
                     self._purges.start(row, step)
             return
         points, position, since = None, 0, -1
-        again = {row for row, what, _ in marks if what == "extra"}          # of a record whose first row purged already
-        for row, what, value in [*marks, (math.inf, None, None)]:
+        again = {row for row, mark, _ in marks if mark == "extra"}          # of a record whose first row purged already
+        for row, mark, value in [*marks, (math.inf, None, None)]:
             if self._purges.old:
                 if points is None:
                     points = sorted((row, step, part.names) for part in parts for row, step in zip(part.rows, part.steps))
@@ -299,19 +299,19 @@ class Reader(Sampled):
                         self._purges.event(*points[position], True)
                     position += 1
             since = row
-            if what == "version":
+            if mark == "version":
                 self._purges.declare(value)
-            elif what == "start":
+            elif mark == "start":
                 self._purges.start(row, value)
-            elif what == "event" and self._purges.old:
+            elif mark == "event" and self._purges.old:
                 self._purges.event(row, value[0], (), value[1])
 
     # -- what is counted -----------------------------------------------------------------------------------------
 
-    def _damage(self, reason, first=True):
-        """Count what is damaged. first: nothing of the batch could be read before."""
+    def _damage(self, reason, is_first=True):
+        """Count what is damaged. is_first: nothing of the batch could be read before."""
         self._skip(reason)
-        if first and not self._row and self._purges.version is None:
+        if is_first and not self._row and self._purges.version is None:
             self._purges.declare(NEWEST)        # that may be what is damaged, and version 1 is of before 2015
 
     def _skip(self, reason, count=1):

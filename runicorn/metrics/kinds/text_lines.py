@@ -34,13 +34,13 @@ class LineReader(Sampled):
         self.skip(reason)
         self.is_closed = True
 
-    def take(self, block, left):
-        """Return (bytes used, list of parse.Part) of `block`, with which the `left` bytes of the file that are not read yet begin."""
+    def take(self, block, remaining):
+        """Return (bytes used, list of parse.Part) of `block`, with which the `remaining` bytes of the file that are not read yet begin."""
         start = 0
         if not self.has_begun and not self.is_closed:
             start = self._begin(block)
         if self.is_closed:
-            return left, []
+            return remaining, []
         if not self.has_begun:
             return 0, []
         if self.is_inside:
@@ -56,15 +56,15 @@ class LineReader(Sampled):
         if end <= start:
             return start, []
         parts = self.parse(self.bounded(block[start:end]))
-        return (left if self.is_closed else end), parts
+        return (remaining if self.is_closed else end), parts
 
     def _begin(self, block):
         """Return how many bytes of a byte order mark to leave out, once the file's first line or enough of it is there."""
-        first = block[:block.find(b"\n") + 1 or LINE_LIMIT]
-        if not first.endswith(b"\n") and len(first) < LINE_LIMIT:
+        head = block[:block.find(b"\n") + 1 or LINE_LIMIT]
+        if not head.endswith(b"\n") and len(head) < LINE_LIMIT:
             return 0
         self.has_begun = True
-        if is_utf16(first):
+        if is_utf16(head):
             self.close("UTF-16")
         return len(UTF8_BOM) if block.startswith(UTF8_BOM) else 0
 
@@ -88,9 +88,9 @@ class LineReader(Sampled):
         return {}
 
 
-def is_utf16(first):
-    """Whether a file that begins with `first` (bytes, at most its first line) is UTF-16, with its mark or without."""
-    if first.startswith(UTF16_BOMS):
+def is_utf16(head):
+    """Whether a file that begins with `head` (bytes, at most its first line) is UTF-16, with its mark or without."""
+    if head.startswith(UTF16_BOMS):
         return True
-    even, odd = first[0:JUDGED:2], first[1:JUDGED:2]
+    even, odd = head[0:JUDGED:2], head[1:JUDGED:2]
     return len(odd) > 3 and (odd.count(0) > 0.7 * len(odd) and not even.count(0) or even.count(0) > 0.7 * len(even) and not odd.count(0))

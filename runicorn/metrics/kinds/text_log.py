@@ -46,14 +46,14 @@ class Reader(LineReader):
         """Return what else is known of the run (dict)."""
         return self._steps.facts(self._ts is not None, self._has_naive)
 
-    def take(self, block, left):
+    def take(self, block, remaining):
         """Return (bytes used, list of parse.Part), as every Reader does. Of a bar that is drawn over itself only the last state counts."""
         is_text = self.has_begun and not self.is_inside or not self.has_begun and block[:1] not in (b"\xef", b"\xff", b"\xfe")
         if is_text and not self.is_closed and b"\n" not in block:
             before = block.rfind(b"\r", 0, max(0, block.rfind(b"\r")))
             if before > 0:
                 return before, []
-        return super().take(block, left)
+        return super().take(block, remaining)
 
     def bounded(self, body):
         """Return `body` with what was drawn over left out, and lines that are too long."""
@@ -116,8 +116,8 @@ class Reader(LineReader):
                 self._promote(name, ready)
         if metrics:
             ready.setdefault(self._matches, (line, {}))[1].update((name, pairs[name]) for name in metrics)
-        for number, (told, data) in sorted(ready.items(), key=lambda item: item[0]):
-            self._emit(*told, {name: pairs[name] for name in pairs if name in data} if number == self._matches else data)
+        for number, (told_ts, data) in sorted(ready.items(), key=lambda item: item[0]):
+            self._emit(*told_ts, {name: pairs[name] for name in pairs if name in data} if number == self._matches else data)
 
     def _promote(self, name, ready):
         """Move what waited for a fifth line with `name` to `ready`, if that makes it a metric; at the first, all beside counters, too."""
@@ -131,9 +131,9 @@ class Reader(LineReader):
         names = {name: self._waiting.pop(name)}
         if not self.is_open:
             self.is_open = True
-            for other, rows in list(self._waiting.items()):
-                names[other] = [row for row in rows if row[6]]
-                self._waiting[other] = [row for row in rows if not row[6]]
+            for waiting, rows in list(self._waiting.items()):
+                names[waiting] = [row for row in rows if row[6]]
+                self._waiting[waiting] = [row for row in rows if not row[6]]
         for metric, rows in names.items():
             for row in rows:
                 ready.setdefault(row[0], (row[1:5], {}))[1][metric] = row[5]

@@ -51,15 +51,15 @@ class Reader:
         """Return what else is known of the run (dict)."""
         return dict(self._facts)
 
-    def take(self, block, left):
-        """Return (bytes used, list of parse.Part) of `block`, with which the `left` bytes of the file that are not read yet begin."""
+    def take(self, block, remaining):
+        """Return (bytes used, list of parse.Part) of `block`, with which the `remaining` bytes of the file that are not read yet begin."""
         if self._is_done or not block:
-            return left, []
-        if left > LIMIT and not self._is_inside:
-            return self._end(left, "longer than 64 MiB")
-        if self._is_inside or left > WHOLE:
-            return self._take_entries(block, left)
-        if len(block) < left:
+            return remaining, []
+        if remaining > LIMIT and not self._is_inside:
+            return self._end(remaining, "longer than 64 MiB")
+        if self._is_inside or remaining > WHOLE:
+            return self._take_entries(block, remaining)
+        if len(block) < remaining:
             return 0, []
         try:
             state = json.loads(block.decode("utf-8"))
@@ -68,36 +68,36 @@ class Reader:
         self._is_done = True
         history = state.get("log_history") if type(state) is dict else None
         if type(history) is not list:
-            return self._end(left, "no history")
+            return self._end(remaining, "no history")
         self._note(state)
-        return left, self._parts(history)
+        return remaining, self._parts(history)
 
     def _end(self, used, reason):
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
         self._is_done = True
         return used, []
 
-    def _take_entries(self, block, left):
+    def _take_entries(self, block, remaining):
         """Read the complete entries of a long file's history that `block` holds."""
         position = 0
         if not self._is_inside:
             match = HISTORY.search(block)
             if not match:
-                return (0, []) if len(block) < min(left, ENTRY) else self._end(left, "no history")
+                return (0, []) if len(block) < min(remaining, ENTRY) else self._end(remaining, "no history")
             self._head, position, self._is_inside = block[:match.start()].decode("utf-8", "replace")[-4096:], match.end(), True
         entries = []
         while True:
             position = BETWEEN.match(block, position).end()
             end = block.find(b"}", position) + 1
             if block.startswith(b"]", position):
-                if len(block) < left:                       # the tail tells how far the training is
-                    return (left, self._parts(entries)) if len(block) - position > ENTRY else (position, self._parts(entries))
+                if len(block) < remaining:                       # the tail tells how far the training is
+                    return (remaining, self._parts(entries)) if len(block) - position > ENTRY else (position, self._parts(entries))
                 self._note_tail(block[position + 1:])
-                return left, self._parts(entries)
+                return remaining, self._parts(entries)
             entry, end = _entry(block, position, end)
             if not end:
                 if len(block) - position > ENTRY:
-                    return self._end(left, "an entry that does not end")[0], self._parts(entries)
+                    return self._end(remaining, "an entry that does not end")[0], self._parts(entries)
                 return position, self._parts(entries)
             entries.append(entry)
             position = end
@@ -117,9 +117,9 @@ class Reader:
             facts["steps"] = steps
             facts["finished"] = type(reached) is int and reached >= steps
         for name, keys in (("config", CONFIG), ("summary", SUMMARY)):
-            known = {key: state[key] for key in keys if _is_plain(state.get(key))}
-            if known:
-                facts[name] = known
+            settings = {key: state[key] for key in keys if _is_plain(state.get(key))}
+            if settings:
+                facts[name] = settings
         if type(state.get("trial_name")) is str:
             facts["name"] = state["trial_name"][:200]
         self._facts = facts

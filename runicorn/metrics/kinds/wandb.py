@@ -91,8 +91,8 @@ class _LogReader:
         """Return all that is needed to go on (dict for JSON)."""
         return {"skipped": dict(self.skipped), "log": self._log.state(), "rows": self._rows.state()}
 
-    def take(self, block, left):
-        """Return (bytes used, list of Parts). block: bytes from the position on; left: bytes from there to the file's end."""
+    def take(self, block, remaining):
+        """Return (bytes used, list of Parts). block: bytes from the position on; remaining: bytes from there to the file's end."""
         used, records = self._log.take(block)
         for record in records:
             try:
@@ -143,7 +143,7 @@ class Reader(_LogReader):
         self._facts, self._counts = dict(state.get("facts", ())), dict(state.get("counts", ()))
         self._config, self._summary = Keys(state.get("config", ())), Keys(state.get("summary", ()))
         self._media = {tuple(path) for path in state.get("media", ())}      # of the summary, where later only what changed is told
-        self._definitions = {known["name"]: known for known in state.get("definitions", ())}
+        self._definitions = {entry["name"]: entry for entry in state.get("definitions", ())}
         self._output = dict(state.get("output", {"pieces": 0, "tail": ""}))
 
     def state(self):
@@ -155,9 +155,9 @@ class Reader(_LogReader):
     def facts(self):
         """Return what else the log says, only what is known: config, summary, run_id, project, name, host, git, tags, notes, group,
         job_type, resumed, started, exit_code, finished, counts, definitions; log: {"pieces": how many, "tail": the last of the text}."""
-        known = {"config": dict(self._config.values), "summary": dict(self._summary.values), "counts": dict(self._counts),
+        facts = {"config": dict(self._config.values), "summary": dict(self._summary.values), "counts": dict(self._counts),
                  "definitions": list(self._definitions.values()), "log": dict(self._output) if self._output["pieces"] else None}
-        return {**self._facts, **{name: value for name, value in known.items() if value}}
+        return {**self._facts, **{name: value for name, value in facts.items() if value}}
 
     def _record(self, field, message):
         handle = {2: self._history, 3: self._update_summary, 4: self._print, 5: self._configure, 12: self._define, 13: self._print,
@@ -233,9 +233,9 @@ class Reader(_LogReader):
         self._facts.update(environment_facts(message))
 
     def _define(self, message):
-        known = definition(message)
-        if "name" in known and (known["name"] in self._definitions or len(self._definitions) < DEFINITIONS):
-            self._definitions[known["name"]] = known
+        entry = definition(message)
+        if "name" in entry and (entry["name"] in self._definitions or len(self._definitions) < DEFINITIONS):
+            self._definitions[entry["name"]] = entry
 
     def _print(self, message):
         ts, stream, line = output(message)

@@ -113,14 +113,14 @@ def _piece(block, position, end):
 def whole(piece, is_first):
     """Return the pieces that are whole records, with their heads (list of bytes), in one part of a log that begins where a block does;
     is_first: where the log does, too."""
-    position, found = len(HEADER) if is_first else 0, []
+    position, records = len(HEADER) if is_first else 0, []
     while True:
         end = position + BLOCK - position % BLOCK
         size, kind = _piece(piece, position, end)
         if kind == FULL:
-            found.append(piece[position:position + size])
+            records.append(piece[position:position + size])
         if not size and (end - position >= PIECE or end > len(piece)):
-            return found
+            return records
         position = position + size if size else end
 
 

@@ -159,8 +159,8 @@ class Keys:
     def put_nested(self, path, value):
         """Set the value at a path (tuple of str) in dicts within one another; returns whether there was room."""
         for position in range(min(len(path), DEEPEST) - 1, 0, -1):
-            known = self._at(path[:position])
-            value = {**(known if type(known) is dict else {}), path[position]: value}
+            nested = self._at(path[:position])
+            value = {**(nested if type(nested) is dict else {}), path[position]: value}
         return self.put(path[0], value)
 
     def _at(self, path):
@@ -219,16 +219,16 @@ def environment_facts(message):
 
 def definition(message):
     """Return {"name", "step_metric", "summary", "goal"} of a MetricRecord, what stands in it. Raises ValueError."""
-    known = {}
+    entry = {}
     for field, kind, value in fields(message):
         if kind == 2 and field in (1, 2, 4):
-            known["step_metric" if field == 4 else "name"] = text(value, 1000)
+            entry["step_metric" if field == 4 else "name"] = text(value, 1000)
         elif (field, kind) == (7, 2):
-            known["summary"] = [name for number, name in enumerate(("min", "max", "mean", "best", "last", "none", "copy", "first"), 1)
+            entry["summary"] = [name for number, name in enumerate(("min", "max", "mean", "best", "last", "none", "copy", "first"), 1)
                                 if any(number == inner_field and on for inner_field, _, on in fields(value))]
         elif (field, kind) == (8, 0) and value in (1, 2):
-            known["goal"] = ("minimize", "maximize")[value - 1]
-    return known
+            entry["goal"] = ("minimize", "maximize")[value - 1]
+    return entry
 
 
 def output(message):
