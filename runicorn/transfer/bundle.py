@@ -79,10 +79,16 @@ def changed(before, after):
         old = before.entry(path)["files"] if path in before else {}
         for fetch in plan.diff(path, old, new):
             file = new[fetch.name]
-            if file["size"] < old.get(fetch.name, file)["size"]:        # a log that shrank was replaced
+            if file["size"] < old.get(fetch.name, file)["size"] or fetch.offset and _may_be_rewritten(fetch.name):
+                # A log that shrank was replaced; a table that got another column grew, and nobody compares what lies before its new end.
                 fetch = plan.Fetch(path, fetch.name, 0, file["size"], file["mtime"], file["tail"], True)
             fetches.append(fetch)
     return sorted(fetches, key=plan.order, reverse=True)
+
+
+def _may_be_rewritten(name):
+    """Whether a file that grows may also be written anew: a table or a text that is none of our own logs."""
+    return layout.parse_own(name) is None and foreign.kind_by_name(name.rpartition("/")[2]) not in ("wandb", "tensorboard")
 
 
 def _pack(archive, root, fetch, report):
@@ -338,10 +344,13 @@ def _apply(root, entry, spool, report, cases):
 
 
 def _replace(target, entry, spool, root):
-    """Put a whole file in place unless what is here is the same, newer, or a longer log that begins so."""
+    """Put a whole file in place unless what is here is the same, newer, or a longer log that begins so. A table that was written anew
+    since takes the place of the older one."""
     if target.is_file():
         status = target.stat()
-        if plan.is_appended(entry["name"]) and status.st_size:
+        is_another = _may_be_rewritten(entry["name"]) and (
+            status.st_mtime > (entry["mtime"] or 0) or status.st_size > entry["size"] or not _same(target, spool, 0))
+        if plan.is_appended(entry["name"]) and status.st_size and not is_another:
             return _append(target, entry, spool)
         if status.st_mtime > (entry["mtime"] or 0) or (status.st_size == entry["size"] and _same(target, spool, 0)):
             return SKIP

@@ -52,6 +52,39 @@ def files(root):
     return {file.relative_to(root).as_posix(): file.read_bytes() for file in root.rglob("*") if file.is_file()}
 
 
+def put(root, path, data, mtime):
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_bytes(data)
+    os.utime(root / path, (mtime, mtime))
+
+
+EVENTS = tensorboard.opening(1.7e9) + b"".join(
+    tensorboard.Scalars().record(1.7e9 + step, step, ("loss",), (0.5,)) for step in range(40))
+TABLE = b"step,loss\n" + b"".join(b"%d,0.%d\n" % (step, step) for step in range(30))
+WIDER = b"step,loss,acc\n" + b"".join(b"%d,0.%d,1\n" % (step, step) for step in range(40))
+LINES = b"".join(b'{"step": %d, "loss": %d}\n' % (step, step) for step in range(30))
+LOG = b"".join(b"step %d loss: %d.5\n" % (step, step) for step in range(30))
+
+
+@pytest.mark.parametrize("name, before, after, appended", [
+    ("tb/events.out.tfevents.1.gpu", EVENTS[:900], EVENTS, 1),
+    ("lit/metrics.csv", TABLE, WIDER, 0), ("lit/metrics.csv", TABLE, TABLE + b"30,9\n", 1),
+    ("lit/metrics.csv", WIDER, TABLE, 0), ("jl/metrics.jsonl", LINES, LINES.replace(b"loss", b"acc") * 3, 0), ("jl/metrics.jsonl", LINES, LINES * 2, 1),
+    ("txt/train.log", LOG, b"again\n" + LOG * 2, 0), ("txt/train.log", LOG, LOG[:300], 0)])
+def test_files_of_other_loggers_that_grew_or_were_written_anew_come_as_they_are(tmp_path, name, before, after, appended):
+    there, near = tmp_path / "there", tmp_path / "near"
+    put(there, name, before, 1.7e9)
+    first, _, archive = carried(there, tmp_path)
+    assert courier.take_in(archive, near)["put"] == 1
+    put(there, name, after, 1.7e9 + 60)
+    _, report, second = carried(there, tmp_path, first, "second.tar.gz")
+    told = courier.take_in(second, near)
+    assert report["files"] == 1 and (told["put"], told["appended"], told["problems"]) == (1 - appended, appended, [])
+    assert files(near) == files(there)
+    for older in (archive, second):                 # an old bundle again takes nothing back
+        assert courier.take_in(older, near)["problems"] == [] and files(near) == files(there)
+
+
 def test_everything_comes_over_and_twice_changes_nothing(far, tmp_path):
     _, report, archive = carried(far, tmp_path)
     assert (report["files"], report["runs"]) == (4, 1)
