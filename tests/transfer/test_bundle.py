@@ -69,7 +69,8 @@ LOG = b"".join(b"step %d loss: %d.5\n" % (step, step) for step in range(30))
 @pytest.mark.parametrize("name, before, after, appended", [
     ("tb/events.out.tfevents.1.gpu", EVENTS[:900], EVENTS, 1),
     ("lit/metrics.csv", TABLE, WIDER, 0), ("lit/metrics.csv", TABLE, TABLE + b"30,9\n", 1),
-    ("lit/metrics.csv", WIDER, TABLE, 0), ("jl/metrics.jsonl", LINES, LINES.replace(b"loss", b"acc") * 3, 0), ("jl/metrics.jsonl", LINES, LINES * 2, 1),
+    ("lit/metrics.csv", WIDER, TABLE, 0), ("jl/metrics.jsonl", LINES, LINES.replace(b"loss", b"acc") * 3, 0),
+    ("jl/metrics.jsonl", LINES, LINES * 2, 1),
     ("txt/train.log", LOG, b"again\n" + LOG * 2, 0), ("txt/train.log", LOG, LOG[:300], 0)])
 def test_files_of_other_loggers_that_grew_or_were_written_anew_come_as_they_are(tmp_path, name, before, after, appended):
     there, near = tmp_path / "there", tmp_path / "near"
