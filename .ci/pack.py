@@ -54,6 +54,7 @@ Connections use the system's `ssh`; with paramiko installed they can also use pa
 """
 # Of the server copy: what only some scripts need (None: all of a package) travels in a zip for each package, which Python imports from.
 ZIPPED = {"metrics": None, "reader": None, "wandb": None, "integrations": None,
+          "cli": ("tail", "tail_foreign", "dialogue", "terminal", "program_threads", "parser"),
           "writer": ("capture_fd", "rank_run", "joined_run", "images")}
 ZIP = "modules.zip"
 FROM_ZIP = f"__path__.append(__file__[:-11]+'{ZIP}')"
