@@ -44,7 +44,7 @@
       + "runs/resting_pointer runs/row_editor runs/selection runs/sidebar runs/sight runs/slices runs/sparkline runs/table "
       + "runs/saved_views runs/preview runs/empty runs/shown_columns shared/states charts/curves",
     run: `run/page ${plots} run/ansi shared/tag_editor run/gauges run/log run/log_head run/log_lines run/log_search run/log_steps run/rail `
-      + `run/charts run/config_files run/header run/system`,
+      + `run/charts run/config run/files run/header run/system`,
     compare: `compare/page ${plots} compare/charts compare/runs compare/table compare/toolbar compare/add_run`,
     settings: "settings/page settings/folder_browser settings/connection_form settings/connection_list shared/shortcuts "
       + "settings/question settings/cache settings/connection_test",

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -336,7 +335,8 @@ def log_at(site, ask):
 
 # -- files --------------------------------------------------------------------------------------------------------
 
-@route("GET", "/api/files", "the run's files, and how many more there are than are listed: ?run=KEY")
+@route("GET", "/api/files", "the run's files, and how many more there are than are listed: ?run=KEY&offset=0&limit=300&images=300 (also "
+       "names of images that are here)")
 def run_files(site, ask):
     mark = site.bell.now()
     entry = site.catalog.entry(ask.text("run"))
@@ -346,14 +346,24 @@ def run_files(site, ask):
     beyond, passed = 0 if local else entry.source.beyond(entry.record.path), entry.source.passed_over(entry.record.path)
     names = entry.source.foreign_files(entry.record.path) if entry.record.kinds else None
     listed, more = files.listed(entry.folder, indexed, places, left_out, same, not beyond and "unreadable" not in passed, names)
-    return {"news": mark, "files": listed, "more": more + beyond, "passed": passed}
+    offset, limit = ask.number("offset", 0, 0, 1 << 40, integral=True), ask.number("limit", len(listed), 0, 1 << 40, integral=True)
+    return {"news": mark, "files": listed[offset:offset + limit], "offset": offset, "total": len(listed), "more": more + beyond,
+            "passed": passed, **_images(listed, ask.number("images", None, 0, 1 << 40, integral=True))}
+
+
+def _images(listed, most):
+    """Return {"images": the first names, "more_images"} of a run's images that are here; nothing where nobody asks (None)."""
+    if most is None:
+        return {}
+    names = [file["name"] for file in listed if file["here"] and files.image_type(file["name"])]
+    return {"images": names[:most], "more_images": max(0, len(names) - most)}
 
 
 @route("GET", "/api/file", "one file of a run, as a download or an image: ?run=KEY&name=media/1.png")
 def run_file(site, ask):
     entry, name = site.catalog.entry(ask.text("run")), ask.text("name")
     file = files.opened(entry.folder, entry.source.place(entry.record.path, name))
-    kind = files.IMAGES.get(os.path.splitext(name)[1].lower())
+    kind = files.image_type(name)
     headers = {"Content-Length": str(file.size), "Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "no-cache",
                "Content-Disposition": f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(name.rpartition('/')[2], safe='')}"}
     return Answer(file, kind or "application/octet-stream", 200, headers)

@@ -86,6 +86,11 @@ def kind(name, size):
     return "small" if size <= SMALL_LIMIT else "large"
 
 
+def image_type(name):
+    """Return the media type of an image by its file's name, or None if it is none that a browser shows."""
+    return IMAGES.get(os.path.splitext(name)[1].lower())
+
+
 def _walk(folder, prefix, depth):
     try:
         with local_disk.scandir(folder) as items:

@@ -1,6 +1,6 @@
 // Which of many charts stand in the document: those around the view. The place of the others is kept by its size alone.
 
-import {fill, h} from "../shared/dom.js";
+import {fill, h, place} from "../shared/dom.js";
 
 const MOST = 300;                // charts in the document, and what fills the first line of them
 const EDGE = MOST / 5;           // charts left beyond the view when others are put in
@@ -92,7 +92,7 @@ export class GridWindow {
     const before = this.shown;
     this.shown = new Set(shown);
     before.forEach((item) => !this.shown.has(item) && this.hooks.gone(item));
-    arrange(this.node, shown.map((item) => this.hooks.make(item)));
+    place(this.node, shown.map((item) => this.hooks.make(item)));
     const whole = items.length <= MOST;
     this.node.style.top = this.node.style.left = "";
     this.node.style[along] = this.from ? `${(this.from / columns) * pitch}px` : "";
@@ -102,19 +102,5 @@ export class GridWindow {
 
   destroy() {
     this.resized.disconnect();
-  }
-}
-
-/** Make `wanted` the children of `node`, moving as few as can be: what is moved loses its focus and is laid out anew. */
-function arrange(node, wanted) {
-  const keep = new Set(wanted);
-  [...node.children].forEach((child) => keep.has(child) || child.remove());
-  let at = node.firstElementChild;
-  for (const child of wanted) {
-    if (child === at) {
-      at = at.nextElementSibling;
-    } else {
-      node.insertBefore(child, at);
-    }
   }
 }

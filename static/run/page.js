@@ -6,7 +6,8 @@ import {fill, h, renew, typing} from "../shared/dom.js";
 import {LogPanel} from "./log.js";
 import {Rail} from "./rail.js";
 import {RunCharts} from "./charts.js";
-import {ConfigPart, FilesPart, noRun} from "./config_files.js";
+import {ConfigPart, noRun} from "./config.js";
+import {FilesPart} from "./files.js";
 import {RunHead} from "./header.js";
 import {gaugeLine} from "./gauges.js";
 import {Rhythm} from "../shared/throttle.js";
@@ -22,6 +23,7 @@ const HEAD_MS = 1000;            // the head is asked for once a second at most,
 const SYSTEM_MS = 5000;
 const DRAW_MS = 250;             // curves: four times a second at most
 const LINES_MS = 100;            // the log: as often as its file is looked at
+const SLOW = new Set(["system", "config", "files"]);      // tabs without curves and lines
 const DRAWER = {least: 80, usual: 182};
 
 class RunPage {
@@ -236,15 +238,21 @@ class RunPage {
     }
     if (grown) {
       this.rhythm.ask("system", SYSTEM_MS, () => this.renewSystem())?.catch(api.quiet);
+      if (this.tab === "files") {
+        this.rhythm.ask("files", this.files.pause, () => this.files.renew())?.catch(api.quiet);
+      }
       await Promise.all([
         this.rhythm.ask("curves", DRAW_MS, () => this.renewGrown()),
         this.rhythm.ask("lines", LINES_MS, () => this.renewLines()),
       ]);
     }
+    if (SLOW.has(this.tab)) {
+      await api.sleep(HEAD_MS / 1000);          // nothing here is newer than the head, so that news may wait as long
+    }
   }
 
   async renewGrown() {
-    await (this.tab === "charts" ? this.charts.renew() : this.tab === "files" ? this.files.renew() : null);
+    await (this.tab === "charts" ? this.charts.renew() : null);
   }
 
   async renewLines() {

@@ -72,6 +72,20 @@ export function fill(node, ...children) {
   return node;
 }
 
+/** Make `wanted` the children of `node`; those that stay where they are keep their focus and cost no layout. @param {Element} node @param {Element[]} wanted */
+export function place(node, wanted) {
+  const keep = new Set(wanted);
+  [...node.children].forEach((child) => keep.has(child) || child.remove());
+  let at = node.firstElementChild;
+  for (const child of wanted) {
+    if (child === at) {
+      at = at.nextElementSibling;
+    } else {
+      node.insertBefore(child, at);
+    }
+  }
+}
+
 const CONTROLS = new Set(["BUTTON", "A", "INPUT", "TEXTAREA", "SELECT", "FORM"]);
 
 function alike(old, fresh) {

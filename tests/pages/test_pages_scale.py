@@ -3,6 +3,7 @@
 import json
 import time
 
+import pytest
 from playwright.sync_api import expect
 from small_runs import beat, event, write_run
 
@@ -174,3 +175,60 @@ def test_a_chart_of_very_many_curves_draws_some_and_says_so(home, serve, open_pa
     asked = page.evaluate("""performance.getEntriesByType("resource").filter(({name}) => name.includes("/api/series"))
         .reduce((sum, {name}) => sum + name.split("metric=").length - 1, 0)""")
     assert 100 <= asked <= 200
+
+
+@pytest.fixture
+def many_files(home):
+    folder = live_run(home / "experiments", "vision", "files")
+    (folder / "checkpoints").mkdir()
+    for number in range(2000):
+        (folder / f"checkpoints/model{number:05}.pt").write_bytes(b"x")
+    for number in range(350):
+        (folder / f"sample{number:05}.png").write_bytes(b"\x89PNG")
+    return folder
+
+
+def grow(folder, page, seconds):
+    with open(folder / "events.jsonl", "a", encoding="utf-8") as file:
+        for step in range(1, int(10 * seconds)):
+            file.write(event(time.time(), step, {"train/loss": 1 / step}))
+            file.flush()
+            page.wait_for_timeout(100)
+
+
+def test_of_many_files_those_in_view_are_asked_for_and_only_what_changed_is_drawn(many_files, serve, open_page):
+    page = open_page(f"{serve().url}/runs/local:vision/files/{many_files.name}?tab=files")
+    table = page.locator(".files-table")
+    expect(table.get_by_text("model00000.pt")).to_be_visible()
+    expect(page.locator(".factsbody h2").first).to_contain_text("2,354")        # with the run's own four
+    expect(page.locator(".pictures img")).to_have_count(300)
+    page.locator(".pictures").evaluate("node => node.scrollIntoView()")
+    expect(table.get_by_text("sample00340.png")).to_have_count(1)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".pictures img")).to_have_count(350)
+    page.locator(".factspart").evaluate("node => node.scrollTo(0, 0)")
+    expect(table.get_by_text("model00000.pt")).to_be_visible()
+    page.wait_for_timeout(500)
+    told = answers(page, "/api/files")
+    page.evaluate(CHANGES, ".files-table")
+    (many_files / "checkpoints/model00003.pt").write_bytes(b"x" * 2048)
+    grow(many_files, page, 10)
+    expect(table.locator("tr", has_text="model00003.pt")).to_contain_text("2.0")
+    assert 1 <= len(told) <= 5, "so many looks in ten seconds"
+    assert all(len(json.loads(body)["files"]) == 300 for _, body in told)
+    assert page.evaluate("window.changes") <= 8 * len(told)          # one line of 2,354, and that of the events
+    assert page.evaluate("document.querySelectorAll('.files-table *').length") < 6000
+
+
+def test_a_file_far_down_is_reached_by_scrolling_at_its_place(many_files, serve, open_page):
+    page = open_page(f"{serve().url}/runs/local:vision/files/{many_files.name}?tab=files")
+    rows = page.locator(".files-table tbody tr:not(.gap)")
+    expect(rows).to_have_count(300)
+    pitch = rows.first.evaluate("node => node.getBoundingClientRect().height")
+    expect(page.locator(".files-table")).to_have_class("files-table fixed")
+    tall = page.locator(".files-table").evaluate("node => node.getBoundingClientRect().height")
+    assert abs(tall - 2355 * pitch) < 60
+    for number in (1500, 1999, 700, 0):
+        page.locator(".factspart").evaluate("(node, top) => node.scrollTo(0, top)", (number - 2) * pitch)
+        expect(page.locator(".files-table").get_by_text(f"model{number:05}.pt")).to_be_in_viewport()
+        expect(rows).to_have_count(300)

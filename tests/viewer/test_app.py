@@ -209,6 +209,20 @@ def test_what_is_not_among_a_runs_files_is_counted(call, root):
     assert call.get("/api/files", run=KEY)["passed"] == {"links in runs": 1, "names that are no UTF-8": 1, "outside": 1}
 
 
+def test_files_are_told_in_slices_with_the_images_of_all(call, root):
+    folder = root / "vision/resnet50/runs/20250123_180000_abc123"
+    for number in range(20):
+        (folder / f"a{number:02}.txt").write_text("x")
+        (folder / f"z{number:02}.PNG").write_text("x")
+    whole = call.get("/api/files", run=KEY)
+    names = [file["name"] for file in whole["files"]]
+    assert whole["total"] == len(names) >= 43 and whole["offset"] == 0 and "images" not in whole
+    part = call.get("/api/files", run=KEY, offset=5, limit=10, images=15)
+    assert [file["name"] for file in part["files"]] == names[5:15] and part["offset"] == 5 and part["total"] == len(names)
+    assert part["images"] == [f"z{number:02}.PNG" for number in range(15)] and part["more_images"] == 5
+    assert call.get("/api/files", run=KEY, offset=1000, limit=10)["files"] == []
+
+
 def test_files_are_listed_and_served(call, root):
     folder = root / "vision/resnet50/runs/20250123_180000_abc123"
     (folder / "media").mkdir()

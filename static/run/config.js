@@ -1,15 +1,14 @@
-// The Config and Files tabs of a run: everything it was started with, everything that lies in its folder.
+// The Config tab of a run: everything it was started with; and what stands in place of a run that can't be shown.
 
 import * as api from "../shared/api.js";
 import {copy, fill, h, icon, own} from "../shared/dom.js";
 import {flattened} from "../shared/flatten.js";
 import {matcher} from "../charts/curves.js";
-import {ago, bytes, empty, reasonText} from "../shared/widgets.js";
-import {fmt, known, t} from "../shared/words.js";
+import {empty, reasonText} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 const PAUSE = 200;               // ms after the last key before the viewer is asked for what is not here
 const PAGE = 1000;               // values asked for at a time
-const IMAGE = /\.(png|jpe?g|gif|webp|bmp)$/i;
 
 /** Moments as dates, everything else as it was given. */
 const shown = (name, value) => (/_at$/.test(name) && value > 1e9 ? fmt.full(value) : fmt.given(value));
@@ -161,86 +160,6 @@ export class ConfigPart {
       fill(this.body, empty(t(this.filter.value ? "charts.noneMatch" : "run.noConfig")));
     }
   }
-}
-
-const address = (run, name) => `/api/file?run=${encodeURIComponent(run)}&name=${encodeURIComponent(name)}`;
-
-export class FilesPart {
-  constructor(key) {
-    this.key = key;
-    this.body = h("div.factsbody");
-    this.where = h("div.rowf.small.m2");
-    this.tools = h("div.rowf");
-    this.node = h("div.scroll.factspart", {tabindex: "0"}, this.where, this.body);
-  }
-
-  /** Where the run lies, here and there. */
-  show(row) {
-    const place = (word, path) => (path ? h("span.rowf", {}, h("span.m3", {}, word), h("span.mono", {}, own(path))) : null);
-    fill(this.where, place(t("run.folderHere"), row.path), place(t("run.folderThere"), row.remote_path), verifiedText(row));
-  }
-
-  async renew() {
-    const {files, more, passed} = await api.get("/api/files", {run: this.key});
-    const images = files.filter(({name, here}) => here && IMAGE.test(name));
-    const drawn = JSON.stringify([files, more, passed]);
-    if (drawn === this.drawn) {
-      return;
-    }
-    this.drawn = drawn;
-    fill(this.body, files.length ? this.table(files) : empty(t("run.noFiles")),
-      more ? h("p.m2.small", {}, t("run.moreFiles", {n: fmt.int(more)})) : null, this.passed(passed),
-      images.length ? this.pictures(images) : null);
-  }
-
-  /** A line on what is in the run's folder and not among its files, such as names that are no UTF-8. */
-  passed(counts) {
-    const reasons = Object.entries(counts ?? {}).map(([reason, count]) => `${fmt.int(count)} ${known(`run.passed.${reason}`, {}, reason)}`);
-    return reasons.length ? h("p.m2.small", {}, t("run.passed", {reasons: reasons.join(", ")})) : null;
-  }
-
-  table(files) {
-    const head = ["run.fileName", "run.fileKind", "run.fileSize", "run.fileChanged", "run.fileHere"].map((word, at) =>
-      h("th", {scope: "col", class: at === 2 ? "num" : ""}, t(word)),
-    );
-    return h("section", {}, h("h2", {}, t("run.files"), h("span.m3", {}, fmt.int(files.length))),
-      h("table.files-table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, files.map((file) => this.row(file)))));
-  }
-
-  row({name, kind, size, mtime, here, why, copy}) {
-    const label = [icon("file"), " ", own(name)];
-    return h(
-      "tr",
-      {},
-      h(
-        "td.cut",
-        {title: name},
-        here ? h("a", {href: address(this.key, name), download: name.split("/").at(-1)}, label) : h("span.m2", {}, label),
-      ),
-      h("td.m2", {}, t(`run.kind.${kind}`)),
-      h("td.num", {}, bytes(size)),
-      h("td.m2", {title: fmt.full(mtime)}, mtime == null ? "–" : `${fmt.day(mtime)} ${fmt.clock(mtime)}`),
-      h("td", {class: here && copy !== "changed" && !why ? "m2" : "warn", title: why ? why.text : ""}, here && !why ? t(copy ? `run.copy.${copy}` : "run.isHere")
-        : !why ? t("run.notHere") : here ? t("run.copy.held", {why: known(`run.why.${why.code}`, {}, why.text)}) : known(`run.why.${why.code}`, {}, why.text)),
-    );
-  }
-
-  pictures(images) {
-    return h("section", {}, h("h2", {}, t("run.images"), h("span.m3", {}, fmt.int(images.length))),
-      h("div.pictures", {}, images.map(({name}) => h("a", {href: address(this.key, name), target: "_blank", rel: "noopener"},
-        h("img", {src: address(this.key, name), alt: name, loading: "lazy"}), own(name.split("/").at(-1), {class: "cut tiny"})))));
-  }
-}
-
-/** Whether our copy is what the server had, when that was, and how often it is looked at; nothing for a run of this computer. */
-function verifiedText(row) {
-  if (row.verified == null) {
-    return null;
-  }
-  const every = row.verified_every ? t("run.verifiedEvery", {time: fmt.duration(row.verified_every)}) : "";
-  return h("span.rowf.verified", {class: row.verified ? "" : "warn", title: row.verified_at ? fmt.full(row.verified_at) : ""},
-    row.verified ? [icon("finished"), ago(row.verified_at, "run.verified")] : t(row.no_times ? "run.noTimes" : "run.unverified"), " ",
-    h("span.m3", {}, every));
 }
 
 /** What to say when a run can't be shown: not found, several of that name, or the viewer's own words. */
