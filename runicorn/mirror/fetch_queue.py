@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SPACE_SECONDS = 5.0             # s between looks at the free disk
 AT_A_TIME = 200                 # runs planned between two looks whether the lines have work
+LITTLE = 20                     # runs planned between two looks whether an answer is here; a few ms
 SHARE_SECONDS = 0.05            # between looks what the second line did and could do, whatever the first is used for
 
 
@@ -46,6 +47,7 @@ class FetchQueue:
         self._small = set()             # of the queued ones those the list shows
         self.listed = False             # the last of them came, and nobody was told yet
         self._planned = {}              # run path -> (the index's version, when) with which it was planned as it was listed
+        self._unplanned: list[str] = []         # run paths that are planned while the line is idle
         self._later = []                # fetches that wait until the run list is whole
         self._more = False              # more runs are being listed
         self._may_share = False         # whether a second line may be used
@@ -58,7 +60,7 @@ class FetchQueue:
     def take_lines(self, fetcher: Fetcher, second: SecondLine) -> None:
         """Say what fetches: a fetcher.Fetcher, which reports to `ended`, and a second_line.SecondLine."""
         self.fetcher, self.second = fetcher, second
-        fetcher.client.call(before_sending=self._refill)
+        fetcher.client.call(before_sending=self._refill, while_idle=self._plan_some)
         if not (self.index.lines or self.options.get("budget")):
             second.expect()         # nothing is here: it will have work
 
@@ -92,8 +94,22 @@ class FetchQueue:
         if self._later and not (more or self._small):
             self._release()
 
+    def plan_meanwhile(self, paths: Iterable[str], now: float) -> None:
+        """As `plan`, but little by little while the first line waits for answers, and what is left then before anything is fetched."""
+        self.now = now
+        self._unplanned += paths
+
+    def _plan_some(self):
+        """Plan a few of the runs that are to be; returns whether there were any."""
+        some, self._unplanned = self._unplanned[-LITTLE:], self._unplanned[:-LITTLE]
+        if some:
+            self.plan(some, self.now, more=self._more)
+        return bool(some)
+
     def plan_rest(self, paths: Iterable[str], now: float) -> None:
         """As `plan`, but for those of the runs `paths` that were planned at `now` as they were listed, and show nothing else since."""
+        while self._plan_some():
+            pass
         planned, self._planned = self._planned, {}
         self.plan({path for path in paths if planned.get(path) != (self.index.version(path), now)}, now)
 
@@ -228,6 +244,8 @@ class FetchQueue:
 
         Raises LineError, ProtocolError, and SyncError when the disk refuses all the same.
         """
+        while self._plan_some():
+            pass
         while self.left and not urgent and not self.listed and time.monotonic() < until and self.fetcher.bytes < self.fetcher.enough:
             self._share()
             self._collect()

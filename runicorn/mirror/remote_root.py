@@ -119,7 +119,7 @@ class RemoteRoot:
             self.client.ask(sftp.lstat(path), functools.partial(stats.__setitem__, path))
         self.client.send()
         if self._planned:
-            self.queue.plan(self.index.lines.keys() - self.vanished, now)
+            (self.queue.plan if asking else self.queue.plan_meanwhile)(self.index.lines.keys() - self.vanished, now)
         while len(stats) < len(paths):
             self.client.pump()
         if not self._planned:

@@ -11,6 +11,7 @@ PROGRESS = 64 << 10             # bytes of a large packet that count as an answe
 PIECE = 1 << 20                 # bytes handed to the stream at once
 RECEIVED = 255 << 10           # bytes asked of the stream at once
 NOISE = 120                     # bytes of what is no SFTP that are shown
+POLL = 0.001                    # s; streams take 0 for something else
 SLICE = 5.0                     # s waited in one go: more than that is no silence of the server but a stop of ours
 
 
@@ -63,6 +64,14 @@ class Packets:
         if self._start == len(self._buffer) or self._start > MAX_PACKET:
             del self._buffer[:self._start]
             self._start = 0
+        return packet
+
+    def poll(self):
+        """Return the next packet, None where it is not here within POLL s."""
+        packet = self.take()
+        if packet is None:
+            self._receive(POLL)
+            packet = self.take()
         return packet
 
     def wait(self):

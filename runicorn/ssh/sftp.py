@@ -144,7 +144,7 @@ class Sftp:
     def __init__(self, stream, timeout=TIMEOUT, first=None, start=None):
         self._packets = Packets(stream, first or timeout)
         self._waiting, self._in_flight, self._cost, self._next = collections.deque(), {}, 0, 0
-        self._closing, self._refill, self._shed = 0, None, None      # the first: of those in flight
+        self._closing, self._refill, self._shed, self._idle = 0, None, None, None       # the first: of those in flight
         self.requests = self.folders = self.crowd = 0
         self.crowded_at = 0.0
         self.grants = grants.Grants(USUAL_HANDLES, SAFE_READ)
@@ -173,9 +173,10 @@ class Sftp:
         _, longest, _, handles = limits
         self.grants.announce(max(1, min(handles or USUAL_HANDLES, MOST_HANDLES)), max(1024, min(longest or MAX_READ, MAX_READ)))
 
-    def call(self, before_sending=None, when_full=None):
-        """before_sending(): asks for more, so that the line stays full; when_full(): closes files, and tells whether any were open."""
-        self._refill, self._shed = before_sending or self._refill, when_full or self._shed
+    def call(self, before_sending=None, when_full=None, while_idle=None):
+        """before_sending(): asks for more, so that the line stays full; when_full(): closes files, and tells whether any were open;
+        while_idle(): does a little of what can be done while no answer is here, and tells whether there was any of it; asks nothing."""
+        self._refill, self._shed, self._idle = before_sending or self._refill, when_full or self._shed, while_idle or self._idle
 
     def count_folders(self, count):
         """So many more folders are being listed; below 0: fewer."""
@@ -229,7 +230,10 @@ class Sftp:
         self.send()
         if not self._in_flight:
             return self._unblock()
-        self._answer(self._packets.wait())
+        packet = self._packets.take()
+        while packet is None and self._idle and self._idle():
+            packet = self._packets.poll()
+        self._answer(packet or self._packets.wait())
         for _ in range(BURST - 1):
             packet = self._packets.take()
             if packet is None:

@@ -331,6 +331,27 @@ def test_a_run_is_compared_once_as_it_is_listed(root, pair, monkeypatch):
     assert len({path for _, path, *_ in planned}) >= RUNS and len(planned) == len({path for _, path, *_ in planned})
 
 
+def test_what_is_missing_here_is_found_out_while_the_folders_are_listed(root, pair, monkeypatch):
+    many_runs(root)
+    one = pair()
+    one.passes()
+    one.same()
+    one.close()
+    gone = one.mirror / "vision/resnet50/runs/20250123_180003_abc123/events.jsonl"
+    gone.unlink()
+    monkeypatch.setattr("runicorn.mirror.fetch_queue.LITTLE", 4)
+    steps, missing, opendir = [], Copies.missing, sftp.opendir
+    monkeypatch.setattr(Copies, "missing", lambda copies, path, *rest: (steps.append(path), missing(copies, path, *rest))[1])
+    monkeypatch.setattr(sftp, "opendir", lambda path: (steps.append("list"), opendir(path))[1])
+    again = pair()
+    again.passes()
+    again.same()
+    planned = [step for step in steps if step != "list"]
+    assert sorted(planned) == sorted(set(planned)) and len(planned) == RUNS
+    assert steps.count("list") >= RUNS and steps.index("list") < len(steps) - 1 - steps[::-1].index(planned[-1])
+    assert steps.index("list") < RUNS, "the listing was begun only once all was planned"
+
+
 def test_only_a_first_sync_has_a_second_line_before_there_is_work_for_it(root, pair):
     make_run(root)
     dialled = []
