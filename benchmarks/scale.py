@@ -5,7 +5,8 @@
     python benchmarks/scale.py --only manifest --sizes 3000,10000  # … at these sizes
     python benchmarks/scale.py --rows                              # what rows there are
 
-A row is a function in scale_rows.py or scale_pages.py: `@row(sizes, unit)`, called as function(bench, size), yields Measured values.
+A row is a function in scale_rows.py: `@row(sizes, unit)`, called as function(bench, size), yields Measured values. What happens in a
+browser stands in scale_pages.py, a program of its own.
 An exponent is log(cost of one size / cost of the size before) / log(size / size before): 1 is linear. Worse than 1.15 is a failure
 (exit code 1); the cost is processor time where a Measured has one, which other work on the machine changes little, else seconds.
 What took less than 0.1 s more than the size before has no exponent: its start is all that is measured.
@@ -28,7 +29,6 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE.parent / "tests" / "support")]
 
 WORST, LEAST = 1.15, 0.1        # exponent; s more than the size before that are enough to tell it
-MODULES = ("scale_rows", "scale_pages")
 ROWS = {}                       # name -> (function, sizes, unit)
 
 
@@ -157,9 +157,7 @@ def main():
     parser.add_argument("--rows", action="store_true", help="say which rows there are")
     options = parser.parse_args()
     sys.modules["scale"] = sys.modules["__main__"]          # of which the modules with the rows import `row`
-    for name in MODULES:
-        if (HERE / f"{name}.py").is_file():
-            importlib.import_module(name)
+    importlib.import_module("scale_rows")
     if options.rows:
         return print("\n".join(f"{name:<12} {unit:<10} {', '.join(f'{size:,}' for size in sizes)}: {function.__doc__.splitlines()[0]}"
                                for name, (function, sizes, unit) in ROWS.items()))
