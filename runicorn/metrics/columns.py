@@ -17,6 +17,7 @@ from runicorn.metrics.wide import LIMIT, Columns, WideRows, is_wide
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+STRETCH = 1 << 15           # numbers that are looked at at once
 BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
 RECENT = 64                 # last row times, for the median gap
 COLUMN_BYTES = 182          # of a Column and its arrays, as the allocator rounds them, without their content
@@ -100,7 +101,13 @@ class Group:
 
 def ascending(values, before=()):
     """Whether `values` never go down and do not begin below the end of `before` (sequences of numbers, no NaN)."""
-    return not values or (not before or before[-1] <= values[0]) and (len(values) == 1 or list(values) == sorted(values))
+    if not values or before and not before[-1] <= values[0]:
+        return not values
+    for start in range(0, len(values) - 1, STRETCH):            # each with the first of the next
+        some = list(values[start:start + STRETCH + 1])
+        if some != sorted(some):
+            return False
+    return True
 
 
 class Table:
