@@ -37,7 +37,7 @@ def begin(project, name, config, tags, notes, storage, id, resume, mode, capture
     why = _silence(mode, launch, all_ranks)
     if why is None:
         run = _begin(spec, storage or dir, run_id, resume, {"capture": capture, "system": system, "not_secret": spared}, launch, quiet,
-                     {"project": project and spec["project"], "name": name and spec["name"]})
+                     {"project": project and spec["project"], "name": name and spec["name"], "id": run_id})
     else:
         run = SilentRun(spec, run_id, why)
     current.begin(run)

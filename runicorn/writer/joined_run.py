@@ -11,7 +11,7 @@ from runicorn.writer import link
 from runicorn.writer.background import NEVER
 from runicorn.writer.rank_run import RankRun
 from runicorn.writer.run import Run
-from runicorn.writer.run_folder import Place
+from runicorn.writer.run_folder import Place, largest_step
 
 FACTS_SECONDS = 3.0         # by then `runicorn run` knows the GPUs
 
@@ -21,23 +21,28 @@ _joined = False             # whether this process, as the program it is now, ha
 def join(spec, fields, facts, options, launch):
     """Return the JoinedRun of the first `init` below a `runicorn run`, None where there is none or another was first.
 
-    spec: project, name, config, tags, notes … of `init`. fields: its project and name, None where it names none. facts: of this process,
-    for meta.json. options: of Run. launch: ranks.Launch. Raises OSError.
+    An `init` with the id that the first one was given goes on with what that began, as far as the script knows.
+
+    spec: project, name, config, tags, notes … of `init`. fields: its project, name and id, None where it names none. facts: of this
+    process, for meta.json. options: of Run. launch: ranks.Launch. Raises OSError.
     """
     global _joined
     answer = link.ask({"ask": "join", "pid": os.getpid(), "again": not _joined, "key": launch.key, **fields})
     if not answer or "folder" not in answer:
         return None
-    _joined = True
+    resumes, _joined = _joined, True
     place_of_run = Place(answer["root"], answer["path"], answer["folder"], answer["id"], answer["attempt"])
     before = read_json(below(place_of_run.folder, META)) or {}
-    past = {"summary": read_json(below(place_of_run.folder, SUMMARY)) or {}, "step": answer["step"]}
+    step = max(answer["step"], largest_step(place_of_run.folder)) if resumes else answer["step"]
+    past = {"summary": read_json(below(place_of_run.folder, SUMMARY)) or {}, "step": step}
     meta = {**facts, **{key: value for key, value in spec.items() if value not in (None, [], {})}, **before}
     meta["config"] = {**spec["config"], **before.get("config", {})}
     meta["tags"] = list(dict.fromkeys([*before.get("tags", ()), *spec["tags"]]))
     meta["notes"] = before.get("notes") or spec["notes"]
     meta["python"] = facts["python"]
-    return JoinedRun(place_of_run, meta, past, launch, **dict(options, capture=False, system=False))
+    run = JoinedRun(place_of_run, meta, past, launch, **dict(options, capture=False, system=False))
+    run.resumed = run.resumed or resumes
+    return run
 
 
 class JoinedRun(Run):

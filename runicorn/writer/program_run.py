@@ -42,7 +42,7 @@ class ProgramRun(Run):
         self._argv, self.writer, self.told, self._fixed = meta["argv"], None, None, fixed
         self.logged = set()                 # folders whose event files a script logs itself, as it said
         self._first_step = past.get("step", -1)
-        self._announce = announce
+        self._announce, self._asked_id = announce, None         # the second: the id that the `init` which joined was given
         self._links, self._links_at = None, 0.0
         super().__init__(slot, meta, past, launch, announce=announce, **options)
 
@@ -109,10 +109,10 @@ class ProgramRun(Run):
     # -- a script that calls `init` -------------------------------------------------------------------------------
 
     def answer(self, question):
-        """Return the answer (dict) to a question that came over the Link: {"ask": "join", "pid", "again", "project", "name", "key"} of an
-        `init`; "end" with its "pid" and "verdict"; "facts" for what is known of the machine; "run" for where the run is, once it has been
-        joined, or at once for the "last" files that a rank writes; "place" for its root, project and name; "logged" with the "folder" of
-        event files whose rows the script logs itself."""
+        """Return the answer (dict) to a question that came over the Link: {"ask": "join", "pid", "again", "project", "name", "id", "key"}
+        of an `init`; "end" with its "pid" and "verdict"; "facts" for what is known of the machine; "run" for where the run is, once it has
+        been joined, or at once for the "last" files that a rank writes; "place" for its root, project and name; "logged" with the "folder"
+        of event files whose rows the script logs itself."""
         request = question.get("ask")
         if request == "join":
             return self._join(question)
@@ -133,9 +133,11 @@ class ProgramRun(Run):
                 "step": self._first_step}
 
     def _join(self, question):
-        pid = question.get("pid")
-        if self.ended or self.writer is not None and not (pid == self.writer and question.get("again")):
+        pid, asked_id = question.get("pid"), question.get("id")
+        resumes = question.get("again") or asked_id is not None and asked_id == self._asked_id
+        if self.ended or self.writer is not None and not (pid == self.writer and resumes):
             return {}
+        self._asked_id = asked_id
         names = {key: question[key] for key in ("project", "name")
                  if key not in self._fixed and isinstance(question.get(key), str) and question[key]}
         if self.writer is None:

@@ -211,7 +211,9 @@ def killed_and_cleared(tmp_path, temporary):
     dies.communicate(timeout=30)
     for folder in temporary.iterdir():
         os.utime(folder, (1, 1))
-    assert finished(tmp_path, ["sleep", "0.5"], env=env)[0] == 0
+    code = "import sys, runicorn.writer.program_run as p; p.LINKS_SECONDS = 0.1; from runicorn.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "run", "--", "sleep", "2"]
+    subprocess.run(command, cwd=tmp_path, env=environment(tmp_path, **env), check=True, timeout=60)
     assert [path.name.split("-")[1] for path in temporary.iterdir()] == [str(lives.pid)]
     os.killpg(lives.pid, 15)
     lives.communicate(timeout=30)
@@ -228,15 +230,22 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path):
     assert len(runs(tmp_path)) == 2 and json.dumps(os.listdir(long)) == "[]"
 
 
-def test_what_dead_ones_left_of_their_links_goes_and_no_other(tmp_path):
-    places = tmp_path / "tmp"
-    folders = {name: places / name for name in ("runicorn-1-0123456789ab", "runicorn-2-0123456789ab", "runicorn-3-else", "somebodys")}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
-        if not folder.name.startswith("runicorn-2"):
-            os.utime(folder, (1, 1))
-    code = "import sys, runicorn.writer.program_run as p; p.LINKS_SECONDS = 0.1; from runicorn.cli.main import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", code, "run", "--root", "root", "--", "sleep", "1.5"]
-    subprocess.run(command, cwd=tmp_path, env=environment(tmp_path, TMPDIR=str(places)), check=True, timeout=60)
-    assert {path.name for path in places.iterdir()} == {name for name in folders if not name.startswith("runicorn-1")}
-    assert small(only(tmp_path), "status")["status"] == "finished"
+@pytest.mark.parametrize("begin", ["import runicorn.wandb as wandb", "import runicorn as wandb", "import wandb"])
+def test_a_script_that_resumes_its_own_run_by_its_id_goes_on_with_it(tmp_path, begin):
+    code = f"""
+        {begin}
+        for mode in ("allow", "must"):
+            run = wandb.init(project="r", id="abc123", resume=mode, **({{"name": "exp"}} if mode == "allow" else {{}}))
+            wandb.log({{"loss": 1.0}})
+            wandb.log({{"loss": 2.0}})
+            wandb.finish()
+            print(bool(run.resumed))
+        other = wandb.init(project="r", name="other")
+        other.log({{"x": 1}})
+    """
+    status, out, err = finished(tmp_path, script(tmp_path, code))
+    assert (status, out.split()) == (0, [b"False", b"True"]), err
+    first, second = sorted(runs(tmp_path), key=lambda run: run.parent.parent.name)
+    assert [path.parent.parent.name for path in (first, second)] == ["exp", "other"]
+    assert [(row["step"], row["data"]["loss"]) for row in rows(first)] == [(0, 1.0), (1, 2.0), (2, 1.0), (3, 2.0)]
+    assert [small(run, "status")["status"] for run in (first, second)] == ["finished"] * 2
