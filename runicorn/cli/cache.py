@@ -1,5 +1,8 @@
 """`runicorn cache`: what the mirrors take on this disk, and cleaning it. Nothing on a server is ever touched."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from runicorn.cli import dialogue, terminal
 from runicorn.cli.arguments import SECONDS, Branch, age, size
@@ -7,10 +10,15 @@ from runicorn.cli.sync import at_work
 from runicorn.errors import UsageError
 from runicorn.layout import home_dir
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from runicorn.cli.parser import Parser
+
 EXAMPLES = {"cache": "runicorn cache clean --older-than 30d"}
 
 
-def add_cache(parser):
+def add_cache(parser: Parser) -> None:
     branch = Branch(parser)
     info = branch.add("info", "what each mirror takes", "runicorn cache info", cache_info)
     info.add_argument("--json", action="store_true")
@@ -23,7 +31,7 @@ def add_cache(parser):
     clean.add_argument("--yes", action="store_true", help="don't ask")
 
 
-def cache_info(options):
+def cache_info(options: Namespace) -> None:
     with at_work(offline=True) as (_, connections):
         info = connections.cache.info()
     if options.json:

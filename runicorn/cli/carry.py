@@ -1,17 +1,26 @@
 """`runicorn bundle`, `import` and `check`: runs as files, carried and examined."""
 
+from __future__ import annotations
+
 import math
 import os
 import sys
 import time
 from argparse import ArgumentTypeError
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import local_disk, local_names
 from runicorn.cli import dialogue, terminal
 from runicorn.cli.arguments import age, size
 from runicorn.errors import NotFoundError, UsageError
 from runicorn.layout import default_root, home_dir, slug
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from runicorn.cli.parser import Parser
+    from runicorn.manifest import Manifest
 
 EXAMPLES = {
     "bundle": "runicorn bundle --since last",
@@ -22,7 +31,7 @@ EXAMPLES = {
 
 # -- bundle -------------------------------------------------------------------------------------------------------
 
-def add_bundle(parser):
+def add_bundle(parser: Parser) -> None:
     parser.set_defaults(run=bundle)
     parser.add_argument("--since", default="last", metavar="WHEN",
                         help="last: what is new since the last bundle (default); all; or an age such as 7d")
@@ -30,7 +39,7 @@ def add_bundle(parser):
     parser.add_argument("-o", "--output", metavar="FILE", help="the archive to write (default: runicorn-<host>-<time>.bundle.tar.gz, here)")
 
 
-def bundle(options):
+def bundle(options: Namespace) -> None:
     """Pack what is new. What the last bundle held is remembered once the archive is whole."""
     import socket
 
@@ -53,7 +62,7 @@ def bundle(options):
                  f"{dialogue.size_text(os.path.getsize(output))}; carry it over and: runicorn import {output}", file=sys.stderr)
 
 
-def packed_before(since, index, last):
+def packed_before(since: str, index: Manifest, last: Path) -> Manifest | None:
     """Return the Manifest of what need not be packed again, or None."""
     from runicorn import manifest
     if since == "all":
@@ -74,7 +83,7 @@ def newest(entry):
 
 # -- import -------------------------------------------------------------------------------------------------------
 
-def add_import(parser):
+def add_import(parser: Parser) -> None:
     parser.set_defaults(run=take_in)
     parser.add_argument("path", metavar="PATH", help="a bundle, a folder with TensorBoard logs, or a folder of Runicorn 0.4 to 0.7")
     parser.add_argument("--root", help="the root to take it into (default: your experiments)")
@@ -83,7 +92,7 @@ def add_import(parser):
     parser.add_argument("--limit", type=size, default=None, metavar="SIZE", help="most a bundle may unpack to (default 20GB; 0: no limit)")
 
 
-def take_in(options):
+def take_in(options: Namespace) -> int:
     """Take in a bundle or a folder; returns 1 if something of it could not be merged."""
     from runicorn import namesake
     from runicorn.transfer import bundle as courier
@@ -119,7 +128,7 @@ def _say_problems(report):
 
 # -- check --------------------------------------------------------------------------------------------------------
 
-def add_check(parser):
+def add_check(parser: Parser) -> None:
     parser.set_defaults(run=check)
     parser.add_argument("path", metavar="PATH", help="a root or a run's folder; or a run's id, or the end of connection:project/name/id")
     parser.add_argument("--root", help="look for the run in this root only")
@@ -140,7 +149,7 @@ def _place(path, root):
         raise NotFoundError(f"{path} is not a folder, and {error}") from error
 
 
-def check(options):
+def check(options: Namespace) -> int:
     """Print the findings; returns 1 if anything is wrong, 0 if there are notes at most."""
     path = _place(options.path, options.root)
     if options.secrets:

@@ -5,12 +5,19 @@
 names as it always does.
 """
 
+from __future__ import annotations
+
 import contextlib
 import io
 import re
+from typing import TYPE_CHECKING
 
 from runicorn.cli import main as cli
 from runicorn.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 SHELLS = ("bash", "zsh", "powershell")
 # Its variables are named so that none is special in zsh, as `path` and `words` are.
@@ -50,12 +57,12 @@ Register-ArgumentCompleter -Native -CommandName runicorn -ScriptBlock {
 """
 
 
-def parsers():
+def parsers() -> dict[str, Any]:
     """Return {command: its parser, or the main(argv) of one that parses for itself}."""
     return {name: cli.door(cli.COMMANDS[name][0]).main if name in cli.OWN_ARGUMENTS else cli.parser_of(name) for name in cli.COMMANDS}
 
 
-def script(shell):
+def script(shell: str) -> str:
     """Return the script for `shell` ("bash", "zsh" or "powershell"). Raises UsageError for another shell."""
     if shell not in SHELLS:
         raise UsageError(f"completion is for {', '.join(SHELLS[:-1])} or {SHELLS[-1]}: runicorn --completion bash")
@@ -69,7 +76,7 @@ def script(shell):
     return f'{ZSH if shell == "zsh" else ""}_runicorn_words() {{\n    case "$1" in\n{cases}    esac\n}}\n{FUNCTION}'
 
 
-def words_of(parser, path):
+def words_of(parser: Any, path: str) -> dict[str, Any]:
     """Return {path: [options and subcommands]} of a parser and all below it."""
     if callable(parser):
         return {path: sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", help_of(parser))))}
@@ -83,7 +90,7 @@ def words_of(parser, path):
     return words
 
 
-def help_of(main):
+def help_of(main: Callable[..., Any]) -> str:
     """Return what `main(["--help"])` prints."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):

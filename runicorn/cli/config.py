@@ -1,8 +1,11 @@
 """`runicorn config`: show and set preferences, and keep the SSH connections. Passwords are never asked here: they live in memory only."""
 
+from __future__ import annotations
+
 import json
 import sys
 from argparse import ArgumentTypeError
+from typing import TYPE_CHECKING
 
 from runicorn.cli import dialogue, terminal
 from runicorn.cli.arguments import Branch, age, port
@@ -11,12 +14,18 @@ from runicorn.errors import LineError, UsageError
 from runicorn.layout import home_dir
 from runicorn.local_names import connection_slug
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import Any
+
+    from runicorn.cli.parser import Parser
+
 EXAMPLES = {"config": "runicorn config ssh add"}
 AUTH = ("key", "agent", "password", "system")
 HIDDEN_KEYS = ("password", "passphrase")        # never written by us; a hand-edited file may hold them
 
 
-def add_config(parser):
+def add_config(parser: Parser) -> None:
     branch = Branch(parser)
     branch.add("show", "print config.json and where it is", "runicorn config show", show)
     setter = branch.add("set", "set one value of config.json", "runicorn config set root /data/experiments", set_value)
@@ -26,7 +35,7 @@ def add_config(parser):
     add_rules(branch.add("rule", "rules of your own for logs of other tools", "runicorn config rule list"))
 
 
-def add_ssh(parser):
+def add_ssh(parser: Any) -> None:
     branch = Branch(parser)
     add = branch.add("add", "add or change a connection; asks for what is not given",
                      'runicorn config ssh add --name "GPU Server 1" --host gpu-server.example.com --user alice '
@@ -51,7 +60,7 @@ def add_ssh(parser):
 
 # -- values -------------------------------------------------------------------------------------------------------
 
-def show(options):
+def show(options: Namespace) -> None:
     from runicorn import settings
     home = home_dir()
     config = settings.load(home)
@@ -66,7 +75,7 @@ def without_secrets(value):
     return [without_secrets(item) for item in value] if isinstance(value, list) else value
 
 
-def set_value(options):
+def set_value(options: Namespace) -> None:
     from runicorn import settings
     if options.key.split(".")[0] == "connections":
         raise UsageError("connections are kept with `runicorn config ssh add`, `list` and `remove`")
@@ -78,7 +87,7 @@ def set_value(options):
     print(f"{options.key} = {dialogue.json_text(value)}")
 
 
-def set_path(config, keys, value):
+def set_path(config: dict[str, Any], keys: list[str], value: int | str) -> None:
     """Set kept[k1][k2]… = value in a nested dict. Raises UsageError where a key on the way is no group."""
     *groups, last = keys
     for key in groups:
@@ -90,7 +99,7 @@ def set_path(config, keys, value):
 
 # -- connections --------------------------------------------------------------------------------------------------
 
-def ssh_add(options):
+def ssh_add(options: Namespace) -> None:
     from runicorn import settings
     home = home_dir()
     fields = ("name", "host", "port", "user", "auth", "key", "remote_root")
@@ -156,7 +165,7 @@ def auth(text):
     return text
 
 
-def ssh_list(options):
+def ssh_list(options: Namespace) -> None:
     from runicorn import settings
     entries = settings.connections(home_dir())
     if options.json:
@@ -181,7 +190,7 @@ def ssh_remove(options):
     return terminal.say(f'✓ removed "{row["name"]}"; {rest_of_it}')
 
 
-def ssh_test(options):
+def ssh_test(options: Namespace) -> int:
     from runicorn.cli.sync import answer, at_work, offers
     with at_work() as (bell, connections):
         name = connections.row(options.name)["name"]
@@ -202,7 +211,7 @@ def ssh_test(options):
     return 0 if state["ok"] else LineError.exit_code
 
 
-def tell(line):
+def tell(line: dict[str, Any]) -> None:
     """Print one line of the test: its mark, what was tried, and the advice below it."""
     mark = {True: "✓", False: "✗", None: "·"}[line["ok"]]
     spent = f" ({line['ms']:.0f} ms)" if line.get("ms") else ""

@@ -1,7 +1,10 @@
 """`runicorn runs` and `show`: the run list and one run, without a browser."""
 
+from __future__ import annotations
+
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import left_out
 from runicorn.cli import dialogue, terminal
@@ -9,6 +12,15 @@ from runicorn.cli.arguments import count, take_minus
 from runicorn.layout import default_root, home_dir, strict
 from runicorn.reader import bounded
 from runicorn.reader.filters import parse
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runicorn.cli.parser import Parser
+    from runicorn.metrics.series import Series
+    from runicorn.reader.catalog import Catalog
 
 EXAMPLES = {
     "runs": "runicorn runs \"loss<0.3 tag:baseline\"",
@@ -22,7 +34,7 @@ NAME_CELLS = 12             # a name, project or metric has so much room before 
 FAULTS = 3                  # runs of which `runs` says what is wrong with them
 
 
-def catalog(roots=None):
+def catalog(roots: list[str] | None = None) -> Catalog:
     """Return a Catalog over the local roots and every mirror on this machine, up to date; no connection is opened."""
     from runicorn.cli.viewer import local_roots
     from runicorn.reader import scripts
@@ -33,7 +45,7 @@ def catalog(roots=None):
 
 # -- runs ---------------------------------------------------------------------------------------------------------
 
-def add_runs(parser):
+def add_runs(parser: Parser) -> None:
     take_minus(parser)
     parser.set_defaults(run=runs)
     parser.add_argument("filter", nargs="?", default="", help='as in the filter box: "loss<0.3 tag:baseline state:running resnet"')
@@ -71,13 +83,13 @@ def runs(options):
     return None
 
 
-def is_open(answer, undecided, options):
+def is_open(answer: dict[str, Any], undecided: int, options: Namespace) -> int:
     """Whether the list, as it was found, waits for runs of which it is not known yet whether they are alive (`undecided` in all)."""
     by_state = any(term.field == "state" for term in parse(options.filter))
     return undecided and (by_state or any(row["state"] == "checking" for row in answer["runs"]) and sys.stdout.isatty())
 
 
-def beside(options, columns):
+def beside(options: Namespace, columns: list[str]) -> None:
     """Return the list as a viewer beside us has it (dict), None where it must be read here."""
     from runicorn.cli.viewer import local_roots
     from runicorn.reader import beside_viewer as beside
@@ -101,7 +113,7 @@ def second_look(index, look, shown, columns, options):
         print_runs({**answer, "runs": rows, "matched": len(rows)}, columns, options)
 
 
-def print_runs(answer, columns, options):
+def print_runs(answer: dict[str, Any], columns: list[str], options: Namespace) -> None:
     """Print an answer of Catalog.runs as a table or as JSON."""
     if options.json:
         for row in answer["runs"]:
@@ -145,7 +157,7 @@ def listed(rows, columns, width):
     return dialogue.table(headers, lines, width, uncut=WHOLE)
 
 
-def short_main(main):
+def short_main(main: dict[str, Any] | None) -> str:
     """Return the main metric in NAME_CELLS + 2 cells (str): the last part of its name, four digits of its value."""
     if not main:
         return "-"
@@ -154,20 +166,20 @@ def short_main(main):
     return f"{terminal.fit(name, room).rstrip()} {value}"
 
 
-def too_wide(headers, lines, width):
+def too_wide(headers: list[str], lines: list[Any], width: int) -> bool:
     """Whether a table has no room in `width` cells where all but what is never cut is NAME_CELLS wide at most."""
     least = [max(map(terminal.cells, column)) for column in zip(headers, *lines)]
     least = [cell_count if header in WHOLE else min(cell_count, NAME_CELLS) for header, cell_count in zip(headers, least)]
     return sum(least) + 2 * (len(least) - 1) > width
 
 
-def holds_old(folder):
+def holds_old(folder: str) -> bool:
     """Whether there are runs of other makes in a folder that `import` would take."""
     from runicorn.transfer.importer import holds_any
     return holds_any(folder)
 
 
-def cells(row, columns):
+def cells(row: dict[str, Any], columns: list[str]) -> list[str]:
     """Return a row of the table (list of str)."""
     main = row["main"]
     prefix = "" if row["connection"] == "local" else f"{row['connection']}:"
@@ -177,13 +189,13 @@ def cells(row, columns):
             *(terminal.number_text(row["values"].get(column)) for column in columns), prefix + row["id"]]
 
 
-def when(seconds):
+def when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "-"
 
 
 # -- show ---------------------------------------------------------------------------------------------------------
 
-def add_show(parser):
+def add_show(parser: Parser) -> None:
     parser.set_defaults(run=show)
     parser.add_argument("run_id", metavar="ID", help="a run's id, or the end of connection:project/name/id")
     parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root; may be repeated (default: your experiments)")
@@ -192,7 +204,7 @@ def add_show(parser):
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
 
 
-def show(options):
+def show(options: Namespace) -> None:
     """Print one run. Raises NotFoundError or AmbiguousError."""
     index = catalog(options.root)
     key = index.find(options.run_id)
@@ -211,20 +223,20 @@ def show(options):
     say_more(shown)
 
 
-def part(items, options, **how):
+def part(items: Iterator[Any] | list[dict[str, Any]], options: Namespace, **how: Any) -> dict[str, Any]:
     """Return the bounded.page of what `show` prints of a part of a run."""
     most = sys.maxsize if options.all else SHOWN
     return bounded.page(items, options.find, 0, most, size=sys.maxsize, **how)
 
 
-def say_more(shown):
+def say_more(shown: dict[str, Any]) -> None:
     """Say how many lines of a part were left out, and how they come."""
     left_out = shown["matched"] - len(shown["items"])
     if left_out:
         print(f"  and {left_out:,} more; --all shows all, --find TEXT those whose names hold TEXT")
 
 
-def head(run):
+def head(run: dict[str, Any]) -> list[str]:
     """Return the lines (list of str) that say what the run is and how it stands."""
     state, reason = run["state"], run["reason"]["text"]
     standing = reason if f"{reason};".startswith(f"{state};") else f"{state} ({reason})"
@@ -238,25 +250,25 @@ def head(run):
     return [terminal.clean(line) for line in [*lines, f"files: {run['path']}"]]
 
 
-def job(meta):
+def job(meta: dict[str, Any]) -> dict[str, Any]:
     """Return what a meta.json says of the Slurm job (dict), without what only a restart asks for."""
     slurm = meta.get("slurm")
     return {name: value for name, value in slurm.items() if name != "config"} if isinstance(slurm, dict) else {}
 
 
-def text(value):
+def text(value: float | str) -> str:
     """Return a value of a config or summary as a line shows it (str)."""
     return value if isinstance(value, str) else dialogue.json_text(strict(value))
 
 
-def section(title, rows, width):
+def section(title: str, rows: list[Any], width: int) -> None:
     if rows:
         print(f"\n{title}")
         for line in dialogue.table(["", ""], [[f"  {name}", text] for name, text in rows], width)[1:]:
             terminal.say(line)
 
 
-def metrics(listed, series, width):
+def metrics(listed: list[dict[str, Any]], series: Series, width: int) -> None:
     """Print a line a metric: last and best value, and a sparkline."""
     if not listed:
         return

@@ -1,9 +1,12 @@
 """`runicorn sync`: mirror runs without a browser. Draws what the connections say; answers their questions at the terminal."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import left_out
 from runicorn.cli import dialogue, terminal
@@ -11,13 +14,22 @@ from runicorn.cli.arguments import Branch, size
 from runicorn.errors import LineError, RemoteError, SyncError, UsageError
 from runicorn.layout import home_dir
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runicorn.cli.parser import Parser
+    from runicorn.connections.registry import Registry
+    from runicorn.news import Bell
+
 EXAMPLES = {"sync": "runicorn sync start --connection \"GPU Server 1\""}
 TICK_SECONDS = 0.5      # how often the progress line moves
 SAID = 5                # files named in one sentence
 SETTLED = ("live", "paused", "offline", "refused")
 
 
-def add_sync(parser):
+def add_sync(parser: Parser) -> None:
     branch = Branch(parser)
     start = branch.add("start", "synchronise until Ctrl+C", 'runicorn sync start --connection "GPU Server 1"', sync_start)
     once = branch.add("once", "bring the mirror up to date, then end", 'runicorn sync once --connection "GPU Server 1"', sync_once)
@@ -31,7 +43,7 @@ def add_sync(parser):
         command.add_argument("--cache-size", type=size, metavar="SIZE", help="most the mirrors may take on this disk, such as 1GB")
 
 
-def chosen(connections, options, default_all=False):
+def chosen(connections: Registry, options: Namespace, default_all: bool = False) -> list[str]:
     """Return the names asked for. Raises UsageError when that is not clear, NotFoundError for an unknown one."""
     if options.connection:
         return [connections.row(name)["name"] for name in options.connection]
@@ -44,7 +56,7 @@ def chosen(connections, options, default_all=False):
 
 
 @contextlib.contextmanager
-def at_work(offline=False, cache_size=None):
+def at_work(offline: bool = False, cache_size: Any = None) -> Iterator[Any]:
     """The connections of this home as (Bell, Registry); their threads and lines end with the block."""
     from runicorn.connections.registry import Registry
     from runicorn.news import Bell
@@ -72,7 +84,7 @@ def sync_start(options):
             print()
 
 
-def sync_once(options):
+def sync_once(options: Namespace) -> None:
     """Synchronise until every connection is up to date. Raises LineError or RemoteError when one can't be."""
     with at_work(cache_size=options.cache_size) as (bell, connections):
         names = chosen(connections, options)
@@ -94,7 +106,7 @@ def sync_once(options):
             raise SyncError("; ".join(missing))
 
 
-def not_here(row):
+def not_here(row: dict[str, Any]) -> Iterator[Any]:
     """Yield a sentence on the files that could not come; what the limit keeps away stays away because the user said so."""
     files = [(f"{path}/{name}", why) for path, names in left_out.read(Path(row["folder"])).items() for name, why in names.items()]
     failed = [f"{terminal.clean(name)} ({terminal.clean(why.get('text', ''))})" for name, why in files if why.get("code") != "no_room"]
@@ -103,21 +115,21 @@ def not_here(row):
         yield f"{row['name']}: all is here but {', '.join(failed[:SAID])}{more}"
 
 
-def say_passed(row):
+def say_passed(row: dict[str, Any]) -> None:
     """Say what is on the server and not mirrored because of its name, place or kind."""
     passed = left_out.read_passed(Path(row["folder"]))
     if passed:
         print(f"{row['name']}: passed over there: {terminal.clean(left_out.passed_text(passed))}", file=sys.stderr)
 
 
-def begin(connections, names):
+def begin(connections: Registry, names: list[str]) -> None:
     """Start the connections; one that was paused or is not automatic goes on because it was asked for by name."""
     connections.start_all(only=names)
     for name in names:
         connections.sync_now(name)
 
 
-def watch(bell, connections, names, screen):
+def watch(bell: Bell, connections: Registry, names: list[str], screen: Screen) -> Iterator[Any]:
     """Show the rows of `names` as they change, answer their questions, and give each state of them to the caller."""
     while True:
         news = bell.now()
@@ -149,16 +161,16 @@ def answer(connections, question):
     return connections.answer(question["id"], dialogue.ask(terminal.clean(question["prompt"]).rstrip(": "), secret=not question["echo"]))
 
 
-def foreign(row):
+def foreign(row: dict[str, Any]) -> bool:
     """Whether another process synchronises this connection."""
     return bool(row.get("owner")) and not row["owner"]["ours"]
 
 
-def reasons(rows):
+def reasons(rows: list[dict[str, Any]]) -> str:
     return "; ".join(f"{row['name']}: {terminal.clean(row['reason']['text'])}" for row in rows)
 
 
-def verify(connections, names):
+def verify(connections: Registry, names: list[str]) -> None:
     for name in names:
         report = connections.verify(name)
         terminal.say(f"✓ {name}: {report['files']} files compared whole, {report['refetched']} fetched again")
@@ -169,16 +181,16 @@ def verify(connections, names):
 class Screen:
     """Draws rows: one moving line on a terminal, a line a change elsewhere, or JSON."""
 
-    def __init__(self, as_json=False):
+    def __init__(self, as_json: bool = False) -> None:
         self._json, self._line, self._printed = as_json, dialogue.Line(), {}
 
-    def show(self, rows):
+    def show(self, rows: list[dict[str, Any]]) -> None:
         if self._json:
             return self._changes(rows, lambda row: dialogue.json_text(public(row)), print)
         self._changes(rows, settled_text, lambda text: self._line.show(text, final=True))
         return self._line.show("   ".join(moving_text(row) for row in rows))
 
-    def end(self):
+    def end(self) -> None:
         """Leave the moving line behind: what is printed next, a prompt too, begins a line of its own."""
         if not self._json:
             self._line.clear()
@@ -196,7 +208,7 @@ def public(row):
     return {key: row[key] for key in ("name", "slug", "state", "reason", "runs", "running", "progress", "owner", "folder")}
 
 
-def settled_text(row):
+def settled_text(row: dict[str, Any]) -> str | None:
     """Return the line that stays when a connection's state changed; None while it only moves."""
     name, text = row["name"], terminal.clean(row["reason"]["text"])
     if foreign(row):
@@ -213,14 +225,14 @@ def settled_text(row):
     return f"{name}: {row['state']}" if row["state"] == "syncing" else None
 
 
-def offers(row):
+def offers(row: dict[str, Any]) -> list[str]:
     """Return a line for each other folder of the server that holds runs, with the command that takes it."""
     return [f"  {offer['runs']} in {terminal.clean(offer['root'])}: use it with "
             f'runicorn config ssh add --name "{row["name"]}" --remote-root "{terminal.clean(offer["root"])}"'
             for offer in row.get("offer") or ()]
 
 
-def moving_text(row):
+def moving_text(row: dict[str, Any]) -> str:
     """Return what a connection does now, in one short piece with its progress."""
     progress = row["progress"]
     if not progress or row["state"] != "syncing":
@@ -235,7 +247,7 @@ def moving_text(row):
 
 # -- status -------------------------------------------------------------------------------------------------------
 
-def sync_status(options):
+def sync_status(options: Namespace) -> None:
     with at_work(offline=True) as (_, connections):
         rows = [connections.row(name) for name in chosen(connections, options, default_all=True)]
     if options.json:
@@ -247,11 +259,11 @@ def sync_status(options):
         terminal.say(line)
 
 
-def status_text(row):
+def status_text(row: dict[str, Any]) -> str:
     if foreign(row):
         return f"synchronised by process {row['owner']['pid']}"
     return "not synchronised now" if row["state"] in ("offline", "paused") else row["state"]
 
 
-def news_text(row):
+def news_text(row: dict[str, Any]) -> str:
     return f"{terminal.duration_text(time.time() - row['last_news'])} ago" if row["last_news"] else "never"

@@ -1,7 +1,10 @@
 """`runicorn tail` of a run that another logger writes: its metrics and its text files as they grow. Not in the server copy."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from runicorn import foreign
 from runicorn.cli import terminal
@@ -10,12 +13,17 @@ from runicorn.metrics.foreign_files import ForeignFiles
 from runicorn.metrics.series import Series
 from runicorn.rule_book import RuleBook
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 METRICS_SECONDS = 1.0       # between two lines of metrics
 LOGS = (".log", ".out", ".txt")
 SHOWN = 20                  # metrics of a line
 
 
-def find(roots, tail, growing, lines=20):
+def find(roots: list[Any], tail: str, growing: Callable[..., Any],
+         lines: int = 20) -> tuple[str, ForeignTail] | None:
     """Return (title (str), ForeignTail) of the run `tail` among `roots` [(name, folder), ...], None where there is none.
 
     tail: a folder of this machine, which is the run or whose newest run is meant, an id or the end of connection:path, or None: the
@@ -50,7 +58,7 @@ class ForeignTail:
         self._logs = [growing(os.path.join(run.folder, file[0])) for file in run.files if file[0].endswith(LOGS)]
         self._told_at, self._fresh = float("-inf"), False
 
-    def ended(self):
+    def ended(self) -> str | None:
         """Return how the run ended, for people, or None while its files do not say."""
         facts = self._series.facts()
         code = number(facts.get("exit_code"))
@@ -58,7 +66,7 @@ class ForeignTail:
             return f"— failed: exit code {code:.0f}" if code else None
         return "— finished"
 
-    def one_pass(self, now):
+    def one_pass(self, now: float) -> list[str]:
         """Return the lines (list of str) to print now: log lines as they came, at most one line of metrics a second."""
         lines = []
         for log in self._logs:
@@ -71,11 +79,11 @@ class ForeignTail:
             lines += self.metrics()
         return lines
 
-    def unfetched(self):
+    def unfetched(self) -> list[Any]:
         """Return []: all of its files are here."""
         return []
 
-    def metrics(self):
+    def metrics(self) -> list[str]:
         """Return the line of the last value of each metric, if any came since the last call."""
         if not self._fresh:
             return []

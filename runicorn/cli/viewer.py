@@ -1,10 +1,13 @@
 """`runicorn viewer`: put the viewer together, say where it is, open a browser where there is a desktop, serve until Ctrl+C."""
 
+from __future__ import annotations
+
 import gc
 import os
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import local_disk, loopback
 from runicorn.cli.arguments import port, size
@@ -15,11 +18,16 @@ from runicorn.errors import BusyError, UsageError
 from runicorn.layout import default_root, home_dir, own_experiments
 from runicorn.version import VERSION
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.cli.parser import Parser
+
 EXAMPLES = {"viewer": "runicorn viewer --port 23301 --connection \"GPU Server 1\""}
 YOUNG = 50_000      # objects between two collections: ten thousand runs are loaded in half the time that 700 takes
 
 
-def add_viewer(parser):
+def add_viewer(parser: Parser) -> None:
     parser.set_defaults(run=viewer)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others than loopback need the token")
     parser.add_argument("--port", type=port, default=23300, help="port to listen on (default 23300; 0 takes a free one)")
@@ -61,7 +69,7 @@ def viewer(options):
             server.stop()
 
 
-def local_roots(folders):
+def local_roots(folders: list[str] | None) -> list[Any]:
     """Return [(slug, Path)] of the local roots: "local", "local2", …; where a home is named, its experiments follow it. Raises UsageError
     for one that is no folder."""
     for folder in folders or ():

@@ -1,10 +1,19 @@
 """Look into folders of a server over a line of its own, which stays while somebody browses. Fetches nothing."""
 
+from __future__ import annotations
+
 import contextlib
 import threading
+from typing import TYPE_CHECKING
 
 from runicorn.connections.secrets import identity
 from runicorn.errors import HostKeyError, LoginError, RunicornError, SftpError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.connections.secrets import Secrets
 
 BROWSE_SECONDS = 60         # how long a line made for browsing waits for the next folder
 
@@ -36,13 +45,13 @@ class _Line:
 class Browsing:
     """One line at a time, to the server looked at last. Any thread may call any method; they wait for each other, but `close`."""
 
-    def __init__(self, home, secrets):
+    def __init__(self, home: Path, secrets: Secrets) -> None:
         """secrets: secrets.Secrets."""
         self._home, self._secrets = home, secrets
         self._line, self._lock = None, threading.Lock()
         self._refusals = {}             # identity -> what refused it: never tried again without a new test
 
-    def browse(self, options, path):
+    def browse(self, options: dict[str, Any], path: str) -> dict[str, Any]:
         """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder there. Raises RemoteError, SftpError."""
         from runicorn.connections import doctor
         with self._client(options) as client:
@@ -54,13 +63,13 @@ class Browsing:
                 self.close()
                 raise
 
-    def holdings(self, options):
+    def holdings(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         """Return what the remote root of a connection (dict) holds (see doctor.holdings). Raises RemoteError, SftpError."""
         from runicorn.connections import doctor
         with self._client(options) as client:
             return doctor.holdings(client, doctor.expanded(options["remote_root"], client.realpath(".")))
 
-    def forgive(self, options):
+    def forgive(self, options: dict[str, Any]) -> None:
         """Try the login of a connection (dict) again, though it was refused: the user typed something, or tests it."""
         self._refusals.pop(identity(options), None)
 
@@ -99,7 +108,7 @@ class Browsing:
             if self._line is line and line.uses == uses:
                 self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Hang up."""
         line, self._line = self._line, None
         if line:

@@ -1,11 +1,21 @@
 """All mirrors on this disk together: what they take, how much they may, and what goes when that is too little."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 from runicorn.connections.remembered import Remembered
 from runicorn.errors import BusyError, NotFoundError
 from runicorn.mirror import quota
 from runicorn.mirror.room import Room
+
+if TYPE_CHECKING:
+    from logging import Logger
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.news import Bell
 
 LET_GO_SECONDS = 15         # within which another process has noticed that a connection was removed, and lets its mirror go
 
@@ -13,13 +23,13 @@ LET_GO_SECONDS = 15         # within which another process has noticed that a co
 class Cache:
     """The mirrors below HOME/cache, those of removed connections included. Any thread may call any method."""
 
-    def __init__(self, home, size, bell, log):
+    def __init__(self, home: Path, size: int | None, bell: Bell, log: Logger) -> None:
         """size: bytes all mirrors may take, None: by the disk; bell: rung when runs went; log: told of room that was made."""
         self._home, self._size, self._bell, self._log = home, size, bell, log
         self._remembered = Remembered()
         self.room = Room(home / "cache", self._limit, self._used)
 
-    def roots(self):
+    def roots(self) -> list[Any]:
         """Return (slug, folder Path) of every mirror on this disk."""
         return quota.mirror_folders(self._home / "cache")
 
@@ -36,7 +46,8 @@ class Cache:
         """Return the bytes of all mirrors and of what is kept of their curves."""
         return sum(quota.size_of(folder) for _, folder in self.roots()) + quota.size_of(self._home / "columns")
 
-    def clean(self, older_than=None, slug=None, size=None, dry_run=False):
+    def clean(self, older_than: int | None = None, slug: str | None = None, size: Any = None,
+              dry_run: bool = False) -> dict[str, int]:
         """Drop finished runs from the mirrors, longest not viewed first: {"files", "bytes"}.
 
         older_than: days neither viewed nor changed. slug: of one mirror. size: bytes to come below.
@@ -48,7 +59,7 @@ class Cache:
             self._bell.ring("runs")
         return went
 
-    def make_room(self, folders, short):
+    def make_room(self, folders: list[Any], short: int) -> bool:
         """Bring the mirrors `folders` so far below the limit that `short` bytes more fit, finished runs' large files first. Returns whether
         any went."""
         others = self._used() - sum(map(quota.size_of, folders))
@@ -59,7 +70,7 @@ class Cache:
             self._bell.ring("runs")
         return bool(went["files"])
 
-    def drop(self, slug):
+    def drop(self, slug: str) -> None:
         """Delete a mirror. Raises NotFoundError, BusyError, SyncError."""
         folder = dict(self.roots()).get(slug)
         if folder is None:
@@ -70,7 +81,7 @@ class Cache:
         self._bell.ring("connections")
 
 
-def drop_when_free(folder):
+def drop_when_free(folder: Path) -> None:
     """Delete a mirror; a process beside us that syncs it is given the time to notice that its connection is gone."""
     until = time.monotonic() + LET_GO_SECONDS
     while True:

@@ -1,14 +1,25 @@
 """One connection at work: its settings, its secrets in memory, its sync in a thread, and the row that tells all of it."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import faults, layout, local_disk, local_names, settings
 from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SettingsError, SftpError
 from runicorn.mirror import local_copy, sync
 from runicorn.ssh import remote
+
+if TYPE_CHECKING:
+    from logging import Logger
+    from typing import Any
+
+    from runicorn.connections.questions import Questions
+    from runicorn.mirror.room import Room
+    from runicorn.news import Bell
 
 STOP_SECONDS = 5
 # What a row tells when nothing is known yet; Sync.state() fills in the rest.
@@ -23,7 +34,8 @@ class Connection:
     Any thread may call its public methods; what stands below "the way there" is called by the thread of its sync.
     """
 
-    def __init__(self, saved, home, bell, questions, logger, secrets, room=None):
+    def __init__(self, saved: dict[str, Any], home: Path, bell: Bell, questions: Questions, logger: Logger,
+                 secrets: dict[str, Any], room: Room | None = None) -> None:
         self.settings, self.secrets = saved, secrets
         self.name, self.slug = saved["name"], local_names.connection_slug(saved["name"])
         self.folder = Path(home) / "cache" / self.slug
@@ -66,13 +78,13 @@ class Connection:
         finally:
             self.sync.mirror.unlock()   # whatever ended it: the next one, ours or another process's, must get in
 
-    def pause(self):
+    def pause(self) -> None:
         """Hang up and rest, still holding the mirror."""
         self._questions.withdraw(self.name)
         if self.sync:
             self.sync.pause()
 
-    def allow(self, enabled):
+    def allow(self, enabled: bool) -> None:
         """Take over that the user lets it work, or not (bool); `start` and `pause` act on it."""
         self.settings = {**self.settings, "enabled": enabled}
 
@@ -84,19 +96,19 @@ class Connection:
         if switched:
             (self.start if saved["enabled"] else self.pause)()
 
-    def stop(self):
+    def stop(self) -> None:
         """Say that the thread must end; `join` waits for it."""
         self._stopping.set()
         self._questions.withdraw(self.name)
         if self.sync:
             self.sync.stop()
 
-    def join(self):
+    def join(self) -> None:
         """Wait a few seconds for the thread to end."""
         if self._thread:
             self._thread.join(STOP_SECONDS)
 
-    def holds_mirror(self):
+    def holds_mirror(self) -> bool:
         """Whether this process syncs the mirror now."""
         return bool(self.sync and self._thread.is_alive() and (self.sync.state()["owner"] or {}).get("ours"))
 

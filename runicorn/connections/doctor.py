@@ -1,14 +1,24 @@
 """The connection test: goes the whole way to the runs and says at each step what is so, or what to do. Writes nothing there."""
 
+from __future__ import annotations
+
 import collections
 import statistics
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import foreign, layout, left_out, manifest, namesake, rules
 from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
 from runicorn.mirror import walk
 from runicorn.mirror.foreign_walk import ForeignWalk
 from runicorn.ssh import remote, remote_shell, sftp, sftp_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.ssh.sftp import Sftp
 
 LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "namesake", "root", "runs", "manifest", "clock", "rtt",
          "throughput")
@@ -30,7 +40,8 @@ STAGE = {"name": "name", "port": "port", "banner": "banner", "algorithms": "bann
          "host_key_unknown": "host_key", "host_key_changed": "host_key", "host_key_revoked": "host_key"}
 
 
-def examine(connection, report, ask=None, secrets=None, home=None):
+def examine(connection: dict[str, Any], report: Callable[..., Any], ask: Callable[..., Any] | None = None,
+            secrets: dict[str, Any] | None = None, home: Path | None = None) -> dict[str, Any]:
     """Test `connection` (dict), calling report({"name", "ok", "text", "advice", "ms", …}) for each line as it is known.
     A line with words in it also carries "said", the name of its sentence, and the values in it, for the pages' translation;
     one that failed to connect the error's "code" and values too, such as "known" and "offered" of a changed host key.
@@ -226,7 +237,7 @@ class _Examination:
                  **{} if rate else {"said": "throughput_none"})
 
 
-def throughput(client):
+def throughput(client: Sftp) -> float | None:
     """Return the measured speed in bytes/s, by reading random bytes (they can't be compressed); None where there are none."""
     handle, = client.batch([sftp.open_file("/dev/urandom")])    # a device, but one we know
     if isinstance(handle, SftpError):
@@ -241,14 +252,14 @@ def throughput(client):
     return got / (time.monotonic() - began) if got else None
 
 
-def expanded(root, start):
+def expanded(root: str, start: str) -> str:
     """Return a remote root as an absolute path: "~" is where the SFTP session starts."""
     if root == "~" or root.startswith("~/"):
         return (start.rstrip("/") + root[1:]) or "/"
     return root if root.startswith("/") else f"{start.rstrip('/')}/{root}"
 
 
-def offers(client, root, start):
+def offers(client: Sftp, root: str, start: str) -> list[dict[str, Any]]:
     """Return the usual places that do hold runs, when `root` holds none: [{"root", "runs"}], most runs first."""
     places = [expanded(usual, start) for usual in USUAL_ROOTS] + [root.rstrip("/").rpartition("/")[0] or "/",
                                                              f"{root.rstrip('/')}/experiments"]
@@ -272,7 +283,7 @@ def others_below(client, root, ours, seconds, own_rules=None):
     return {kind: counts[kind] for kind in foreign.KINDS if counts[kind]}, is_complete
 
 
-def count_runs(client, root, widest=None):
+def count_runs(client: Sftp, root: str, widest: int | None = None) -> int | None:
     """Return how many runs (project/name/runs/id) a folder holds, or None if it can't be listed.
 
     widest: the same for a folder with more folders than this at one level, which is some other tree.
@@ -298,7 +309,7 @@ def _folders(client, paths):
             for path, listed in walk.list_folders(client, paths).items()}
 
 
-def holdings(client, root):
+def holdings(client: Sftp, root: str) -> list[dict[str, Any]]:
     """Return what a root on the server holds, by listing it: entries {"files", "mtime", "beat"} as a manifest's. Raises SftpError."""
     runs, listed = walk.Skeleton(client, client.realpath(root)).refresh(time.time()), {}
     walk.list_runs(client, root, runs, listed.__setitem__)
@@ -306,7 +317,7 @@ def holdings(client, root):
             for path, files in listed.items() if not isinstance(files, SftpError)]
 
 
-def browse(client, path):
+def browse(client: Sftp, path: str) -> dict[str, Any]:
     """Return {"path", "parent", "runs", "others", "folders": [{"name", "runs", "inside", "others"}]} for choosing a remote root. Raises
     SftpError.
 

@@ -1,8 +1,17 @@
 """Questions that wait for the user: host keys, passwords, one-time codes. Whoever asks blocks; whoever answers wakes them."""
 
+from __future__ import annotations
+
 import secrets
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runicorn.news import Bell
 
 ANSWER_SECONDS = 300        # as long as a login waits (see login); afterwards the question is withdrawn
 
@@ -11,13 +20,14 @@ class Questions:
     """The questions open now. `bell` is rung (topic "connections") when one comes or goes. Any thread may call any method;
     `ask` keeps the one that asks waiting."""
 
-    def __init__(self, bell):
+    def __init__(self, bell: Bell) -> None:
         self._bell = bell
         self._lock = threading.Condition()
         self._open = {}             # id -> question
         self._answers = {}          # id -> answer (str, None: refused)
 
-    def ask(self, connection, question, topic="connections", stopping=lambda: False):
+    def ask(self, connection: str, question: dict[str, Any], topic: str = "connections",
+            stopping: Callable[..., Any] = lambda: False) -> str | None:
         """Put `question` (dict) for `connection` (name or None) and return the answer (str), or None: refused, stopped, nobody there."""
         question = {**question, "id": secrets.token_hex(8), "connection": connection, "topic": topic}
         with self._lock:
@@ -32,7 +42,7 @@ class Questions:
         self._ring(question)
         return answer
 
-    def answer(self, question_id, text):
+    def answer(self, question_id: str, text: str | None) -> bool:
         """Answer a question (`text` None: refuse). Returns whether it was still open."""
         with self._lock:
             if question_id not in self._open:
@@ -53,7 +63,7 @@ class Questions:
                     return {key: value for key, value in question.items() if key != "topic"}
         return None
 
-    def withdraw(self, connection=None):
+    def withdraw(self, connection: str | None = None) -> None:
         """Refuse every open question, or those of one connection: nobody waits for them any more."""
         with self._lock:
             withdrawn = [question_id for question_id, question in self._open.items() if connection in (None, question["connection"])]

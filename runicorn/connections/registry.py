@@ -1,8 +1,11 @@
 """The connections at work: start, pause, sync now, test, prompts, browsing, cache. What the pages and commands ask for by name."""
 
+from __future__ import annotations
+
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import faults, layout, local_names, settings
 from runicorn.connections import sync_log
@@ -14,6 +17,11 @@ from runicorn.connections.secrets import Secrets, identity
 from runicorn.connections.trials import Trial
 from runicorn.errors import BusyError, NotFoundError, RunicornError, SyncError, UsageError
 from runicorn.mirror import quota
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.news import Bell
 
 LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
 TRIM_SECONDS = 300
@@ -29,7 +37,7 @@ class Registry:
     Any thread may call any of its public methods; `_keep` is its own thread's.
     """
 
-    def __init__(self, home, bell, offline=False, cache_size=None):
+    def __init__(self, home: Path, bell: Bell, offline: bool = False, cache_size: int | None = None) -> None:
         self.home, self.bell, self.offline = Path(home), bell, offline
         self.questions, self._secrets = Questions(bell), Secrets()
         self._log = sync_log.opened(self.home, self._secrets.texts)
@@ -46,18 +54,19 @@ class Registry:
 
     # -- the connections
 
-    def list(self):
+    def list(self) -> list[dict[str, Any]]:
         """Return the row of every connection, in the order they were added."""
         with self._lock:
             self._reload()
             connections = list(self._connections.values())
         return [connection.row(self.offline) for connection in connections]
 
-    def row(self, name):
+    def row(self, name: str) -> dict[str, Any]:
         """Return the row of one connection, by name or mirror folder. Raises NotFoundError."""
         return self._get(name).row(self.offline)
 
-    def save(self, changes, start=True, password=None, passphrase=None):
+    def save(self, changes: dict[str, Any], start: bool = True, password: str | None = None,
+             passphrase: Any = None) -> dict[str, Any]:
         """Add or change a connection, and start it (again) unless `start` is false. Returns its row. Raises UsageError."""
         changes = {**changes, "enabled": True} if start else changes
         with self._lock:
@@ -69,7 +78,7 @@ class Registry:
         self.bell.ring("connections")
         return self.row(saved["name"])
 
-    def remove(self, name, drop_cache=False):
+    def remove(self, name: str, drop_cache: bool = False) -> None:
         """Forget a connection; its mirror stays viewable unless `drop_cache`. Raises NotFoundError, SyncError where it can't be deleted."""
         connection = self._get(name)
         connection.stop()
@@ -88,26 +97,26 @@ class Registry:
             self.bell.ring("connections")
             self.bell.ring("runs")
 
-    def start(self, name):
+    def start(self, name: str) -> dict[str, Any]:
         """Start a connection or let it go on; returns its row."""
         return self._act(name, lambda connection: connection.start(), enabled=True)
 
-    def pause(self, name):
+    def pause(self, name: str) -> dict[str, Any]:
         """Stop fetching until `start`; what is here stays viewable. Returns the row."""
         return self._act(name, lambda connection: connection.pause(), enabled=False)
 
-    def reconnect(self, name):
+    def reconnect(self, name: str) -> dict[str, Any]:
         """Try to connect now, also after a refused login. Returns the row."""
         return self._act(name, lambda connection: connection.start(), enabled=True)
 
-    def sync_now(self, name):
+    def sync_now(self, name: str) -> dict[str, Any]:
         """Bring the mirror up to date now, also where the mode is manual. Returns the row."""
         def act(connection):
             connection.start()
             connection.sync.sync_now()
         return self._act(name, act, enabled=True)
 
-    def verify(self, name):
+    def verify(self, name: str) -> dict[str, int]:
         """Compare whole files with the server's: {"files": compared, "refetched": n}. Blocks. Raises RemoteError, BusyError."""
         connection = self._get(name)
         if not connection.sync:
@@ -125,7 +134,7 @@ class Registry:
             self._keeper = threading.Thread(target=self._keep, name="mirrors", daemon=True)
             self._keeper.start()
 
-    def stop(self):
+    def stop(self) -> None:
         """End every thread and line; waits a few seconds at most."""
         self._stopping.set()
         self.questions.withdraw()
@@ -246,7 +255,8 @@ class Registry:
 
     # -- tests, prompts, browsing
 
-    def test(self, connection, password=None, passphrase=None):
+    def test(self, connection: dict[str, Any] | str, password: str | None = None,
+             passphrase: Any = None) -> str:
         """Begin to test a connection (a saved one's name, or a dict not saved yet). Returns the test's id (str)."""
         options = self._wanted(connection, password, passphrase)
         if self.offline:
@@ -260,22 +270,23 @@ class Registry:
         trial.begin()
         return trial.id
 
-    def test_state(self, test_id):
+    def test_state(self, test_id: str) -> dict[str, Any]:
         """Return how a test is going: {"id", "done", "ok", "lines", "question", "offer", "browse"}. Raises NotFoundError."""
         if test_id not in self._trials:
             raise NotFoundError(f"there is no test {test_id!r}; begin another", code="not_found", said="test_gone")
         return self._trials[test_id].state()
 
-    def answer(self, question_id, text):
+    def answer(self, question_id: str, text: str) -> None:
         """Answer a prompt; an empty or absent text refuses a host key. Raises NotFoundError when nobody waits for it any more."""
         if not self.questions.answer(question_id, text):
             raise NotFoundError("that question is no longer open; reconnect to be asked again", code="not_found", said="question_gone")
 
-    def trust(self, question_id):
+    def trust(self, question_id: str) -> None:
         """Trust the host key that a question shows, for good. Raises NotFoundError."""
         self.answer(question_id, "yes")
 
-    def browse(self, connection, path, password=None, passphrase=None):
+    def browse(self, connection: dict[str, Any] | str, path: str, password: str | None = None,
+               passphrase: Any = None) -> dict[str, Any]:
         """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder on the server. Raises RemoteError, SftpError."""
         return self._browsing.browse(self._wanted(connection, password, passphrase), path)
 
@@ -299,7 +310,7 @@ class Registry:
 
     # -- runs
 
-    def want(self, slug, path):
+    def want(self, slug: str, path: str) -> None:
         """Say that somebody opened the run at `path` of the connection whose mirror is called `slug`: it is fetched first."""
         connection = self._of(slug)
         if connection and connection.folder.exists():
@@ -312,7 +323,7 @@ class Registry:
         connection = self._of(slug)
         return connection.sync.peek(path, name, ranges) if connection and connection.sync else None
 
-    def drop(self, slug, path):
+    def drop(self, slug: str, path: str) -> None:
         """Delete a mirrored run from this machine; it is not fetched again until opened. Raises UsageError for a local run."""
         connection = self._of(slug)
         if not connection:
@@ -324,7 +335,7 @@ class Registry:
     def _of(self, slug):
         return next((connection for connection in self._connections.values() if connection.slug == slug), None)
 
-    def plan(self, connection):
+    def plan(self, connection: dict[str, Any] | str) -> dict[str, int]:
         """Return what a connection's choice of files comes to: {"files", "bytes"}. Looks there if nothing is mirrored yet.
 
         Raises RemoteError; a login that was refused once is not tried again for this.
@@ -338,7 +349,7 @@ class Registry:
 
     # -- the cache
 
-    def drop_mirror(self, slug):
+    def drop_mirror(self, slug: str) -> None:
         """Delete a mirror that no connection has: of one removed, or that led to another server. Raises UsageError, NotFoundError."""
         if self._of(slug):
             raise UsageError(f"{slug} is the mirror of a connection; remove that, with its copy, instead")

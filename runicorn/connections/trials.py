@@ -1,22 +1,33 @@
 """One test of a connection at work: its lines as they come, its questions, its result."""
 
+from __future__ import annotations
+
 import logging
 import secrets
 import threading
+from typing import TYPE_CHECKING
 
 from runicorn import faults, local_disk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.connections.questions import Questions
+    from runicorn.news import Bell
 
 
 class Trial:
     """One test of a connection, in a thread of its own; `begin` and `state` are for any other."""
 
-    def __init__(self, connection, passwords, home, questions, bell):
+    def __init__(self, connection: dict[str, Any], passwords: dict[str, Any], home: Path,
+                 questions: Questions, bell: Bell) -> None:
         self.id = secrets.token_hex(8)
         self.topic = f"test:{self.id}"
         self._connection, self._secrets, self._home, self._questions, self._bell = connection, passwords, home, questions, bell
         self._lines, self._result = [], None
 
-    def begin(self):
+    def begin(self) -> None:
         threading.Thread(target=self._run, name="connection test", daemon=True).start()
 
     def _run(self):

@@ -7,16 +7,22 @@ import os
 import sys
 from array import array
 from threading import get_ident
+from typing import TYPE_CHECKING
 
 from runicorn import disk
 from runicorn.layout import BESIDE
 from runicorn.metrics.columns import Column, Group
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.metrics.columns import Table
+
 HEAD_LIMIT = 64 << 20       # bytes of a cache file's first line: names, and what else is known of the file
 MAGIC = b"runicorn columns 4\n"
 
 
-def save(path, head, table):
+def save(path: str, head: dict[str, Any], table: Table) -> None:
     """Write what is parsed to the cache file `path`; head: dict of what the caller wants back. Raises OSError."""
     head = {**head, "order": sys.byteorder, "rows": table.rows, "first_ts": table.first_ts, "last_ts": table.last_ts,
             "top_step": table.top_step, "recent": list(table.recent), "purges": table.purges, "names": list(table.where),

@@ -6,11 +6,15 @@ import os
 import time
 from contextlib import suppress
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from runicorn.layout import open_regular
 from runicorn.metrics import column_cache
 from runicorn.metrics.columns import Table
 from runicorn.metrics.kinds import events
+
+if TYPE_CHECKING:
+    from typing import Any
 
 READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, small enough to let other threads in between
 RECORD_LIMIT = 16 << 20     # what a reader does not know as one whole record by then is never one
@@ -24,7 +28,7 @@ class File:
     """One growing file. `table` holds what is parsed, `reader` what reads it, `make` made that, `behind` is how many bytes could be parsed
     now."""
 
-    def __init__(self, path, cache=None, make=events.Reader):
+    def __init__(self, path: str, cache: str | None = None, make: Any = events.Reader) -> None:
         """path: str; cache: folder for the column cache (str) or None; make: function(state) returning the reader of its kind."""
         self.path, self.make, self._folder = path, make, cache
         self._begin()
@@ -71,7 +75,7 @@ class File:
         file.seek(self.position - len(self._guard))
         return file.read(len(self._guard)) == self._guard
 
-    def step(self):
+    def step(self) -> bool:
         """Parse at most the next READ_BYTES; return whether more is left. Raises OSError."""
         with open(open_regular(self.path), "rb") as file:
             if not self._holds_guard(file):                 # other content under the same inode: begin again

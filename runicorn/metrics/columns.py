@@ -16,6 +16,7 @@ from runicorn.metrics.wide import LIMIT, Columns, WideRows, is_wide
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 STRETCH = 1 << 15           # numbers that are looked at at once
 BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
@@ -44,7 +45,7 @@ class Column:
             self._smoothed = {}
         return self._smoothed
 
-    def extend(self, values):
+    def extend(self, values: Any) -> None:
         """Append `values` (array('d'))."""
         start = len(self.values)
         if start:
@@ -90,7 +91,7 @@ class Group:
         for name, values in columns.items():
             self.columns[name].extend(values)
 
-    def split(self, names):
+    def split(self, names: list[str]) -> Group:
         """Move the metrics `names` into a group of their own and return it; both keep all rows so far."""
         apart = Group()
         apart.rows, apart.ts, apart.steps = self.rows[:], self.ts[:], self.steps[:]
@@ -116,7 +117,7 @@ class Table:
     of these metrics (None: of all) in rows before `row`, in this file and older ones, are superseded from `step` on; None: an older
     attempt's are from the first step that a newer one logged of the metric. `kind`: of the file."""
 
-    def __init__(self, kind="events"):
+    def __init__(self, kind: str = "events") -> None:
         self.kind = kind
         self._groups = {}
         self._wide = WideRows()                             # not in `_where` yet
@@ -125,7 +126,7 @@ class Table:
         self.recent = deque(maxlen=RECENT)
         self.purges = None
 
-    def restore(self, by_name, head):
+    def restore(self, by_name: dict[str, Group], head: dict[str, Any]) -> None:
         """Take what was parsed before into an empty Table: {metric: Group}, and the dict with the other fields."""
         self._groups.update(by_name)
         self.rows, self.first_ts, self.last_ts, self.top_step = (head[field] for field in ("rows", "first_ts", "last_ts", "top_step"))
@@ -133,12 +134,12 @@ class Table:
         self.purges = head["purges"]
 
     @property
-    def where(self):
+    def where(self) -> dict[str, Group]:
         """Return {metric: Group}, of all rows so far."""
         self._sort_wide()
         return self._groups
 
-    def groups(self):
+    def groups(self) -> list[Group]:
         """Return the distinct groups."""
         return list({id(group): group for group in self.where.values()}.values())
 
@@ -146,7 +147,7 @@ class Table:
         """Take over which values a later start took back; see the class."""
         self.purges = purges
 
-    def add(self, parts):
+    def add(self, parts: list[Any]) -> None:
         """Append the rows of `parts` (list of parse.Part, all of later lines than before)."""
         parts = sorted(parts, key=lambda part: part.rows[0])
         self._note(parts)
@@ -210,7 +211,7 @@ class Table:
         if self.first_ts is None:
             self.first_ts = min((part.rows[0], part.ts[0]) for part in parts)[1]
 
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Return the bytes it holds in memory: of its arrays, and of what each metric costs beside its values."""
         groups = {id(group): group for group in self._groups.values()}.values()
         size = sys.getsizeof(self._groups) + self._wide.nbytes()

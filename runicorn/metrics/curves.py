@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from runicorn.metrics.columns import Column, ascending
 
 if TYPE_CHECKING:
-    from runicorn.metrics.columns import Group
+    from typing import Any
+
+    from runicorn.metrics.columns import Group, Table
 
 SORTED, SAMPLED = 1 << 15, 64       # points that are sorted at once, as a rule; points looked at to find where a stretch of so many ends
 SAME = 1e-5                 # x told to a page is rounded to the microsecond
@@ -23,11 +25,11 @@ class Curve(NamedTuple):
     column: Column
     shift: float = 0.0
 
-    def x(self, index):
+    def x(self, index: int) -> int:
         """Return the x to tell for the point at `index`."""
         return round(self.xs[index] - self.shift, 6) if self.shift else self.xs[index]
 
-    def span(self, lo, hi):
+    def span(self, lo: float | None, hi: float | None) -> tuple[int, int]:
         """Return the places [first, end) of the points with lo <= x <= hi; None is no bound."""
         start = 0 if lo is None else bisect_left(self.xs, lo + self.shift)
         return start, max(start, len(self.xs) if hi is None else bisect_right(self.xs, hi + self.shift))
@@ -78,7 +80,7 @@ def place_of(group, x, position):
     return index if index >= 0 and abs(xs[index] - position) <= SAME else None
 
 
-def epoch_at(table, row):
+def epoch_at(table: Table, row: int) -> float | None:
     """Return the epoch (number) that was logged last at or before line `row` of a columns.Table, None without one."""
     for name, group in table.where.items():
         index = bisect_right(group.rows, row) - 1
@@ -100,7 +102,7 @@ def pace(curve: Curve) -> float | None:
     return steps / epochs if epochs >= (1 if integral else 0.1) and steps > 0 else None
 
 
-def joined(tables, metric, x):
+def joined(tables: list[Table], metric: str, x: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return (xs, values) of the points that count and (xs, values) of those superseded, each in the order logged.
 
     An older attempt's point is superseded when its step is at or beyond the first step at which a newer attempt logged

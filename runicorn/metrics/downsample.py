@@ -4,18 +4,28 @@ A bucket is a stretch of neighbouring points; it answers with its minimum, maxim
 of them stands.
 """
 
+from __future__ import annotations
+
 import math
 import weakref
 from bisect import bisect_left, bisect_right
 from functools import reduce
+from typing import TYPE_CHECKING
 
 from runicorn.metrics.columns import BLOCK
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.metrics.columns import Column
+    from runicorn.metrics.curves import Curve
 
 SNAP = 4                    # blocks in an average bucket from which bounds may move to the next block: an eighth of a bucket
 WEIGHTS_KEPT = 4            # smoothings remembered of a column
 
 
-def picture(curve, lo=None, hi=None, buckets=600, smooth=0.0):
+def picture(curve: Curve, lo: float | None = None, hi: float | None = None, buckets: int = 600,
+            smooth: float = 0.0) -> dict[str, Any]:
     """Return the picture of a curves.Curve between `lo` and `hi` (its x, inclusive) in at most `buckets` buckets.
 
     {"n", "m", "total": points drawn, in range, in all; "x", "last": the last finite point of each bucket; "min", "min_x",
@@ -37,7 +47,7 @@ def picture(curve, lo=None, hi=None, buckets=600, smooth=0.0):
             "x_min": x(start) if end > start else None, "x_max": x(end - 1) if end > start else None}
 
 
-def extremes(column):
+def extremes(column: Column) -> tuple[int | None, int | None]:
     """Return the places of the smallest and the largest finite value, (None, None) without any."""
     end = len(column.values)
     return _extreme(column, 0, end, min, column.lows), _extreme(column, 0, end, max, column.highs)
@@ -156,7 +166,7 @@ def _marks(curve, places, bounds):
     return marks
 
 
-def smoothed(column, places, weight):
+def smoothed(column: Column, places: list[int], weight: float) -> list[float]:
     """Return the smoothed values at `places` (ascending): the debiased exponential moving average of all points before.
 
     As TensorBoard's: s_n = w s_(n-1) + (1 - w) v_n from s_0 = 0, told as s_n / (1 - w^n); w = `weight` in [0, 1), n counts

@@ -1,13 +1,18 @@
 """Which files of another logger's run hold its metrics, and what reads them."""
 
+from __future__ import annotations
+
 import collections
 import os
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import foreign, layout, local_disk
 from runicorn.metrics.follow import module_of, reader_of
 from runicorn.metrics.kinds import hparams
+
+if TYPE_CHECKING:
+    from typing import Any
 
 MEASURED = ("wandb",)       # kinds whose files tell of the machine, too
 FILES = 10_000              # of one run that are read
@@ -126,7 +131,7 @@ def _mtime(path):
         return None             # taken away meanwhile
 
 
-def config(path):
+def config(path: str) -> dict[str, Any]:
     """Return the settings of a training in a JSON or YAML file (dict of plain JSON values); {} where it tells none."""
     if path.endswith(".json"):
         return layout.read_json(path, limit=hparams.LIMIT) or {}

@@ -1,11 +1,18 @@
 """What other loggers wrote inside the folder of a run of ours: its curves join the run's under the name of the folder they lie in."""
 
+from __future__ import annotations
+
 import collections
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import foreign, layout, local_disk
 from runicorn.metrics.foreign_files import reader_of
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.metrics.parse import Part
 
 FOLDERS = 500               # of one run that are looked into
 OWN = ("media",)            # folders whose content is the run's own
@@ -17,7 +24,7 @@ class Joined:
 
     grid = 0                    # there is no sample
 
-    def __init__(self, make, prefix, state=None):
+    def __init__(self, make: Any, prefix: str, state: Any = None) -> None:
         """make: function(state) returning the reader of the file's kind."""
         self._reader, self._prefix, self._names = make(state), f"{prefix}/", {}
         self.kind, self.state = f"{self._reader.kind} in {prefix}", self._reader.state
@@ -26,7 +33,7 @@ class Joined:
     def skipped(self):
         return self._reader.skipped
 
-    def take(self, block, remaining):
+    def take(self, block: bytes, remaining: int) -> tuple[int, list[Part]]:
         used, parts = self._reader.take(block, remaining)
         return used, [part._replace(names=self._joined(part.names)) for part in parts]
 
@@ -35,7 +42,7 @@ class Joined:
             self._names[names] = tuple([self._prefix + name for name in names])
         return self._names[names]
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         facts = self._reader.facts()
         purges = [[row, step, names and [self._prefix + name for name in names]] for row, step, names in facts.get("purges") or ()]
         return {"purges": purges, **({"no_times": True} if facts.get("no_times") else {})}

@@ -1,17 +1,23 @@
 """Which files of a run of ours hold its metrics and samples, and what reads them."""
 
+from __future__ import annotations
+
 import functools
 import os
+from typing import TYPE_CHECKING
 
 from runicorn import layout, local_disk
 from runicorn.metrics.inner_files import InnerFiles
 from runicorn.metrics.kinds import events
 from runicorn.metrics.parse import sample_row
 
+if TYPE_CHECKING:
+    from typing import Any
+
 MAKERS = {"events": events.Reader, "system": functools.partial(events.Reader, row=sample_row)}
 
 
-def find(folder):
+def find(folder: str) -> dict[Any, Any]:
     """Return {(stem, rank, attempt): (path, function(state) returning its reader)} of a run's folder; {} where there is none."""
     try:
         with os.scandir(folder) as entries:

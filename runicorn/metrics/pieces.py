@@ -4,6 +4,8 @@ Each piece is raw deflate (RFC 1951) that refers to nothing before it and ends a
 stream; the checksum of a zlib stream (RFC 1950) is put together from those of its pieces.
 """
 
+from __future__ import annotations
+
 import zlib
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ class Piece(NamedTuple):
     adler: int
 
 
-def piece(text):
+def piece(text: bytes) -> Piece:
     """Return the Piece of `text` (bytes)."""
     packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     return Piece(packer.compress(text) + packer.flush(zlib.Z_FULL_FLUSH), len(text), zlib.adler32(text))
@@ -32,11 +34,11 @@ COMMA, CLOSE = piece(b","), piece(b"]}\n")
 class Pieces:
     """A JSON object whose last member is a list of `items` (Pieces): `head` is its text up to and with the "[" (bytes)."""
 
-    def __init__(self, head, items):
+    def __init__(self, head: bytes, items: list[Piece]) -> None:
         between = [one for item in items for one in (COMMA, item)][1:]
         self._parts = [piece(head), *between, CLOSE]
 
-    def deflated(self):
+    def deflated(self) -> bytes:
         """Return the whole as one zlib stream (bytes)."""
         low, high = 1, 0
         for part in self._parts:
@@ -44,6 +46,6 @@ class Pieces:
             low = (low + (part.adler & 0xFFFF) - 1) % MODULUS
         return b"".join([HEAD, *(part.deflated for part in self._parts), END, (high << 16 | low).to_bytes(4, "big")])
 
-    def plain(self):
+    def plain(self) -> bytes:
         """Return the text (bytes)."""
         return zlib.decompress(self.deflated())

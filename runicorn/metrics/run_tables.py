@@ -6,10 +6,20 @@ from __future__ import annotations
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import local_disk
 from runicorn.metrics import own_files, samples
 from runicorn.metrics.column_file import File
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.metrics.columns import Table
+    from runicorn.metrics.foreign_files import ForeignFiles
+    from runicorn.metrics.own_files import OwnFiles
 
 COARSE_BYTES = 16 << 20     # more than this not yet parsed: a picture is made from spaced samples (about half a second of parsing)
 YIELD_SECONDS = 0.0002      # between two portions: a lock given back and taken at once would let nobody else in
@@ -19,7 +29,8 @@ class RunTables:
     """What is read of the run in `folder`. Any thread may call any method; each holds its lock for some 30 ms at most while a large
     file is parsed."""
 
-    def __init__(self, folder, columns_dir=None, files_of=own_files.find):
+    def __init__(self, folder: str | os.PathLike[str], columns_dir: Path | None = None,
+                 files_of: ForeignFiles | OwnFiles | Callable[..., Any] = own_files.find) -> None:
         """folder: path of the run; columns_dir: folder of the column cache, or None for no cache; files_of: function(folder) that
         tells the run's files as `own_files.find` does: of another logger's run it is `foreign_files.find`."""
         self.folder, self._files_of = os.fspath(folder), files_of
@@ -32,7 +43,7 @@ class RunTables:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def refresh(self, seconds=None):
+    def refresh(self, seconds: float | None = None) -> bool:
         """Read what is new; return whether anything was. Stops after `seconds` if given; then `behind` tells what is left.
 
         A file that can't be read counts as it was at the last look; a run without a folder has no metrics.
@@ -86,7 +97,7 @@ class RunTables:
         with self.lock:
             return sum(file.skipped for (stem, _, _), file in self._files.items() if stem == "events")
 
-    def prime(self, slot, size, read, make):
+    def prime(self, slot: tuple[int, int], size: int, read: Callable[..., Any], make: Any) -> None:
         """Sample a file of metrics of which not nearly all is here: until it is, pictures are approximate and made from the sample.
 
         slot: (rank, attempt) of the file; size: in bytes; read: see `samples.sample`; make: function(state) returning its reader. Does
@@ -97,13 +108,13 @@ class RunTables:
         with self.lock:
             self._samples.update({slot: table} if table else {})
 
-    def expect(self, sizes):
+    def expect(self, sizes: dict[Any, int]) -> None:
         """Say how large on the server the files of metrics are of which less is here, {(rank, attempt): bytes}: pictures of what is here of
         them, and no sample, are approximate, too, unless next to nothing is missing."""
         with self.lock:
             self._far_sizes = dict(sizes)
 
-    def tables_of(self, rank, stem="events"):
+    def tables_of(self, rank: int, stem: str = "events") -> tuple[list[Any], bool]:
         """Return [(attempt, Table)] of a rank, oldest first, and whether any of them is only a sample."""
         tables = {attempt: file.table for (kind, of, attempt), file in self._files.items() if kind == stem and of == rank}
         approximate = stem == "events" and any(of == rank and self._lacks(of, attempt) for of, attempt in self._far_sizes)
@@ -113,7 +124,7 @@ class RunTables:
                 tables[attempt], approximate = table, True
         return sorted(tables.items()), approximate
 
-    def all_of(self, rank):
+    def all_of(self, rank: int) -> tuple[list[Any], bool]:
         """Return the same with the tables of what other loggers wrote inside the run, whose attempt is None, last."""
         tables, approximate = self.tables_of(rank)
         return tables + [(None, table) for _, table in self.tables_of(rank, "inner")[0]], approximate
@@ -134,7 +145,7 @@ class RunTables:
                 sample = quietly(lambda file=file: samples.of(file))
                 self._samples.update({(rank, attempt): sample} if sample else {})
 
-    def state(self):
+    def state(self) -> tuple[list[Any], list[Any], dict[Any, int]]:
         """Return what every picture is made from: while this stays equal, so do they."""
         files = [(file.table, file.position, file.behind > COARSE_BYTES) for file in self._files.values()]
         return files, list(self._samples.items()), dict(self._far_sizes)
@@ -144,7 +155,7 @@ class RunTables:
         paths = [file.path for key, file in sorted(self._files.items()) if key[:2] == (stem, rank)]
         return paths[-1] if paths else None
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """Return what the readers of the files know beside numbers (dict): "config", "summary" and "texts" (dicts), "counts" and "restarts"
         added up, and what else the kind that is believed first tells."""
         with self.lock:
@@ -191,13 +202,13 @@ class RunTables:
         return max((table.last_ts for table in self.logged()), default=None)
 
     @property
-    def last_step(self):
+    def last_step(self) -> int | None:
         """The largest step of the newest attempt (number), or None."""
         tables = self.logged(self.first_rank)
         return tables[-1].top_step if tables else None
 
     @property
-    def median_gap(self):
+    def median_gap(self) -> float | None:
         """Median time between the last rows (seconds), or None if there are fewer than two."""
         tables = self.logged(self.first_rank)
         times = list(tables[-1].recent) if tables else []
@@ -208,14 +219,14 @@ class RunTables:
         """The lowest rank that logged (int), 0 while none did."""
         return self.ranks[0] if self.ranks else 0
 
-    def logged(self, rank=None):
+    def logged(self, rank: int | None = None) -> list[Table]:
         """Return the Tables with rows of one rank, or of all; the newest attempt's last."""
         with self.lock:
             ranks = self.ranks if rank is None else [rank]
             return [table for each in ranks for _, table in self.tables_of(each)[0] if table.rows]
 
 
-def median(values):
+def median(values: Iterator[Any] | list[float]) -> float:
     """Return the median of numbers, the lower of the middle two; `statistics` would cost the viewer's start 15 ms."""
     ordered = sorted(values)
     return ordered[(len(ordered) - 1) // 2]

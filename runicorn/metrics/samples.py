@@ -1,7 +1,17 @@
 """A first picture of a huge file of metrics, of any kind: evenly spaced records of it, and its ends."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from runicorn.layout import open_regular
 from runicorn.metrics.columns import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runicorn.metrics.kinds.events import Reader
 
 SAMPLES, SAMPLE_BYTES = 1500, 768       # of a huge file's first picture: a point for every pixel, five lines at a time
 MOST = 5 << 18              # bytes of them all
@@ -19,7 +29,7 @@ def of(file):
         return sample(read, file.position + file.behind, file.make(None))
 
 
-def sample(read, size, reader):
+def sample(read: Callable[..., Any], size: int, reader: Reader) -> Table:
     """Return a Table of evenly spaced records of a file, and of its first and last ones: a first picture of a huge file.
 
     read: called with a list of (offset, length), returns a list of bytes (it may be far away, so it is called only

@@ -7,6 +7,7 @@ import json
 import math
 import os
 from array import array
+from typing import TYPE_CHECKING
 
 from runicorn import layout, local_disk
 from runicorn.errors import DataError, UsageError
@@ -15,6 +16,14 @@ from runicorn.metrics.downsample import extremes, picture
 from runicorn.metrics.pieces import piece
 from runicorn.metrics.run_tables import RunTables
 from runicorn.metrics.times import Times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.metrics.foreign_files import ForeignFiles
+    from runicorn.metrics.own_files import OwnFiles
 
 POINTS_KEPT = 4_000_000     # in joined or sorted copies of curves: 64 MB
 POINT_BYTES = 16            # of such a copy: x and value
@@ -26,7 +35,8 @@ class Series(RunTables):
     """The metrics and system samples of the run in `folder`, and when they were logged (`times`). Any thread may call any method; each
     holds the lock of the tables for some 30 ms at most while a large file is parsed."""
 
-    def __init__(self, folder, columns_dir=None, files_of=own_files.find):
+    def __init__(self, folder: str | os.PathLike[str], columns_dir: Path | None = None,
+                 files_of: ForeignFiles | OwnFiles | Callable[..., Any] = own_files.find) -> None:
         """See run_tables.RunTables."""
         super().__init__(folder, columns_dir, files_of)
         self.times = Times(self)
@@ -74,7 +84,8 @@ class Series(RunTables):
 
     # -- curves ----------------------------------------------------------------------------------------------------
 
-    def picture(self, metric, x="step", lo=None, hi=None, buckets=600, smooth=0.0, rank=0):
+    def picture(self, metric: str, x: str = "step", lo: float | None = None, hi: float | None = None,
+                buckets: int = 600, smooth: float = 0.0, rank: int = 0) -> dict[str, Any] | None:
         """Return the picture of a metric (see `buckets.picture`) and more, or None if this rank did not log it.
 
         x: "step", "relative" (seconds since the rank's first row), "wall" (Unix seconds) or "metric:NAME" (the value of
@@ -138,7 +149,7 @@ class Series(RunTables):
             del self._curves[next(iter(self._curves))]
         return copies
 
-    def points(self, metric, rank=0):
+    def points(self, metric: str, rank: int = 0) -> tuple[Any, Any, Any]:
         """Return (steps, ts, values), arrays of one length in the order logged, of all points that are not superseded; all
         empty if the rank never logged the metric. Reads what is new first. Raises DataError if part of the run is not here."""
         (_, *points), = self.points_of([metric], rank)
@@ -165,7 +176,7 @@ class Series(RunTables):
             raise DataError(f"{self.folder} is not all here yet; wait until it is synced, then try again")
         return [table for _, table in tables]
 
-    def spark(self, metric, n=24, rank=0):
+    def spark(self, metric: str, n: int = 24, rank: int = 0) -> list[Any]:
         """Return `n` values (or fewer) evenly spaced over the metric's points, None for NaN and infinities; [] without any."""
         with self.lock:
             curve, _ = self._curve(metric, rank, "step")

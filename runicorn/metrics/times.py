@@ -1,18 +1,24 @@
 """When was a step, and which step was it then? What the rows of one run tell of time. Reads no file."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
 
 from runicorn.errors import UsageError
 from runicorn.metrics import curves
 from runicorn.metrics.run_tables import median
 
+if TYPE_CHECKING:
+    from runicorn.metrics.series import Series
+
 
 class Times:
     """The times and steps of one run. Any thread may call any method."""
 
-    def __init__(self, run):
+    def __init__(self, run: Series) -> None:
         """run: run_tables.RunTables."""
         self._run = run
 
@@ -44,7 +50,7 @@ class Times:
             return sorted((group.ts[index], group.steps[index]) for group in groups
                           for index in range(bisect_left(group.ts, second - 0.0005), bisect_right(group.ts, second + 0.9995)))
 
-    def rank_of(self, rank):
+    def rank_of(self, rank: int) -> int:
         """Return the rank whose rows tell of the log of `rank` (int): that one, where it logged metrics, else the lowest that did."""
         return rank if rank in self._run.ranks else self._run.first_rank
 

@@ -1,9 +1,15 @@
 """Rows of many metrics, gathered one after the other until they are asked for by metric. Opens no file."""
 
+from __future__ import annotations
+
 import sys
 from array import array
 from collections import Counter, defaultdict
 from itertools import accumulate, chain, count, repeat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 FEW = 8             # rows a shape, on average, up to which gathering by row is quicker than adding each shape's columns
 MANY = 1024         # names in a block below which either way is quick
@@ -11,7 +17,7 @@ LIMIT = 1 << 19     # values gathered before they are sorted by metric: half a s
 NAME_BYTES, STEP_BYTES = 32, 40         # of a name's number; of a step and its place in the list
 
 
-def is_wide(parts):
+def is_wide(parts: list[Any]) -> bool:
     """Whether `parts` (list of parse.Part) name more metrics than their rows are worth adding column by column."""
     names = sum([len(part.names) for part in parts])
     return names > MANY and names * FEW > sum([len(part.names) * len(part.rows) for part in parts])
@@ -109,7 +115,7 @@ class WideRows:
                 mine = array("d", chain.from_iterable([cells[begins[metric]:begins[metric + 1]] for metric in metrics]))
             yield (metrics, *[column[span] for column in columns], mine)
 
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Return the bytes it holds in memory."""
         arrays = (self.rows, self.ts, self._widths, self._metrics, self._cells)
         size = sum(map(sys.getsizeof, arrays)) + STEP_BYTES * len(self.steps)

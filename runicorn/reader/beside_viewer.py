@@ -3,15 +3,22 @@
 A viewer has everything in memory; a command that asks it says the same as its pages, and reads nothing but the names of runs.
 """
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from runicorn.reader import first_look, viewer_client
 
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
 MOST = 10_000               # rows in one answer
 
 
-def mirror_folders(home):
+def mirror_folders(home: Path) -> list[Any]:
     """Return [(slug, folder, name of the connection whose mirror it is, else its slug)] of the mirrors on this machine."""
     from runicorn import local_names, settings
     cache = home / "cache"
@@ -20,7 +27,7 @@ def mirror_folders(home):
     return [(folder.name, folder, names.get(folder.name, folder.name)) for folder in folders]
 
 
-def runs(home, roots, filter, sort, limit, columns):
+def runs(home: Path, roots: list[Any], filter: str, sort: str, limit: int | None, columns: list[str]) -> None:
     """Return what Catalog.runs would (dict) of local roots [(slug, folder)] and this machine's mirrors, as a viewer has it; None where
     no viewer has just these, or it finds fault with the words. "undecided": of how many runs it does not know yet how they stand."""
     if limit is None or limit > MOST:

@@ -1,8 +1,15 @@
 """Answers that stay small whatever a run holds: so much of each part, what is left out counted, the rest asked for by part. Pure."""
 
+from __future__ import annotations
+
 import collections
+from typing import TYPE_CHECKING
 
 from runicorn import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 PART = 256 << 10            # bytes of JSON of one part of a run (config, summary, …) in one answer
 LEAST = PART // 2000        # … that a value counts for at least: a page draws a line for each
@@ -13,7 +20,7 @@ LEVELS = 64                 # of nesting whose names are joined
 PARTS = ("config", "summary", "meta", "status")
 
 
-def run(answer, main=None):
+def run(answer: dict[str, Any], main: str | None = None) -> dict[str, Any]:
     """Return the answer of Catalog.run with as much of each part as an answer takes, and "more" ({part: how many values (int) are left
     out}) of those that hold more. main: name of a metric that is told in any case."""
     more, bounded = {}, dict(answer)
@@ -23,13 +30,13 @@ def run(answer, main=None):
     return {**bounded, "more": {field: count for field, count in more.items() if count}}
 
 
-def some(values, size=PART):
+def some(values: dict[str, Any], size: int = PART) -> tuple[dict[str, Any], int]:
     """Return (as much of a nested dict as takes `size` bytes of JSON, how many values (int) of it are left out)."""
     taking = _Taking(size)
     return taking.dict(values), taking.left_out
 
 
-def pairs(values):
+def pairs(values: dict[str, Any]) -> Iterator[Any]:
     """Yield (name, value) of a nested dict, names joined with "."; an empty dict is a value."""
     ahead = [("", iter(values.items()))]
     while ahead:
@@ -63,7 +70,7 @@ def page(items, find="", offset=0, limit=500, name=lambda item: item[0], short=N
     return {"total": total, "matched": matched, "offset": offset, "items": items_within}
 
 
-def short_pair(pair):
+def short_pair(pair: tuple[str, float | str]) -> list[Any]:
     """Return [name, value] with a value that is told whole, or of a long one its beginning and its end."""
     return [clipped(pair[0]), short(pair[1])]
 
@@ -78,7 +85,7 @@ def short(value):
     return clipped(text) if len(text) > TEXT // 4 and len(text.encode("utf-8", "replace")) > TEXT else value
 
 
-def clipped(text, most=TEXT):
+def clipped(text: str, most: int = TEXT) -> str:
     """Return a text of at most about `most` bytes; of a longer one the beginning and the end, with what is left out between them."""
     if len(text) <= most // 4 or len(text.encode("utf-8", "replace")) <= most:
         return text
@@ -86,7 +93,7 @@ def clipped(text, most=TEXT):
     return f"{text[:side]} … {len(text) - 2 * side:,} characters left out … {text[-side:]}"
 
 
-def offered(runs, names):
+def offered(runs: tuple[Any, ...], names: dict[str, Any]) -> dict[str, Any]:
     """Return {"config", "summary", "metrics", "more"}: the names that a list of columns offers, sorted, and {side: how many more}.
 
     runs: run_entry.Entry; names: {side: sorted list of all}. Where there are too many, those that most runs have go first, then the short.

@@ -1,11 +1,14 @@
 """Every run on this machine, local roots and mirrors as one: find it, list it, open it. Changes nothing but what is in memory."""
 
+from __future__ import annotations
+
 import collections
 import hashlib
 import os
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import layout, local_disk, local_names, rule_book
 from runicorn.metrics.series import Series
@@ -21,14 +24,22 @@ from runicorn.reader.run_entry import Entry, Member, attempts, freshness, newest
 from runicorn.reader.run_list import View, names_of
 from runicorn.reader.sources import MirrorSource
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runicorn.settings import Overlay
+
 FIRST_SECONDS = 3.0         # an answer waits so long for the first look at the roots
 
 
 class Catalog:
     """The index of all roots, in memory. `refresh` and `look` are called by one thread; everything else by any."""
 
-    def __init__(self, roots, mirrors=(), home=None, overlay=None, clock=time.monotonic, preferences=dict, ring=None, columns=COLUMNS,
-                 local=LocalRoot):
+    def __init__(self, roots: list[Any], mirrors: Callable[..., Any] | list[Any] | tuple[Any, ...] = (),
+                 home: Path | None = None, overlay: Overlay | None = None, clock: Any = time.monotonic,
+                 preferences: Any = dict, ring: Callable[..., Any] | None = None, columns: int = COLUMNS,
+                 local: Any = LocalRoot) -> None:
         """roots: [(slug, folder)]; mirrors: [(slug, folder[, name])] or a function that returns it; overlay: settings.Overlay or None;
         clock: monotonic seconds; preferences: function returning {"main_metric", "best_rule", …};
         ring: function(topic), called when something was parsed in the background; None parses before answering; columns: bytes
@@ -51,22 +62,22 @@ class Catalog:
         self.looked_at = clock()            # when all open runs were looked at last
         self.owes = False                   # whether an answer left out sparklines for lack of time; see `owe`
 
-    def local(self):
+    def local(self) -> list[Any]:
         """Return the local roots (list of local_root.LocalRoot)."""
         return [source for source in list(self.sources.values()) if source.local]
 
-    def unreadable(self):
+    def unreadable(self) -> int:
         """Return how many folders of the local roots a command could not look into (int)."""
         return sum(source.passed["unreadable"] for source in self.local())
 
-    def others_passed(self):
+    def others_passed(self) -> dict[str, Any]:
         """Return {reason: count} of what the search for other loggers' runs below the local roots passed over."""
         counts = collections.Counter()
         for source in self.local():
             counts.update(source.others_passed)
         return dict(sorted(counts.items()))
 
-    def beating(self):
+    def beating(self) -> list[str]:
         """Return the keys of the runs that are alive or may be (list of str)."""
         return [entry.key for entry in list(self._by_key.values()) if not entry.record.ended and entry.state() != "lost"]
 
@@ -75,7 +86,7 @@ class Catalog:
 
     # -- keeping up ------------------------------------------------------------------------------------------------
 
-    def refresh(self):
+    def refresh(self) -> bool:
         """Look for new, changed and vanished runs; returns whether the list changed."""
         now = self._clock()
         self._follow()
@@ -86,14 +97,14 @@ class Catalog:
         self._shown()
         return changed
 
-    def follow_mirrors(self):
+    def follow_mirrors(self) -> bool:
         """Take the indexes of mirrors that were written since last read; returns whether the list changed. Costs one stat each."""
         moved = [source for source in list(self.sources.values()) if not source.local and source.is_behind()]
         for source in moved:
             source.refresh(self._clock())
         return bool(moved) and self._merge()
 
-    def begin(self):
+    def begin(self) -> None:
         """Take what the last start kept, or where there is nothing, what a first look tells: enough for a list. `refresh` tells all."""
         self._follow()
         self._begin(look=True)
@@ -130,7 +141,7 @@ class Catalog:
             source.begin(look, self._show_newest)
             self._begun.add(source.slug)
 
-    def look(self, keys=None):
+    def look(self, keys: list[str] | set[str] | None = None) -> tuple[set[str], bool]:
         """Look at all open runs, or at those of `keys`; returns (set of keys that grew, whether the list changed)."""
         now, grown, changed = self._clock(), set(), False
         paths = None if keys is None else self._paths(keys)
@@ -203,22 +214,22 @@ class Catalog:
             entries.append(old if same else _entry(keys[0], group, old))
         return entries
 
-    def save(self):
+    def save(self) -> None:
         """Keep what was found for the next start."""
         for source in list(self.sources.values()):
             source.save()
 
-    def await_first_look(self, partial=False):
+    def await_first_look(self, partial: bool = False) -> None:
         """Wait until the first look has come to all runs, or if `partial` to the newest ones; a few seconds at most."""
         (self.some if partial else self.ready).wait(FIRST_SECONDS)
 
     # -- finding ---------------------------------------------------------------------------------------------------
 
-    def aliases(self, key):
+    def aliases(self, key: str) -> list[str]:
         """Return every key of the run `key`, its own first (list of str)."""
         return [key, *self._other_keys.get(key, ())]
 
-    def find(self, tail):
+    def find(self, tail: str) -> str:
         """Return the key of the run that `tail` names: a key, an id or any unambiguous end of a key.
 
         Raises NotFoundError, AmbiguousError.
@@ -238,24 +249,24 @@ class Catalog:
         ending = path[path.rfind("/"):]
         return [name for name in self._by_key if path.count("/") == 2 and name.startswith(f"{slug}:") and name.endswith(ending)]
 
-    def entry(self, tail):
+    def entry(self, tail: str) -> Entry:
         """Return the Entry of the run that `tail` names. Raises NotFoundError, AmbiguousError."""
         key = self.find(tail)           # may wait, and meanwhile the map is another
         return self._by_key[key]
 
-    def folder(self, key):
+    def folder(self, key: str) -> Path:
         """Return the run's folder on this machine (Path; of a mirror it may not exist yet)."""
         return self.entry(key).folder
 
     # -- states ----------------------------------------------------------------------------------------------------
 
-    def states(self):
+    def states(self) -> list[dict[str, Any]]:
         """Return [{"folder", "up", "runs": {path: the Verdict as a list}}] of the open runs of each source, for other processes."""
         return [{"folder": os.path.realpath(source.folder), "up": source.up,
                  "runs": {path: list(source.verdict(source.records[path])) for path in list(source.pulses) if path in source.records}}
                 for source in list(self.sources.values())]
 
-    def known(self):
+    def known(self) -> list[dict[str, Any]]:
         """Read again what the open runs say of themselves; return [{"folder", "runs": a digest of their paths, of a local root}] of each
         source, for another process that wants to know whether it would find the same."""
         for source in list(self.sources.values()):
@@ -275,7 +286,7 @@ class Catalog:
                 source.believe(source_told.get("up") is True, {path: verdict for path, verdict in verdicts.items() if verdict})
         self._merge()
 
-    def undecided(self):
+    def undecided(self) -> int:
         """Return how many runs are neither alive nor lost yet, as far as anybody knows (int)."""
         return sum(entry.state() == "checking" for entry in list(self._by_key.values()) if not entry.record.ended)
 
@@ -288,11 +299,11 @@ class Catalog:
 
     # -- the list --------------------------------------------------------------------------------------------------
 
-    def owe(self, sparklines=True):
+    def owe(self, sparklines: bool = True) -> None:
         """Say that an answer left out sparklines for lack of time, or that nobody waits for them any more."""
         self.owes = sparklines
 
-    def view(self):
+    def view(self) -> View:
         """Return the run_list.View on all runs as they are now."""
         preferences = self.preferences()
         rules = preferences.get("best_rule") or {}
@@ -312,7 +323,8 @@ class Catalog:
             fact = self._facts[name] = count()
         return fact
 
-    def runs(self, filter="", sort="-started", offset=0, limit=100, **choice):
+    def runs(self, filter: str = "", sort: str = "-started", offset: int = 0, limit: int | None = 100,
+             **choice: Any) -> dict[str, Any]:
         """Return the answer of GET /api/runs without its news (dict). Raises FilterError, UsageError."""
         return self._view_for(filter, sort, choice.get("columns", ())).list(filter, sort, offset, limit, **choice)
 
@@ -331,7 +343,7 @@ class Catalog:
             view = self.view()
         return view
 
-    def row(self, key):
+    def row(self, key: str) -> dict[str, Any]:
         """Return the Row of one run (dict)."""
         entry = self.entry(key)
         entry.look_closely()
@@ -342,11 +354,11 @@ class Catalog:
         """What differs once runs came or went (opaque)."""
         return self._versions
 
-    def present(self, entry):
+    def present(self, entry: Entry) -> Entry:
         """Return the Entry of a run as it is now."""
         return self._by_key.get(entry.key, entry)
 
-    def facets(self, view, hidden=False):
+    def facets(self, view: View, hidden: bool = False) -> Facets:
         """Return the facets.Facets of a view."""
         facets = self._fact("facets", dict)
         if facets.get("notes") != view.notes:        # the overlay was changed since
@@ -404,7 +416,7 @@ class Catalog:
         return {name: why for name, why in entry.source.left_out(entry.record.path).items()
                 if not name or entry.record.kinds or local_names.is_own(name)}
 
-    def small(self, key):
+    def small(self, key: str) -> dict[str, Any]:
         """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""
         return self.entry(key).small()
 

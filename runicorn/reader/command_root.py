@@ -74,6 +74,6 @@ class CommandRoot(LocalRoot):
         if self.kept_path and self._moved > FEW:
             kept.save_small(self.kept_path, self._former.values())
 
-    def beyond(self, path):
+    def beyond(self, path: str) -> int:
         look = manifest.look_at(str(self.run_folder(path)), None, collections.Counter())
         return look.skipped.get(manifest.FULL_RUN, 0) if look else 0

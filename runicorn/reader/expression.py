@@ -1,5 +1,7 @@
 """A regular expression searched for in a process of its own, so that one that takes for ever holds nobody up and can be stopped."""
 
+from __future__ import annotations
+
 import atexit
 import collections
 import json
@@ -7,9 +9,14 @@ import queue
 import subprocess
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from runicorn.errors import BusyError, UsageError
 from runicorn.reader import log_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 WAIT = 0.5              # s between two signs that it is still looking; writing one shows whether the client is still there
 BLOCK_SECONDS = 10      # that one block may take; a sane expression takes milliseconds
@@ -35,7 +42,7 @@ class Expression:
     is no regular expression, BusyError while MOST searches are under way.
     """
 
-    def __init__(self, pattern, ignore_case):
+    def __init__(self, pattern: str, ignore_case: bool) -> None:
         try:
             log_lines.matcher(pattern, ignore_case)
         except (log_lines.re.error, OverflowError, RecursionError) as error:
@@ -62,7 +69,7 @@ class Expression:
         self.process.stdin.close()
         _places.release()
 
-    def search(self, blocks):
+    def search(self, blocks: Iterator[Any]) -> Iterator[Any]:
         """Yield (at, block, places) of each (at, block) in `blocks`: the places where lines of the block (bytes) begin that fit (a
         list of int); and before that (at, block, None) every WAIT seconds. Raises UsageError if one takes more than BLOCK_SECONDS.
         """

@@ -1,10 +1,19 @@
 """What the sidebar counts of the run list: projects with their experiments, connections, tags; bounded, the rest by part."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from runicorn import local_names
 from runicorn.errors import UsageError
 from runicorn.layout import slug
 from runicorn.reader import bounded
 from runicorn.reader.run_list import natural
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.reader.run_list import View
 
 PROJECTS, CONNECTIONS, TAGS = 300, 300, 500         # named in each answer of the list
 NAMES, NAMES_IN_ALL = 500, 2000                     # experiments of one project, of all
@@ -15,7 +24,7 @@ KINDS = ("projects", "names", "connections", "tags")
 class Facets:
     """Counts of a run_list.View's runs, those that its reader hid among them if `hidden`."""
 
-    def __init__(self, view, hidden=False):
+    def __init__(self, view: View, hidden: bool = False) -> None:
         projects, connections, tags = {}, {}, {}
         for run in view.runs:
             if not hidden and view.hidden(run):
@@ -52,7 +61,8 @@ class Facets:
                                    "connections": len(self._connections) - len(connections), "tags": len(self._tags) - len(tags)}}
         return self._tree
 
-    def part(self, of, project="", find="", offset=0, limit=500):
+    def part(self, of: str, project: str = "", find: str = "", offset: int = 0,
+             limit: int = 500) -> dict[str, Any]:
         """Return one page (see bounded.page) of a kind of them, in the order of the tree; of="names": of the experiments of a project,
         named by its slug. Raises UsageError for another kind."""
         if of not in KINDS:

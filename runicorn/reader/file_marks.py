@@ -1,14 +1,21 @@
 """What shows whether files of a root changed: their times, sizes and numbers, one stat each. Opens none."""
 
+from __future__ import annotations
+
 import os
 import struct
+from typing import TYPE_CHECKING
 
 from runicorn import layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
 
 PACKED = struct.Struct("<4q")
 
 
-def file_mark(path):
+def file_mark(path: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
     """Return what another state of a file differs in: (mtime in ns, bytes, inode, ctime in ns), None where it is absent. The last shows
     that it may be read now."""
     try:
@@ -33,13 +40,13 @@ def newest(marks):
     return max([mark[0] for mark in PACKED.iter_unpack(marks)], default=0)
 
 
-def mtime_ns(path):
+def mtime_ns(path: str) -> int | None:
     """Return a file's or folder's mtime (ns), None where it is not there."""
     mark = file_mark(path)
     return mark and mark[0]
 
 
-def mtime(path):
+def mtime(path: str) -> float | None:
     """Return the same in seconds."""
     try:
         return os.stat(path).st_mtime
@@ -47,7 +54,7 @@ def mtime(path):
         return None             # gone since it was listed
 
 
-def live_beats(root):
+def live_beats(root: Path) -> dict[str, Any]:
     """Return {run id: mtime of its live file, ns}."""
     try:
         with os.scandir(os.path.join(root, layout.HIDDEN, layout.LIVE)) as items:

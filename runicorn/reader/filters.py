@@ -5,14 +5,20 @@ FIELD OP VALUE with : = != < <= > >=. A leading `-` or `!` negates. Double quote
 or a value; `*` stands for any text; after `:` commas separate alternatives (`state:running,stalled`).
 """
 
+from __future__ import annotations
+
 import fnmatch
 import math
 import operator
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.errors import FilterError
 from runicorn.layout import number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 STATES = ("checking", "running", "stalled", "quiet", "lost", "finished", "failed", "interrupted")
 WHOLE = ("tag", "state", "connection", "user", "host", "id", "key", "group", "job_type")     # `:` means equal here, elsewhere "contains"
@@ -36,7 +42,7 @@ class Term(NamedTuple):
     at: int
 
 
-def parse(text):
+def parse(text: str) -> list[Term]:
     """Return the list of Terms in `text`. Raises FilterError, which says what is wrong and where."""
     if len(text) > LONGEST:
         raise FilterError(f"the filter is longer than {LONGEST} characters", LONGEST, code="filter", said="filter_long", count=LONGEST)
@@ -155,7 +161,7 @@ def _time(text):
 
 # -- deciding -----------------------------------------------------------------------------------------------------
 
-def compile_terms(terms, getter):
+def compile_terms(terms: list[Term], getter: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function(run) -> bool. getter(field) gives a function(run) -> its values for the field (a sequence, empty if it
     has none); getter("") one that gives a single lower-case text holding all the run's words."""
     tests = [_test(term, getter(term.field)) for term in terms]

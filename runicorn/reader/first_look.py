@@ -1,20 +1,27 @@
 """The first look at a local root of which nothing is known yet: only the small JSON of each run, so that the list is there
 before the manifest is. Hashes nothing, lists no run's files."""
 
+from __future__ import annotations
+
 import collections
 import hashlib
 import heapq
 import json
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from runicorn import disk, layout, local_disk, manifest
 from runicorn.reader.file_marks import mark_of
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
 DECODE = json.JSONDecoder().decode      # json.loads guesses the encoding first, which takes a third of its time
 
 
-def paths(root, passed=None):
+def paths(root: str, passed: Any = None) -> list[str]:
     """Return the paths of all runs below `root`, sorted (list of str). None for an absent root. passed: {reason: count} of what is no
     run's and may not be looked into (Counter), added to."""
     try:
@@ -28,12 +35,12 @@ def digest(paths):
     return hashlib.sha1("\n".join(sorted(paths)).encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
 
 
-def newest(paths, count):
+def newest(paths: list[str], count: int) -> list[str]:
     """Return the paths of the `count` runs that began last, as their ids tell (list of str)."""
     return heapq.nlargest(count, paths, key=lambda path: path.rpartition("/")[2])
 
 
-def entries(root, paths):
+def entries(root: str, paths: Iterator[Any] | list[str]) -> Iterator[Any]:
     """Yield (path, entry, part, marks) of the runs at `paths` below `root`: their small files as dicts or None, the part of a run's line
     in a manifest that these make (bytes), or None where only a parse of that line can tell, and the file_marks of the files."""
     for path in paths:

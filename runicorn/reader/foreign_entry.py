@@ -1,8 +1,11 @@
 """Another logger's run as the list and its page show it: what ours tell in small files is taken from its columns."""
 
+from __future__ import annotations
+
 import functools
 import os
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import foreign, layout
 from runicorn.foreign import BESIDE, LOGS
@@ -12,6 +15,13 @@ from runicorn.metrics.series import Series
 from runicorn.reader.glances import NOTHING, Reading
 from runicorn.reader.liveness import judge
 from runicorn.reader.run_entry import Entry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.reader.liveness import Verdict
+    from runicorn.reader.quick_stats import End, Spark
 
 NAME = 200                  # characters of a run's name
 BEGINNING = 7               # bytes of a W&B file before its first record
@@ -31,7 +41,7 @@ class ForeignEntry(Entry):
         self._reading = before._reading if is_same else Reading()
         self._files_of = None
 
-    def new_series(self, columns, system=True):
+    def new_series(self, columns: Path | None, system: bool = True) -> Series:
         """Return a Series of the run that keeps its columns in the folder `columns`, or nowhere for None. system: whether samples of the
         machine are wanted, too."""
         return Series(self.folder, columns, self._files(system))
@@ -72,7 +82,7 @@ class ForeignEntry(Entry):
         """What was read of it so far (Glance)."""
         return self._reading.glance or NOTHING
 
-    def look_closely(self, sizes=None):
+    def look_closely(self, sizes: dict[str, int] | None = None) -> None:
         """Read what is new of it, as much as an answer waits for one run alone."""
         self._read(sizes or self.sizes(), self.source.glances.seconds)
 
@@ -101,15 +111,15 @@ class ForeignEntry(Entry):
             foreign.folder_of(self.record.path), name), None) == "log"]
         return [(name, number, 0) for number, name in enumerate(sorted(names), 1)]
 
-    def duration(self, end=None):
+    def duration(self, end: End | None = None) -> float | None:
         """Return the seconds it has been logging, by its own clock (float), or None where its files tell no times."""
         return super().duration(end) or None
 
-    def error(self):
+    def error(self) -> tuple[Any, Any]:
         """Return (None, None): what can't be read of it is counted on its page."""
         return None, None
 
-    def end(self, sizes=None):
+    def end(self, sizes: dict[str, int] | None = None) -> End:
         """Return the quick_stats.End of the run."""
         return self._look(sizes).end
 
@@ -117,12 +127,12 @@ class ForeignEntry(Entry):
         """Do nothing: the step is that of its columns already."""
 
     @property
-    def summary(self):
+    def summary(self) -> dict[str, float]:
         """The last value of each metric (dict)."""
         return self._look().values
 
     @property
-    def known_summary(self):
+    def known_summary(self) -> dict[str, float]:
         """The same, {} before anybody looked at the run."""
         return self._glance.values
 
@@ -130,11 +140,11 @@ class ForeignEntry(Entry):
         """Return the last values that `summary` does not tell (dict)."""
         return {name: value for name, value in self.summary.items() if name not in summary}
 
-    def glanced(self, metric, sizes):
+    def glanced(self, metric: str, sizes: dict[str, int]) -> bool:
         """Whether `spark` of the metric would read nothing."""
         return self._reading.is_of(sizes)
 
-    def spark(self, metric, sizes):
+    def spark(self, metric: str, sizes: dict[str, int]) -> Spark:
         """Return the quick_stats.Spark of a metric, or None."""
         return self._look(sizes).sparks.get(metric)
 
@@ -143,7 +153,7 @@ class ForeignEntry(Entry):
         return self._glance.sparks.get(metric)
 
     @property
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """What its files tell of how it was configured, as far as somebody looked (dict of plain values by joined names)."""
         return self._glance.config
 
@@ -154,7 +164,7 @@ class ForeignEntry(Entry):
         return name[:NAME] if isinstance(name, str) and name.strip() else self.record.name
 
     @property
-    def defined(self):
+    def defined(self) -> dict[str, dict[str, Any]]:
         """What define_metric said of its metrics, as far as somebody looked, in the form of ours (dict)."""
         goals, entries = {"minimize": "min", "maximize": "max"}, {}
         for definition in self._glance.facts.get("definitions") or ():
@@ -164,7 +174,7 @@ class ForeignEntry(Entry):
         return entries
 
     @property
-    def words(self):
+    def words(self) -> str:
         """One lower-case text that holds all its words but the user's own."""
         return f"{super().words}\n{self.name.lower()}"
 
@@ -180,11 +190,11 @@ class ForeignEntry(Entry):
             name: glance.facts[name] for name in ("texts", "counts", "restarts") if name in glance.facts}}
         return {layout.META: meta, layout.STATUS: {}, layout.SUMMARY: dict(glance.values)}
 
-    def state(self):
+    def state(self) -> str:
         """Return the derived state's name, without its reason."""
         return self.verdict().state
 
-    def verdict(self):
+    def verdict(self) -> Verdict:
         """Return the liveness.Verdict on the run: what its files tell of its end, else whether they grow."""
         facts = self._glance.facts
         code = facts.get("exit_code")

@@ -1,8 +1,16 @@
 """What a mirror's index says of the files of other loggers' runs, kept so long as their lines stay as they are."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runicorn.reader.records import Record
 
 
 class Listed(NamedTuple):
@@ -17,7 +25,7 @@ class Listed(NamedTuple):
 class ForeignIndex:
     """The Listed of each run that was asked for. For one source."""
 
-    def __init__(self, entry, places):
+    def __init__(self, entry: Callable[..., Any], places: Callable[..., Any]) -> None:
         """entry: function(path) returning the run's entry in the index, or None; places: function(path, names) returning {name: its name in
         our folder}."""
         self._entry, self._find_places, self._listed, self._places = entry, places, {}, {}
@@ -39,7 +47,7 @@ class ForeignIndex:
             self._places[record.path] = self._find_places(record.path, files)
         return self._places[record.path]
 
-    def keep_only(self, paths):
+    def keep_only(self, paths: dict[str, Record]) -> None:
         """Forget what is none of the runs at `paths` (container)."""
         self._listed = {path: listed for path, listed in self._listed.items() if path in paths}
         self._places = {path: places for path, places in self._places.items() if path in paths}

@@ -1,13 +1,22 @@
 """When the files of other loggers' runs are read for the list: an answer waits a moment for them, the rest is read behind it."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import faults, layout
 from runicorn.metrics.series import Series
 from runicorn.reader.quick_stats import End, Spark
 from runicorn.reader.records import flat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runicorn.reader.foreign_entry import ForeignEntry
 
 SOON = 0.05                 # s of reading one run before others get their turn
 SHARE = 0.2                 # of the time, and s at once, that all answers together may spend on it
@@ -22,7 +31,8 @@ class Glance:
     """What the list shows of one run as of the sizes of its files: `end`, `values` {metric: last value}, `sparks` {metric: Spark},
     `facts` as Series.facts tells them, `config` flat, `whole`: whether all of the files was read."""
 
-    def __init__(self, sizes, series, beside=None):
+    def __init__(self, sizes: dict[str, int] | None, series: Series,
+                 beside: dict[str, Any] | None = None) -> None:
         """beside: what files beside those with metrics tell of the config (dict)."""
         self.sizes, self.whole = sizes, not series.behind
         metrics = series.metrics(NAMES)
@@ -49,11 +59,12 @@ class Reading:
     def __init__(self):
         self.glance, self._series, self._lock = None, None, threading.Lock()
 
-    def is_of(self, sizes):
+    def is_of(self, sizes: dict[str, int]) -> bool:
         """Whether all of files of these `sizes` ({name: bytes}) was read."""
         return self.glance is not None and self.glance.whole and self.glance.sizes == sizes
 
-    def go_on(self, sizes, make, beside, seconds=None):
+    def go_on(self, sizes: dict[str, int], make: Callable[..., Any], beside: Callable[..., Any],
+              seconds: float | None = None) -> None:
         """Read on for `seconds`, or to the end. make: function() returning the run's Series; beside: function(sizes), as Glance has it."""
         with self._lock:
             if not self.is_of(sizes):
@@ -66,7 +77,8 @@ class Reading:
 class Glances:
     """Shares out the time for it. Thread-safe; what answers do not wait for is read by a thread of its own, which ends behind the last."""
 
-    def __init__(self, tell=None, clock=time.monotonic):
+    def __init__(self, tell: Callable[..., Any] | None = None,
+                 clock: Callable[..., Any] = time.monotonic) -> None:
         """tell: function(), called when runs were read behind the answers; None: an answer waits for all that it needs."""
         self._tell, self._clock = tell, clock
         self._lock, self._thread = threading.Lock(), None
@@ -74,11 +86,11 @@ class Glances:
         self._budget, self._counted_at = SHARE, clock()
 
     @property
-    def seconds(self):
+    def seconds(self) -> float | None:
         """How long one run may be read in an answer (float), or None for no limit."""
         return None if self._tell is None else SOON
 
-    def may_wait(self):
+    def may_wait(self) -> bool:
         """Whether an answer may wait for one run more."""
         if self._tell is None:
             return True
@@ -87,7 +99,7 @@ class Glances:
             self._budget, self._counted_at = min(SHARE, self._budget + SHARE * (now - self._counted_at)), now
             return self._budget > 0
 
-    def spent(self, seconds):
+    def spent(self, seconds: float) -> None:
         """Note that an answer waited for so long."""
         with self._lock:
             self._budget -= seconds
@@ -102,7 +114,7 @@ class Glances:
                 self._thread = threading.Thread(target=self._work, name="glances", daemon=True)
                 self._thread.start()
 
-    def waits(self, entry):
+    def waits(self, entry: ForeignEntry) -> bool:
         """Whether an entry is still to be read (bool)."""
         return entry.key in self._entries
 

@@ -3,6 +3,8 @@
 Both are caches: whatever does not fit is read anew.
 """
 
+from __future__ import annotations
+
 import itertools
 import json
 import marshal
@@ -10,6 +12,7 @@ import os
 import struct
 import sys
 import time
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from runicorn import disk, manifest
@@ -17,13 +20,20 @@ from runicorn.errors import SettingsError
 from runicorn.reader.file_marks import newest
 from runicorn.reader.records import told
 
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.manifest import Manifest
+    from runicorn.reader.records import Record
+
 MARK = f"runicorn rows 9 {sys.version}"     # marshal's format belongs to one Python
 ROWS, SIZE = 1000, struct.Struct("<QI")     # packed at once; the bytes of a pack and their CRC-32
 SETTLED = 2.5                               # s; a file that changed so lately may change again within its time's second
 UNKEPT = "what is known of the runs can't be kept for the next start: {}"
 
 
-def save(path, index, records, with_manifest):
+def save(path: Path, index: Manifest, records: dict[str, Record], with_manifest: bool) -> None:
     """Keep the records (dict: path -> Record) of the Manifest `index` beside `path`; with `with_manifest` the manifest too.
 
     Raises SettingsError if they can't be written.
@@ -54,7 +64,7 @@ def load(path, index, again):
     return records
 
 
-def save_small(path, records):
+def save_small(path: Path, records: Any) -> None:
     """Keep the records (collection) with the marks of the small files that each was read from beside `path`, but for files so new that
     they may change under the same mark. Raises SettingsError if they can't be written."""
     since = (time.time() - SETTLED) * 1e9

@@ -1,13 +1,20 @@
 """The last values of a run's metrics that its summary.json missed: a writer puts them there every few seconds, and one that was
 killed never again. Reads events from their end."""
 
+from __future__ import annotations
+
 import math
 import os
+from typing import TYPE_CHECKING
 
 from runicorn import local_disk
 from runicorn.layout import SUMMARY, best_rule, definition_of, number, open_regular
 from runicorn.reader.file_marks import mtime
 from runicorn.reader.quick_stats import END, events_of, row_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
 
 BACK = 16 << 20             # bytes at the end of events in which a run that died is searched
 FIRST = 4 << 10             # bytes; mostly all that is read: the summary is as new as the last row
@@ -15,7 +22,8 @@ FLUSHED = 15.0              # s; a writer puts last values into summary.json thr
 LONG = 1 << 20              # bytes; a longer line is no row
 
 
-def missed(folder, sizes, summary, definitions=None, alive=False):
+def missed(folder: Path, sizes: dict[str, int], summary: dict[str, Any], definitions: Any = None,
+           alive: bool = False) -> dict[str, float]:
     """Return {name: value} of the metrics logged since summary.json was written.
 
     sizes: {name: bytes} of the run's files; summary: what summary.json says (dict): a value that the user set over a metric's own

@@ -1,9 +1,14 @@
 """The state of a run, derived: is it alive? Judged by what was seen to change on our own monotonic clock, never by
 comparing our clock with a server's; SFTP can't tell the server's time, and network file systems serve old attributes."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.layout import ENDED, number
+
+if TYPE_CHECKING:
+    from typing import Any
 
 ALIVE = 60.0        # s; a change within this is a sign of life (a heart beats every 10 s, attributes may be 60 s old)
 CHECKING = 90.0     # s; after this without a change a first look ends, and a silent run is called stalled
@@ -37,7 +42,7 @@ class Verdict(NamedTuple):
         sound = state in OPEN and isinstance(code, str) and isinstance(text, str) and isinstance(values, dict)
         return cls(state, code, text, values) if sound else None
 
-    def reason(self):
+    def reason(self) -> dict[str, Any]:
         """Return {"code", "text", …values}."""
         return {"code": self.code, "text": self.text, **self.values}
 
@@ -56,18 +61,21 @@ class Pulse:
         self.answers_at = (None, None)           # which answers of the server the last look was at
         self.dead = False                   # the process that wrote it is known to be gone
 
-    def writer_ended(self, dead):
+    def writer_ended(self, dead: bool) -> bool:
         """Take over whether the process that wrote the run is known to be gone (bool); returns whether that is news."""
         before, self.dead = self.dead, dead
         return dead and not before
 
-    def resume(self, first_look, looked, changed=None, grew=None):
+    def resume(self, first_look: float, looked: float, changed: float | None = None,
+               grew: Any = None) -> None:
         """Begin with what is known already of the time before the first look, by clocks that agree with ours: since when somebody
         looked, the last look, and when a change was seen in the run and in its rows (None: never)."""
         self.first_look, self.looked, self.read, self.changed = first_look, looked, looked, changed
         self.grew = changed if grew is None else grew
 
-    def look(self, now, sign, rows, answers_at=(None, None), changed_at=None):
+    def look(self, now: float, sign: tuple[int | tuple[Any, ...] | None, dict[str, int]],
+             rows: tuple[Any, ...], answers_at: tuple[Any, Any] = (None, None),
+             changed_at: Any = None) -> bool:
         """Take a look while our line is up. sign: anything that changes when the run lives (beats, sizes); rows: what
         changes when a row is logged; answers_at: numbers of the server's answers that these two are (None: every look is a new one).
         changed_at: when the sign changed, where somebody else saw it. Returns whether either changed."""
@@ -94,7 +102,7 @@ class Pulse:
         self.sign, self.rows = sign, rows
         return moved
 
-    def line_down(self):
+    def line_down(self) -> None:
         """Our own line is down: what was judged stays as it is until the line is up again."""
         self.cut = True
 
@@ -102,7 +110,7 @@ class Pulse:
         """Return the seconds since a new row was seen, or None before the second look."""
         return None if self.grew is None else max(0.0, now - self.grew)
 
-    def judge(self, gap=None, patience=CHECKING):
+    def judge(self, gap: Any = None, patience: float = CHECKING) -> Verdict:
         """Return the Verdict as of the last look. gap: median seconds between the run's rows, if known; patience: seconds of looking
         after which a run that never changed is lost."""
         if self.dead:
@@ -130,7 +138,8 @@ class Pulse:
                        {"seconds": round(looked)})
 
 
-def judge(status, pulse, gap=None, patience=CHECKING):
+def judge(status: dict[str, Any], pulse: Pulse | None, gap: Any = None,
+          patience: float = CHECKING) -> Verdict:
     """Return the Verdict on a run. status: the dict of its status.json, or None; pulse: its Pulse, or None if nobody looked; gap,
     patience: see `Pulse.judge`."""
     status = status or {}

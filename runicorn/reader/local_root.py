@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import os
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import foreign, layout, local_disk, local_names, manifest, manifest_lines
 from runicorn.reader import file_marks, first_look, own_runs, quick_stats
@@ -12,6 +13,10 @@ from runicorn.reader.file_marks import live_beats
 from runicorn.reader.liveness import LOST
 from runicorn.reader.records import record_of
 from runicorn.reader.sources import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
 FOREIGN_AGAIN = 15.0        # s; the same where other loggers write: in what folder the next run begins, nobody knows
@@ -37,7 +42,7 @@ class LocalRoot(Source):
         self.others_passed = {}                     # the same of the search for other loggers' runs
         self._writers, self._ids = own_runs.Writers(folder), set()      # ids of the runs at the last scan; another one that beats is new
 
-    def begin(self, look=False, shown=None):
+    def begin(self, look: bool = False, shown: Callable[..., Any] | None = None) -> None:
         """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files;
         shown: called when the newest runs of a big root are here and the others are not."""
         with self.lock:
@@ -90,7 +95,7 @@ class LocalRoot(Source):
         died = pulse.writer_ended(writer.lives is False)
         return super()._feel(path, pulse, now) or died
 
-    def left_out(self, path):
+    def left_out(self, path: str) -> dict[str, dict[str, Any]]:
         folder = os.fspath(self.run_folder(path))
         names = [*layout.SMALL, *quick_stats.own_sizes(folder)]
         return {name: dict(UNREADABLE) for name in names

@@ -20,7 +20,8 @@ from runicorn.reader.expression import Expression
 from runicorn.reader.log_lines import COLOUR, STAMP, STAMP_LENGTH, matcher, seconds, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from typing import Any
 
 PAGE_BYTES = 64 << 10
 BLOCK_BYTES = 256 << 10         # read at once: fits the processor's cache, which doubles the speed of a search
@@ -91,7 +92,8 @@ class Log:
 
     # -- pages -----------------------------------------------------------------------------------------------------
 
-    def page(self, offset=None, before=None, limit_bytes=PAGE_BYTES):
+    def page(self, offset: int | None = None, before: int | None = None,
+             limit_bytes: int = PAGE_BYTES) -> dict[str, Any]:
         """Return a screen of lines: from the line at `offset` on, those that end at `before`, or the last ones.
 
         {"start", "end", "size", "lines": [{"at": byte offset, "n": line number from 1 or None if not counted yet, "ts": Unix
@@ -155,7 +157,8 @@ class Log:
 
     # -- search ----------------------------------------------------------------------------------------------------
 
-    def find(self, pattern, regex=False, start=None, backwards=False, ignore_case=True):
+    def find(self, pattern: str, regex: bool = False, start: Any = None, backwards: bool = False,
+             ignore_case: bool = True) -> Iterator[Any]:
         """Yield the lines that show `pattern`, as {"at", "n", "ts", "text"}, and now and then {"progress": bytes searched, "size"}.
 
         start: where to begin, None: at the beginning, or for `backwards` at the end. Colours and stamps are not searched.
@@ -215,7 +218,7 @@ class Log:
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def at_time(self, ts):
+    def at_time(self, ts: float) -> int:
         """Return the offset of the first line stamped at or after the second of `ts` (Unix seconds); the end if there is none.
 
         Stamps ascend in a log, so it is found by halving: about 20 short reads in a gigabyte.

@@ -1,11 +1,23 @@
 """The Series of the runs that somebody looks at: kept in memory, read as far as an answer can wait, parsed on behind it."""
 
+from __future__ import annotations
+
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from runicorn.metrics.column_cache import trim
 from runicorn.metrics.run_tables import COARSE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.metrics.series import Series
+    from runicorn.reader.foreign_entry import ForeignEntry
+    from runicorn.reader.run_entry import Entry
 
 SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
 COLUMNS = 2 << 30           # bytes of the column cache on disk, unless somebody says otherwise
@@ -18,7 +30,7 @@ LITTLE_SECONDS = 0.02       # … and no longer than this where a sample can be 
 class OpenSeries:
     """The Series in memory, and their column cache on disk. Any thread may call `of`; what is parsed on has a thread of its own."""
 
-    def __init__(self, folder, columns, ring, clock):
+    def __init__(self, folder: Path, columns: int, ring: Callable[..., Any] | None, clock: Any) -> None:
         """folder: of the column cache (Path); columns: bytes that it may take; ring: function(topic), called when something was parsed
         behind an answer; None parses before answering; clock: monotonic seconds."""
         self._folder, self._columns, self._ring, self._clock = folder, columns, ring, clock
@@ -27,7 +39,7 @@ class OpenSeries:
         self._sizes, self._bytes = {}, 0        # bytes of columns in memory by key, and in all
         self._lock = threading.Lock()
 
-    def of(self, entry):
+    def of(self, entry: ForeignEntry | Entry) -> Series:
         """Return the Series of the run of an Entry, as far as it can be read at once; the rest is parsed behind, then the run's topic
         rings."""
         with self._lock:

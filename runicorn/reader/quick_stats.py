@@ -1,17 +1,23 @@
 """What a list shows of a run's events without keeping them: largest step, last time, median gap, a sparkline and the best
 value. Looks at ends, searches for one name; `series` is for the whole truth."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
 import re
 import statistics
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import local_disk
 from runicorn.layout import number, open_regular, parse_own, read_json
 from runicorn.local_names import parse_rank_status
 from runicorn.metrics.parse import Parser, event_row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
 
 END = 32 << 10              # bytes at the end of events that tell the last time and the usual gap
 WHOLE = 4 << 20             # bytes; a larger file is looked at in places for its sparkline
@@ -51,7 +57,7 @@ class Spark(NamedTuple):
     exact: bool
 
 
-def own_sizes(folder):
+def own_sizes(folder: str | os.PathLike[str]) -> dict[str, int]:
     """Return {name: size in bytes} of the append-only files of the run in `folder`; empty if it can't be listed."""
     try:
         with os.scandir(folder) as items:
@@ -62,7 +68,7 @@ def own_sizes(folder):
         return {}           # removed, not fetched yet or not ours to read: nothing to show
 
 
-def rank_statuses(folder):
+def rank_statuses(folder: Path) -> dict[str, Any]:
     """Return {(attempt, rank): dict} of what the ranks other than 0 said of their ends in `folder`, of RANKS files at most."""
     try:
         names = sorted(filter(parse_rank_status, os.listdir(folder)))[:RANKS]
@@ -77,13 +83,13 @@ def _short(value):
     return value[-MOST:] if isinstance(value, str) else value if isinstance(value, (int, float)) or value is None else None
 
 
-def events_of(sizes):
+def events_of(sizes: dict[str, int]) -> list[str]:
     """Return the names of rank 0's events files in `sizes` (dict), first attempt first."""
     files = sorted((parse_own(name)[1], name) for name in sizes if name.startswith("events") and parse_own(name) and not parse_own(name)[2])
     return [name for _, name in files]
 
 
-def end(folder, sizes, tops=None):
+def end(folder: Path, sizes: dict[str, int], tops: dict[str, Top] | None = None) -> End:
     """Return the End of the run in `folder`, whose files have `sizes`. tops: {name: Top} of the last look, which is brought up to
     date; the step is the largest of the newest attempt that logged."""
     tops = {} if tops is None else tops
@@ -108,7 +114,7 @@ def gap(folder, sizes):
     return None
 
 
-def first_step(folder, name):
+def first_step(folder: Path, name: str) -> int | None:
     """Return the step of the first row in the events file `name` (number), or None."""
     try:
         with open(open_regular(os.path.join(folder, name)), "rb") as file:
@@ -198,7 +204,7 @@ def row_of(line):
     return number(ts), step if isinstance(step, (int, float)) and not isinstance(step, bool) else None, data
 
 
-def spark(folder, sizes, metric, n=24):
+def spark(folder: Path, sizes: dict[str, int], metric: str, n: int = 24) -> Spark | None:
     """Return the Spark of `metric` in the run in `folder`, at most `n` values, or None if it was not found."""
     points, exact, cut = [], True, math.inf
     pattern = re.compile(rb'"' + re.escape(json.dumps(metric, ensure_ascii=False)[1:-1].encode()) + rb'":\s*("?[-+.\w]+"?)')

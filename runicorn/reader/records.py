@@ -1,12 +1,18 @@
 """What the list knows of one run in one root, made from its small JSON files. Pure: opens none of them."""
 
+from __future__ import annotations
+
 import marshal
 import re
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import layout, local_names
 from runicorn.surrogates import visible
+
+if TYPE_CHECKING:
+    from typing import Any
 
 KEPT_TEXT = 400             # characters kept of a long value in config or summary
 KEPT_TAGS = 100             # of a run; more are no use in a list
@@ -116,7 +122,7 @@ def _foreign(path, entry, line):
     return record
 
 
-def newer_format(meta):
+def newer_format(meta: dict[str, Any]) -> bool | float:
     """Return the `format` (number, at most a million) of a meta.json that a newer Runicorn wrote; False of one that we know."""
     version = meta.get("format")
     return isinstance(version, (int, float)) and version > layout.FORMAT and min(version, 1_000_000)
@@ -147,7 +153,7 @@ def _defined(metrics):
     return definitions or None
 
 
-def flat(value, joint="."):
+def flat(value: dict[str, Any] | None, joint: str = ".") -> dict[str, Any]:
     """Return nested dicts as one dict with joined names; lists and long texts become short texts."""
     flattened, ahead = {}, [("", value)] if isinstance(value, dict) else []
     while ahead:

@@ -1,7 +1,10 @@
 """One run as the list and its page show it: where it was found, how far it is, how long it took. Looks at ends of files only."""
 
+from __future__ import annotations
+
 import os
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import layout
 from runicorn.errors import LayoutError
@@ -10,6 +13,17 @@ from runicorn.metrics.series import Series
 from runicorn.reader import last_values, quick_stats
 from runicorn.reader.liveness import with_ranks
 from runicorn.reader.records import MOST_ATTEMPTS, NO_META
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.reader.command_root import CommandRoot
+    from runicorn.reader.liveness import Verdict
+    from runicorn.reader.local_root import LocalRoot
+    from runicorn.reader.quick_stats import Spark
+    from runicorn.reader.records import Record
+    from runicorn.reader.sources import MirrorSource
 
 PACE_ERROR = 0.02           # of the steps of an epoch, where epochs are logged now and then
 NOTHING, UNSEEN = {}, (None, {})        # of entries that nobody looked at; never changed
@@ -44,7 +58,7 @@ class Entry:
     def folder(self):
         return self.source.run_folder(self.record.path)
 
-    def new_series(self, columns):
+    def new_series(self, columns: Path) -> Series:
         """Return a metrics.series.Series of the run that keeps its columns in the folder `columns`, or nowhere for None."""
         return Series(self.folder, columns, own_files.OwnFiles())
 
@@ -53,7 +67,7 @@ class Entry:
         none of a format that is not known."""
         return {} if self.record.newer else own_files.OwnFiles()(os.fspath(self.folder))
 
-    def slots(self):
+    def slots(self) -> dict[str, Any]:
         """Return {file name: ((rank, attempt) by which a Series knows it, function(state) returning its reader)} of the files with
         metrics, here or on the server."""
         owned = {name: layout.parse_own(name) for name in {**self.there(), **self.sizes()}}
@@ -66,7 +80,7 @@ class Entry:
 
     unread = False              # whether an answer did without what its files tell
 
-    def look_closely(self):
+    def look_closely(self) -> None:
         """Do nothing: what the list shows of a run of ours is read when it is asked for."""
 
     @property
@@ -88,7 +102,7 @@ class Entry:
         """Return the derived state's name, without its reason."""
         return self.record.ended or self.source.verdict(self.record).state
 
-    def verdict(self):
+    def verdict(self) -> Verdict:
         """Return the liveness.Verdict on the run, with what its ranks other than 0 said of their ends."""
         return with_ranks(self.source.verdict(self.record), self.record.status, self._rank_statuses())
 
@@ -109,7 +123,7 @@ class Entry:
             self._sizes = quick_stats.own_sizes(self.folder)
         return self._sizes
 
-    def logs(self, sizes):
+    def logs(self, sizes: dict[str, int]) -> list[Any]:
         """Return [(name, attempt, rank)] of the run's logs among the files named in `sizes`."""
         return [(name, *layout.parse_own(name)[1:]) for name in sizes if name.startswith("logs")]
 
@@ -184,7 +198,7 @@ class Entry:
         return total_steps(self.record, step)
 
     @property
-    def known_summary(self):
+    def known_summary(self) -> dict[str, Any]:
         """The run's summary (dict), as far as it is known without reading a whole run."""
         return self.summary
 
@@ -196,18 +210,18 @@ class Entry:
         except LayoutError:
             return {}               # a folder of a mirror that leads elsewhere
 
-    def spark_until(self, deadline, metric, sizes):
+    def spark_until(self, deadline: float, metric: str, sizes: dict[str, int]) -> Spark | None:
         """Return the Spark of a metric, of now or, where that takes reading and `deadline` (monotonic s) is past, the last one."""
         may_read = self.glanced(metric, sizes) or time.monotonic() < deadline
         spark = self.spark(metric, sizes) if may_read else self.last_spark(metric)
         self.owes = not self.glanced(metric, sizes)
         return spark
 
-    def glanced(self, metric, sizes):
+    def glanced(self, metric: str, sizes: dict[str, int]) -> bool:
         """Whether `spark` of the metric would read nothing."""
         return metric in self._sparks and self._sparks[metric][0] == sizes
 
-    def spark(self, metric, sizes):
+    def spark(self, metric: str, sizes: dict[str, int]) -> Spark | None:
         """Return the quick_stats.Spark of a metric, or None."""
         if not self.glanced(metric, sizes):
             self._sparks = {metric: (sizes, quick_stats.spark(self.folder, sizes, metric))}
@@ -240,7 +254,7 @@ class Entry:
         metric = self.defined_of(metric) or metric
         return layout.best_rule(metric, layout.definition_of(self.defined, metric))
 
-    def definition(self, metric):
+    def definition(self, metric: str) -> dict[str, Any]:
         """Return what define_metric said of how a metric is shown ({"step_metric", "hidden"}, what there is)."""
         definition = layout.definition_of(self.defined, metric)
         return {key: definition[key] for key in ("step_metric", "hidden") if definition.get(key) not in (None, metric)}
@@ -265,7 +279,7 @@ class Member:
 
     __slots__ = ("source", "record")
 
-    def __init__(self, source, record):
+    def __init__(self, source: CommandRoot | LocalRoot | MirrorSource, record: Record) -> None:
         self.source, self.record = source, record
 
 

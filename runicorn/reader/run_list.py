@@ -1,14 +1,23 @@
 """The run list: filter, sort, group, slice, and states counted. Works on the merged runs; reads no file but through them."""
 
+from __future__ import annotations
+
 import collections
 import operator
 import re
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import layout, local_names
 from runicorn.errors import UsageError
 from runicorn.reader import bounded, filters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runicorn.reader.foreign_entry import ForeignEntry
+    from runicorn.reader.run_entry import Entry
 
 STATE_ORDER = {state: place for place, state in enumerate(
     ("running", "stalled", "checking", "quiet", "lost", "failed", "interrupted", "finished"))}
@@ -36,7 +45,8 @@ class View:
     main_metric: {project: metric}; rule: function(metric, run) -> "min" or "max".
     """
 
-    def __init__(self, runs, names, notes, main_metric, rule):
+    def __init__(self, runs: tuple[Any, ...], names: dict[str, Any], notes: dict[str, Any],
+                 main_metric: dict[str, Any], rule: Callable[..., Any]) -> None:
         self.runs, self.names, self.notes, self.main_metric, self.rule = runs, names, notes, main_metric, rule
 
     # -- one run ---------------------------------------------------------------------------------------------------
@@ -49,7 +59,7 @@ class View:
         own = self.notes.get(run.key, {}).get("note")
         return own if own is not None else run.record.note
 
-    def hidden(self, run):
+    def hidden(self, run: Entry) -> bool:
         return bool(self.notes.get(run.key, {}).get("hidden"))
 
     def main_name(self, run):
@@ -64,7 +74,7 @@ class View:
                    and name.rpartition("/")[2] not in DROPPED and run.defined_of(name) is None]
         return next((name for name in numbers if "loss" in name.rpartition("/")[2].lower()), numbers[0] if numbers else None)
 
-    def getter(self, field):
+    def getter(self, field: str) -> Callable[..., Any]:
         """Return a function(run) -> values (sequence; empty if it has none) of a field, as the filter language names it."""
         if not field:
             return lambda run: (self.words(run),)
@@ -80,7 +90,7 @@ class View:
             return _getter([field[8:]], [])
         return self.bare(field)
 
-    def bare(self, field):
+    def bare(self, field: str) -> Callable[..., Any]:
         """Return a function(run) -> the values of what a bare `field` stands for in the summary or the config."""
         stands_for = self.meaning(field)
 
@@ -89,7 +99,7 @@ class View:
             return () if name is None else (run.summary[name] if name in run.summary else run.config[name],)
         return get
 
-    def meaning(self, field):
+    def meaning(self, field: str) -> Callable[..., Any]:
         """Return a function(run) -> the name (str) in the run's summary or config that a bare `field` stands for, or None.
 
         Of each run for itself: the name that is just this; else one whose last part it is, the main metric before others, val/loss
@@ -107,7 +117,7 @@ class View:
             return names[0] if names else next((name for name in settings if name in run.config), None)
         return stands_for
 
-    def meanings(self, fields, runs):
+    def meanings(self, fields: list[str], runs: tuple[Any, ...]) -> dict[str, dict[str, Any]]:
         """Return {field: {name: how many of `runs` it stands for}} of those bare `fields` that stand for anything but themselves."""
         meant = {}
         for field in dict.fromkeys(fields):
@@ -118,11 +128,11 @@ class View:
                     meant[field] = dict(names.most_common(MEANINGS))
         return meant
 
-    def asks_for_metrics(self, text, sort, columns):
+    def asks_for_metrics(self, text: str, sort: str, columns: list[str] | tuple[Any, ...]) -> bool:
         """Whether a question is about what runs logged, or were configured with. Raises FilterError."""
         return any(map(_is_logged, _fields(text, sort, columns)))
 
-    def words(self, run):
+    def words(self, run: ForeignEntry | Entry) -> str:
         """Return one lower-case text that holds all the run's words."""
         own = self.notes.get(run.key)
         return run.words + "\n" + "\n".join((*(own.get("tags") or ()), own.get("note") or "")).lower() if own else run.words
@@ -155,7 +165,7 @@ class View:
 
     # -- the list --------------------------------------------------------------------------------------------------
 
-    def chosen(self, text="", hidden=False, **sides):
+    def chosen(self, text: str = "", hidden: bool = False, **sides: Any) -> list[Entry] | tuple[Any, ...]:
         """Return the runs that fit the filter `text` and the sidebar's choice (project, name, connection, tag).
 
         Raises FilterError, which says where.
@@ -166,7 +176,7 @@ class View:
             runs = [run for run in runs if choice in _SIDES[side](self, run)] if choice else runs
         return list(filter(filters.compile_terms(terms, self.getter), runs)) if terms else runs
 
-    def sorted(self, runs, sort):
+    def sorted(self, runs: list[Entry] | tuple[Any, ...], sort: str) -> list[Entry]:
         """Return `runs` sorted by a field, "-" before it for the largest first; runs without it come last."""
         field, down = sort.lstrip("-"), sort.startswith("-")
         value = self._sort_value(field)
@@ -235,12 +245,12 @@ class View:
         return ([run for value in order for run in groups[value]],
                 [{"value": layout.strict(value), "count": len(groups[value])} for value in order])
 
-    def states(self, hidden=False):
+    def states(self, hidden: bool = False) -> Any:
         """Return {state: how many runs are in it}."""
         return collections.Counter(run.record.ended or run.state() for run in self.runs if hidden or not self.notes or not self.hidden(run))
 
 
-def names_of(runs):
+def names_of(runs: tuple[Any, ...]) -> dict[str, Any]:
     """Return {"config", "summary", "metrics"}: the names that any of `runs` has, sorted; metrics are the numeric ones of summary; and
     "offered": what bounded.offered says of them."""
     config, summary, metrics = set(), set(), set()
@@ -290,7 +300,7 @@ def _ordered(value):
     return (1, 0.0, natural(str(value))) if value is not None else (2, 0.0, "")
 
 
-def natural(text):
+def natural(text: str) -> list[Any]:
     """Return a key (list) that puts run2 before run10: the numbers in a text by their size, the words between without their case."""
     parts = DIGITS.split(text.lower())
     parts[1::2] = [(len(digits), digits) for digits in (part.lstrip("0") for part in parts[1::2])]

@@ -5,8 +5,11 @@
         print(run.name, run.config["lr"], run.summary["val/loss"])
 """
 
+from __future__ import annotations
+
 import contextlib
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import layout, settings
 from runicorn.errors import DataError, MissingPackageError, NotFoundError, SettingsError
@@ -17,10 +20,14 @@ from runicorn.reader.command_root import CommandRoot
 from runicorn.reader.filters import parse
 from runicorn.reader.liveness import BEAT
 
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
 MARGIN = 1.0                # s; a heart may beat a little late
 
 
-def open_reader(roots, mirrors, home):
+def open_reader(roots: list[Any], mirrors: list[Any], home: Path) -> Catalog:
     """Return a Catalog over local roots [(slug, folder)] and mirrors [(slug, folder[, name])], up to date; no connection is opened.
 
     A viewer that runs beside is asked how the open runs stand; without one they are looked at here.
@@ -43,7 +50,8 @@ def decide(catalog, wait=time.sleep):
         catalog.decide()
 
 
-def runs(filter="", sort="-started", limit=None, root=None):
+def runs(filter: str = "", sort: str = "-started", limit: Any = None,
+         root: Path | None = None) -> list[OpenedRun]:
     """Return the runs on this machine that fit `filter` (list of OpenedRun), local ones and those mirrored from servers.
 
     filter, sort: as in the run list, such as "loss<0.3 tag:baseline" and "summary.val/loss"; root: folder of runs instead of the
@@ -55,7 +63,7 @@ def runs(filter="", sort="-started", limit=None, root=None):
     return [OpenedRun(catalog, row) for row in catalog.runs(filter, sort, limit=limit)["runs"]]
 
 
-def open_run(run_id, root=None):
+def open_run(run_id: str, root: Any = None) -> OpenedRun:
     """Return the OpenedRun that `run_id` names: an id, or any unambiguous end of connection:project/name/id.
 
     Raises NotFoundError, AmbiguousError.
@@ -97,12 +105,12 @@ class OpenedRun:
         return self._row["reason"] if self.state else {}
 
     @property
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The run's config as it was given (nested dict)."""
         return self._small(layout.META).get("config") or {}
 
     @property
-    def summary(self):
+    def summary(self) -> dict[str, float]:
         """The run's summary (dict)."""
         return self._small(layout.SUMMARY)
 
@@ -127,7 +135,7 @@ class OpenedRun:
                 raise NotFoundError(f"{self.key} never logged {name!r}; it logged {', '.join(logged) or 'nothing'}")
         return {name: series.points(name, rank) for name in names or logged}
 
-    def to_pandas(self, names=None):
+    def to_pandas(self, names: list[str] | None = None) -> Any:
         """Return a DataFrame with a column for each metric, by step. Raises MissingPackageError without pandas."""
         try:
             import pandas

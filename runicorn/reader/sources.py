@@ -1,11 +1,14 @@
 """The runs of one root in memory: a local root is scanned, a mirror's index is read. One record a run, nothing of its events."""
 
+from __future__ import annotations
+
 import collections
 import os
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import foreign, layout, left_out, local_disk, local_names, manifest
 from runicorn.errors import LayoutError
@@ -19,6 +22,10 @@ from runicorn.reader.glances import Glances
 from runicorn.reader.liveness import CHECKING, Pulse, as_of, judge, judge_foreign
 from runicorn.reader.records import LARGEST, Record, record_of, told
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 SILENT = 600.0              # s; sync writes live.json every few seconds while its line is up
 LOST_TURN = 15              # runs without a sign of life are looked at in every n-th round only
 
@@ -28,7 +35,8 @@ class Source:
 
     local = True
 
-    def __init__(self, slug, folder, name=None, kept_path=None):
+    def __init__(self, slug: str, folder: str | os.PathLike[str], name: Any = None,
+                 kept_path: Path | None = None) -> None:
         """kept_path: path (without ending) at which to keep what was read for the next start, or None."""
         self.slug, self.name, self.folder, self.kept_path = slug, name or slug, Path(folder), kept_path
         self.records = {}           # path -> Record; the dict is replaced when runs come or go, a Record when its run changed
@@ -47,7 +55,7 @@ class Source:
         self._manifest = None
         self._round = 0
 
-    def rename(self, name):
+    def rename(self, name: str) -> None:
         """Take over what the root is called (str)."""
         self.name = name
 
@@ -61,7 +69,7 @@ class Source:
     def forget_kinds(self):
         """Forget which text files are of which kind: the index tells."""
 
-    def read_by(self, glances):
+    def read_by(self, glances: Glances) -> None:
         """From now on, have other loggers' runs read as a Glances says."""
         self.glances = glances
 
@@ -69,11 +77,11 @@ class Source:
         """Judge a run that was not seen to move after so many seconds of looking."""
         self.patience = seconds
 
-    def know_gap(self, path, gap):
+    def know_gap(self, path: str, gap: float | None) -> None:
         """Take over the median time between the rows of another logger's run (s), or None."""
         self._gaps[path] = gap
 
-    def run_folder(self, path):
+    def run_folder(self, path: str) -> Path:
         """Return where the run's files are on this machine (Path)."""
         return local_disk.reach(self.folder / foreign.folder_of(path))
 
@@ -112,7 +120,7 @@ class Source:
         self.records = records
         self.pulses = {path: self.pulses.get(path) or Pulse() for path, record in records.items() if not record.ended}
 
-    def reread(self, path):
+    def reread(self, path: str) -> bool:
         """Read the run's small JSON files again if one changed; returns whether one did."""
         record, folder = self.records.get(path), str(self.run_folder(path))
         marks = packed([file_mark(os.path.join(folder, name)) for name in layout.SMALL])
@@ -131,12 +139,12 @@ class Source:
             self.pulses.setdefault(path, Pulse())
         return not fresh_record or (fresh.status, fresh.summary, fresh.config) != (record.status, record.summary, record.config)
 
-    def save(self):
+    def save(self) -> None:
         """Keep what was read for the next start."""
         if self.kept_path and self._manifest:
             kept.save(self.kept_path, self._manifest, self.records, with_manifest=self.local)
 
-    def look(self, now, paths=None):
+    def look(self, now: float, paths: list[str] | None = None) -> tuple[set[str], set[str]]:
         """Look at open runs (all that are due, or `paths`) at `now`, s of a monotonic clock.
 
         Returns (paths whose files grew or whose heart beat, paths whose small files changed).
@@ -202,18 +210,18 @@ class Source:
         """Return how old what is known of the open runs is (s), None where it is of now."""
         return None
 
-    def entry(self, path):
+    def entry(self, path: str) -> dict[str, Any] | None:
         """Return the run's entry in the index (dict), or None if the index has none or can't be read there."""
         try:
             return self._manifest.entry(path) if self._manifest and path in self._manifest else None
         except manifest.ManifestError:
             return None         # the list says so
 
-    def verified(self, path):
+    def verified(self, path: str) -> tuple[Any, Any]:
         """Return (whether our copy of the run is what the server had, when that was (Unix s) or None); (None, None) without a server."""
         return None, None
 
-    def is_undated(self, path):
+    def is_undated(self, path: str) -> bool:
         """Whether the server tells no time of a file of the run, so that our copy is never verified (bool)."""
         return False
 
@@ -221,11 +229,11 @@ class Source:
         """Return {name: whether our copy is what the server had, None where it is not here} of a run's files; see `copies`."""
         return {}
 
-    def remote_path(self, path):
+    def remote_path(self, path: str) -> None:
         """Return where the server keeps the run (str), or None."""
         return None
 
-    def copies(self, path):
+    def copies(self, path: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Return ({file name: {"size", "mtime"}} of what the server has of the run, {name: its name in our folder},
         {name: why it is not here}); empty where there is no server."""
         return {}, {}, {}
@@ -234,17 +242,17 @@ class Source:
         """Return {name: {"code", "text"}} of the run's files that are not fetched, or not read, though they should be."""
         return {}
 
-    def beyond(self, path):
+    def beyond(self, path: str) -> int:
         """Return how many files and folders of the run its index leaves out because there are too many (int)."""
         return left_out.checked((self.entry(path) or {}).get("skipped")).get(manifest.FULL_RUN, 0)
 
-    def passed_over(self, path):
+    def passed_over(self, path: str) -> dict[str, int]:
         """Return {reason: count} of what else is in the run's folder, where it was written, and not among its files."""
         kinds = path in self.records and self.records[path].kinds       # what else is in its folder is no part of another logger's run
         look = None if kinds else manifest.look_at(str(self.run_folder(path)), None, collections.Counter())
         return {reason: count for reason, count in look.skipped.items() if reason != manifest.FULL_RUN} if look else {}
 
-    def there(self, path):
+    def there(self, path: str) -> dict[str, Any]:
         """Return {name: bytes} of the run's append-only files as the server has them; empty where there is none."""
         return {}
 
@@ -252,15 +260,15 @@ class Source:
         """Return by how many seconds our clock is ahead of the one that gives the run's files their times (float)."""
         return 0.0
 
-    def place(self, path, name):
+    def place(self, path: str, name: str) -> str:
         """Return the name that a file of the run has in our folder (str)."""
         return name
 
-    def foreign_files(self, path):
+    def foreign_files(self, path: str) -> dict[str, dict[str, Any]]:
         """Return the names of the files of another logger's run (iterable of str)."""
         return (self.entry(path) or {}).get("files", ())
 
-    def foreign_sizes(self, path):
+    def foreign_sizes(self, path: str) -> dict[str, int]:
         """Return {name: bytes} of the files of another logger's run that are here."""
         folder, sizes = os.fspath(self.run_folder(path)), {}
         for name in sorted(self.foreign_files(path)):
@@ -275,7 +283,7 @@ class MirrorSource(Source):
 
     local = False
 
-    def __init__(self, slug, folder, name=None, kept_path=None):
+    def __init__(self, slug: str, folder: Path, name: Any = None, kept_path: Path | None = None) -> None:
         super().__init__(slug, local_disk.long(folder), name, kept_path)
         self._full = self._live = None
         self._places = {}                       # as run_places.read has them
@@ -290,14 +298,14 @@ class MirrorSource(Source):
         self._checked = []                      # when sync last saw each run as the index has it
         self.turn = None                        # s that it takes to look at all ended runs once
 
-    def run_folder(self, path):
+    def run_folder(self, path: str) -> Path:
         return run_places.folder(self.folder, path, self._places)
 
-    def begin(self, look=False, shown=None):
+    def begin(self, look: bool = False, shown: Callable[..., Any] | None = None) -> None:
         """Take the index that sync left."""
         self.refresh(None)
 
-    def is_behind(self):
+    def is_behind(self) -> bool:
         """Whether sync wrote another index than the one that was read (bool)."""
         return file_mark(self.folder / ".index" / "full.json") not in (None, self._full)
 
@@ -325,7 +333,7 @@ class MirrorSource(Source):
                 self._resume(now, time.time() - self._ahead)
             self._judge_line()
 
-    def complete(self, path, stem=None, to_end=True):
+    def complete(self, path: str, stem: str | None = None, to_end: bool = True) -> bool:
         """Whether every own file of the run that the index lists (of one stem, such as "events", if given) is here, if `to_end` to its
         end."""
         if self._is_foreign(path):
@@ -336,14 +344,14 @@ class MirrorSource(Source):
             listed = {name: file["size"] for name, file in files.items() if (own := layout.parse_own(name)) and stem in (None, own[0])}
         return all(sizes.get(name, -1) >= (size if to_end else 0) for name, size in listed.items())
 
-    def verified(self, path):
+    def verified(self, path: str) -> tuple[bool, Any]:
         checked_at = checked(self._checked, path)
         if checked_at is None or path in self.gone:
             return False, checked_at
         indexed, places, _ = self.copies(path)
         return verified(self.run_folder(path), path, indexed, places, self._is_foreign(path)), checked_at
 
-    def is_undated(self, path):
+    def is_undated(self, path: str) -> bool:
         return any(file["mtime"] is None for file in (self.entry(path) or {"files": {}})["files"].values())
 
     def agrees(self, path, indexed, places):
@@ -364,7 +372,7 @@ class MirrorSource(Source):
         passed = left_out.checked((self.entry(path) or {}).get("skipped"))
         return {reason: count for reason, count in passed.items() if reason != manifest.FULL_RUN}
 
-    def there(self, path):
+    def there(self, path: str) -> dict[str, int]:
         foreign_run = self._is_foreign(path)
         files = self._foreign.of(self.records[path]).files if foreign_run else (self.entry(path) or {}).get("files", {})
         return {name: file["size"] for name, file in files.items() if foreign_run or layout.parse_own(name)}
@@ -460,7 +468,7 @@ class MirrorSource(Source):
             for pulse in self.pulses.values():
                 pulse.line_down()
 
-    def look(self, now, paths=None):
+    def look(self, now: float, paths: list[str] | None = None) -> tuple[set[str], set[Any]]:
         if not self.up:
             return set(), set()
         return super().look(now, paths)

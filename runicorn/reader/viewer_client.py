@@ -1,19 +1,26 @@
 """Ask the viewers of this home that run beside us, so that all of us say the same. Reads `run/<port>.json`."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import os
 import time
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runicorn.layout import read_json
 from runicorn.loopback import lives, our_users, peer_user
 
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
 PATIENCE = 1.0              # s that a viewer may take; a busier one is no help
 LIMIT = 64 << 20            # bytes of an answer
 
 
-def states(home):
+def states(home: Path) -> list[Any]:
     """Return what the running viewers of the home folder tell (list of dicts, see catalog.Catalog.states), oldest viewer first."""
     states_told = []
     for note in notes(home):
@@ -22,7 +29,7 @@ def states(home):
     return states_told
 
 
-def notes(home):
+def notes(home: Path) -> list[Any]:
     """Return what the viewers of the home folder, running or killed, left of where they answer (list of dicts: "url", "token")."""
     folder = os.path.join(home, "run")
     try:

@@ -5,6 +5,8 @@ A bundle is a gzipped tar: `bundle.json` (what it is), then for each file its by
 alone, so nothing in it can point anywhere; the paths inside the JSON are checked as any server's are.
 """
 
+from __future__ import annotations
+
 import functools
 import gzip
 import hashlib
@@ -18,11 +20,18 @@ import tempfile
 import time
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import disk, foreign, layout, local_disk, local_names, manifest, rule_book
 from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
 from runicorn.foreign_rules import Rules
 from runicorn.mirror import plan
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.manifest import Manifest
+    from runicorn.mirror.plan import Fetch
 
 FORMAT = 1
 BLOCK = 1 << 20
@@ -36,7 +45,7 @@ SKIP, PUT, APPEND, GAP, CLASH = "unchanged", "put", "appended", "gap", "clash"
 
 # -- out ----------------------------------------------------------------------------------------------------------
 
-def snapshot(root):
+def snapshot(root: Path) -> Manifest:
     """Return the Manifest of a root as it is now. Raises NotFoundError when it is no folder."""
     if not Path(root).is_dir():
         raise NotFoundError(f"the root {root} is not a folder")
@@ -44,7 +53,8 @@ def snapshot(root):
     return manifest.build(root, find_others=functools.partial(foreign.find, rules=rules))
 
 
-def bundle(root, after, before, output):
+def bundle(root: Path, after: Manifest, before: Manifest | None,
+           output: str | os.PathLike[str]) -> dict[str, Any]:
     """Write what brings the Manifest `before` (None: nothing) to `after`, this root's, into the archive `output`.
 
     Returns {"files", "bytes", "runs", "problems": [str], "incomplete": {(run path, file name)} of what it lacks}.
@@ -71,7 +81,7 @@ def bundle(root, after, before, output):
     return report
 
 
-def changed(before, after):
+def changed(before: Manifest, after: Manifest) -> list[Fetch]:
     """Return what brings one Manifest to another: list of plan.Fetch, small JSON first, then the newest runs."""
     fetches = []
     for path in after.paths():
@@ -151,7 +161,7 @@ class _Hashing:
         return data
 
 
-def forget(index, incomplete):
+def forget(index: Manifest, incomplete: set[Any]) -> None:
     """Take out of the Manifest `index` the files that a bundle could not bring (iterable of (run path, file name))."""
     for path, name in incomplete:
         entry = json.loads(index.line(path))
@@ -168,7 +178,7 @@ def _put_note(archive, name, value):
 
 # -- in -----------------------------------------------------------------------------------------------------------
 
-def take_in(archive, root, limit=LIMIT):
+def take_in(archive: Path, root: Path, limit: int = LIMIT) -> dict[str, Any]:
     """Merge the bundle `archive` (path) into a root; what is there already stays, so doing it twice changes nothing.
 
     Returns {"files", "runs", "unchanged", "put", "appended", "gap", "clash", "bytes", "problems": [str]}.

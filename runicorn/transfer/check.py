@@ -1,10 +1,13 @@
 """Does this folder keep the format (README, "Format")? Reads a root or one run, changes nothing, says what is wrong and where."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
 from collections import Counter, namedtuple
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import foreign, local_disk, manifest
 from runicorn.errors import LayoutError, NotFoundError
@@ -27,6 +30,10 @@ from runicorn.layout import (
 )
 from runicorn.local_names import inside, parse_rank_status, split_run_path
 from runicorn.rule_book import RuleBook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 STATES = ("running", *ENDED)
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted
@@ -80,7 +87,7 @@ def run_folders(root, skipped):
     return sorted((path, Path(local_disk.reach(folder))) for path, folder in folders if not path.startswith("."))
 
 
-def check_run(folder, prefix, expected):
+def check_run(folder: Path, prefix: str, expected: str | None) -> Iterator[Any]:
     """Yield the findings of one run; `expected` is its path in the root, or None when it stands alone."""
     meta, findings = load(folder / META, prefix + META)
     yield from findings
@@ -126,7 +133,7 @@ def load(path, place_name):
     return value, []
 
 
-def strict_json(raw):
+def strict_json(raw: bytes) -> dict[str, Any]:
     """Return the value of strict JSON text (bytes, UTF-8). Raises ValueError, also for a bare NaN or Infinity."""
     def refuse(word):
         raise ValueError(f'{word} must be written as the string "{word}"')
@@ -146,7 +153,7 @@ def _depth(value):
     return depth
 
 
-def check_meta(meta, label, expected):
+def check_meta(meta: dict[str, Any], label: str, expected: str | None) -> Iterator[Any]:
     if "format" not in meta:
         yield Finding(label, None, "has no format number: an older Runicorn wrote it; it is read as it is", False)
     for field, kind in (("id", str), ("project", str), ("name", str), ("created_at", (int, float)), ("config", dict), ("tags", list)):
@@ -159,7 +166,7 @@ def check_meta(meta, label, expected):
         yield from check_place(meta, label, expected)
 
 
-def check_place(meta, label, expected):
+def check_place(meta: dict[str, Any], label: str, expected: str) -> Iterator[Any]:
     """Yield a finding if the run stands in a folder that is not its own."""
     try:
         project, name, run_id = split_run_path(expected)
@@ -170,7 +177,7 @@ def check_place(meta, label, expected):
         yield Finding(label, None, str(error), True)
 
 
-def check_status(status, label):
+def check_status(status: dict[str, Any], label: str) -> Iterator[Any]:
     if status.get("status") not in STATES:
         yield Finding(label, None, f"status is {status.get('status')!r:.60}; it may be {', '.join(STATES)}", True)
     for field in ("started_at", "ended_at"):
@@ -198,7 +205,7 @@ def check_live(root):
 
 # -- append-only files --------------------------------------------------------------------------------------------
 
-def gathered(findings, path):
+def gathered(findings: Iterator[Any], path: str) -> Iterator[Any]:
     """Yield the findings (line, text, wrong) of one file; beyond a few of a kind only their number."""
     counts = {}
     try:
@@ -214,7 +221,7 @@ def gathered(findings, path):
             yield Finding(path, None, f"{kind}: {count - SAME} more such lines", wrong)
 
 
-def lines(path):
+def lines(path: Path) -> Iterator[Any]:
     """Yield (number, bytes, whether it is torn: the last, without a newline) of each line."""
     with open(open_regular(path), "rb") as file:
         n = 0
@@ -226,7 +233,7 @@ def lines(path):
             yield n, line.rstrip(b"\n"), not line.endswith(b"\n")
 
 
-def rows(path):
+def rows(path: Path) -> Iterator[Any]:
     """Yield (number, dict or None, finding or None) of each JSON line; torn ends and filled holes are notes."""
     for n, line, torn in lines(path):
         try:
@@ -240,7 +247,7 @@ def rows(path):
         yield n, value if isinstance(value, dict) else None, problem
 
 
-def check_events(folder, name):
+def check_events(folder: Path, name: str) -> Iterator[Any]:
     for n, row, problem in rows(folder / name):
         if problem:
             yield problem
@@ -254,7 +261,7 @@ def check_events(folder, name):
             yield from check_media(n, row, folder)
 
 
-def check_data(n, row):
+def check_data(n: int, row: dict[str, Any]) -> Iterator[Any]:
     """Yield what is wrong with one row of metrics."""
     data = row.get("data")
     if not isinstance(data, dict):
@@ -269,7 +276,7 @@ def check_data(n, row):
             yield n, f"metric: {metric!r:.60} is {value!r:.60}, no number, text or list of numbers", True
 
 
-def loggable(value):
+def loggable(value: float | str) -> bool:
     """Whether a value may stand in a row: null, a number, text, or a list of numbers."""
     if isinstance(value, list):
         return all(number(item) is not None for item in value)
@@ -298,7 +305,7 @@ def is_here(folder, path, kind):
         return False            # nobody may have us look elsewhere: another machine's share would hear of it
 
 
-def check_system(folder, name):
+def check_system(folder: Path, name: str) -> Iterator[Any]:
     for n, row, problem in rows(folder / name):
         if problem:
             yield problem
@@ -306,7 +313,7 @@ def check_system(folder, name):
             yield n, f"ts: is {row.get('ts')!r:.60}, not Unix seconds", True
 
 
-def check_logs(folder, name):
+def check_logs(folder: Path, name: str) -> Iterator[Any]:
     for n, line, torn in lines(folder / name):
         if line and not torn and not STAMP.match(line):
             yield n, "a line without its stamp [2025-01-23 18:30:45+0800]", False

@@ -1,18 +1,26 @@
 """Read the TensorBoard event files of one folder as the rows of one run, in order and without what restarts superseded. Writes nothing."""
 
+from __future__ import annotations
+
 import bisect
 import math
 import os
+from typing import TYPE_CHECKING
 
 from runicorn import layout, local_disk
 from runicorn.metrics.kinds import tensorboard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
 
 BLOCK, LONGEST = 1 << 20, 16 << 20          # bytes handed over at once, and at most where a record is as long
 LAST = 1e11                                 # s; the year 5138
 NO_VALUES = ("hyperparameters", "graphs", "run metadata")       # counted by the reader, but no values of a tag
 
 
-def is_event_file(path):
+def is_event_file(path: Path) -> bool:
     """Whether a file is TensorBoard's. Raises OSError if it can't be read."""
     if "tfevents" not in path.name:
         return False
@@ -26,7 +34,7 @@ class EventFiles:
     config: {hyperparameter: value}; skipped: values that are no scalars (int); damage: sentences (list of str).
     """
 
-    def __init__(self, paths):
+    def __init__(self, paths: Iterator[Any] | list[Any]) -> None:
         """paths: Paths of event files. Raises OSError."""
         self._paths = sorted(paths, key=lambda path: path.name)
         self.config, self.skipped, self.damage, starts = {}, 0, [], {}
@@ -45,7 +53,7 @@ class EventFiles:
                     starts.setdefault(name, []).append(((number, row), step))
         self._purges = {name: _Lowest(purges) for name, purges in starts.items()}
 
-    def rows(self):
+    def rows(self) -> Iterator[Any]:
         """Yield (wall time s, step, {tag: number}); neighbours of the same time and step are one. Raises OSError."""
         row, last = None, 0.0
         for ts, step, data in self._records():

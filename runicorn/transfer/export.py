@@ -3,11 +3,14 @@
 What a later attempt logged again is left out; a row is what one call of `log` wrote.
 """
 
+from __future__ import annotations
+
 import io
 import math
 import zipfile
 from itertools import chain
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from runicorn.errors import DataError, UsageError
 from runicorn.layout import META
@@ -15,6 +18,12 @@ from runicorn.local_names import local_name
 from runicorn.transfer import html_report
 from runicorn.transfer import tensorboard as tfevents
 from runicorn.transfer.rows import ForeignRows, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runicorn.reader.catalog import Catalog
 
 CELLS, SPARSE = 50_000_000, 50      # of a table with a column a metric, beyond which it may have so many cells a value at most
 FORMATS = ("csv", "tensorboard", "html")
@@ -34,7 +43,7 @@ def stream(reader, key, format, long=False):
     return chain([next(pieces)], pieces)        # what can't be exported is told here, not in the middle of a download
 
 
-def rows(reader, key):
+def rows(reader: Catalog, key: str) -> ForeignRows | Rows:
     """Return the rows.Rows of a run. Raises NotFoundError, and DataError while it is not all here; of one that still runs the server
     may have a little more."""
     entry = _all_here(reader, key)
@@ -48,7 +57,7 @@ def told(reader, key):
     return {"id": record.id, "started": record.started, "ended": record.finished, "state": entry.state(), "config": config or {}}
 
 
-def html(reader, keys):
+def html(reader: Catalog, keys: list[str]) -> Iterator[Any]:
     """Yield a report of the runs `keys` as one HTML page that needs no network. Raises as `rows` does."""
     return html_report.page([(reader.run(key), reader.series(key)) for key in keys if _all_here(reader, key)])
 
@@ -69,7 +78,7 @@ def require_all_here(entry):
 
 # -- CSV (RFC 4180, with "\n") ----------------------------------------------------------------------------------------
 
-def csv(rows, long=False):
+def csv(rows: ForeignRows | Rows, long: bool = False) -> Iterator[Any]:
     """Yield the rows of a rows.Rows as CSV in UTF-8: step, ts (Unix seconds), rank if there are several, and a column a metric.
 
     long: a line for each value instead: metric, rank, step, ts, value. Every float64 reads back bit by bit; NaN and the
@@ -160,7 +169,7 @@ def _records(scalars, part, rank):
     return [scalars.record(ts, step, tags, values) for ts, step, values in zip(part.ts, part.steps, zip(*part.columns))]
 
 
-def tensorboard_name(run):
+def tensorboard_name(run: dict[str, Any]) -> str:
     """Return the name of the event file in its folder; TensorBoard looks for "tfevents" in it."""
     return f"events.out.tfevents.{int(run.get('started') or 0)}.runicorn"
 

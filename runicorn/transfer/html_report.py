@@ -4,15 +4,21 @@ Whatever a run holds is data: it stands in a JSON block with every "<" escaped a
 own scripts are allowed by their hashes, so nothing else can run.
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import json
 import time
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from runicorn import assets, layout
 from runicorn.errors import DataError, MissingPackageError
 from runicorn.version import VERSION
+
+if TYPE_CHECKING:
+    from typing import Any
 
 BUCKETS = 500               # of a curve; at most three points each, one for every pixel of a chart
 SMOOTH = 0.9                # weight of the smoothed curve one may look at instead
@@ -102,7 +108,7 @@ def _short(values):
     return [float(f"{value:.{DIGITS}g}") for value in values]
 
 
-def flattened(value, prefix=""):
+def flattened(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested dicts as one, {"model.layers": 6}; lists become their JSON text."""
     out = {}
     for name, item in value.items():

@@ -4,6 +4,8 @@ Doing it twice changes nothing; doing it again after the source grew adds what i
 are counted and left out.
 """
 
+from __future__ import annotations
+
 import filecmp
 import hashlib
 import itertools
@@ -11,13 +13,17 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import disk, layout, local_disk
 from runicorn.errors import NotFoundError
 from runicorn.transfer.event_files import EventFiles, is_event_file
 
+if TYPE_CHECKING:
+    from typing import Any
 
-def take_in(source, root, project=None, name=None):
+
+def take_in(source: Path, root: Path, project: Any = None, name: Any = None) -> dict[str, Any]:
     """Take every run below the folder `source` into a root.
 
     Returns {"runs", "new", "points", "skipped": int each, "damage", "problems": lists of sentences: what of a file was left out, and
@@ -38,7 +44,7 @@ def take_in(source, root, project=None, name=None):
     return report
 
 
-def holds_any(source, most=2000):
+def holds_any(source: str | os.PathLike[str], most: int = 2000) -> bool:
     """Whether the folder `source` holds anything that `take_in` would take, as far as the first `most` folders in it show."""
     folders = itertools.islice(_walk(Path(source)), most)
     return any(layout.META in files and (layout.own_file("events") in files or layout.STATUS in files) or _event_files(folder, files, [])

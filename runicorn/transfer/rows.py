@@ -4,14 +4,24 @@ A row is what one call of `log` wrote. Values that a later attempt logged again 
 are superseded from the first step on at which a newer attempt logged the same metric.
 """
 
+from __future__ import annotations
+
 import math
 import os
 from collections import deque
+from typing import TYPE_CHECKING
 
 from runicorn import layout
 from runicorn.errors import DataError
 from runicorn.metrics.column_file import File
 from runicorn.metrics.parse import STEP_LIMIT, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+    from runicorn.metrics.series import Series
 
 
 class Rows:
@@ -19,7 +29,7 @@ class Rows:
     order first logged (list of str); `first_ts`: of the first row (Unix seconds), or None; `extent`: how many rows and values.
     Reads everything once for these, and once more for the rows. Raises DataError."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         paths = {}                      # (rank, attempt) -> path
         try:
             with os.scandir(folder) as entries:
@@ -59,7 +69,7 @@ class Rows:
                     lowest_steps[name] = min(lowest, lowest_steps.get(name, math.inf))
         return lowest_steps
 
-    def blocks(self, rank):
+    def blocks(self, rank: int) -> Iterator[Any]:
         """Yield the rows of a rank in the order logged, about a megabyte of the file at a time: lists of parse.Part, whose `rows`
         (line numbers) tell the order within a list. Times are floats, steps integers where they are whole. Raises DataError."""
         for path in self._attempts[rank]:
@@ -73,7 +83,7 @@ class ForeignRows:
 
     ranks = (0,)
 
-    def __init__(self, series):
+    def __init__(self, series: Series) -> None:
         series.refresh()
         self.names, self.first_ts = list(series.metrics()), series.first_ts
         alike = {}                      # bytes of the steps -> (steps, times, {metric: values})
@@ -82,7 +92,7 @@ class ForeignRows:
         self._alike = [table for table in alike.values() if len(table[0])]
         self.extent = sum(len(steps) for steps, *_ in self._alike), sum(len(steps) * len(columns) for steps, _, columns in self._alike)
 
-    def blocks(self, rank):
+    def blocks(self, rank: int) -> Iterator[Any]:
         """Yield one list of parse.Part, whose `rows` are the steps. rank: 0."""
         yield [Part(tuple(columns), list(steps), list(map(float, times)), _steps(list(steps)), list(columns.values()))
                for steps, times, columns in self._alike]

@@ -1,14 +1,21 @@
 """Which values of a root or a run look like secrets, for `runicorn check --secrets`. Says where they stand, never what they are."""
 
+from __future__ import annotations
+
 import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn.errors import NotFoundError
 from runicorn.layout import META, STATUS, SUMMARY, parse_own
 from runicorn.local_names import parse_rank_status
 from runicorn.masking import masked
 from runicorn.transfer.check import Finding, gathered, is_run, lines, load, rows, run_folders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 
 def scan(path):
@@ -35,7 +42,7 @@ def scan_run(folder, prefix):
             yield from gathered(scan(folder / name), prefix + name)
 
 
-def scan_events(path):
+def scan_events(path: Path) -> Iterator[Any]:
     for n, row, _ in rows(path):
         for key in differing(row, masked(row)):
             yield n, f"{key} looks like a secret", True
@@ -48,7 +55,7 @@ def scan_logs(path):
             yield n, "printed: what looks like a secret", True
 
 
-def differing(value, shown, key=""):
+def differing(value: Any, shown: Any, key: str = "") -> Iterator[Any]:
     """Yield the key ("config.db.password", "argv[2]") of each value that is another in `shown`, which has the same shape."""
     if isinstance(value, dict) and len(value) == len(shown):
         for name, item in zip(shown, value.values()):

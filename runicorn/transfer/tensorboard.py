@@ -4,6 +4,8 @@ Formats: tensorflow/core/lib/io/record_writer.h (framing, masked CRC), tensorflo
 tensorflow/core/framework/summary.proto (messages), tensorboard/plugins/hparams/plugin_data.proto (hyperparameters).
 """
 
+from __future__ import annotations
+
 import math
 import struct
 from functools import reduce
@@ -17,7 +19,7 @@ STATUS = {"finished": 1, "failed": 2, "interrupted": 2, "running": 3}       # hp
 
 # -- framing ----------------------------------------------------------------------------------------------------------
 
-def masked(crc):
+def masked(crc: int) -> bytes:
     """Return a CRC as TFRecord stores it (bytes)."""
     return struct.pack("<I", crc32c.masked(crc))
 
@@ -25,7 +27,7 @@ def masked(crc):
 _LENGTHS = {}                   # length -> its 12 bytes; records of one file have few different ones
 
 
-def record(data):
+def record(data: bytes) -> bytes:
     """Return `data` (bytes) framed as one record."""
     if len(data) not in _LENGTHS:
         length = struct.pack("<Q", len(data))
@@ -35,7 +37,7 @@ def record(data):
 
 # -- protocol buffers: only what these messages need (protobuf.dev, "Encoding") ----------------------------------------
 
-def varint(value):
+def varint(value: int) -> bytes:
     """Return a 64-bit integer as a protobuf varint (bytes); a negative one as its two's complement."""
     value &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
@@ -46,25 +48,25 @@ def varint(value):
     return bytes(out)
 
 
-def message(field, data):
+def message(field: int, data: bytes | str) -> bytes:
     """Return field number `field` holding `data` (bytes, or str as UTF-8) with its length."""
     data = data.encode("utf-8", "replace") if isinstance(data, str) else data
     return varint(field << 3 | 2) + varint(len(data)) + data
 
 
-def double(field, value):
+def double(field: int, value: float) -> bytes:
     """Return field number `field` holding a float64."""
     return varint(field << 3 | 1) + struct.pack("<d", value)
 
 
-def integer(field, value):
+def integer(field: int, value: int) -> bytes:
     """Return field number `field` holding an integer."""
     return varint(field << 3) + varint(value)
 
 
 # -- events -----------------------------------------------------------------------------------------------------------
 
-def opening(ts):
+def opening(ts: float) -> bytes:
     """Return the record every event file begins with (bytes)."""
     return record(double(1, ts) + message(3, "brain.Event:2"))
 

@@ -4,6 +4,8 @@ A loopback peer is known by whose its end of the connection is, where the system
 Host and Origin checks keep foreign pages out: DNS rebinding names another Host, a forged form another Origin.
 """
 
+from __future__ import annotations
+
 import errno
 import hmac
 import ipaddress
@@ -11,11 +13,16 @@ import logging
 import os
 import re
 import secrets
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from runicorn import disk, layout, local_disk
 from runicorn.loopback import our_users, peer_user
 from runicorn.viewer.exchange import Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
 
 SAFE = ("GET", "HEAD")
 TOKEN = re.compile(r"[\w-]{43}\Z", re.ASCII)
@@ -26,12 +33,12 @@ HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]@/\\]+)(?::(\d{1,5}))?$")
 class Guard:
     """Admits requests. host: the address the viewer listens on; beyond loopback every request needs the token."""
 
-    def __init__(self, host="127.0.0.1", token=None):
+    def __init__(self, host: str = "127.0.0.1", token: str | None = None) -> None:
         self.token = token or secrets.token_urlsafe(32)
         self.open = not is_loopback(host)
         self.peer_user = peer_user          # function(peer, here, since) -> user
 
-    def admit(self, environ, cookie=None, api=True):
+    def admit(self, environ: dict[str, Any], cookie: str | None = None, api: bool = True) -> str:
         """Return "peer" or "token": what let the request in. Raises Refused.
 
         environ: WSGI, with runicorn.peer and runicorn.here as (address, port) of the two ends, runicorn.since as when it was taken;
@@ -66,7 +73,7 @@ class Guard:
         expected = self.cookie((environ.get("runicorn.here") or ("", environ.get("SERVER_PORT")))[1])
         return bool(cookie) and hmac.compare_digest(cookie.encode("utf-8", "surrogateescape"), expected.encode())
 
-    def cookie(self, port):
+    def cookie(self, port: int | str) -> str:
         """Return the cookie's value for a viewer at `port`: browsers send a cookie to every port, and another program may listen there."""
         return hmac.new(self.token.encode(), f"cookie {port}".encode(), "sha256").hexdigest()
 
@@ -89,7 +96,7 @@ class Guard:
             raise Refused(415, "content_type", "a change needs a body of type application/json")
 
 
-def lasting_token(home, renew=False):
+def lasting_token(home: Path, renew: bool = False) -> str:
     """Return the token that the viewers of the profile `home` (Path) share, made once: bookmarks and open tabs outlive a restart.
 
     It lies in `home`/token, mode 0600 (on Windows the profile's own rights keep others out); one that others may read is replaced, as
@@ -120,7 +127,7 @@ def _others_read(path):
     return hasattr(os, "getuid") and (status.st_uid != os.getuid() or bool(status.st_mode & 0o077))
 
 
-def is_loopback(host):
+def is_loopback(host: str) -> bool:
     """Whether a host name or address can only mean this machine."""
     if host.lower() == "localhost":
         return True

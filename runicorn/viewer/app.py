@@ -1,5 +1,7 @@
 """The viewer: pages, static files and the API on one port. The only door to bottle; what is answered is in `routes` and its kin."""
 
+from __future__ import annotations
+
 import base64
 import functools
 import hashlib
@@ -8,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
 import bottle
@@ -28,6 +31,13 @@ from runicorn.viewer.routes_connections import ROUTES
 from runicorn.viewer.sample_times import SampleTimes
 from runicorn.viewer.shortage import CODE, SENTENCE
 from runicorn.viewer.watcher import Poll
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.connections.registry import Registry
+    from runicorn.news import Bell
+    from runicorn.settings import Overlay
 
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
 REFUSED = {                 # code -> what a browser's page says of it, in English and in Chinese
@@ -68,13 +78,14 @@ DRAINED = 8 << 20           # bytes of a refused body that are read before the a
 class Site:
     """What every route may use, each in the thread of its request."""
 
-    def __init__(self, home, catalog, connections, bell, overlay, guard, offline=False):
+    def __init__(self, home: Path, catalog: Catalog, connections: Registry, bell: Bell, overlay: Overlay,
+                 guard: Guard, offline: bool = False) -> None:
         self.home, self.catalog, self.connections, self.bell, self.overlay = home, catalog, connections, bell, overlay
         self.guard, self.offline, self.port, self.url = guard, offline, 0, ""
         self.sample_times, self.room, self.listing = SampleTimes(), Home(home), Listing(catalog, bell)
         self._silent = threading.Lock()
 
-    def bind(self, host, port):
+    def bind(self, host: str, port: int) -> None:
         """Take the place where this viewer is reached."""
         self.port, self.url = port, f"http://{_shown(host)}:{port}"
 
@@ -88,7 +99,7 @@ class Site:
             print(f"runicorn: a browser came that is not known here; if it is yours, open {self.address()}", file=sys.stderr, flush=True)
 
 
-def make_app(site):
+def make_app(site: Site) -> Any:
     """Return the WSGI application (bottle.Bottle) that serves `site`."""
     app = bottle.Bottle()
     app.uninstall(bottle.JSONPlugin)
@@ -192,19 +203,19 @@ def _unrouted(pages, error):
     return answer.body
 
 
-def cookie_name(port):
+def cookie_name(port: int) -> str:
     return f"runicorn-{port}"
 
 
 class Pages:
     """index.html for every page's address, and the files below static/."""
 
-    def __init__(self, site):
+    def __init__(self, site: Site) -> None:
         self._site = site
         self._stamp = assets.stamp()
         self._files = {}             # name -> (bytes, zipped or None, ETag), as they were at that stamp
 
-    def page(self, site, ask, key=None):
+    def page(self, site: Site, ask: Ask, key: str | None = None) -> Answer:
         """Answer a page; an address that carries the token leads to the one without it, where the cookie does its work."""
         if ask.text("token"):
             query_left = [(name, value) for name, value in ask.query if name != "token"]
@@ -231,7 +242,7 @@ class Pages:
         allowed = f"{POLICY}; style-src 'sha256-{base64.b64encode(style).decode()}'"     # files of ours are refused here, too
         return Answer(text.encode(), TYPES["html"], error.status, {"Content-Security-Policy": allowed})
 
-    def static(self, site, ask, name, stamp=None):
+    def static(self, site: Site, ask: Ask, name: str, stamp: str | None = None) -> Answer:
         """Answer a file; at an address with the present stamp it is kept by the browser, and by us, until the stamp changes."""
         if stamp is None:
             self._renew()
@@ -269,21 +280,21 @@ def _type(name):
 class Viewer:
     """A viewer that is bound to its port. `url`: its plain address; `address`: what to open, with the token where it is needed."""
 
-    def __init__(self, site, listener, poll, address):
+    def __init__(self, site: Site, listener: HttpServer, poll: Poll, address: str) -> None:
         self.site, self._listener, self.poll = site, listener, poll
         self.url, self.address = site.url, address
         self.token, self.port = site.guard.token, listener.port
         self.note = site.home / "run" / f"{self.port}.json"
 
     @property
-    def catalog(self):
+    def catalog(self) -> Catalog:
         return self.site.catalog
 
-    def serve_forever(self):
+    def serve_forever(self) -> None:
         """Answer until `stop`, from this or another thread."""
         self._listener.serve_forever()
 
-    def stop(self):
+    def stop(self) -> None:
         """Stop serving, free the port, keep the index for the next start."""
         self._listener.stop()
         self.poll.stop()
@@ -294,7 +305,8 @@ class Viewer:
         disk.discard(self.note)
 
 
-def start(home, roots, connections, bell, host="127.0.0.1", port=23300, offline=False, cache_size=None):
+def start(home: Path, roots: list[Any], connections: Registry, bell: Bell, host: str = "127.0.0.1",
+          port: int = 23300, offline: bool = False, cache_size: Any = None) -> Viewer:
     """Build a viewer and bind it; returns the Viewer, which `serve_forever` runs.
 
     home: Runicorn's folder (Path); roots: [(slug, Path)] of local roots; connections: registry.Registry; cache_size: bytes the column
@@ -322,7 +334,7 @@ def start(home, roots, connections, bell, host="127.0.0.1", port=23300, offline=
     return server
 
 
-def mirror_names(connections):
+def mirror_names(connections: Registry) -> list[Any]:
     """Return [(slug, folder, the connection's name)] of all mirrors."""
     names = {row["slug"]: row["name"] for row in connections.list()}
     return [(slug, folder, names.get(slug, slug)) for slug, folder in connections.cache.roots()]
@@ -335,7 +347,7 @@ def _shown(host):
     return f"[{host}]" if ":" in host else host
 
 
-def banner(url, version=VERSION, unicode=True):
+def banner(url: str, version: str = VERSION, unicode: bool = True) -> str:
     """Return the box that says where the viewer is (str), ASCII where the terminal can't print lines."""
     lines = ["Runicorn Viewer", f"Version: {version}", f"URL: {url}", "", "Press Ctrl+C to stop"]
     width = max(58, *(len(line) + 2 for line in lines))

@@ -1,12 +1,18 @@
 """What a route is asked and what it may answer: queries, JSON bodies, JSON and streamed answers, errors as JSON. Knows no web framework."""
 
+from __future__ import annotations
+
 import gzip
 import itertools
 import json
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import errors, layout
 from runicorn.surrogates import encode_json
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 BODY_LIMIT = 1 << 20        # bytes of a JSON body; the largest we expect is a page's saved layout
 LARGEST = 1e300             # of a number in a query; an infinity is none
@@ -25,7 +31,7 @@ STATUSES = (
 class Refused(errors.RunicornError):
     """A request that is not answered, with its HTTP status and a stable code."""
 
-    def __init__(self, status, code, message):
+    def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message, code)
         self.status = status
 
@@ -45,14 +51,14 @@ class Ask:
     def __init__(self, method, query, headers, read):
         self.method, self.query, self.headers, self._read = method, query, headers, read
 
-    def all(self, name, plural=None):
+    def all(self, name: str, plural: str | None = None) -> list[str]:
         """Return every value of a parameter (list of str); `plural` names the form that holds several between commas."""
         values = [value for key, value in self.query if key == name]
         for key, value in self.query if plural else ():
             values += [item for item in value.split(",") if item] if key == plural else []
         return values
 
-    def text(self, name, default=""):
+    def text(self, name: str, default: str = "") -> str:
         """Return the last value of a parameter (str)."""
         values = self.all(name)
         return values[-1] if values else default
@@ -74,10 +80,10 @@ class Ask:
         """Return every value of a parameter as whole numbers within their bounds (list of int). Raises UsageError."""
         return [Ask("", [(name, text)], {}, None).number(name, None, low, high, integral=True) for text in self.all(name, plural) if text]
 
-    def flag(self, name):
+    def flag(self, name: str) -> bool:
         return self.text(name).lower() in ("1", "true", "yes")
 
-    def json(self):
+    def json(self) -> dict[str, Any]:
         """Return the body (dict). Raises Refused for anything that is no small, shallow JSON object."""
         try:
             value = json.loads(self._read() or b"{}")
@@ -100,12 +106,12 @@ def _deeper(value, limit):
     return True
 
 
-def to_json(value, status=200, headers=None):
+def to_json(value: dict[str, Any], status: int = 200, headers: Any = None) -> Answer:
     """Return the Answer for a JSON value; NaN, infinities and halves of UTF-16 pairs become strings."""
     return Answer(encode_json(layout.to_json(value) + "\n"), "application/json", status, headers or {})
 
 
-def to_error(error):
+def to_error(error: Any) -> Answer:
     """Return the Answer for an error of ours: {"error": code, "message": text, …}."""
     status, code = next((status, code) for kind, status, code in STATUSES if isinstance(error, kind))
     refused = isinstance(error, Refused)
@@ -137,6 +143,6 @@ class _Begun:
         getattr(self._blocks, "close", bool)()
 
 
-def zipped(body, level=1):
+def zipped(body: bytes, level: int = 1) -> bytes:
     """Return `body` (bytes) as gzip, at the level that costs least unless it is sent more than once."""
     return gzip.compress(body, level)

@@ -1,15 +1,24 @@
 """What the server shows of a run whose files are not here, or not all of them: its log and spaced lines of its events, read through the
 connection into memory, never into the mirror. The exact picture follows when the files are here."""
 
+from __future__ import annotations
+
 import logging
 import os
 import threading
 import time
 import weakref
+from typing import TYPE_CHECKING
 
 from runicorn.errors import RunicornError
 from runicorn.metrics.samples import ENDS
 from runicorn.reader.log import Log
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.metrics.series import Series
+    from runicorn.reader.run_entry import Entry
 
 BLOCK = 128 << 10           # bytes of a log read at once
 LEAPS, PROBES = 11, 16      # how the end of a log that grew is looked for: up to 4 ** LEAPS blocks on, then between PROBES places
@@ -27,13 +36,14 @@ class Primed:
     def __init__(self):
         self.lock, self.taken = threading.Lock(), {}
 
-    def has(self, name, size):
+    def has(self, name: str, size: int) -> bool:
         """Whether the sample of a file that has `size` bytes now is good enough still."""
         taken_at, again = self.taken.get(name, (0, 0.0))
         return size == taken_at or taken_at < size < GREW * taken_at and time.monotonic() < again
 
 
-def prime(connections, entry, series, ranks=(0,), wait=True):
+def prime(connections: Any, entry: Entry, series: Series, ranks: list[int] | tuple[int] = (0,),
+          wait: bool = True) -> None:
     """Tell `series` what is not here of its events, and give it a sample of each such file of `ranks`. Quietly does without where the line
     is down. wait: for a sample that another answer takes just now; a sample is 3 MB at most, which a thin line carries once only."""
     primed = _primed.setdefault(series, Primed())
@@ -106,7 +116,7 @@ class FarLog(Log):
         return _blocks(self._connections, self._entry, self._names[path], spans)
 
     @property
-    def covered(self):
+    def covered(self) -> int:
         """How many bytes from its beginning are here (int)."""
         covered = 0
         for base, size, path in self._files:
@@ -115,7 +125,7 @@ class FarLog(Log):
                 break
         return covered
 
-    def local(self):
+    def local(self) -> Log | None:
         """Return the Log of those `covered` bytes, None when there are none; its offsets are the same."""
         complete = 0
         for path in self.paths:

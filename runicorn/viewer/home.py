@@ -1,10 +1,18 @@
 """Runicorn's own folder while a viewer runs: that nothing can be kept in it any more is said once; reading goes on."""
 
+from __future__ import annotations
+
 import errno
 import os
 import shutil
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
 
 LOOK_SECONDS = 5.0
 LEAST = 4096                # bytes without which no file can be written
@@ -13,7 +21,7 @@ LEAST = 4096                # bytes without which no file can be written
 class Home:
     """The folder `path` (Path) of a viewer's settings, overlay and caches."""
 
-    def __init__(self, path, clock=time.monotonic):
+    def __init__(self, path: Path, clock: Callable[..., Any] = time.monotonic) -> None:
         self.path, self._clock = path, clock
         self._looked_at = float("-inf")
         self._reported = self._noticed = False              # whether it was said, and by what `look` sees

@@ -4,6 +4,8 @@ One thread accepts and gathers request heads; a request whose head is whole gets
 goes back to wait for the next head. So a thousand idle or dripping sockets hold no thread, and each is closed at its deadline.
 """
 
+from __future__ import annotations
+
 import collections
 import contextlib
 import errno
@@ -16,10 +18,14 @@ import sys
 import threading
 import time
 import weakref
+from typing import TYPE_CHECKING
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler
 
 from runicorn.errors import BusyError
 from runicorn.viewer.shortage import Spare, more_files, refusal
+
+if TYPE_CHECKING:
+    from typing import Any
 
 HEAD_SECONDS = 10.0         # a request's head must have come by then, the next one on a kept connection too
 BODY_SECONDS = 20.0         # … and its body
@@ -58,10 +64,10 @@ class HttpServer:
         self._wake, self._woken = socket.socketpair()
 
     @property
-    def port(self):
+    def port(self) -> int:
         return self.listeners[0].getsockname()[1]
 
-    def since(self, connection):
+    def since(self, connection: Any) -> float:
         """Return when a connection was taken (Unix s)."""
         return self._since[connection]
 
@@ -90,7 +96,7 @@ class HttpServer:
                 self._spare.give_up()
                 self._loop = None
 
-    def stop(self):
+    def stop(self) -> None:
         """End `serve_forever`, if it runs, and free the port."""
         with self._turn:
             if self._stopping.is_set():
@@ -351,7 +357,7 @@ class _Handler(ServerHandler):
             log.error("a request failed", exc_info=exc_info)
 
 
-def listen(host, port):
+def listen(host: str, port: int) -> list[Any]:
     """Return the listening sockets for `host`: 127.0.0.1 comes with ::1 where there is IPv6. port 0 takes a free one.
 
     Raises BusyError if the port is taken, saying by whom.

@@ -1,12 +1,21 @@
 """The run list as pages ask for it, slice after slice: a question's order is found once for some time, what stands beside is told once."""
 
+from __future__ import annotations
+
 import collections
 import hashlib
 import threading
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runicorn.news import Bell
+    from runicorn.reader.catalog import Catalog
 
 STANDS = 1.0                # s for which an order stands if nothing rings: an age or a duration goes on by itself
 ORDERS = 4                  # questions whose orders are kept
@@ -23,7 +32,7 @@ class Kept(NamedTuple):
 class Listing:
     """Answers for GET /api/runs. Any thread may call `answer`."""
 
-    def __init__(self, catalog, bell, clock=time.monotonic):
+    def __init__(self, catalog: Catalog, bell: Bell, clock: Callable[..., Any] = time.monotonic) -> None:
         self._catalog, self._bell, self._clock = catalog, bell, clock
         self._orders = collections.OrderedDict()        # question -> Kept, the oldest first
         self._beside = {}                   # whether hidden runs count -> (the columns offered, the tree, their mark)

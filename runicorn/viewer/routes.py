@@ -1,8 +1,10 @@
 """The HTTP API but for connections and settings: runs, curves, logs, system, files, news. Plain functions of (site, ask)."""
 
+from __future__ import annotations
+
 import contextlib
 import json
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from runicorn.errors import FilterError, RunicornError, UsageError
@@ -12,6 +14,16 @@ from runicorn.reader import bounded
 from runicorn.version import VERSION
 from runicorn.viewer import run_files as files
 from runicorn.viewer.exchange import Answer, Refused, begun, to_error, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runicorn.reader.foreign_entry import ForeignEntry
+    from runicorn.reader.log import Log
+    from runicorn.reader.run_entry import Entry
+    from runicorn.viewer.app import Site
+    from runicorn.viewer.exchange import Ask
 
 NEWS_SECONDS = 25.0         # under the 30 s at which many proxies cut an idle request
 MOST_CURVES = 4000          # runs x metrics in one answer
@@ -29,7 +41,7 @@ class Route(NamedTuple):
     function: object
 
 
-def route(method, rule, about):
+def route(method: str, rule: str, about: str) -> Callable[..., Any]:
     """Put the decorated function into ROUTES."""
     def add(function):
         ROUTES.append(Route(method, rule, about, function))
@@ -38,17 +50,17 @@ def route(method, rule, about):
 
 
 @route("GET", "/api", "all routes")
-def api(site, ask):
+def api(site: Site, ask: Ask) -> dict[str, Any]:
     return {"version": VERSION, "routes": [{"method": one.method, "path": shown(one.rule), "about": one.about} for one in ROUTES]}
 
 
-def shown(rule):
+def shown(rule: str) -> str:
     """Return a rule as people write it: "/api/runs/{key}"."""
     return rule.replace("<", "{").replace(">", "}").replace(":path}", "}").replace(":re:start|pause|sync|reconnect}", "}")
 
 
 @route("GET", "/api/news", "wait until one of the topics changed: ?since=NEWS&topic=runs&topic=run:KEY&timeout=25")
-def news(site, ask):
+def news(site: Site, ask: Ask) -> dict[str, Any]:
     topics = ask.all("topic", "topics")
     timeout = 0.0 if ask.method == "HEAD" else ask.number("timeout", NEWS_SECONDS, 0.0, NEWS_SECONDS)
     names = {f"run:{alias}": topic for topic in topics if topic.startswith("run:") for alias in site.catalog.aliases(topic[4:])}
@@ -87,7 +99,7 @@ def rows(site, ask):
 
 
 @route("GET", "/api/states", "the state of every open run by folder, as the commands beside this viewer show it")
-def states(site, ask):
+def states(site: Site, ask: Ask) -> dict[str, Any]:
     mark = site.bell.now()
     site.catalog.await_first_look()
     return {"news": mark, "sources": site.catalog.states()}
@@ -105,7 +117,7 @@ def run(site, ask, key):
 
 
 @route("GET", "/api/part", "more of a run than its answer holds: ?run=KEY&of=config|summary|meta|status|metrics&find=lr&offset=0&limit=500")
-def part(site, ask):
+def part(site: Site, ask: Ask) -> dict[str, Any]:
     entry, of = site.catalog.entry(ask.text("run")), ask.text("of")
     if of not in (*bounded.PARTS, "metrics"):
         raise UsageError(f"a run has no part {of[:50]!r}; it has {', '.join(bounded.PARTS)}, metrics")
@@ -124,7 +136,7 @@ def columns(site, ask):
 
 @route("GET", "/api/facets", "what the sidebar counts, with what the list's answer left out: ?of=projects|names|connections|tags&project="
        "&find=vis&offset=0&limit=500&hidden=1")
-def facets(site, ask):
+def facets(site: Site, ask: Ask) -> dict[str, Any]:
     return site.catalog.facets(site.catalog.view(), ask.flag("hidden")).part(ask.text("of"), ask.text("project"), ask.text("find"),
                                                                             *_stretch(ask))
 
@@ -146,7 +158,7 @@ def curves(site, entry, ranks=(0,), wait=True):
 
 
 @route("PATCH", "/api/runs/<key:path>", "change your own view of a run: {\"tags\": [...], \"note\": \"...\", \"hidden\": true}")
-def change_run(site, ask, key):
+def change_run(site: Site, ask: Ask, key: str) -> dict[str, Any]:
     key, changes = site.catalog.find(key), ask.json()
     if not changes:
         raise UsageError("nothing to change: give tags, note or hidden")
@@ -170,7 +182,7 @@ def drop_run(site, ask, key):
 
 @route("GET", "/api/series", "curves: ?run=KEY&metric=NAME (both may repeat) &x=step|relative|wall|metric:NAME&from=&to=&buckets=600"
        "&smooth=0&rank=0")
-def series(site, ask):
+def series(site: Site, ask: Ask) -> Answer:
     mark = site.bell.now()
     keys, metrics = ask.all("run", "runs"), ask.all("metric", "metrics")
     if not keys or not metrics:
@@ -248,7 +260,7 @@ def byte_of(ask, name):
     return ask.number(name, None, 0, 1 << 60, integral=True)
 
 
-def opened_log(site, ask):
+def opened_log(site: Site, ask: Ask) -> tuple[Log | None, ForeignEntry | Entry, list[Any]]:
     """Return (Log or None, Entry, [{"name", "size", "attempt", "rank"}]) of the log the request names: all attempts of a rank joined
     (rank 0 unless it says), one attempt, or one file. Only plain files are opened, never a link that has the name of one."""
     from runicorn.reader.log import Log
@@ -370,7 +382,7 @@ def run_file(site, ask):
 
 
 @route("GET", "/api/export", "a run as a download: ?run=KEY&format=csv|tensorboard|html&long=1")
-def export(site, ask):
+def export(site: Site, ask: Ask) -> Answer:
     from runicorn.transfer import export as exports
     key, form = site.catalog.find(ask.text("run")), ask.text("format", "csv")
     if form not in EXPORTS:

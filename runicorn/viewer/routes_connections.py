@@ -1,10 +1,20 @@
 """The HTTP API of connections, settings and the cache. Plain functions of (site, ask) over the mirrors; no answer ever holds a secret."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from runicorn import settings
 from runicorn.errors import UsageError
 from runicorn.version import VERSION
 from runicorn.viewer.exchange import Refused
 from runicorn.viewer.routes import ROUTES, route
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.viewer.app import Site
+    from runicorn.viewer.exchange import Ask
 
 __all__ = ["ROUTES"]        # with those of `routes`, and now ours
 SECRETS = ("password", "passphrase")
@@ -12,14 +22,14 @@ ORDERS = {"start": "start", "pause": "pause", "sync": "sync_now", "reconnect": "
 
 
 @route("GET", "/api/connections", "all connections, how they stand, hosts from ~/.ssh/config, and what the cache takes")
-def connections(site, ask):
+def connections(site: Site, ask: Ask) -> dict[str, Any]:
     mark = site.bell.now()
     return {"news": mark, "connections": site.connections.list(), "hosts": site.connections.hosts(), "offline": site.offline,
             "cache": site.connections.cache.info(), "home": {"path": str(site.home), "refusal": site.room.refusal}}
 
 
 @route("POST", "/api/connections", "save a connection: {\"name\", \"host\", \"user\", \"auth\", …, \"password\"?, \"start\": true}")
-def save(site, ask):
+def save(site: Site, ask: Ask) -> dict[str, Any]:
     body = ask.json()
     start = bool(body.pop("start", True))
     secrets = _secrets(body)
@@ -27,7 +37,7 @@ def save(site, ask):
 
 
 @route("POST", "/api/connections/test", "test a connection line by line: {\"name\"} or the whole connection; answers {\"test\": ID}")
-def test(site, ask):
+def test(site: Site, ask: Ask) -> dict[str, Any]:
     _online(site)
     connection, secrets = _meant(ask.json())
     return {"news": site.bell.now(), "test": site.connections.test(connection, **secrets)}
@@ -68,7 +78,7 @@ def trust(site, ask):
 
 
 @route("DELETE", "/api/connections/<name:path>", "forget a connection; its mirror stays unless ?drop=1")
-def remove(site, ask, name):
+def remove(site: Site, ask: Ask, name: str) -> dict[str, Any]:
     site.connections.remove(name, drop_cache=ask.flag("drop"))
     for topic in ("connections", "runs"):
         site.bell.ring(topic)
@@ -76,7 +86,7 @@ def remove(site, ask, name):
 
 
 @route("POST", "/api/connections/<name:path>/<order:re:start|pause|sync|reconnect>", "start, pause, sync now or reconnect a connection")
-def command(site, ask, name, order):
+def command(site: Site, ask: Ask, name: str, order: str) -> dict[str, Any]:
     if order != "pause":
         _online(site)
     getattr(site.connections, ORDERS[order])(name)
@@ -118,7 +128,7 @@ def _needed(body, name):
 # -- settings -----------------------------------------------------------------------------------------------------
 
 @route("GET", "/api/settings", "your preferences, the cache, where things are")
-def read_settings(site, ask):
+def read_settings(site: Site, ask: Ask) -> dict[str, Any]:
     mark = site.bell.now()
     return {"news": mark, "preferences": settings.preferences(site.home), "cache": site.connections.cache.info(), "version": VERSION,
             "home": str(site.home), "roots": [{"slug": source.slug, "path": str(source.folder)} for source in site.catalog.local()],
@@ -126,7 +136,7 @@ def read_settings(site, ask):
 
 
 @route("PATCH", "/api/settings", "change preferences: {\"preferences\": {…merged…}}")
-def change_settings(site, ask):
+def change_settings(site: Site, ask: Ask) -> dict[str, Any]:
     changes = ask.json().get("preferences")
     if not isinstance(changes, dict):
         raise UsageError("the body needs \"preferences\" as an object")

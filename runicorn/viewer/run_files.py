@@ -1,10 +1,16 @@
 """The files of a run, for the pages: what there is, and one of them opened without ever leaving the run's folder."""
 
+from __future__ import annotations
+
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from runicorn import layout, local_disk, local_names
 from runicorn.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SMALL_LIMIT = 1 << 20       # bytes; what "small" means in the connection's settings unless they say otherwise
 MOST = 10_000               # files listed of one run
@@ -17,7 +23,7 @@ BLOCK = 256 << 10
 class Opened:
     """A regular file opened for reading: iterate over its bytes, at most `size` as it was when opened."""
 
-    def __init__(self, descriptor, size):
+    def __init__(self, descriptor: int, size: int) -> None:
         self.size, self._remaining = size, size
         self._file = os.fdopen(descriptor, "rb", buffering=0)
 
@@ -31,7 +37,7 @@ class Opened:
         self._remaining -= len(block)
         return block
 
-    def close(self):
+    def close(self) -> None:
         self._file.close()
 
 
@@ -77,7 +83,7 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None, complete
     return [files[name] for name in sorted(files)], more
 
 
-def kind(name, size):
+def kind(name: str, size: int) -> str:
     """Return "own", "media", "small" or "large"."""
     if local_names.is_own(name):
         return "own"
@@ -105,7 +111,7 @@ def _walk(folder, prefix, depth):
             yield from _walk(item.path, prefix + item.name + "/", depth + 1)
 
 
-def opened(folder, name):
+def opened(folder: Path, name: str) -> Opened:
     """Return the Opened file `name` (relative, "/") below `folder`, following no symbolic link anywhere below it.
 
     Raises LayoutError for a path that could leave the folder, NotFoundError for what is no regular file there.

@@ -1,13 +1,19 @@
 """When did the newest system sample of a run come? By this machine's clock, whatever the clock shows of the machine that wrote it."""
 
+from __future__ import annotations
+
 import os
 import time
 from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import layout
 from runicorn.clock import Clock
 from runicorn.reader import quick_stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 RUNS_KEPT = 1000
 
@@ -23,7 +29,7 @@ class Arrival(NamedTuple):
 class SampleTimes:
     """Remembers what was the newest sample of each run that somebody looked at. Any thread may ask."""
 
-    def __init__(self, wall=time.time):
+    def __init__(self, wall: Callable[..., Any] = time.time) -> None:
         self._wall, self._clock, self._lock = wall, Clock(), Lock()
         self._arrivals = {}             # run key -> Arrival, asked for longest ago first
 

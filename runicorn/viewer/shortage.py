@@ -1,5 +1,7 @@
 """What the machine may run short of while a viewer runs: how that shows, and how a request is refused meanwhile."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -22,20 +24,20 @@ class Spare:
     def __init__(self):
         self._descriptor = None
 
-    def keep(self):
+    def keep(self) -> None:
         """Hold one, if there is one to have."""
         if self._descriptor is None:
             with contextlib.suppress(OSError):
                 self._descriptor = os.open(os.devnull, os.O_RDONLY)
 
-    def give_up(self):
+    def give_up(self) -> None:
         """Close it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
-def more_files():
+def more_files() -> None:
     """Raise this process's own limit of open files as far as it may go without asking."""
     try:
         import resource

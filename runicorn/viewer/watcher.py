@@ -1,12 +1,22 @@
 """Looks at the runs that somebody watches ten times a second, at the rest every two seconds, and rings the bell for what changed."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import faults
 from runicorn.errors import RunicornError
 from runicorn.local_disk import is_shortage, shortage
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runicorn.news import Bell
+    from runicorn.reader.catalog import Catalog
+    from runicorn.viewer.home import Home
 
 WATCHED = 0.1               # s between looks at the runs of open pages
 REST = 2.0                  # s between looks at everything
@@ -22,7 +32,8 @@ class Poll:
     """One pass is `one_pass(now)`, seconds until the next; `run` loops over it, in a thread of its own, until any calls `stop`. home: the
     viewer's home.Home, if any."""
 
-    def __init__(self, catalog, bell, clock=time.monotonic, home=None):
+    def __init__(self, catalog: Catalog, bell: Bell, clock: Any = time.monotonic,
+                 home: Home | None = None) -> None:
         self._catalog, self._bell, self._clock, self._home = catalog, bell, clock, home
         self._looked_at = self._list = float("-inf")     # when the last look at everything was, and the last ring for growth
         self._grew = False                          # growth that `runs` was not rung for yet
@@ -30,7 +41,7 @@ class Poll:
         self._stopping = threading.Event()
         self._thread = None
 
-    def first_pass(self, now):
+    def first_pass(self, now: float) -> float:
         """Have the reader know enough for a list; the pages that ask for it first are not kept waiting by the rest."""
         self._catalog.begin()
         if self._catalog.ready.is_set():
@@ -38,7 +49,7 @@ class Poll:
             self._bell.ring("runs")
         return 0.0 if not self._catalog.ready.is_set() else GRACE
 
-    def one_pass(self, now):
+    def one_pass(self, now: float) -> float:
         """Look at what is due at `now` (monotonic s), ring, and return the seconds until the next pass."""
         watched = self._bell.watched()
         keys = {topic[4:] for topic in watched if topic.startswith("run:")}
@@ -67,7 +78,7 @@ class Poll:
         self._thread = threading.Thread(target=self.run, name="poll", daemon=True)
         self._thread.start()
 
-    def run(self):
+    def run(self) -> None:
         turn = self.first_pass
         while not self._stopping.is_set():
             try:
@@ -93,7 +104,7 @@ class Poll:
         while not self._stopping.wait(min(wait, STEP)) and self._clock() < until and not self._bell.watched():
             pass
 
-    def stop(self):
+    def stop(self) -> None:
         self._stopping.set()
         if self._thread:
             self._thread.join(5)

@@ -4,7 +4,13 @@ What `yaml.dump` writes of plain values is read: mappings in mappings, lists, te
 null (YAML 1.1, but `1e-05` is a number). What only Python could make an object of (`!!python/…`) stays as the text it is.
 """
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 NAMES = ("hparams.yaml", "args.yaml", "opt.yaml")
 LIMIT = 1 << 20             # bytes of a file that is read
@@ -31,7 +37,7 @@ def is_kind(name, head):
     return name in NAMES and b"\0" not in head
 
 
-def config(content):
+def config(content: bytes) -> dict[str, Any]:
     """Return the settings (dict of plain JSON values, NaN among them) in the bytes of a file; {} if they are none. Never raises."""
     if len(content) > LIMIT:
         return {}
