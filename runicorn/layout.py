@@ -364,8 +364,11 @@ def new_folder(folder, like):
 # -- which run is meant --------------------------------------------------------------------------------------------
 
 def ends_key(key, tail):
-    """Whether `tail` is a key, or its end from a sign that parts names, or the end of its id."""
-    return key == tail or bool(tail) and key.endswith(tail) and key[-len(tail) - 1] in ":/_"
+    """Whether `tail` is a key, or its end from a sign that parts names, or the end of its id, behind "connection:" or not."""
+    if key == tail or bool(tail) and key.endswith(tail) and key[-len(tail) - 1] in ":/_":
+        return True
+    place, _, rest = tail.partition(":")
+    return bool(place and rest) and key.startswith(place + ":") and ends_key(key[len(place):], rest)
 
 
 def only(keys, tail):

@@ -137,27 +137,34 @@ def add_check(parser: Parser) -> None:
 
 
 def _place(path, root):
-    """Return the folder (str) that `path` is, or that of the run it names. Raises NotFoundError, AmbiguousError."""
+    """Return (the folder (str) that `path` is, or that of the run it names, or of the root of another logger's run that it names; the path
+    of that run, or None). Raises NotFoundError, AmbiguousError."""
     if os.path.isdir(local_disk.reach(os.path.expanduser(path))):
-        return path
+        return path, None
     if os.path.isabs(path) or path.startswith((".", "~")):
         raise NotFoundError(f"{path} is not a folder")
-    from runicorn.cli import tail
+    from runicorn.cli import tail, tail_foreign
+    roots = tail.places(root)
     try:
-        return tail.find(tail.places(root), path)
+        return tail.find(roots, path), None
     except NotFoundError as error:
-        raise NotFoundError(f"{path} is not a folder, and {error}") from error
+        other = tail_foreign.place(roots, path)
+        if other is None:
+            raise NotFoundError(f"{path} is not a folder, and {error}") from error
+        return other
 
 
 def check(options: Namespace) -> int:
     """Print the findings; returns 1 if anything is wrong, 0 if there are notes at most."""
-    path = _place(options.path, options.root)
+    path, foreign_run = _place(options.path, options.root)
+    if options.secrets and foreign_run is not None:
+        raise UsageError(f"{foreign_run} is another logger's run; --secrets looks at what Runicorn wrote")
     if options.secrets:
         from runicorn.transfer.secret_scan import scan as examine
     else:
         from runicorn.transfer.check import check as examine
     wrong = notes = 0
-    for finding in examine(path):
+    for finding in examine(path) if foreign_run is None else examine(path, foreign_run):
         wrong, notes = wrong + finding.wrong, notes + (not finding.wrong)
         if options.json:
             print(dialogue.json_text(finding._asdict()))

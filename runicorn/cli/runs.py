@@ -247,6 +247,7 @@ def head(run: dict[str, Any]) -> list[str]:
     lines += [f"note: {run['note']}"] if run.get("note") else []
     lines += [f"! {run['error']}"] if run["error"] else []
     lines += [f"! {name or 'its folder'}: {why['text']}" for name, why in sorted(run["left_out"].items())][:FAULTS]
+    lines += [f"! {run['skipped']:,} lines, records or values of its files are unread; `runicorn check` says why"] if run["skipped"] else []
     return [terminal.clean(line) for line in [*lines, f"files: {run['path']}"]]
 
 

@@ -31,12 +31,9 @@ def find(roots: list[Any], tail: str, growing: Callable[..., Any],
     """
     is_folder = tail and os.path.isdir(os.path.expanduser(tail))
     roots = [("local", os.path.abspath(os.path.expanduser(tail)))] if is_folder else roots
-    book = RuleBook(home_dir())
-    keyed = [(f"{name}:{run.path}", run, rules) for name, root in roots for rules in [book.of_folder(root)]
-             for run in foreign.find(os.fspath(root), Counter(), rules=rules)]
-    runs, rules_of = {key: run for key, run, _ in keyed}, {key: rules for key, _, rules in keyed}
+    runs, rules_of = _runs(roots)
     if tail and not is_folder:
-        runs = {key: run for key, run in runs.items() if ends_key(key, tail) or key.rpartition("/")[2] == f":{tail}"}
+        runs = {key: run for key, run in runs.items() if ends_key(key, tail)}
         key = only(list(runs), tail) if runs else None
     else:
         key = max(runs, key=lambda key: (bool(is_folder) and runs[key].path == ".", max(file[2] for file in runs[key].files)), default=None)
@@ -45,6 +42,25 @@ def find(roots: list[Any], tail: str, growing: Callable[..., Any],
     run = runs[key]
     kinds = ", ".join(foreign.NAMES[kind] for kind in run.kinds)
     return terminal.clean(f"{run.path if run.path != '.' else run.folder}  ({kinds})"), ForeignTail(run, growing, lines, rules_of[key])
+
+
+def place(roots, tail):
+    """Return (folder of the root (str), path of the run in it) of the run `tail` among `roots`, as for `find`; None where there is none.
+    Raises AmbiguousError."""
+    runs, _ = _runs(roots)
+    fitting = [key for key in runs if ends_key(key, tail)]
+    if not fitting:
+        return None
+    name, _, path = only(fitting, tail).partition(":")
+    return next(os.fspath(root) for of, root in roots if of == name), path
+
+
+def _runs(roots):
+    """Return ({connection:path: foreign.Run}, {the same: foreign_rules.Rules or None}) of what is below `roots`."""
+    book = RuleBook(home_dir())
+    found = [(name, run, rules) for name, root in roots for rules in [book.of_folder(root)]
+             for run in foreign.find(os.fspath(root), Counter(), rules=rules)]
+    return {f"{name}:{run.path}": run for name, run, _ in found}, {f"{name}:{run.path}": rules for name, run, rules in found}
 
 
 class ForeignTail:

@@ -91,6 +91,12 @@ class RunTables:
         with self.lock:
             return sum(file.behind for file in self._files.values())
 
+    def passed_over(self):
+        """Return [(path, {reason: count})] of what of each file could not be read."""
+        with self.lock:
+            return [(file.path, dict(file.reader.skipped)) for (stem, _, _), file in sorted(self._files.items())
+                    if stem == "events" and file.skipped]
+
     @property
     def skipped(self) -> int:
         """Lines of events that were no JSON object (int)."""

@@ -29,6 +29,8 @@ from runicorn.layout import (
     slug,
 )
 from runicorn.local_names import inside, parse_rank_status, split_run_path
+from runicorn.metrics.foreign_files import ForeignFiles
+from runicorn.metrics.series import Series
 from runicorn.rule_book import RuleBook
 
 if TYPE_CHECKING:
@@ -47,8 +49,9 @@ Finding = namedtuple("Finding", "path line text wrong")
 Finding.__doc__ = """What was found: `path` (relative to what was checked), `line` (int or None), `text`; `wrong`, else a note."""
 
 
-def check(path):
-    """Yield a Finding for all that is wrong or worth a note in a root or a run folder. Raises NotFoundError for any other path."""
+def check(path, only=None):
+    """Yield a Finding for all that is wrong or worth a note in a root or a run folder; only: path of another logger's run in the root, of
+    which alone is told. Raises NotFoundError for any other path."""
     path = Path(path).expanduser()
     if not path.is_dir():
         raise NotFoundError(f"{path} is not a folder")
@@ -57,9 +60,13 @@ def check(path):
         return
     skipped = Counter()
     runs = run_folders(path, skipped)
+    rules = RuleBook(home_dir()).of_folder(path)
+    if only is not None:
+        yield from _foreign_findings([run for run in foreign.find(os.fspath(path), Counter(), rules=rules) if run.path == only], rules)
+        return
     others = foreign.find(os.fspath(path), skipped, {relative.rpartition(f"/{RUNS}/")[0] for relative, folder in runs
                                                       if is_run(folder) or not os.access(folder, os.R_OK | os.X_OK)},
-                          rules=RuleBook(home_dir()).of_folder(path))
+                          rules=rules)
     runs = [(relative, folder) for relative, folder in runs if relative not in {foreign_run.path for foreign_run in others}]
     for own in own_experiments(path):
         for finding in check(own):
@@ -68,13 +75,29 @@ def check(path):
         raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
     for relative, folder in runs:
         yield from check_run(folder, relative + "/", expected=relative)
-    for foreign_run in others:
-        count = f"{len(foreign_run.files)} {'file' if len(foreign_run.files) == 1 else 'files'}"
-        yield Finding(foreign_run.path, None, f"not ours: {', '.join(foreign.NAMES[kind] for kind in foreign_run.kinds)}, {count}", False)
+    yield from _foreign_findings(others, rules)
     yield from check_live(path)
     for reason, count in sorted((+skipped).items()):
         if reason != "outside":
             yield Finding(".", None, f"{count} {reason}: passed over", False)
+
+
+def _foreign_findings(others, rules):
+    """Yield the findings of other loggers' runs (list of foreign.Run)."""
+    for foreign_run in others:
+        count = f"{len(foreign_run.files)} {'file' if len(foreign_run.files) == 1 else 'files'}"
+        yield Finding(foreign_run.path, None, f"not ours: {', '.join(foreign.NAMES[kind] for kind in foreign_run.kinds)}, {count}", False)
+        yield from check_foreign(foreign_run, rules)
+
+
+def check_foreign(run, rules):
+    """Yield a finding for each reason for which something of a file of another logger's run (foreign.Run) is passed over."""
+    series = Series(run.folder, None, ForeignFiles(run.path, run.kinds, system=False, rules=lambda: rules))
+    series.refresh()
+    for path, reasons in series.passed_over():
+        name = Path(os.path.relpath(path, run.folder)).as_posix()
+        for reason, count in sorted(reasons.items()):
+            yield Finding(f"{run.path}/{name}", None, f"{count} {reason}: passed over", False)
 
 
 def is_run(path):

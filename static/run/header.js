@@ -182,6 +182,7 @@ export class RunHead {
       row.attempts?.length > 1 ? fact("attempt", t("run.attempt"), ...this.attempt()) : null,
       fact("connection", t("run.connection"), ...this.connection()),
       fact("verified", t("run.verifiedWord"), ...this.verified()),
+      row.skipped ? fact("skipped", t("run.skipped"), t("run.skippedOf", {n: fmt.int(row.skipped)})) : null,
       row.more_files ? fact("files", t("run.files"), t("run.moreThanListed", {n: fmt.int(row.more_files)})) : null,
       fact("id", t("run.id"), h("span.mono", {}, own(row.id)), this.copyButton(row.id)),
     ];

@@ -407,6 +407,7 @@ export default {
   "run.passed.outside": "that are no files",
   "run.why.server": "the server fails", "run.error.newer": "Its format is {format}, which a newer Runicorn made: name, state, times and files are shown, nothing else is read. Update Runicorn to see all of it.",
   "run.error.no_meta": "meta.json is missing, is no JSON object or has more than 4 MB", "run.error.unreadable": "Its events can’t be read: permission denied",
+  "run.skipped": "Unread", "run.skippedOf": "{n} lines, records or values",
   "run.closed": "Its folder can’t be read on the server", "run.lacks": "{name} could not come: {why}", "run.unreadable": "{name} can't be read: {why}",
   "run.why.unreadable": "permission denied", "logs.partly": "{here} of {size} here, the rest is read from the server",
   "logs.searchedPart": "in {here} of {size}",

@@ -300,6 +300,7 @@ export default {
   "run.passed.unreadable": "个无法读取", "run.passed.outside": "个不是普通文件",
   "run.why.server": "服务器出错", "run.error.newer": "格式为 {format}，由更新版本的 Runicorn 写入：仅显示名称、状态、时间与文件，其余内容不读取。请升级 Runicorn 以查看全部。",
   "run.error.no_meta": "meta.json 缺失、不是 JSON 对象，或超过 4 MB", "run.error.unreadable": "没有读取其 events 的权限",
+  "run.skipped": "未读", "run.skippedOf": "{n} 行、条记录或个数值",
   "run.closed": "服务器不允许读取它的目录", "run.lacks": "{name} 未能取回：{why}", "run.unreadable": "{name} 无法读取：{why}", "run.why.unreadable": "没有读取权限", "logs.partly": "本机有 {here}，共 {size}，其余从服务器读取",
   "logs.searchedPart": "范围：{size} 中的 {here}",
   "run.kind.own": "Runicorn 文件",

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from waiting import until
 
 from runicorn import layout
+from runicorn.cli import main as cli
 from runicorn.errors import DataError
 from runicorn.metrics.kinds import crc32c, names
 from runicorn.reader import bounded
@@ -170,6 +171,25 @@ def test_what_is_no_file_is_none_and_keeps_nobody_waiting(tmp_path, make):
     catalog = catalog_of(tmp_path / "root", tmp_path)
     row, = catalog.runs()["runs"]
     assert catalog.run(row["key"])["metrics"][0]["points"] == 50 and row["kinds"] == ["csv"]
+
+
+@pytest.mark.parametrize("name, content, reason", [
+    (EVENTS, scalars() + b"\1" * 40 + scalars(), "1 damaged heads"), (TABLE, CSV + b"x,y,z\n51,0.5\n", "1 not as wide as the header"),
+    (LINES, JSON + b'{"step": 5\n{"step": 51, "loss": 1}\n', "1 no JSON"),
+    ("run-a.wandb", wandb(*ROWS) + piece(1, b"x")[:-1] + b"y" + wandb(*ROWS)[7:], "damaged")])
+def test_what_could_not_be_read_is_said_by_the_page_show_and_check(serve, open_page, home, capsys, name, content, reason):
+    folder = home / "experiments" / "p" / ("offline-run-20240101_000000-a" if name.endswith(".wandb") else "run")
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(content)
+    root = str(home / "experiments")
+    assert cli.main(["show", "a" if name.endswith(".wandb") else "run", "--root", root]) == 0
+    assert "of its files are unread" in capsys.readouterr().out
+    assert cli.main(["check", root]) == 0
+    told = capsys.readouterr().out
+    assert f"{name}: " in told and reason in told and "passed over" in told
+    page = open_page(serve().url)
+    page.locator("tr[data-key] a").first.click()
+    expect(page.locator("[data-fact=skipped]")).to_contain_text("lines, records or values")
 
 
 def test_names_are_text_on_the_pages(serve, open_page, home):
