@@ -1,7 +1,7 @@
 """Carry runs between machines that have no line: one archive with only the new bytes, and back into a root, checked.
 
 A bundle is a gzipped tar: `bundle.json` (what it is), then for each file its bytes as member `N` and what they are as `N.json`
-({"path", "name", "offset", "size", "mtime", "whole", "sha256"}), at last `end.json` (how many). Names in the tar are numbers
+({"path", "name", "offset", "size", "mtime", "whole", "sha256", "before"}), at last `end.json` (how many). Names in the tar are numbers
 alone, so nothing in it can point anywhere; the paths inside the JSON are checked as any server's are.
 """
 
@@ -118,13 +118,14 @@ def _pack(archive, root, fetch, report):
         if size is None:
             report["incomplete"].add((fetch.path, fetch.name))
             return
+        before = _digest_before(file, fetch.offset)
         file.seek(fetch.offset)
         number, reading = report["files"], _Hashing(file)
         member = tarfile.TarInfo(str(number))
         member.size = size - fetch.offset
         archive.addfile(member, reading)
     note = {"path": fetch.path, "name": fetch.name, "offset": fetch.offset, "size": size, "mtime": mtime, "whole": fetch.whole,
-            "sha256": reading.hexdigest()}
+            "sha256": reading.hexdigest(), "before": before}
     if reading.is_cut:
         report["incomplete"].add((fetch.path, fetch.name))
         report["problems"].append(f"{fetch.path}/{fetch.name}: it was cut while it was read; the next bundle has it")
@@ -350,7 +351,8 @@ def _apply(root, entry, spool, report, cases):
     elif outcome == GAP:
         report["problems"].append(f"{relative} misses the bytes before {entry['offset']}: import the bundle before this one first")
     elif outcome == CLASH:
-        report["problems"].append(f"{relative} differs from what is here; it was left as it is")
+        report["problems"].append(f"{relative} differs from what is here; it was left as it is (what was written anew there comes with "
+                                  "runicorn bundle --since all)")
 
 
 def _replace(target, entry, spool, root):
@@ -358,7 +360,7 @@ def _replace(target, entry, spool, root):
     since takes the place of the older one."""
     if target.is_file():
         status = target.stat()
-        is_another = _may_be_rewritten(entry["name"]) and (
+        is_another = layout.parse_own(entry["name"]) is None and (
             status.st_mtime > (entry["mtime"] or 0) or status.st_size > entry["size"] or not _same(target, spool, 0))
         if plan.is_appended(entry["name"]) and status.st_size and not is_another:
             return _append(target, entry, spool)
@@ -374,7 +376,7 @@ def _append(target, entry, spool):
     size = target.stat().st_size if target.is_file() else 0
     if size < entry["offset"]:
         return GAP
-    if not _same(target, spool, entry["offset"]):
+    if not _same(target, spool, entry["offset"]) or not _follows(target, entry):
         return CLASH
     if size >= entry["size"]:
         return SKIP
@@ -382,6 +384,20 @@ def _append(target, entry, spool):
         data.seek(size - entry["offset"])
         shutil.copyfileobj(data, out, BLOCK)
     return APPEND
+
+
+def _follows(target, entry):
+    """Whether what stands here before the bytes that came is what stood there: its last bytes are, where the bundle tells them."""
+    if not entry["offset"] or not isinstance(entry.get("before"), str):
+        return True                     # an older Runicorn packed it
+    with open(layout.open_regular(target), "rb") as own:
+        return _digest_before(own, entry["offset"]) == entry["before"]
+
+
+def _digest_before(file, offset):
+    """Return the SHA-256 (hex) of the last bytes of an open file before `offset`."""
+    file.seek(max(0, offset - manifest.TAIL))
+    return hashlib.sha256(file.read(min(offset, manifest.TAIL))).hexdigest()
 
 
 def _same(target, spool, offset):

@@ -86,6 +86,21 @@ def test_files_of_other_loggers_that_grew_or_were_written_anew_come_as_they_are(
         assert courier.take_in(older, near)["problems"] == [] and files(near) == files(there)
 
 
+@pytest.mark.parametrize("name", ["tb/events.out.tfevents.1.gpu", "p/offline-run-20240101_000000-a/run-a.wandb"])
+def test_a_binary_log_that_was_written_anew_is_not_appended_to_another_beginning(tmp_path, name):
+    there, near = tmp_path / "there", tmp_path / "near"
+    put(there, name, EVENTS[:900] + b"\x12\x34", 1.7e9)
+    first, _, archive = carried(there, tmp_path)
+    courier.take_in(archive, near)
+    put(there, name, EVENTS, 1.7e9 + 60)
+    _, _, second = carried(there, tmp_path, first, "second.tar.gz")
+    told = courier.take_in(second, near)
+    assert told["clash"] == 1 and "--since all" in told["problems"][0] and files(near)[name] == EVENTS[:900] + b"\x12\x34"
+    *_, whole = carried(there, tmp_path, None, "whole.tar.gz")
+    assert courier.take_in(whole, near)["problems"] == [] and files(near) == files(there)
+    assert courier.take_in(archive, near)["problems"] == [] and files(near) == files(there)
+
+
 def test_everything_comes_over_and_twice_changes_nothing(far, tmp_path):
     _, report, archive = carried(far, tmp_path)
     assert (report["files"], report["runs"]) == (4, 1)
