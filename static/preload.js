@@ -47,7 +47,7 @@
       + `run/charts run/config run/files run/header run/system`,
     compare: `compare/page ${plots} compare/charts compare/runs compare/table compare/toolbar compare/add_run`,
     settings: "settings/page settings/folder_browser settings/connection_form settings/connection_list shared/shortcuts "
-      + "settings/question settings/cache settings/connection_test",
+      + "settings/question settings/cache settings/connection_test settings/rules",
   };
   const here = document.currentScript.src.replace(/preload\.js$/, "");
   const ask = (values) => document.head.append(Object.assign(document.createElement("link"), values));

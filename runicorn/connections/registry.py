@@ -61,6 +61,10 @@ class Registry:
             connections = list(self._connections.values())
         return [connection.row(self.offline) for connection in connections]
 
+    def knows(self, slug: str) -> bool:
+        """Whether there is a connection whose mirror is called `slug`."""
+        return self._of(slug) is not None
+
     def row(self, name: str) -> dict[str, Any]:
         """Return the row of one connection, by name or mirror folder. Raises NotFoundError."""
         return self._get(name).row(self.offline)

@@ -63,6 +63,7 @@ class ForeignExec:
         """ask(source, question): exec_look.ExecLook.ask; rules: foreign_rules.Rules."""
         self._ask, self._rules, self._thread, self._outcome = ask, rules, None, []
         self._states = {}                # what was told of text files, as foreign.find has `known`
+        self.changed = False            # since `told`
 
     @property
     def started(self):
@@ -96,8 +97,14 @@ class ForeignExec:
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer.known, dict) and len(answer.known) <= foreign.READ:
+            self.changed = self.changed or answer.known != self._states
             self._states = answer.known
         return answer
+
+    def told(self):
+        """Return what is known of text files (dict), for whoever shows them."""
+        self.changed = False
+        return self._states
 
 
 @functools.lru_cache(1)

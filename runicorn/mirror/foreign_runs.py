@@ -66,7 +66,8 @@ class ForeignRuns:
 
     def told(self):
         """Return what `resume` takes (dict), None where nothing is new."""
-        return self._walk.told() if self._walk.changed and self._whole_at is not None else None
+        is_news = (self._walk.changed or self._server.changed) and self._whole_at is not None
+        return {**self._walk.told(), "asked": self._server.told()} if is_news else None
 
     def resume(self, earlier, skeleton):
         """Take up what an earlier session told, or something that only looks like it. skeleton: what walk.Skeleton.resume takes."""

@@ -254,6 +254,10 @@ class Catalog:
         key = self.find(tail)           # may wait, and meanwhile the map is another
         return self._by_key[key]
 
+    def keys_of(self, slug: str) -> list[str]:
+        """Return the keys of the runs of other loggers of the root or mirror `slug` (list of str)."""
+        return [entry.key for entry in list(self._by_key.values()) if entry.source.slug == slug and entry.record.kinds]
+
     def folder(self, key: str) -> Path:
         """Return the run's folder on this machine (Path; of a mirror it may not exist yet)."""
         return self.entry(key).folder

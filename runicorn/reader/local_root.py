@@ -12,7 +12,7 @@ from runicorn.reader import file_marks, first_look, own_runs, quick_stats
 from runicorn.reader.file_marks import live_beats
 from runicorn.reader.liveness import LOST
 from runicorn.reader.records import record_of
-from runicorn.reader.sources import Source
+from runicorn.reader.sources import Source, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +114,9 @@ class LocalRoot(Source):
                 self._tree, self._built = tree, now
                 self._build()
             self._go_on()
+
+    def texts(self):
+        return texts_of(dict(self._looked_into))
 
     def forget_kinds(self):
         self._looked_into, self._built = {}, None

@@ -69,6 +69,11 @@ class Source:
     def forget_kinds(self):
         """Forget which text files are of which kind: the index tells."""
 
+    def texts(self):
+        """Return [{"path", "size", "changed" (Unix s), "kind" (str or None)}, ...] of text files below the root that were looked into."""
+        texts = layout.read_json(self.folder / ".index" / "foreign.json") or {}
+        return texts_of({**_table(texts.get("texts")), **_table(texts.get("asked"))})
+
     def read_by(self, glances: Glances) -> None:
         """From now on, have other loggers' runs read as a Glances says."""
         self.glances = glances
@@ -276,6 +281,18 @@ class Source:
                 local_names.safe_relative(name)
                 sizes[name] = os.stat(os.path.join(folder, self.place(path, name))).st_size
         return sizes
+
+
+def _table(value):
+    return value if isinstance(value, dict) else {}
+
+
+def texts_of(known):
+    """Return what Source.texts does of {path: (state, kind)} as foreign.find has it, here or from another machine."""
+    states = [(path, told[0], told[1]) for path, told in known.items() if isinstance(told, (list, tuple)) and len(told) == 2
+              and isinstance(told[0], (list, tuple)) and [type(number) for number in told[0]] == [int, int]]
+    return [{"path": path, "size": size, "changed": mtime / 1e9 if mtime > 1e12 else mtime, "kind": kind}
+            for path, (size, mtime), kind in states if kind in (None, "log", "jsonl")]
 
 
 class MirrorSource(Source):

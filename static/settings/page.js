@@ -7,11 +7,12 @@ import {fill, h, own, renew} from "../shared/dom.js";
 import {keyList} from "../shared/shortcuts.js";
 import {state, watch} from "../shared/store.js";
 import {storage} from "./cache.js";
+import {Rules} from "./rules.js";
 import {prefer} from "../shared/topbar.js";
 import {segmented} from "../shared/widgets.js";
 import {t} from "../shared/words.js";
 
-const TABS = ["sync", "storage", "appearance", "keyboard", "about"];
+const TABS = ["sync", "rules", "storage", "appearance", "keyboard", "about"];
 
 class SettingsPage {
   constructor(root) {
@@ -34,6 +35,7 @@ class SettingsPage {
     this.form = null;
     this.list?.destroy();
     this.list = null;
+    this.ruleForm = null;
     this[this.tab]();
     if (this.tab === "sync" && (wanted.add || state.connections?.connections.length === 0)) {
       this.openForm(null);
@@ -70,6 +72,14 @@ class SettingsPage {
   }
 
   // ------------------------------------------------------------ the other tabs
+
+  rules() {
+    if (!this.ruleForm) {
+      const {root, file} = query();
+      this.ruleForm = new Rules({root, file});
+      fill(this.main, this.ruleForm.node);
+    }
+  }
 
   storage() {
     renew(this.main, storage());
