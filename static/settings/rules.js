@@ -10,7 +10,7 @@ const WIDTH = 220;
 const HEIGHT = 64;
 
 /** The rule that the fields say: {pattern, files} or {step, time, metrics, files}; null while they say none. Pure. */
-export function ruleOf({kind, pattern, files, step, time, metrics}) {
+function ruleOf({kind, pattern, files, step, time, metrics}) {
   if (kind === "log") {
     return pattern ? {pattern, files} : null;
   }
@@ -19,7 +19,7 @@ export function ruleOf({kind, pattern, files, step, time, metrics}) {
 }
 
 /** The path of a curve in WIDTH by HEIGHT; values that are no finite numbers are gaps. Pure. */
-export function curvePath(steps, values) {
+function curvePath(steps, values) {
   const finite = values.filter((value) => Number.isFinite(value));
   const [low, high] = [Math.min(...finite), Math.max(...finite)];
   const [first, last] = [steps[0], steps.at(-1)];

@@ -24,7 +24,6 @@ const CHINESE = [
   [/File name too long/g, "文件名过长"],
   [/No space left on device/g, "磁盘已满"],
   [/Disk quota exceeded/g, "超出磁盘配额"],
-  [/text files on which the rule (.+) takes too long/g, "个文本文件上规则 $1 耗时过长"],
   [/Read-only file system/g, "文件系统为只读"],
   [/Input\/output error/g, "输入输出错误"],
   [/Stale file handle/g, "文件句柄已失效"],
