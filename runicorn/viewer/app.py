@@ -27,7 +27,7 @@ from runicorn.viewer.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused
 from runicorn.viewer.home import Home
 from runicorn.viewer.http_server import HttpServer, listen
 from runicorn.viewer.listing import Listing
-from runicorn.viewer.routes_rules import ROUTES
+from runicorn.viewer.routes_connections import ROUTES
 from runicorn.viewer.sample_times import SampleTimes
 from runicorn.viewer.shortage import CODE, SENTENCE
 from runicorn.viewer.watcher import Poll

@@ -8,7 +8,8 @@ from runicorn import settings
 from runicorn.errors import UsageError
 from runicorn.version import VERSION
 from runicorn.viewer.exchange import Refused
-from runicorn.viewer.routes import ROUTES, route
+from runicorn.viewer.routes import route
+from runicorn.viewer.routes_rules import ROUTES
 
 if TYPE_CHECKING:
     from typing import Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from runicorn.viewer.app import Site
     from runicorn.viewer.exchange import Ask
 
-__all__ = ["ROUTES"]        # with those of `routes`, and now ours
+__all__ = ["ROUTES"]        # with those of `routes` and `routes_rules`, and now ours
 SECRETS = ("password", "passphrase")
 ORDERS = {"start": "start", "pause": "pause", "sync": "sync_now", "reconnect": "reconnect"}
 

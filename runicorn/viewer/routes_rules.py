@@ -5,10 +5,9 @@ import os
 from runicorn import foreign, local_names, rule_book, rules
 from runicorn.errors import LayoutError, NotFoundError, RunicornError, UsageError
 from runicorn.metrics import rule_preview
-from runicorn.viewer.routes import route
-from runicorn.viewer.routes_connections import ROUTES
+from runicorn.viewer.routes import ROUTES, route
 
-__all__ = ["ROUTES"]        # with those of the others, and now ours
+__all__ = ["ROUTES"]        # with those of `routes`, and now ours
 FILES = 300                 # offered for a preview, the newest
 
 

@@ -21,7 +21,8 @@ LINES = [line.split("   #")[0].strip() for line in "\n".join(REST).splitlines() 
 ID = "20250123_180000_abc123"
 # These need somebody on the far side, or a question that was asked: they must be refused in our own words.
 REFUSED = {"connections/browse": "port", "connections/plan": "port", "connections/answer": "not_found", "connections/trust": "not_found",
-           "connections/test/t1": "not_found", "rules/preview": "not_found", "cache/drop": "not_found", '-X DELETE -H "$H" -H "$J" -d \'{}\' "$V/api/runs/$KEY"': "usage"}
+           "connections/test/t1": "not_found", "rules/preview": "not_found",
+           "cache/drop": "not_found", '-X DELETE -H "$H" -H "$J" -d \'{}\' "$V/api/runs/$KEY"': "usage"}
 
 
 def test_every_route_has_its_curl_line():
