@@ -208,9 +208,10 @@ def by_x(xs, values):
     stretches.reverse()
     while stretches:
         some_xs, some_values = stretches.pop()
-        if not ascending(some_xs):
-            order = sorted(range(len(some_xs)), key=some_xs.__getitem__)
-            some_xs, some_values = (array(some.typecode, map(some.__getitem__, order)) for some in (some_xs, some_values))
+        if len(some_xs) <= 4 * SORTED or not ascending(some_xs):        # a longer one is mostly of one x
+            x_of, value_of = some_xs.tolist().__getitem__, some_values.tolist().__getitem__
+            order = sorted(range(len(some_xs)), key=x_of)
+            some_xs, some_values = array(xs.typecode, map(x_of, order)), array("d", map(value_of, order))
         all_xs.extend(some_xs)
         all_values.extend(some_values)
     return all_xs, all_values
