@@ -20,7 +20,7 @@ try:
         sys.modules["runicorn"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["runicorn"])
     importlib.import_module("runicorn.wandb.aliases").install()
-    if real is not None and "RUNICORN_WANDB_SAID" not in os.environ:
+    if real is not None and "RUNICORN_WANDB_SAID" not in os.environ and os.environ.get("RANK", "0") == "0":
         os.environ["RUNICORN_WANDB_SAID"] = "1"
         print("runicorn: what this program logs with wandb goes into its run, not to W&B (runicorn run --no-wandb leaves it to W&B)",
               file=sys.stderr)
