@@ -34,6 +34,7 @@ NEVER = re.compile(r"requirements.*\.txt$|constraints.*\.txt$|(?:readme|licen[cs
                    r"|(?:package|config|tokenizer|vocab|args|settings|index|data|train|val|test|labels|annotations)\.jsonl?$"
                    r"|(?:train|test|val|valid|data|dataset|labels?|annotations|metadata|submission|sample_submission)\.csv$")
 JSON_LOG = re.compile(r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
+DATED = re.compile(r"\d{8}_\d{6}\.json$")
 # What a rule of one's own may name: text, and files without an ending.
 CLAIMED = re.compile(r"[^.].*\.(?:log|out|txt|err|json|jsonl|ndjson)$|[^.]+$", re.IGNORECASE)
 DATA = "tables and lines of data sets"
@@ -355,6 +356,13 @@ def in_folder(folder, path, known, rules=None):
     for doubt in doubts(finder, known):
         settle(finder, known, doubt, *ends(os.path.join(folder, inside(below(*doubt[:2]), top)), doubt[3]))
     return finder
+
+
+def without_twins(kinds):
+    """Return {name: kind} of a run's files without those whose rows stand in another: mmengine writes each into `scalars.json` and into a
+    file of its start's date beside it."""
+    return {name: kind for name, kind in kinds.items() if not (
+        DATED.match(name.rpartition("/")[2]) and kinds.get(below(name.rpartition("/")[0], "scalars.json")) == kind)}
 
 
 def inside(place, top):

@@ -61,7 +61,7 @@ class ForeignFiles:
         not here."""
         self._follow_rules()
         places = self._listed() if self._listed else None
-        run = self._in_folder(folder) if places is None else self._of_listed(folder, places)
+        run = foreign.without_twins(self._in_folder(folder) if places is None else self._of_listed(folder, places))
         kinds = {}
         for name, kind in run.items():
             kinds.setdefault(kind, []).append(name)

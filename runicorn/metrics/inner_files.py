@@ -80,7 +80,7 @@ class InnerFiles:
             ahead += finder.take(path, self._listed[path])
         foreign.look_into(finder, folder, self._kinds)
         self._mtimes, self._waits = mtimes, any(kind is None for _, kind in self._kinds.values())
-        self._answer = _numbered(folder, {run.path: finder.kinds_of(run.path) for run in finder.runs(folder)})
+        self._answer = _numbered(folder, {run.path: foreign.without_twins(finder.kinds_of(run.path)) for run in finder.runs(folder)})
         return self._answer
 
 

@@ -48,6 +48,20 @@ def root(tmp_path):
     return tmp_path / "root"
 
 
+def test_rows_that_mmengine_writes_into_two_files_are_points_once(tmp_path):
+    rows = "".join(json.dumps({"loss": 1 / n, "epoch": 1, "iter": n, "step": n}) + "\n" for n in range(1, 21))
+    for name in ("scalars.json", "20240501_120000.json"):
+        put(tmp_path / "root", f"work/20240501_120000/vis_data/{name}", rows)
+    put(tmp_path / "root", "other/20240501_120000.json", rows)
+    catalog = catalog_of(tmp_path / "root", tmp_path)
+    keys = [row["key"] for row in catalog.runs()["runs"]]
+    assert sorted(keys) == ["local:other", "local:work/20240501_120000/vis_data"]
+    for key in keys:
+        steps, _, values = catalog.series(key).points("loss")
+        assert list(steps) == list(range(1, 21)) and list(values) == [1 / n for n in range(1, 21)]
+        assert catalog.series(key).metrics()["loss"]["attempts"] == [1]
+
+
 def test_they_stand_in_the_list_beside_ours(root, tmp_path):
     rows = {row["key"]: row for row in catalog_of(root, tmp_path).runs()["runs"]}
     assert set(rows) == {"local:lightning_logs/version_0", "local:sweep/a/b", "local:p/n/20250101_000000_abcdef"}
