@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from runicorn.mirror.remote_index import Entry, File, Key
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
-GROWING = 2 << 30               # bytes of logs that never rest, which the server hashes at once
 NAMED = 20                      # runs whose broken entries are named in the log at once
 MEASURED = 60.0                 # s between looks at what the mirrors take, while files wait for room: other processes clean, too
 TROUBLE = 3                     # times a file may fail before it waits for the next survey
@@ -183,7 +182,7 @@ class Copies:
 
     def doubt_growing(self) -> None:
         """Have the server hash what we hold of logs that grow without rest: an edit of what came before shows in nothing else."""
-        room = GROWING
+        room = plan.HASHED_AT_ONCE
         for path, name in self.unsettled.waiting() if self.hashes else ():
             file = self._index.entry(path)["files"].get(name) if path in self._index else None
             copy = self._mirror.stat(path, name) if file and self.is_settled((path, name)) else None

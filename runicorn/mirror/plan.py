@@ -19,6 +19,7 @@ SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 
 INNER = ("wandb", "tensorboard")
 GROWING = ("wandb", "tensorboard", "csv", "jsonl", "log")        # kinds of other loggers' files that are appended to
 ENDINGS = (*foreign.LOGS, ".err", ".jsonl", ".ndjson")
+HASHED_AT_ONCE = 2 << 30        # bytes of logs that never rest, which the server hashes at once; larger ones are compared once they do
 LATE = 60.0                     # s after a run's end, the last lines of its logs and of its other ranks have come
 
 

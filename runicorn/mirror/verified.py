@@ -24,6 +24,12 @@ def verified(folder, path, files, places=None, is_foreign=False):
     return bool(own) and all(same) and (is_foreign or not _extra(folder, own))
 
 
+def is_unhashed(entry):
+    """Whether the run of an index's entry goes on and has a log too large to be compared before it rests (bool)."""
+    large = any(file["size"] > plan.HASHED_AT_ONCE and plan.is_appended(name) for name, file in entry["files"].items())
+    return large and not entry["ended"]
+
+
 def _extra(folder, own):
     """Whether own files are here that the server has not any more."""
     try:

@@ -446,10 +446,11 @@ def _entry(key, members, before=None):
 
 def _verified(entry):
     """Return what is known of our copy of a run: whether it is what the server had, when, how often that is looked at (s), and whether
-    nobody can know, as the server tells no times."""
+    nobody can know, as the server tells no times, or not before a large log rests."""
     true, checked_at = entry.source.verified(entry.record.path)
     return {"verified": true, "verified_at": checked_at, "verified_every": getattr(entry.source, "turn", None),
-            "no_times": not true and entry.source.is_undated(entry.record.path)}
+            "no_times": not true and entry.source.is_undated(entry.record.path),
+            "unhashed": not true and entry.source.is_unhashed(entry.record.path)}
 
 
 def _with_best(main, metrics):

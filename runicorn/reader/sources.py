@@ -14,7 +14,7 @@ from runicorn import foreign, layout, left_out, local_disk, local_names, manifes
 from runicorn.errors import LayoutError
 from runicorn.foreign_rules import Rules
 from runicorn.mirror import local_copy, run_places
-from runicorn.mirror.verified import agrees, checked, sound, verified
+from runicorn.mirror.verified import agrees, checked, is_unhashed, sound, verified
 from runicorn.reader import kept, quick_stats
 from runicorn.reader.file_marks import file_mark, packed
 from runicorn.reader.foreign_index import ForeignIndex
@@ -230,6 +230,10 @@ class Source:
         """Whether the server tells no time of a file of the run, so that our copy is never verified (bool)."""
         return False
 
+    def is_unhashed(self, path):
+        """Whether a log of the run is so large that it is compared with the server's only once it rests (bool)."""
+        return False
+
     def agrees(self, path, indexed, places):
         """Return {name: whether our copy is what the server had, None where it is not here} of a run's files; see `copies`."""
         return {}
@@ -370,6 +374,10 @@ class MirrorSource(Source):
 
     def is_undated(self, path: str) -> bool:
         return any(file["mtime"] is None for file in (self.entry(path) or {"files": {}})["files"].values())
+
+    def is_unhashed(self, path):
+        entry = self.entry(path)
+        return entry is not None and is_unhashed(entry)
 
     def agrees(self, path, indexed, places):
         return {name: agrees(self.run_folder(path), path, name, file, places.get(name)) for name, file in indexed.items()}

@@ -171,6 +171,11 @@ function passedOver(counts) {
   return reasons.length ? h("p.m2.small", {}, t("run.passed", {reasons: reasons.join(", ")})) : null;
 }
 
+/** The word for why a run's copy is not verified. */
+export function unverifiedWord(row) {
+  return row.no_times ? "run.noTimes" : row.unhashed ? "run.unhashed" : "run.unverified";
+}
+
 /** Whether our copy is what the server had, when that was, and how often it is looked at; nothing for a run of this computer. */
 function verifiedText(row) {
   if (row.verified == null) {
@@ -178,6 +183,6 @@ function verifiedText(row) {
   }
   const every = row.verified_every ? t("run.verifiedEvery", {time: fmt.duration(row.verified_every)}) : "";
   return h("span.rowf.verified", {class: row.verified ? "" : "warn", title: row.verified_at ? fmt.full(row.verified_at) : ""},
-    row.verified ? [icon("finished"), ago(row.verified_at, "run.verified")] : t(row.no_times ? "run.noTimes" : "run.unverified"), " ",
+    row.verified ? [icon("finished"), ago(row.verified_at, "run.verified")] : t(unverifiedWord(row)), " ",
     h("span.m3", {}, every));
 }

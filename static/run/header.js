@@ -5,6 +5,7 @@ import {compareHref} from "../shared/address.js";
 import {now} from "../shared/clock.js";
 import {inPercent} from "../charts/difference.js";
 import {copy, fill, h, icon, own, renew, svg, text} from "../shared/dom.js";
+import {unverifiedWord} from "./files.js";
 import {editRun} from "../shared/tag_editor.js";
 import {isLive} from "../shared/states.js";
 import {colourOf, state, stroke, tick, watch} from "../shared/store.js";
@@ -297,7 +298,7 @@ export class RunHead {
     if (verified == null) {
       return [null];
     }
-    const title = verified ? `${fmt.full(when)}\n${t("run.verifiedTitle")}` : `${t(this.row.no_times ? "run.noTimes" : "run.unverified")}\n${t("run.verifiedTitle")}`;
+    const title = verified ? `${fmt.full(when)}\n${t("run.verifiedTitle")}` : `${t(unverifiedWord(this.row))}\n${t("run.verifiedTitle")}`;
     return [h("span", {title}, verified ? ago(when) : t("run.notYet"))];
   }
 

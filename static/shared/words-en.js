@@ -407,6 +407,7 @@ export default {
   "run.fileHere": "On this computer", "run.isHere": "yes", "run.notHere": "not fetched", "run.verifiedWord": "Verified", "run.notYet": "not yet",
   "run.copy.same": "as on the server", "run.copy.changed": "changed on the server, being fetched", "run.copy.held": "here as it was read before; now: {why}", "run.copy.gone": "here only, gone from the server", "run.copy.unseen": "here, not among those listed there",
   "run.verified": "verified: as the server had it {age}", "run.unverified": "not verified yet",
+  "run.unhashed": "not verified: a log of more than 2 GiB that still grows is compared once it rests or the run ends",
   "run.noTimes": "not verified: the server tells no times of files, so an edit of the same size shows in nothing; compare with runicorn sync once --verify",
   "run.verifiedEvery": "every file is looked at again within {time}",
   "run.verifiedTitle": "Size and time of every file were the server's; what neither shows is found by: runicorn sync once --verify",

@@ -301,6 +301,7 @@ export default {
   "run.fileChanged": "修改时间", "run.fileHere": "本机", "run.isHere": "已有", "run.notHere": "未下载",
   "run.verifiedWord": "已验证", "run.notYet": "尚未", "run.copy.same": "与服务器一致", "run.copy.changed": "服务器上已变化，正在取回", "run.copy.held": "本机为先前读到的内容，现在{why}", "run.copy.gone": "仅在本机，服务器上已不存在", "run.copy.unseen": "在本机，不在服务器列出的文件之中",
   "run.verified": "已验证：与服务器 {age}的内容一致", "run.unverified": "尚未验证",
+  "run.unhashed": "未验证：超过 2 GiB 且仍在增长的日志，等它静止或运行结束后才会比较",
   "run.noTimes": "无法验证：服务器不提供文件时间，大小不变的改动看不出来；用 runicorn sync once --verify 比较",
   "run.verifiedEvery": "每个文件在 {time} 内会再查看一遍",
   "run.verifiedTitle": "每个文件的大小和时间都与服务器相同；两者都看不出的改动用 runicorn sync once --verify 查出",

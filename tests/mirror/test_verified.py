@@ -177,3 +177,18 @@ def test_of_a_server_without_times_it_says_that_nobody_can_know(root, one, tmp_p
     write(index, re.sub(rb'"mtime": [\d.]+, "tail"', b'"mtime": null, "tail"', index.read_bytes()))
     reader.refresh()
     assert (reader.run(KEY)["verified"], reader.run(KEY)["no_times"]) == (False, True)
+
+
+@pytest.mark.parametrize("status, size, name, unhashed", [
+    ("running", 3 << 30, "logs.txt", True), ("running", 3 << 30, "events.jsonl", True), ("running", 1 << 30, "logs.txt", False),
+    ("finished", 3 << 30, "logs.txt", False), ("running", 3 << 30, "summary.json", False)])
+def test_of_a_large_log_that_does_not_rest_it_says_when_it_is_compared(root, one, tmp_path, status, size, name, unhashed):
+    make_run(root, status=status)
+    one.passes()
+    reader = Catalog([("local", tmp_path / "local")], [("gpu", one.mirror)])
+    index = one.mirror / ".index" / "full.json"
+    text, count = re.subn(rf'("{name}": {{"size": )\d+'.encode(), rb"\g<1>%d" % size, index.read_bytes())
+    assert count == 1
+    write(index, text)
+    reader.refresh()
+    assert (reader.run(KEY)["verified"], reader.run(KEY)["unhashed"]) == (False, unhashed)

@@ -62,6 +62,16 @@ def test_a_mirrored_run_says_when_it_was_verified(serve, open_page, pair, locale
     shot(page, f"unverified-{locale}")
 
 
+def test_a_large_log_that_does_not_rest_is_named_as_the_reason(serve, open_page, pair):
+    index = pair.mirror / ".index/full.json"
+    text = index.read_text().replace('"ended": true', '"ended": false').replace('"status": "finished"', '"status": "running"')
+    text, count = re.subn(r'("logs.txt": {"size": )\d+', rf"\g<1>{3 << 30}", text)
+    assert count == 1
+    index.write_text(text)
+    page = open_page(f"{serve(offline=True).url}/runs/{KEY}?tab=files")
+    expect(page.locator(".verified")).to_contain_text("a log of more than 2 GiB that still grows is compared once it rests")
+
+
 @pytest.mark.few(1)
 @pytest.mark.parametrize("locale, head, line", [
     ("en-US", "25 more than are listed", "and 25 more"), ("zh-CN", "另有 25 个未列出", "另有 25 个")])
