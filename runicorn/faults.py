@@ -1,4 +1,5 @@
-"""A mistake of our own is said as one: what, where, once for each place. It is no line that broke, and trying again mends nothing."""
+"""A mistake of our own is said as one: what, where, once for each place. It is no line that broke, and trying
+again mends nothing."""
 
 import traceback
 from pathlib import Path
@@ -8,7 +9,8 @@ _logged = set()               # (type, place) of those in a log already: any thr
 
 
 def place(error):
-    """Return where in our code an exception comes from (str, such as "mirror/sync.py:130"): the last of its steps that is in it."""
+    """Return where in our code an exception comes from (str, such as "mirror/sync.py:130"): the last of its
+    steps that is in it."""
     steps = traceback.extract_tb(error.__traceback__)
     ours = [step for step in steps if PACKAGE in Path(step.filename).parents] or steps[-1:]
     if not ours:
@@ -18,7 +20,8 @@ def place(error):
 
 
 def tell(logger, error, doing, **extra):
-    """Log, the first time, that `doing` (str) failed by a mistake of ours, with its traceback; return that for a user (str, one line)."""
+    """Log, the first time, that `doing` (str) failed by a mistake of ours, with its traceback; return that
+    for a user (str, one line)."""
     text = " ".join(str(error).split())[:300]
     sentence = f"a mistake of Runicorn's own at {place(error)} ({type(error).__name__}{f': {text}' if text else ''}); please report it"
     if (type(error), place(error)) not in _logged:

@@ -1,5 +1,5 @@
-"""Rules of one's own: which text files are logs of a training though nothing else shows it, and what is what in them (docs/foreign.md).
-Opens no file and tries no pattern itself; Python 3.6 is enough."""
+"""Rules of one's own: which text files are logs of a training though nothing else shows it, and what is what
+in them (docs/foreign.md). Opens no file and tries no pattern itself; Python 3.6 is enough."""
 
 import json
 import math
@@ -9,23 +9,25 @@ from runicorn.layout import is_like
 
 STEPS, EPOCHS, TIMES = ("step",), ("epoch",), ("time", "ts")      # groups of a pattern that are no metrics
 LINE = 4096                 # characters of a line that a pattern is tried on
-SLOW = 3                    # files on which a rule may take too long before it is tried on no more, until it is set anew
+# Files on which a rule may take too long before it is tried on no more, until it is set anew
+SLOW = 3
 DEPTH = 8                   # of objects in objects
 
 
 class Rules:
     """The rules for the files below one root; false where there are none.
 
-    A rule is a dict: of a text log {"pattern": a regular expression whose named groups are metrics, or `step`, `epoch`, `time`, or
-    `name` and `value`}, of lines of JSON {"step", "time": names or "", "metrics": [names, * for anything; none: all numbers]}; "files":
-    what the files are called ("train_*.txt"), or their paths below the folder that the rule was set for, "" for all that are named as
-    logs, or as lines of JSON, are.
+    A rule is a dict: of a text log {"pattern": a regular expression whose named groups are metrics, or
+    `step`, `epoch`, `time`, or `name` and `value`}, of lines of JSON {"step", "time": names or "", "metrics":
+    [names, * for anything; none: all numbers]}; "files": what the files are called ("train_*.txt"), or their
+    paths below the folder that the rule was set for, "" for all that are named as logs, or as lines of JSON,
+    are.
     """
 
     def __init__(self, rules=(), prefix="", search=None):
-        """rules: checked (list of dicts); prefix: of the root below the folder that they were set for, "" or "a/b/"; search:
-        function(patterns, lines) returning [(place of the line, place of the pattern, {group: text}), ...], None where that took too
-        long."""
+        """rules: checked (list of dicts); prefix: of the root below the folder that they were set for, "" or
+        "a/b/"; search: function(patterns, lines) returning [(place of the line, place of the pattern, {group:
+        text}), ...], None where that took too long."""
         self.rules, self.prefix, self._search, self._slow = tuple(rules), prefix, search, {}
 
     def __bool__(self):
@@ -37,23 +39,28 @@ class Rules:
     __hash__ = None
 
     def of(self, path, kind):
-        """Return the rules (list) for the file at `path` below the root, whose name speaks of `kind` (str, or None)."""
-        return [rule for rule in self.rules if (self._is_named(rule, path) if rule["files"] else kind_of(rule) == kind)]
+        """Return the rules (list) for the file at `path` below the root, whose name speaks of `kind` (str, or
+        None)."""
+        return [rule for rule in self.rules if (self._is_named(rule, path) if rule["files"]
+                                                else kind_of(rule) == kind)]
 
     def _is_named(self, rule, path):
         return _fits(rule["files"], self.prefix + path if "/" in rule["files"] else path.rpartition("/")[2])
 
     def kind_of(self, path, kind):
-        """Return the kind of the file at `path` (str, or None): what a rule says that names it, else `kind`, of which its name speaks."""
-        return next((kind_of(rule) for rule in self.rules if rule["files"] and self._is_named(rule, path)), kind)
+        """Return the kind of the file at `path` (str, or None): what a rule says that names it, else `kind`,
+        of which its name speaks."""
+        return next((kind_of(rule) for rule in self.rules if rule["files"] and self._is_named(rule, path)),
+                    kind)
 
     def may_name(self, name):
         """Whether a rule may name a file that is called `name`, wherever it is."""
         return any(rule["files"] and _fits(rule["files"].rpartition("/")[2], name) for rule in self.rules)
 
     def decide(self, path, kind, head, tail, skipped):
-        """Return the kind (str) of a text file of which a line fits a rule, else None. kind: of which its name speaks; head, tail: its
-        first bytes and its last; skipped: a Counter of rules that took too long."""
+        """Return the kind (str) of a text file of which a line fits a rule, else None. kind: of which its
+        name speaks; head, tail: its first bytes and its last; skipped: a Counter of rules that took too
+        long."""
         lines = None
         for rule in self.of(path, kind):
             lines = lines_of(head, tail) if lines is None else lines
@@ -103,7 +110,8 @@ def numbers(groups):
     named = dict(groups)
     if named.get("name") and "value" in named:
         named[named.pop("name").strip()[:100]] = named.pop("value")
-    told = {name: number(text) for name, text in named.items() if name not in STEPS + EPOCHS + TIMES and name != "name"}
+    told = {name: number(text) for name, text in named.items()
+            if name not in STEPS + EPOCHS + TIMES and name != "name"}
     return {name: value for name, value in told.items() if value is not None}
 
 
@@ -115,10 +123,11 @@ def number(text):
         return None
 
 
-# -- lines of JSON -------------------------------------------------------------------------------------------------
+# -- lines of JSON -------------------------------------------------------------------------------------------
 
 def is_row(entry, rule):
-    """Whether an object (dict) is a row by a rule: it has the step, if that is named, and a number that is a metric."""
+    """Whether an object (dict) is a row by a rule: it has the step, if that is named, and a number that is a
+    metric."""
     leaves = dict(numbers_in(entry))
     step = leaves.pop(rule["step"], None) if rule["step"] else 0
     return step is not None and any(is_metric(name, rule) for name in leaves)
@@ -126,7 +135,9 @@ def is_row(entry, rule):
 
 def is_metric(name, rule):
     """Whether a number that is called `name` is a metric by a rule."""
-    return name not in (rule["step"], rule["time"]) and (not rule["metrics"] or any(_fits(like, name) for like in rule["metrics"]))
+    return name not in (rule["step"], rule["time"]) and (not rule["metrics"]
+                                                         or any(_fits(like, name)
+                                                                for like in rule["metrics"]))
 
 
 def numbers_in(entry, depth=DEPTH, prefix=""):

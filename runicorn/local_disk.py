@@ -1,5 +1,5 @@
-"""What disks do each their own way, as the laptop's side meets it: renaming and deleting what somebody has open, locks, links, long
-paths."""
+"""What disks do each their own way, as the laptop's side meets it: renaming and deleting what somebody has
+open, locks, links, long paths."""
 
 import codecs
 import contextlib
@@ -11,21 +11,27 @@ import time
 from runicorn.disk import PATIENCE, patiently
 from runicorn.errors import LineError, RunicornError
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)      # of a whole disk; other errors are one file's own
-SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)       # of the machine: the next try may have what it needs
+# Of a whole disk; other errors are one file's own
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# Of the machine: the next try may have what it needs
+SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 WINDOWS = os.name == "nt"
 LOCK_SECONDS = 10.0             # for another process that changes the same file
 FAR = 1 << 30                   # where Windows' lock lies: nobody can read what it covers
-ROOM = 150                      # characters of a folder below which Windows (260) takes our files without a prefix
+# Characters of a folder below which Windows (260) takes our files without a prefix
+ROOM = 150
 PREFIX, SHARE = "\\\\?\\", "\\\\?\\UNC\\"
 JUNCTIONS = hasattr(os.stat_result, "st_reparse_tag")
 NOT_EMPTY = 145             # ERROR_DIR_NOT_EMPTY
 HELD = (5, 32, 33, 1224)        # access denied, sharing violation, a locked range, a mapped file
 READ_CONTROL, OPEN_EXISTING, FILE_OBJECT, OWNER = 0x20000, 3, 1, 1      # winnt.h, fileapi.h, accctrl.h
-AS_FOLDER, AS_LINK = 0x2000000, 0x200000        # FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT: not what it leads to
-TRUSTED = {"S-1-5-18", "S-1-5-32-544", "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"}    # as root is elsewhere: the
+# FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT: not what it leads to
+AS_FOLDER, AS_LINK = 0x2000000, 0x200000
+# As root is elsewhere: the
+TRUSTED = {"S-1-5-18", "S-1-5-32-544", "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"}
                                 # system, its administrators, TrustedInstaller
-SURROGATE = 0x20000000          # the bit of a reparse tag that says that the entry stands for another one: links and junctions
+# The bit of a reparse tag that says that the entry stands for another one: links and junctions
+SURROGATE = 0x20000000
 
 
 def remove(path, seconds=PATIENCE):
@@ -34,7 +40,8 @@ def remove(path, seconds=PATIENCE):
 
 
 def remove_tree(folder, spare=()):
-    """Delete a folder and all in it but the files `spare` (paths below it) and the folders that hold them; links are not followed.
+    """Delete a folder and all in it but the files `spare` (paths below it) and the folders that hold them;
+    links are not followed.
 
     Whatever can be deleted is, also when another entry can't be. Raises the first OSError.
     """
@@ -58,12 +65,14 @@ def remove_tree(folder, spare=()):
 
 
 def is_shortage(error):
-    """Whether an exception, or one that it came from, says that the machine has no descriptor, thread or memory left."""
+    """Whether an exception, or one that it came from, says that the machine has no descriptor, thread or
+    memory left."""
     return shortage(error) is not None
 
 
 def shortage(error):
-    """Return in the system's words what the machine has none of, as an exception, or one that it came from, says it; None of others."""
+    """Return in the system's words what the machine has none of, as an exception, or one that it came from,
+    says it; None of others."""
     while error is not None:
         if isinstance(error, MemoryError):
             return "Cannot allocate memory"
@@ -76,30 +85,35 @@ def shortage(error):
 
 
 def passing(error):
-    """Return a shortage of files, threads or memory as a LineError, which is worth another try, an error of ours as it is; raise others."""
+    """Return a shortage of files, threads or memory as a LineError, which is worth another try, an error of
+    ours as it is; raise others."""
     detail = shortage(error)
     if detail is not None:
-        return LineError(f"this machine is short of open files, threads or memory ({detail})", code="short", said="short_of", detail=detail)
+        return LineError(f"this machine is short of open files, threads or memory ({detail})", code="short",
+                         said="short_of", detail=detail)
     if not isinstance(error, RunicornError):
         raise error
     return error
 
 
 def pass_over(error):
-    """Pass over an OSError that is one file's own; raise it where the machine is short of what any file needs."""
+    """Pass over an OSError that is one file's own; raise it where the machine is short of what any file
+    needs."""
     if error.errno in SHORT:
         raise error
 
 
 def is_held(error):
-    """Whether an exception, or one that it came from, is Windows' refusal because somebody has a file open."""
+    """Whether an exception, or one that it came from, is Windows' refusal because somebody has a file
+    open."""
     while error is not None and getattr(error, "winerror", None) not in HELD:
         error = error.__cause__
     return error is not None
 
 
 def _remove_empty(folder, seconds=PATIENCE):
-    """Delete a folder of which all was deleted: on Windows a file goes only when its last reader closes it. Raises OSError."""
+    """Delete a folder of which all was deleted: on Windows a file goes only when its last reader closes it.
+    Raises OSError."""
     until = time.monotonic() + seconds
     while True:
         try:
@@ -111,37 +125,42 @@ def _remove_empty(folder, seconds=PATIENCE):
 
 
 def changed(status):
-    """Return when a file or its times changed last (Unix s) by its os.stat_result, None on Windows, which tells when it was made."""
+    """Return when a file or its times changed last (Unix s) by its os.stat_result, None on Windows, which
+    tells when it was made."""
     return None if WINDOWS else status.st_ctime
 
 
 def utf8(data):
-    """Return the bytes of a text file as UTF-8 without a mark: Notepad begins files with one, PowerShell's ">" writes UTF-16."""
+    """Return the bytes of a text file as UTF-8 without a mark: Notepad begins files with one, PowerShell's
+    ">" writes UTF-16."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace").encode()
     return data.removeprefix(codecs.BOM_UTF8)
 
 
 def about(error, path, beside):
-    """Return an OSError like `error` that names the file a person asked for, `path`, where it names none or the temporary `beside`."""
+    """Return an OSError like `error` that names the file a person asked for, `path`, where it names none or
+    the temporary `beside`."""
     return error if error.filename not in (None, beside) else OSError(error.errno, error.strerror, path)
 
 
 def is_shared(folder, environ=os.environ, windows=WINDOWS):
-    """Whether other users of this machine may read what is written into a folder: where files have no modes (Windows), what is outside
-    the user's own folders."""
+    """Whether other users of this machine may read what is written into a folder: where files have no modes
+    (Windows), what is outside the user's own folders."""
     if not windows:
         return False
     import ntpath
     settle = os.path.realpath if WINDOWS else ntpath.normpath
     own = [environ[name] for name in ("USERPROFILE", "APPDATA", "LOCALAPPDATA") if environ.get(name)]
-    return not any((ntpath.normcase(settle(folder)) + "\\").startswith(ntpath.normcase(settle(private)) + "\\") for private in own)
+    return not any((ntpath.normcase(settle(folder)) + "\\").startswith(ntpath.normcase(settle(private))
+                                                                       + "\\") for private in own)
 
 
-# -- locks --------------------------------------------------------------------------------------------------------
+# -- locks ---------------------------------------------------------------------------------------------------
 
 def try_lock(fd):
-    """Take the kernel's lock on an open file, without waiting; returns whether it was free. Others can read the file."""
+    """Take the kernel's lock on an open file, without waiting; returns whether it was free. Others can read
+    the file."""
     try:
         if WINDOWS:
             import msvcrt
@@ -161,7 +180,8 @@ def try_lock(fd):
 
 @contextlib.contextmanager
 def locked(path, seconds=LOCK_SECONDS):
-    """Hold the lock of `path` (a file beside it, freed by the kernel if we die) among processes and threads. Raises OSError."""
+    """Hold the lock of `path` (a file beside it, freed by the kernel if we die) among processes and threads.
+    Raises OSError."""
     until = time.monotonic() + seconds
     with open(f"{path}.lock", "a+b") as file:
         while not try_lock(file.fileno()):
@@ -171,10 +191,11 @@ def locked(path, seconds=LOCK_SECONDS):
         yield
 
 
-# -- links --------------------------------------------------------------------------------------------------------
+# -- links ---------------------------------------------------------------------------------------------------
 
 def is_link(path):
-    """Whether a path is a symbolic link or, on Windows, a junction, which Python before 3.12 takes for a folder."""
+    """Whether a path is a symbolic link or, on Windows, a junction, which Python before 3.12 takes for a
+    folder."""
     try:
         return stands_for_another(os.lstat(reach(path)))
     except (OSError, ValueError):
@@ -187,9 +208,10 @@ def stands_for_another(status):
 
 
 def owners(link):
-    """Return who owns a link of Windows, and who the folder that it leads to: a SID (str), 0 for the system and its administrators, None
-    where that is not told."""
-    return tuple(0 if sid in TRUSTED else sid for sid in (_owner(reach(link), AS_FOLDER | AS_LINK), _owner(reach(link), AS_FOLDER)))
+    """Return who owns a link of Windows, and who the folder that it leads to: a SID (str), 0 for the system
+    and its administrators, None where that is not told."""
+    return tuple(0 if sid in TRUSTED else sid
+                 for sid in (_owner(reach(link), AS_FOLDER | AS_LINK), _owner(reach(link), AS_FOLDER)))
 
 
 def _owner(path, flags):
@@ -197,7 +219,8 @@ def _owner(path, flags):
     import ctypes
     kernel, advapi = (ctypes.WinDLL(name) for name in ("kernel32", "advapi32"))
     kernel.CreateFileW.restype = ctypes.c_void_p
-    file = ctypes.c_void_p(kernel.CreateFileW(ctypes.c_wchar_p(path), READ_CONTROL, 7, None, OPEN_EXISTING, flags, None))
+    file = ctypes.c_void_p(kernel.CreateFileW(ctypes.c_wchar_p(path), READ_CONTROL, 7, None, OPEN_EXISTING,
+                                              flags, None))
     if file.value == ctypes.c_void_p(-1).value:
         return None
     sid, fd, text = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_wchar_p()
@@ -248,13 +271,13 @@ class _Entry:
         status = self._entry.stat(follow_symlinks=follow_symlinks)
         if follow_symlinks or not stands_for_another(status):
             return status
-        return os.stat_result((stat.S_IFLNK | stat.S_IMODE(status.st_mode), *status[1:]), {"st_mtime_ns": status.st_mtime_ns,
-                                                                                         "st_ctime_ns": status.st_ctime_ns})
+        return os.stat_result((stat.S_IFLNK | stat.S_IMODE(status.st_mode), *status[1:]),
+                              {"st_mtime_ns": status.st_mtime_ns, "st_ctime_ns": status.st_ctime_ns})
 
 
 def walk(folder):
-    """Yield (folder, names of the folders in it, names of other things) from `folder` (str) down, sorted, as os.walk does without
-    following links, junctions included. What can't be listed is passed over."""
+    """Yield (folder, names of the folders in it, names of other things) from `folder` (str) down, sorted, as
+    os.walk does without following links, junctions included. What can't be listed is passed over."""
     waiting = [os.fspath(folder)]
     while waiting:
         current, folders, names = waiting.pop(), [], []
@@ -271,20 +294,22 @@ def walk(folder):
         waiting += [os.path.join(current, name) for name in sorted(folders, reverse=True)]
 
 
-# -- long paths ---------------------------------------------------------------------------------------------------
+# -- long paths ----------------------------------------------------------------------------------------------
 
 def reach(path, windows=WINDOWS):
-    """Return a path (str or Path) as Windows takes it though it is long, or files below it will be; elsewhere, and a short one, as it
-    is. There may be "/" in it."""
+    """Return a path (str or Path) as Windows takes it though it is long, or files below it will be;
+    elsewhere, and a short one, as it is. There may be "/" in it."""
     if not windows:
         return path
     text = os.fspath(path)
-    text = text.replace("/", "\\") if text.startswith(PREFIX) else long(text, windows) if len(text) > ROOM else text
+    text = (text.replace("/", "\\") if text.startswith(PREFIX) else long(text, windows) if len(text) > ROOM
+            else text)
     return type(path)(text)
 
 
 def long(path, windows=WINDOWS):
-    """Return a path (str, absolute) as Windows takes it at any length, and in any component what the disk takes; elsewhere as it is.
+    """Return a path (str, absolute) as Windows takes it at any length, and in any component what the disk
+    takes; elsewhere as it is.
 
     Below it only os.path.join and pathlib make paths: a "/" in it is no separator.
     """
@@ -297,7 +322,8 @@ def long(path, windows=WINDOWS):
 
 
 def short(path, windows=WINDOWS):
-    """Return a path (str) as people write it; with the prefix of `long` where files below it could be too long without."""
+    """Return a path (str) as people write it; with the prefix of `long` where files below it could be too
+    long without."""
     path = os.fspath(path)
     if not windows or not path.startswith(PREFIX):
         return path

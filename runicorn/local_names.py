@@ -1,4 +1,5 @@
-"""Names and paths that another machine sent: whether they may be taken, and where they lie on this machine's disk."""
+"""Names and paths that another machine sent: whether they may be taken, and where they lie on this machine's
+disk."""
 
 import os
 import re
@@ -10,15 +11,19 @@ from runicorn.errors import LayoutError
 from runicorn.layout import DEVICES, HIDDEN, RUNS, SMALL, escaped_name, name_bytes, parse_own, slug
 
 RANK_STATUS = re.compile(r"^status\.rank([1-9]\d{0,8})(?:\.(\d{1,9}))?\.json\Z")
-NAME_BYTES = 240                    # what nearly any disk takes in one component; a name of our own for a neighbour fits too
+# What nearly any disk takes in one component; a name of our own for a neighbour fits too
+NAME_BYTES = 240
 ORDINARY = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.=+-]{0,200}(?<!\.)\Z")           # names no disk objects to
 SUFFIX = re.compile(r"~[0-9a-f]{6}$")                            # of a slug that differs from its name
-ODD = re.compile(r'[\\:*?"<>|\x00-\x1f]|[. ]\Z')                       # what no name on a disk of Windows may have
-HALF = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")       # half a character in three bytes, as Python shows them in a name
+# What no name on a disk of Windows may have
+ODD = re.compile(r'[\\:*?"<>|\x00-\x1f]|[. ]\Z')
+# Half a character in three bytes, as Python shows them in a name
+HALF = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")
 
 
 def safe_relative(path, depth=32):
-    """Return `path` if it is relative, of at most `depth` parts, and has no empty, "." or ".." part and no NUL.
+    """Return `path` if it is relative, of at most `depth` parts, and has no empty, "." or ".." part and no
+    NUL.
 
     Raises LayoutError otherwise. A path that passes may still hold names this disk can't: see `local_path`.
     """
@@ -29,21 +34,24 @@ def safe_relative(path, depth=32):
 
 
 def is_plain(path, windows=local_disk.WINDOWS):
-    """Whether every part of a relative `path` is one entry of a folder on this machine as it is written: on Windows "C:" is a drive,
-    "a:b" a stream, "nul.txt" a device, "\\\\host" another machine, and "a." is "a"."""
-    return not windows or not any(DEVICES.match(component) or ODD.search(component) for component in path.split("/"))
+    """Whether every part of a relative `path` is one entry of a folder on this machine as it is written: on
+    Windows "C:" is a drive, "a:b" a stream, "nul.txt" a device, "\\\\host" another machine, and "a." is
+    "a"."""
+    return not windows or not any(DEVICES.match(component) or ODD.search(component)
+                                  for component in path.split("/"))
 
 
 def inside(folder, path, windows=local_disk.WINDOWS):
-    """Return where the relative `path` lies below a folder of this machine (str), links not looked at. Raises LayoutError for one that
-    could lie elsewhere."""
+    """Return where the relative `path` lies below a folder of this machine (str), links not looked at. Raises
+    LayoutError for one that could lie elsewhere."""
     if not is_plain(safe_relative(path), windows):
         raise LayoutError(f"the path {path[:200]!r} means something else on this system")
     return os.path.join(os.fspath(folder), *path.split("/"))
 
 
 def parse_rank_status(name):
-    """Return (attempt, rank) of the file in which a rank other than 0 says how it ends, or None if `name` is none."""
+    """Return (attempt, rank) of the file in which a rank other than 0 says how it ends, or None if `name` is
+    none."""
     match = RANK_STATUS.match(name)
     return (int(match[2] or 1), int(match[1])) if match else None
 
@@ -59,7 +67,8 @@ def is_own(name):
 
 
 def split_run_path(path):
-    """Return (project slug, name slug, id) of "project/name/runs/id"; raises LayoutError for anything else."""
+    """Return (project slug, name slug, id) of "project/name/runs/id"; raises LayoutError for anything
+    else."""
     parts = safe_relative(path).split("/")
     if not _are_ours(parts) or parts[0] == HIDDEN:
         raise LayoutError(f"{path!r} is not project/name/runs/id")
@@ -80,7 +89,8 @@ def _are_ours(parts):
 
 
 def run_parts(path):
-    """Return (project slug, name slug, id) of a run's path: of another logger's run, the first part, what is between, and the last."""
+    """Return (project slug, name slug, id) of a run's path: of another logger's run, the first part, what is
+    between, and the last."""
     parts = path.split("/")
     if _are_ours(parts):
         return parts[0], parts[1], parts[3]
@@ -88,14 +98,15 @@ def run_parts(path):
 
 
 def run_key(slug, path):
-    """Return the key of a run: "gpu-1:vision/resnet50/20250123_180000_abc123" of its source's slug and its path (str)."""
+    """Return the key of a run: "gpu-1:vision/resnet50/20250123_180000_abc123" of its source's slug and its
+    path (str)."""
     parts = path.split("/")
     return f"{slug}:{parts[0]}/{parts[1]}/{parts[3]}" if _are_ours(parts) else f"{slug}:{path}"
 
 
 def paths_of(name):
-    """Return the paths (list of str) at which the run lies whose key ends in `name` behind the source's slug: of a run of ours, then of
-    another logger's."""
+    """Return the paths (list of str) at which the run lies whose key ends in `name` behind the source's slug:
+    of a run of ours, then of another logger's."""
     parts = name.split("/")
     return [*(["/".join((*parts[:2], RUNS, parts[2]))] if len(parts) == 3 else []), name]
 
@@ -108,29 +119,32 @@ def connection_slug(name):
 def local_name(component, hidden=True, escaped=None):
     """Return a component of a server's path as it may stand on any disk; safe ones stay as they are.
 
-    hidden: whether a leading dot may stay (not in a mirror's top folder: `.index` is ours). escaped: the place of a
-    character that must not stay.
+    hidden: whether a leading dot may stay (not in a mirror's top folder: `.index` is ours). escaped: the
+    place of a character that must not stay.
     """
     if escaped is None and ORDINARY.match(component) and not DEVICES.match(component):
         return component
     tilde = "~" if SUFFIX.search(component) else ""         # slugs made on the server stay readable here
-    return escaped_name(component, component, lambda c: c == tilde or c not in '\\/:*?"<>|~' and c.isprintable(), NAME_BYTES, hidden,
-                        escaped)
+    return escaped_name(component, component,
+                        lambda c: c == tilde or c not in '\\/:*?"<>|~' and c.isprintable(), NAME_BYTES,
+                        hidden, escaped)
 
 
 def twin_name(component):
-    """Return another local name for a component that this disk would take for one beside it, as reversible as the first."""
+    """Return another local name for a component that this disk would take for one beside it, as reversible as
+    the first."""
     return local_name(component, escaped=next((index for index, c in enumerate(component) if c.isalpha()), 0))
 
 
 def folded(name):
-    """Return what names have in common that a disk which ignores case, and how an accent is written, takes for one (str)."""
+    """Return what names have in common that a disk which ignores case, and how an accent is written, takes
+    for one (str)."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def local_path(folder, path, plain=()):
-    """Return where the server's relative `path` lives below `folder` (Path). Raises LayoutError for a hostile path
-    and for one that would pass through a symbolic link. plain: folders known to be no links."""
+    """Return where the server's relative `path` lives below `folder` (Path). Raises LayoutError for a hostile
+    path and for one that would pass through a symbolic link. plain: folders known to be no links."""
     local = os.fspath(folder)
     for level, component in enumerate(safe_relative(path).split("/")):
         local = os.path.join(local, local_name(component, hidden=level > 0))

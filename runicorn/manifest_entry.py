@@ -1,5 +1,5 @@
-"""What a run's entry in a manifest must look like, whoever made it: every field its type and range. Used where
-manifests are read, never where they are made."""
+"""What a run's entry in a manifest must look like, whoever made it: every field its type and range. Used
+where manifests are read, never where they are made."""
 
 import json
 import re
@@ -13,16 +13,19 @@ HEX = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def kinds_of(line):
-    """Return the kinds (tuple of KINDS) that a run's line (bytes) says it is of, () of a run of ours; looks at its end only."""
+    """Return the kinds (tuple of KINDS) that a run's line (bytes) says it is of, () of a run of ours; looks
+    at its end only."""
     match = KINDS_OF_LINE.search(line, max(0, len(line) - 128)) if line.endswith(b'"]}') else None
     kinds = json.loads(match.group(1).decode()) if match else []
     return tuple(kinds) if _are_kinds(kinds) else ()
 
 
 def checked(entry, is_object, is_number):
-    """Give every field of a parsed entry its type and range, in place; return what did not fit (list of str: fields).
+    """Give every field of a parsed entry its type and range, in place; return what did not fit (list of str:
+    fields).
 
-    What is absent or does not fit is filled in; a file without a believable name or size is left out. Raises ValueError for no dict.
+    What is absent or does not fit is filled in; a file without a believable name or size is left out. Raises
+    ValueError for no dict.
     is_object, is_number: what fits as such.
     """
     if not isinstance(entry, dict):
@@ -31,7 +34,8 @@ def checked(entry, is_object, is_number):
     wrong += [field for field in ("mtime", "beat") if not _mend(entry, field, is_number)]
     wrong += [] if _mend(entry, "digest", _is_hash, "") else ["digest"]
     files = entry.setdefault("files", {})
-    if not isinstance(files, dict) or type(entry.get("count")) is int and entry["count"] != len(files):     # one was lost, or told twice
+    # One was lost, or told twice
+    if not isinstance(files, dict) or type(entry.get("count")) is int and entry["count"] != len(files):
         wrong.append("files")
         entry["files"] = files if isinstance(files, dict) else {}
     wrong += [] if "kinds" not in entry or _mend(entry, "kinds", _are_kinds, ()) else ["kinds"]
@@ -44,7 +48,8 @@ def checked(entry, is_object, is_number):
         if isinstance(file, dict) and _is_size(file.get("size")) and not UNDECODABLE.search(name):
             mtime, tail = file.setdefault("mtime", None), file.setdefault("tail", None)
             if not ((mtime is None or is_number(mtime)) and (tail is None or _is_hash(tail))):
-                wrong += [f"files.{name}.{field}" for field, fits in (("mtime", is_number), ("tail", _is_hash))
+                wrong += [f"files.{name}.{field}"
+                          for field, fits in (("mtime", is_number), ("tail", _is_hash))
                           if not _mend(file, field, fits)]
         else:
             wrong.append("files." + ascii(name)[1:-1])

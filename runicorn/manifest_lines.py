@@ -13,7 +13,8 @@ class Lines(collections.abc.MutableMapping):
     """{path of a run: its line (bytes)}; a line that nobody set is read from the manifest each time."""
 
     def __init__(self, places, read):
-        """places: {path: a line (bytes), or its place as manifest.lines_of has it}; read: as of an OpenFile."""
+        """places: {path: a line (bytes), or its place as manifest.lines_of has it}; read: as of an
+        OpenFile."""
         self.places, self.read = places, read
 
     def __getitem__(self, path):
@@ -21,7 +22,8 @@ class Lines(collections.abc.MutableMapping):
         return place if type(place) is bytes else self.read(place)
 
     def head(self, path):
-        """Return what manifest.HEAD matches of a line (bytes), b"" of one that is not there or can't be read any more."""
+        """Return what manifest.HEAD matches of a line (bytes), b"" of one that is not there or can't be read
+        any more."""
         place = self.places.get(path, b"")
         try:
             return place if type(place) is bytes else self.read(place, HEAD)
@@ -53,14 +55,17 @@ class Lines(collections.abc.MutableMapping):
 
 
 class OpenFile:
-    """A file that stays open while somebody may ask for its bytes; whoever puts another in its place leaves it to us as it was."""
+    """A file that stays open while somebody may ask for its bytes; whoever puts another in its place leaves
+    it to us as it was."""
 
     def __init__(self, file, bits):
-        """file: an open one, whose descriptor is duplicated; bits: so many of a place are its length, the others its start."""
+        """file: an open one, whose descriptor is duplicated; bits: so many of a place are its length, the
+        others its start."""
         self._descriptor, self._bits, self._mask = os.dup(file.fileno()), bits, (1 << bits) - 1
 
     def read(self, place, most=sys.maxsize):
-        """Return the bytes at a place, or the first `most` of them. Raises OSError: of a network folder an old file may be gone."""
+        """Return the bytes at a place, or the first `most` of them. Raises OSError: of a network folder an
+        old file may be gone."""
         return os.pread(self._descriptor, min(place & self._mask, most), place >> self._bits)
 
     def write(self, start, data):
@@ -72,7 +77,8 @@ class OpenFile:
 
 
 class Spool(Lines):
-    """Lines that go to a nameless file as they are set, for one thread; in memory where there is no room for it."""
+    """Lines that go to a nameless file as they are set, for one thread; in memory where there is no room for
+    it."""
 
     def __init__(self, folder, bits):
         """folder: where the file may lie; bits: see OpenFile. Raises OSError."""
@@ -91,7 +97,8 @@ class Spool(Lines):
 
 
 def spooled(lines, folder, bits):
-    """Return {path: line} (dict or Lines) as it is, or where more than MANY of the lines are in memory as a Spool in `folder`."""
+    """Return {path: line} (dict or Lines) as it is, or where more than MANY of the lines are in memory as a
+    Spool in `folder`."""
     places = getattr(lines, "places", lines)
     if sum(type(place) is bytes for place in places.values()) <= MANY or not hasattr(os, "pread"):
         return lines

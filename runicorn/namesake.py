@@ -1,6 +1,8 @@
-"""Another program of our name: the registry's runicorn is an older one (0.x). Finds it by what pip wrote, and imports nothing of it.
+"""Another program of our name: the registry's runicorn is an older one (0.x). Finds it by what pip wrote, and
+imports nothing of it.
 
-A later version is told from ours by what it holds: its sdk.py, which no version of ours has, or no layout.py, which each has."""
+A later version is told from ours by what it holds: its sdk.py, which no version of ours has, or no layout.py,
+which each has."""
 
 import json
 import os
@@ -12,14 +14,17 @@ from runicorn.version import VERSION
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WHEEL = f"./runicorn-{VERSION}-py3-none-any.whl"
 DISTRIBUTION = re.compile(r"runicorn-(\d+(?:\.\w+)*)(?:-py[\d.]+)?\.(?:dist|egg)-info\Z", re.I)
-ARCHIVE = re.compile(r"runicorn-(\d+(?:\.\w+)*)-.*\.(?:whl|egg)\Z", re.I)          # itself on the path, unpacked by nobody
+# Itself on the path, unpacked by nobody
+ARCHIVE = re.compile(r"runicorn-(\d+(?:\.\w+)*)-.*\.(?:whl|egg)\Z", re.I)
 
 LISTS = "RECORD", "SOURCES.txt", "installed-files.txt"      # of what an installation put where
 LIST = 4 << 20              # bytes read of one
 LONGEST = 4096              # bytes of an answer
 TOLD = re.compile(r"\d{1,4}(\.\w{1,20}){1,5}")      # a version that a server may tell
-# What python3 on a server is asked, of 3.6 on, without running its site module, whose .pth files may hold code: which runicorn `import`
-# would take, and whether it is the other one. Prints nothing where it is ours or none, nor where that can't be told.
+# What python3 on a server is asked, of 3.6 on, without running its site module, whose .pth files may hold
+# code: which runicorn `import`
+# would take, and whether it is the other one. Prints nothing where it is ours or none, nor where that can't
+# be told.
 LOOK = r"""
 import json, os, re, site, sys, zipfile
 
@@ -73,7 +78,8 @@ except Exception:
 
 
 def others(folders=None):
-    """Return [(version, folder)] (str) of the other program in `folders` (default: sys.path), in their order."""
+    """Return [(version, folder)] (str) of the other program in `folders` (default: sys.path), in their
+    order."""
     versions = {}
     for folder in dict.fromkeys(map(os.path.abspath, sys.path if folders is None else folders)):
         version = _installed(folder) or (_bare(folder) if folder != HERE else None)
@@ -87,13 +93,15 @@ def _installed(folder):
         names = sorted(os.listdir(folder))
     except OSError:
         archive = ARCHIVE.match(os.path.basename(folder))
-        return archive[1] if archive and os.path.isfile(folder) and _is_other(archive[1], _packed(folder)) else None
+        return (archive[1] if archive and os.path.isfile(folder) and _is_other(archive[1], _packed(folder))
+                else None)
     return next((match[1] for match in map(DISTRIBUTION.match, names)
                  if match and _is_other(match[1], _listed(os.path.join(folder, match[0])))), None)
 
 
 def _is_other(version, files):
-    """Whether a version that put `files` (set of paths) somewhere is the other program's; no list of any is no sign."""
+    """Whether a version that put `files` (set of paths) somewhere is the other program's; no list of any is
+    no sign."""
     return bool(re.match(r"0(\.|\Z)", version)) or "runicorn/sdk.py" in files \
         or "runicorn/__init__.py" in files and "runicorn/layout.py" not in files
 
@@ -108,7 +116,8 @@ def _packed(path):
 
 
 def _listed(info):
-    """Return the files that a distribution's own list names, and those of the checkout that an editable one leads to."""
+    """Return the files that a distribution's own list names, and those of the checkout that an editable one
+    leads to."""
     files = set()
     for name in LISTS:
         try:
@@ -141,10 +150,12 @@ def _bare(folder):
 
 def sentences(folders=None):
     """Return a sentence (str) for each place where the other program is installed."""
-    beside = (": a script that imports it there does not log here. `pip uninstall runicorn` removes it; this one comes as a file: "
+    beside = (": a script that imports it there does not log here. `pip uninstall runicorn` removes it; "
+              "this one comes as a file: "
               f"pip install {WHEEL}")
     under = f" which this one was put over: `pip uninstall runicorn` until none is left, then pip install {WHEEL}"
-    return [f"in {folder} is runicorn {version}, another program of the same name{under if folder == HERE else beside}"
+    return [f"in {folder} is runicorn {version}, another program of the same "
+            f"name{under if folder == HERE else beside}"
             for version, folder in others(folders)]
 
 
@@ -155,7 +166,8 @@ def say():
 
 
 def told(answer):
-    """Return (version, folder) (str) of what LOOK printed on a server (bytes), None where it told of nothing."""
+    """Return (version, folder) (str) of what LOOK printed on a server (bytes), None where it told of
+    nothing."""
     try:
         version, folder = json.loads(answer[:LONGEST])
     except (ValueError, TypeError, RecursionError):

@@ -1,18 +1,19 @@
-"""There is news: whoever changed something rings its topic, whoever waits for that topic, and nobody else, wakes up. Keeps numbers, never
-the news itself."""
+"""There is news: whoever changed something rings its topic, whoever waits for that topic, and nobody else,
+wakes up. Keeps numbers, never the news itself."""
 
 import secrets
 import threading
 import time
 
-WATCHED_SECONDS = 30    # longer than one long poll, so a page that asks again at once stays "watched" without a gap
+# Longer than one long poll, so a page that asks again at once stays "watched" without a gap
+WATCHED_SECONDS = 30
 DIGITS = 18             # more than any number of rings has
 TOPICS_KEPT = 20_000    # older topics are forgotten; who waits from before that is told everything changed
 
 
 class Bell:
-    """Numbered topics. A news number is `boot.n`: `boot` names this process's bell, `n` counts rings. Any thread may
-    call any method; `wait` keeps it waiting."""
+    """Numbered topics. A news number is `boot.n`: `boot` names this process's bell, `n` counts rings. Any
+    thread may call any method; `wait` keeps it waiting."""
 
     def __init__(self, clock=time.monotonic):
         self.boot = secrets.token_hex(4)
@@ -21,7 +22,8 @@ class Bell:
         self._forgotten = 0                 # the largest number among topics dropped
         self._rung = {}                     # topic -> number of its last ring, oldest first
         self._waited = {}                   # topic -> when somebody last waited for it
-        self._waiters = {}                  # topic -> the Events of those who wait for it, and for no other ring
+        # Topic -> the Events of those who wait for it, and for no other ring
+        self._waiters = {}
         self._lock = threading.Lock()
 
     def now(self):
@@ -30,7 +32,8 @@ class Bell:
             return f"{self.boot}.{self._n}"
 
     def ring(self, *topics):
-        """Say that `topics` (str) changed; whoever waits wakes up once for all of them. Never blocks for long, never raises."""
+        """Say that `topics` (str) changed; whoever waits wakes up once for all of them. Never blocks for
+        long, never raises."""
         with self._lock:
             for topic in topics:
                 self._n += 1
@@ -46,8 +49,8 @@ class Bell:
     def wait(self, since, topics, timeout):
         """Wait until one of `topics` was rung after `since`, at most `timeout` seconds.
 
-        Returns {"news": str, "topics": [str, …]}, with "reset": True when `since` is not a number of this bell
-        (another process, or so old that topics were forgotten): then everything may have changed.
+        Returns {"news": str, "topics": [str, …]}, with "reset": True when `since` is not a number of this
+        bell (another process, or so old that topics were forgotten): then everything may have changed.
         """
         topics = set(topics)
         boot, _, number = since.partition(".")

@@ -1,4 +1,5 @@
-"""Where rules of one's own are kept: with a connection, or, of folders of this machine, in "rules" of config.json by folder."""
+"""Where rules of one's own are kept: with a connection, or, of folders of this machine, in "rules" of
+config.json by folder."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ class RuleBook:
         self._home, self._stamp, self._tables = Path(home), (), ({}, {})
 
     def of_folder(self, folder):
-        """Return the foreign_rules.Rules for a root on this machine: those of the nearest folder that is the root or holds it."""
+        """Return the foreign_rules.Rules for a root on this machine: those of the nearest folder that is the
+        root or holds it."""
         folders, mirrors = self._read()
         if not (folders or mirrors):
             return NONE
@@ -47,15 +49,18 @@ class RuleBook:
                 try:
                     folders[os.path.abspath(folder)] = rules.checked(listed)
                 except UsageError as error:
-                    log.warning("%s: %s; the rules of %s are left out", self._home / layout.CONFIG, error, folder)
+                    log.warning("%s: %s; the rules of %s are left out", self._home / layout.CONFIG, error,
+                                folder)
             listed = settings.connections(self._home) if stamp else ()
-            mirrors = {local_names.connection_slug(saved["name"]): saved["rules"] for saved in listed if saved["rules"]}
+            mirrors = {local_names.connection_slug(saved["name"]): saved["rules"]
+                       for saved in listed if saved["rules"]}
             self._tables, self._stamp = (folders, mirrors), stamp
         return self._tables
 
 
 def _made(listed, below="."):
-    return rules.made(listed, "" if below in (".", "") else below.replace(os.sep, "/") + "/") if listed else NONE
+    return (rules.made(listed, "" if below in (".", "") else below.replace(os.sep, "/") + "/") if listed
+            else NONE)
 
 
 def of_folders(config):
@@ -65,20 +70,26 @@ def of_folders(config):
 
 
 def save(home, listed, folder=None, connection=None):
-    """Set the rules (list of dicts) of a folder of this machine, or of the connection of a name, and return them. Raises RunicornError."""
+    """Set the rules (list of dicts) of a folder of this machine, or of the connection of a name, and return
+    them. Raises RunicornError."""
     listed = rules.checked(listed)
     if connection is not None:
-        return settings.save_connection(home, {"name": settings.connection(home, connection)["name"], "rules": listed})["rules"]
+        return settings.save_connection(home,
+                                        {"name": settings.connection(home, connection)["name"],
+                                         "rules": listed})["rules"]
 
     def change(config):
         place, folders = os.path.abspath(folder), of_folders(config)
-        config["rules"] = {**folders, place: listed} if listed else {name: kept for name, kept in folders.items() if name != place}
+        config["rules"] = {**folders, place: listed} if listed else {name: kept
+                                                                     for name, kept in folders.items()
+                                                                     if name != place}
     settings.update(home, change)
     return listed
 
 
 def kept(home, folder=None, connection=None):
-    """Return the rules (list of dicts) that are set for a folder of this machine itself, or for a connection. Raises RunicornError."""
+    """Return the rules (list of dicts) that are set for a folder of this machine itself, or for a connection.
+    Raises RunicornError."""
     if connection is not None:
         return settings.connection(home, connection)["rules"]
     try:

@@ -1,4 +1,5 @@
-"""Try rules of one's own on the lines of a log, in bounded time: in a process beside this one, as no pattern that runs can be stopped."""
+"""Try rules of one's own on the lines of a log, in bounded time: in a process beside this one, as no pattern
+that runs can be stopped."""
 
 import atexit
 import json
@@ -12,15 +13,16 @@ WALL = 20.0                 # s by the clock: a busy machine, or a system that h
 
 
 class RuleProcess:
-    """One process, begun when it is first asked, and anew after one that had to be ended. Any thread may ask; they wait for each other."""
+    """One process, begun when it is first asked, and anew after one that had to be ended. Any thread may ask;
+    they wait for each other."""
 
     def __init__(self):
         self._process, self._lock = None, threading.Lock()
 
     def ask(self, patterns, lines, seconds=SECONDS):
-        """Return ([(line, pattern, {group: text}, [span of each]), ...] of those `lines` (list of str) that one of `patterns` (list of str)
-        fits, the first of them; the place of the line on which that took too long, None where it did not). Where no process can be
-        begun, or it ends, it is on the first."""
+        """Return ([(line, pattern, {group: text}, [span of each]), ...] of those `lines` (list of str) that
+        one of `patterns` (list of str) fits, the first of them; the place of the line on which that took too
+        long, None where it did not). Where no process can be begun, or it ends, it is on the first."""
         question = json.dumps({"patterns": patterns, "lines": lines, "seconds": seconds}).encode() + b"\n"
         with self._lock:
             try:
@@ -37,7 +39,8 @@ class RuleProcess:
             import subprocess
             self._end()
             source = rule_worker.__loader__.get_source("runicorn.rule_worker")
-            self._process = subprocess.Popen([sys.executable, "-I", "-S", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            self._process = subprocess.Popen([sys.executable, "-I", "-S", "-c", source],
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                              stderr=subprocess.DEVNULL)
         timer = threading.Timer(WALL, self._process.kill)
         timer.daemon = True

@@ -1,7 +1,8 @@
-"""Tries patterns on lines in a process of its own, which whoever asks may end: a pattern may take for ever. Runs alone, from its text.
+"""Tries patterns on lines in a process of its own, which whoever asks may end: a pattern may take for ever.
+Runs alone, from its text.
 
-A question is a line of JSON {"patterns", "lines", "seconds"}, the answer one {"found": [[line, pattern, groups], ...], "slow": the line on
-which the processor's time was up, or null}.
+A question is a line of JSON {"patterns", "lines", "seconds"}, the answer one {"found": [[line, pattern,
+groups], ...], "slow": the line on which the processor's time was up, or null}.
 """
 
 import json
@@ -20,7 +21,8 @@ def late(*_):
 
 def answer(patterns, lines, seconds):
     """Return the answer (dict) to one question."""
-    compiled, found, line, has_timer = [re.compile(pattern) for pattern in patterns], [], None, hasattr(signal, "setitimer")
+    compiled, found, line, has_timer = ([re.compile(pattern) for pattern in patterns], [], None,
+                                        hasattr(signal, "setitimer"))
     try:
         if has_timer:
             signal.setitimer(signal.ITIMER_VIRTUAL, seconds)

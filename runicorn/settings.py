@@ -1,7 +1,8 @@
-"""config.json (root, connections, preferences) and overlay.json (the reader's own tags, notes and hidden runs).
+"""config.json (root, connections, preferences) and overlay.json (the reader's own tags, notes and hidden
+runs).
 
-Each is a JSON object of mode 0600, changed by read, merge and rename under a lock of its own; keys we don't know are kept.
-Passwords and passphrases are never in them.
+Each is a JSON object of mode 0600, changed by read, merge and rename under a lock of its own; keys we don't
+know are kept. Passwords and passphrases are never in them.
 """
 
 import json
@@ -23,26 +24,28 @@ SAVING_SECONDS = 1.0        # within which an editor that saves in place has fil
 SECRETS = ("password", "passphrase")
 
 # A connection with nothing said. The guide's form opens with these.
-CONNECTION = {
-    "name": None, "host": None, "port": 22, "user": "", "auth": "key", "key": None, "remote_root": "~/.runicorn/experiments",
-    "mode": "auto", "interval": 30, "manifest": True, "small_only": True, "large": False, "window": None,
-    "small_limit": 1 << 20, "enabled": True, "budget": None, "rules": [],
-}
-CHOICES = {"auth": ("key", "agent", "password", "system"), "mode": ("auto", "manual"), "window": (None, "24h", "7d")}
+CONNECTION = {"name": None, "host": None, "port": 22, "user": "", "auth": "key", "key": None,
+              "remote_root": "~/.runicorn/experiments", "mode": "auto", "interval": 30, "manifest": True,
+              "small_only": True, "large": False, "window": None, "small_limit": 1 << 20, "enabled": True,
+              "budget": None, "rules": [],}
+CHOICES = {"auth": ("key", "agent", "password", "system"), "mode": ("auto", "manual"),
+           "window": (None, "24h", "7d")}
 NUMBERS = {"port": (1, 65535), "interval": (1, 86400), "small_limit": (0, 1 << 40), "budget": (1024, 1 << 50)}
 OPTIONAL = ("budget",)
 FLAGS = ("manifest", "small_only", "large", "enabled")
-# What OpenSSH refuses in a host or user name: it may end in a ProxyCommand's shell line, or be taken for an option.
+# What OpenSSH refuses in a host or user name: it may end in a ProxyCommand's shell line, or be taken for an
+# option.
 UNSAFE = re.compile(r"""^-|[\s\x00-\x1f\x7f'"`$;&<>|(){}]""")
 PREFERENCES = {"language": "auto", "theme": "auto", "main_metric": {}, "best_rule": {}, "charts": {}}
 
 log = logging.getLogger("runicorn")
 
 
-# -- config.json --------------------------------------------------------------------------------------------------
+# -- config.json ---------------------------------------------------------------------------------------------
 
 def load(home):
-    """Return config.json in `home` (dict, empty if absent). A broken file is reported in one line and left to whoever mends it.
+    """Return config.json in `home` (dict, empty if absent). A broken file is reported in one line and left to
+    whoever mends it.
 
     Raises SettingsError when it is there and can't be read.
     """
@@ -50,21 +53,24 @@ def load(home):
 
 
 def update(home, change):
-    """Let `change(config)` alter the dict of config.json in place, alone among processes, and write it. Returns the dict.
+    """Let `change(config)` alter the dict of config.json in place, alone among processes, and write it.
+    Returns the dict.
 
-    A broken file is kept aside, reported in one line, and a fresh one is begun. What `change` raises passes through and leaves the file
-    as it was. Raises SettingsError.
+    A broken file is kept aside, reported in one line, and a fresh one is begun. What `change` raises passes
+    through and leaves the file as it was. Raises SettingsError.
     """
     return _update(Path(home) / layout.CONFIG, change)
 
 
 def preferences(home):
-    """Return the reader's preferences (dict: language, theme, main_metric, best_rule, charts), defaults filled in."""
+    """Return the reader's preferences (dict: language, theme, main_metric, best_rule, charts), defaults
+    filled in."""
     return _preferences(load(home))
 
 
 def save_preferences(home, changes):
-    """Merge `changes` (dict; dicts in it merge one level deep, None removes) into the preferences and return them."""
+    """Merge `changes` (dict; dicts in it merge one level deep, None removes) into the preferences and return
+    them."""
     if not isinstance(changes, dict):
         raise UsageError("preferences are a JSON object")
 
@@ -77,7 +83,8 @@ def save_preferences(home, changes):
 def _preferences(config):
     saved = config.get("preferences")
     chosen = {**PREFERENCES, **(saved if isinstance(saved, dict) else {})}
-    return {key: value if isinstance(value, type(PREFERENCES.get(key, value))) else PREFERENCES[key] for key, value in chosen.items()}
+    return {key: value if isinstance(value, type(PREFERENCES.get(key, value))) else PREFERENCES[key]
+            for key, value in chosen.items()}
 
 
 def _merged(old, new, depth):
@@ -92,10 +99,11 @@ def _merged(old, new, depth):
     return merged
 
 
-# -- connections --------------------------------------------------------------------------------------------------
+# -- connections ---------------------------------------------------------------------------------------------
 
 def connections(home, otherwise=()):
-    """Return the saved connections (list of dicts, defaults filled in); one that makes no sense is left out and reported.
+    """Return the saved connections (list of dicts, defaults filled in); one that makes no sense is left out
+    and reported.
 
     otherwise: what they are taken to be while config.json is broken (iterable of dicts).
     """
@@ -111,17 +119,21 @@ def connections(home, otherwise=()):
 
 
 def connection(home, name):
-    """Return the saved connection called `name`, or whose mirror folder is called so. Raises NotFoundError."""
+    """Return the saved connection called `name`, or whose mirror folder is called so. Raises
+    NotFoundError."""
     listed = connections(home)
     for saved in listed:
         if name in (saved["name"], local_names.connection_slug(saved["name"])):
             return saved
-    names = ", ".join(repr(saved["name"]) for saved in listed) or "none; add one with `runicorn config ssh add`"
-    raise NotFoundError(f"there is no connection {name!r} (known: {names})", code="not_found", said="connection_gone", name=name)
+    names = (", ".join(repr(saved["name"]) for saved in listed)
+             or "none; add one with `runicorn config ssh add`")
+    raise NotFoundError(f"there is no connection {name!r} (known: {names})", code="not_found",
+                        said="connection_gone", name=name)
 
 
 def save_connection(home, changes):
-    """Add the connection `changes` (dict), or merge it into the saved one of its name. Returns it whole. Raises UsageError."""
+    """Add the connection `changes` (dict), or merge it into the saved one of its name. Returns it whole.
+    Raises UsageError."""
     saved = None
 
     def change(config):
@@ -130,7 +142,8 @@ def save_connection(home, changes):
         old = next((entry for entry in listed if entry.get("name") == changes.get("name")), {})
         saved = checked({**old, **changes})
         _refuse_twin(saved, listed)
-        config["connections"] = [saved if entry is old else entry for entry in listed] + ([] if old else [saved])
+        config["connections"] = ([saved if entry is old else entry for entry in listed]
+                                 + ([] if old else [saved]))
     update(home, change)
     return saved
 
@@ -145,7 +158,8 @@ def remove_connection(home, name):
 
 
 def checked(settings):
-    """Return the connection `settings` (dict) with every default filled in, secrets left out, unknown keys kept.
+    """Return the connection `settings` (dict) with every default filled in, secrets left out, unknown keys
+    kept.
 
     Raises UsageError naming the field that is missing or makes no sense.
     """
@@ -158,15 +172,17 @@ def checked(settings):
         raise UsageError("a connection needs a host (server address)", code="usage", said="host_missing")
     for field in ("host", "user"):
         if UNSAFE.search(connection[field]):
-            raise UsageError(f"{field} {connection[field]!r} holds characters that SSH does not allow there", code="usage",
-                             said="field_unsafe", field=field, value=connection[field])
+            raise UsageError(f"{field} {connection[field]!r} holds characters that SSH does not allow there",
+                             code="usage", said="field_unsafe", field=field, value=connection[field])
     if re.search("[@/]", connection["host"]):
-        raise UsageError(f"host {connection['host']!r} is no name or address of a server: paste it as user@host:port, or the host alone",
+        raise UsageError(f"host {connection['host']!r} is no name or address of a server: paste it as "
+                         f"user@host:port, or the host alone",
                          code="usage", said="host_odd", host=connection["host"])
     for field, choices in CHOICES.items():
         if connection[field] not in choices:
-            raise UsageError(f"{field} is {connection[field]!r}; it may be {', '.join(map(str, choices))}", code="usage",
-                             said="field_choice", field=field, value=repr(connection[field]), choices=", ".join(map(str, choices)))
+            raise UsageError(f"{field} is {connection[field]!r}; it may be {', '.join(map(str, choices))}",
+                             code="usage", said="field_choice", field=field, value=repr(connection[field]),
+                             choices=", ".join(map(str, choices)))
     for field in FLAGS:
         if not isinstance(connection[field], bool):
             raise UsageError(f"{field} is {connection[field]!r}; it may be true or false")
@@ -183,28 +199,32 @@ PASTED = re.compile(r"(?P<uri>(?:ssh|sftp)://)?(?:(?P<user>[^/]+)@)?(?P<host>\[[
 
 
 def taken_apart(connection):
-    """Return a connection (dict) whose host, where it was pasted as "user@host:port", "ssh://user@host:port", "[address]" or, as scp has
-    it, "user@host:path", is the host alone, with user, port and remote_root in their own fields. Raises UsageError where those are
-    given and differ, and for a password."""
+    """Return a connection (dict) whose host, where it was pasted as "user@host:port", "ssh://user@host:port",
+    "[address]" or, as scp has it, "user@host:path", is the host alone, with user, port and remote_root in
+    their own fields. Raises UsageError where those are given and differ, and for a password."""
     pasted = PASTED.fullmatch(connection.get("host") or "")
-    if not pasted or pasted["host"] == connection["host"] and "[" not in connection["host"] or _is_address(connection["host"]):
+    if (not pasted or pasted["host"] == connection["host"] and "[" not in connection["host"]
+            or _is_address(connection["host"])):
         return connection                # a plain name or address; IPv6 has colons of its own
     if ":" in (pasted["user"] or ""):
-        raise UsageError("the host holds a password: leave it out, it is asked for and never kept in a file", code="usage",
-                         said="host_password")
+        raise UsageError("the host holds a password: leave it out, it is asked for and never kept in a file",
+                         code="usage", said="host_password")
     if pasted["below"] and not pasted["uri"]:
         return connection
     if pasted["uri"] and (pasted["path"] or pasted["below"]):
-        raise UsageError(f"the host {connection['host']!r} ends in a path: leave it out, and say it as the remote root", code="usage",
+        raise UsageError(f"the host {connection['host']!r} ends in a path: leave it out, and say it as the "
+                         f"remote root", code="usage",
                          said="host_path", host=connection["host"])
     path = pasted["path"] and (pasted["path"] if pasted["path"][0] in "/~" else f"~/{pasted['path']}")
-    parts = {"user": pasted["user"], "port": int(pasted["port"]) if pasted["port"] else None, "remote_root": path}
+    parts = {"user": pasted["user"], "port": int(pasted["port"]) if pasted["port"] else None,
+             "remote_root": path}
     parts = {field: value for field, value in parts.items() if value is not None}
     for field, value in parts.items():
         if connection.get(field, CONNECTION[field]) not in (CONNECTION[field], value):
-            raise UsageError(f"the host {connection['host']!r} says {field} {value}, and the {field} is {connection[field]}: "
-                             "which is right?", code="usage", said="host_twice", host=connection["host"], field=field,
-                             value=str(value), other=str(connection[field]))
+            raise UsageError(f"the host {connection['host']!r} says {field} {value}, and the {field} is "
+                             f"{connection[field]}: " "which is right?", code="usage", said="host_twice",
+                             host=connection["host"], field=field, value=str(value),
+                             other=str(connection[field]))
     return {**connection, "host": pasted["host"].strip("[]"), **parts}
 
 
@@ -218,7 +238,8 @@ def _is_address(text):
 
 
 def fits(changes, listed=()):
-    """Raise UsageError if what is `changes` of a connection so far (dict) can't be saved, beside those `listed` (dicts)."""
+    """Raise UsageError if what is `changes` of a connection so far (dict) can't be saved, beside those
+    `listed` (dicts)."""
     connection = checked({"host": "not-said-yet", **changes})
     if "name" in changes:
         _refuse_twin(connection, listed)
@@ -229,10 +250,11 @@ def _text(connection, field):
     if value is None:
         return ""
     if not isinstance(value, str) or "\0" in value or "\n" in value:
-        raise UsageError(f"{field} is {value!r}; it must be one line of text", code="usage", said="field_text", field=field,
-                         value=repr(value))
+        raise UsageError(f"{field} is {value!r}; it must be one line of text", code="usage",
+                         said="field_text", field=field, value=repr(value))
     if LONE.search(value):
-        remedy = "; make a link to that folder on the server (ln -s) and give the path of the link" if field == "remote_root" else ""
+        remedy = ("; make a link to that folder on the server (ln -s) and give the path of the link"
+                  if field == "remote_root" else "")
         raise UsageError(f"{field} is {visible(value)}, which is no UTF-8, and a settings file is{remedy}")
     return value.strip()
 
@@ -241,18 +263,22 @@ def _whole(connection, field, low, high):
     value = connection[field]
     if value is None and field in OPTIONAL:
         return None
-    integral = isinstance(value, int) and not isinstance(value, bool) or isinstance(value, float) and value.is_integer()
+    integral = (isinstance(value, int) and not isinstance(value, bool) or isinstance(value, float)
+                and value.is_integer())
     if not integral or not low <= value <= high:
-        raise UsageError(f"{field} is {value!r}; it must be a whole number from {low} to {high}", code="usage", said="field_whole",
-                         field=field, value=repr(value), low=str(low), high=str(high))
+        raise UsageError(f"{field} is {value!r}; it must be a whole number from {low} to {high}",
+                         code="usage", said="field_whole", field=field, value=repr(value), low=str(low),
+                         high=str(high))
     return int(value)
 
 
 def _refuse_twin(saved, listed):
     folder = local_names.connection_slug(saved["name"])
     for twin in listed:
-        if twin.get("name") != saved["name"] and local_names.connection_slug(str(twin.get("name") or twin.get("host"))) == folder:
-            raise UsageError(f"{saved['name']!r} would share the folder {folder} with {twin['name']!r}; choose another name",
+        if (twin.get("name") != saved["name"]
+                and local_names.connection_slug(str(twin.get("name") or twin.get("host"))) == folder):
+            raise UsageError(f"{saved['name']!r} would share the folder {folder} with {twin['name']!r}; "
+                             f"choose another name",
                              code="usage", said="name_taken", taken=twin["name"])
 
 
@@ -261,11 +287,11 @@ def _saved(config):
     return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
 
 
-# -- overlay.json -------------------------------------------------------------------------------------------------
+# -- overlay.json --------------------------------------------------------------------------------------------
 
 class Overlay:
-    """What the reader noted about runs, by key: own tags, a note, hidden. The run's own files are never touched. Any
-    thread may call any method."""
+    """What the reader noted about runs, by key: own tags, a note, hidden. The run's own files are never
+    touched. Any thread may call any method."""
 
     EMPTY = {"tags": None, "note": None, "hidden": False}       # None: what the run itself says
 
@@ -276,7 +302,8 @@ class Overlay:
         self._runs, self._mark, self._looked = {}, None, None
 
     def get(self, key):
-        """Return {"tags": [str]|None, "note": str|None, "hidden": bool} of the run `key`; None: not changed here."""
+        """Return {"tags": [str]|None, "note": str|None, "hidden": bool} of the run `key`; None: not changed
+        here."""
         with self._lock:
             self._refresh()
             return {**self.EMPTY, **self._runs.get(key, {})}
@@ -288,9 +315,11 @@ class Overlay:
             return self._runs
 
     def set(self, key, **changes):
-        """Change tags (list of str), note (str) or hidden (bool) of the run `key` and return what get() gives now.
+        """Change tags (list of str), note (str) or hidden (bool) of the run `key` and return what get() gives
+        now.
 
-        None takes the run's own again. Raises UsageError for another field or type, SettingsError if it can't be written.
+        None takes the run's own again. Raises UsageError for another field or type, SettingsError if it can't
+        be written.
         """
         _refuse_overlay(changes)
 
@@ -298,14 +327,16 @@ class Overlay:
             runs = overlay.get("runs") if isinstance(overlay.get("runs"), dict) else {}
             entry = _merged(runs.get(key) or {}, changes, depth=1)
             runs = {**runs, key: entry}
-            overlay["runs"] = runs if entry else {run_key: runs[run_key] for run_key in runs if run_key != key}
+            overlay["runs"] = runs if entry else {run_key: runs[run_key]
+                                                  for run_key in runs if run_key != key}
         written = _update(self._path, change)
         with self._lock:
             self._runs, self._looked = written["runs"], None
             return {**self.EMPTY, **self._runs.get(key, {})}
 
     def rename(self, moved):
-        """Runs are called otherwise now, {old key: new key}: what was noted about them goes with them. Raises SettingsError."""
+        """Runs are called otherwise now, {old key: new key}: what was noted about them goes with them. Raises
+        SettingsError."""
         if not moved.keys() & self.all().keys():
             return
 
@@ -313,7 +344,8 @@ class Overlay:
             runs = overlay.get("runs") if isinstance(overlay.get("runs"), dict) else {}
             for old in moved.keys() & runs.keys():
                 entry, newer = runs.pop(old), runs.get(moved[old], {})
-                runs[moved[old]] = {**entry, **newer} if isinstance(entry, dict) and isinstance(newer, dict) else entry
+                runs[moved[old]] = ({**entry, **newer} if isinstance(entry, dict) and isinstance(newer, dict)
+                                    else entry)
             overlay["runs"] = runs
         with self._lock:
             self._runs, self._looked = _update(self._path, change)["runs"], None
@@ -330,7 +362,8 @@ class Overlay:
             if overlay is None:
                 return              # what it said before holds until it is mended
             runs = overlay.get("runs")
-            self._runs = {key: _noted(entry) for key, entry in runs.items() if isinstance(entry, dict)} if isinstance(runs, dict) else {}
+            self._runs = ({key: _noted(entry) for key, entry in runs.items() if isinstance(entry, dict)}
+                          if isinstance(runs, dict) else {})
 
 
 def _noted(entry):
@@ -347,13 +380,15 @@ def _refuse_overlay(changes):
         if field not in good:
             raise UsageError(f"{field} can't be changed here; tags, note and hidden can")
         if value is not None and not good[field]:
-            raise UsageError(f"{field} is {value!r}; it may be a list of text (tags), text (note), true or false (hidden)")
+            raise UsageError(f"{field} is {value!r}; it may be a list of text (tags), text (note), true or "
+                             f"false (hidden)")
 
 
-# -- files --------------------------------------------------------------------------------------------------------
+# -- files ---------------------------------------------------------------------------------------------------
 
 def _load(path):
-    """Return the JSON object in a file (dict, empty if it is absent or empty), None where it is broken, which is reported once."""
+    """Return the JSON object in a file (dict, empty if it is absent or empty), None where it is broken, which
+    is reported once."""
     value, trouble = _read(path)
     stamp = (path, trouble, file_stamp(path))
     if trouble and stamp not in _reported:
@@ -366,7 +401,8 @@ _reported = set()
 
 
 def _read(path):
-    """Return (JSON object, what is wrong with it or None), read once more while somebody seems to be writing it in place."""
+    """Return (JSON object, what is wrong with it or None), read once more while somebody seems to be writing
+    it in place."""
     until = time.monotonic() + SAVING_SECONDS
     while True:
         try:
@@ -375,8 +411,8 @@ def _read(path):
         except FileNotFoundError:
             return {}, None
         except OSError as error:
-            raise SettingsError(f"{path} can't be read: {error.strerror}", code="settings", said="file_read", path=str(path),
-                                detail=str(error.strerror)) from error
+            raise SettingsError(f"{path} can't be read: {error.strerror}", code="settings", said="file_read",
+                                path=str(path), detail=str(error.strerror)) from error
         value, trouble = _parsed(raw)
         if raw and not trouble or not being_saved or time.monotonic() > until:
             return value, trouble
@@ -421,8 +457,9 @@ def _update(path, change):
                 value = {}
             change(value)
             text = json.dumps(layout.strict(value), ensure_ascii=False, indent=1) + "\n"
-            layout.replace_file(os.path.realpath(path), encode_json(text), mode=PRIVATE)       # a link, as to dotfiles, stays one
+            # a link, as to dotfiles, stays one
+            layout.replace_file(os.path.realpath(path), encode_json(text), mode=PRIVATE)
     except OSError as error:
-        raise SettingsError(f"{path} can't be written: {error.strerror}", code="settings", said="file_write", path=str(path),
-                            detail=str(error.strerror)) from error
+        raise SettingsError(f"{path} can't be written: {error.strerror}", code="settings", said="file_write",
+                            path=str(path), detail=str(error.strerror)) from error
     return value

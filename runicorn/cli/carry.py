@@ -29,14 +29,15 @@ EXAMPLES = {
 }
 
 
-# -- bundle -------------------------------------------------------------------------------------------------------
+# -- bundle --------------------------------------------------------------------------------------------------
 
 def add_bundle(parser: Parser) -> None:
     parser.set_defaults(run=bundle)
     parser.add_argument("--since", default="last", metavar="WHEN",
                         help="last: what is new since the last bundle (default); all; or an age such as 7d")
     parser.add_argument("--root", help="the root to pack (default: your experiments)")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the archive to write (default: runicorn-<host>-<time>.bundle.tar.gz, here)")
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help="the archive to write (default: runicorn-<host>-<time>.bundle.tar.gz, here)")
 
 
 def bundle(options: Namespace) -> None:
@@ -48,7 +49,8 @@ def bundle(options: Namespace) -> None:
     root = Path(options.root).expanduser().absolute() if options.root else default_root()
     index = courier.snapshot(root)
     last = home_dir() / "bundles" / f"{slug(str(root))}.json"
-    output = options.output or f"runicorn-{slug(socket.gethostname())}-{time.strftime('%Y%m%d-%H%M%S')}.bundle.tar.gz"
+    output = (options.output
+              or f"runicorn-{slug(socket.gethostname())}-{time.strftime('%Y%m%d-%H%M%S')}.bundle.tar.gz")
     report = courier.bundle(root, index, packed_before(options.since, index, last), output)
     _say_problems(report)
     last.parent.mkdir(parents=True, exist_ok=True)
@@ -56,10 +58,13 @@ def bundle(options: Namespace) -> None:
     manifest.save(index, last)
     if not report["files"]:
         local_disk.remove(output)
-        return print("nothing is new since the last bundle; --since all packs everything again", file=sys.stderr)
+        return print("nothing is new since the last bundle; --since all packs everything again",
+                     file=sys.stderr)
     print(output)
-    return print(f"{report['files']} files of {report['runs']} runs, {dialogue.size_text(report['bytes'])} packed into "
-                 f"{dialogue.size_text(os.path.getsize(output))}; carry it over and: runicorn import {output}", file=sys.stderr)
+    return print(f"{report['files']} files of {report['runs']} runs, {dialogue.size_text(report['bytes'])} "
+                 f"packed into "
+                 f"{dialogue.size_text(os.path.getsize(output))}; carry it over and: runicorn import "
+                 f"{output}", file=sys.stderr)
 
 
 def packed_before(since: str, index: Manifest, last: Path) -> Manifest | None:
@@ -81,15 +86,18 @@ def newest(entry):
     return max((file["mtime"] for file in entry["files"].values()), default=0)
 
 
-# -- import -------------------------------------------------------------------------------------------------------
+# -- import --------------------------------------------------------------------------------------------------
 
 def add_import(parser: Parser) -> None:
     parser.set_defaults(run=take_in)
-    parser.add_argument("path", metavar="PATH", help="a bundle, a folder with TensorBoard logs, or a folder of Runicorn 0.4 to 0.7")
+    parser.add_argument("path", metavar="PATH",
+                        help="a bundle, a folder with TensorBoard logs, or a folder of Runicorn 0.4 to 0.7")
     parser.add_argument("--root", help="the root to take it into (default: your experiments)")
-    parser.add_argument("--project", help="for folders: the project (default: as written there, or the folder's name)")
+    parser.add_argument("--project",
+                        help="for folders: the project (default: as written there, or the folder's name)")
     parser.add_argument("--name", help="for folders: the name of the experiment")
-    parser.add_argument("--limit", type=size, default=None, metavar="SIZE", help="most a bundle may unpack to (default 20GB; 0: no limit)")
+    parser.add_argument("--limit", type=size, default=None, metavar="SIZE",
+                        help="most a bundle may unpack to (default 20GB; 0: no limit)")
 
 
 def take_in(options: Namespace) -> int:
@@ -101,7 +109,8 @@ def take_in(options: Namespace) -> int:
     root = Path(options.root).expanduser().absolute() if options.root else default_root()
     source = Path(options.path).expanduser()
     if not local_names.is_plain(source.name):
-        raise NotFoundError(f"{source} is no name of a file on Windows")        # a device, which would be waited for
+        # a device, which would be waited for
+        raise NotFoundError(f"{source} is no name of a file on Windows")
     if not source.exists():
         raise NotFoundError(f"{source} does not exist")
     if source.is_dir():
@@ -114,8 +123,10 @@ def take_in(options: Namespace) -> int:
         return 1 if report["problems"] else 0
     if not source.is_file():
         raise UsageError(f"{source} is neither a file nor a folder")
-    report = courier.take_in(source, root, {None: courier.LIMIT, 0: math.inf}.get(options.limit, options.limit))
-    print(f"{report['files']} files of {report['runs']} runs: {report['put']} put, {report['appended']} appended, "
+    report = courier.take_in(source, root,
+                             {None: courier.LIMIT, 0: math.inf}.get(options.limit, options.limit))
+    print(f"{report['files']} files of {report['runs']} runs: {report['put']} put, {report['appended']} "
+          f"appended, "
           f"{report['unchanged']} were here already ({dialogue.size_text(report['bytes'])} new); root {root}")
     _say_problems(report)
     return 1 if report["problems"] else 0
@@ -126,19 +137,21 @@ def _say_problems(report):
         terminal.say(f"✗ {terminal.clean(problem)}", sys.stderr)
 
 
-# -- check --------------------------------------------------------------------------------------------------------
+# -- check ---------------------------------------------------------------------------------------------------
 
 def add_check(parser: Parser) -> None:
     parser.set_defaults(run=check)
-    parser.add_argument("path", metavar="PATH", help="a root or a run's folder; or a run's id, or the end of connection:project/name/id")
+    parser.add_argument("path", metavar="PATH", help="a root or a run's folder; or a run's id, or the end "
+                                                     "of connection:project/name/id")
     parser.add_argument("--root", help="look for the run in this root only")
-    parser.add_argument("--secrets", action="store_true", help="instead: which values look like secrets? Says where, never what")
+    parser.add_argument("--secrets", action="store_true",
+                        help="instead: which values look like secrets? Says where, never what")
     parser.add_argument("--json", action="store_true", help="one JSON object a finding")
 
 
 def _place(path, root):
-    """Return (the folder (str) that `path` is, or that of the run it names, or of the root of another logger's run that it names; the path
-    of that run, or None). Raises NotFoundError, AmbiguousError."""
+    """Return (the folder (str) that `path` is, or that of the run it names, or of the root of another
+    logger's run that it names; the path of that run, or None). Raises NotFoundError, AmbiguousError."""
     if os.path.isdir(local_disk.reach(os.path.expanduser(path))):
         return path, None
     if os.path.isabs(path) or path.startswith((".", "~")):
@@ -170,7 +183,8 @@ def check(options: Namespace) -> int:
             print(dialogue.json_text(finding._asdict()))
         else:
             line = f":{finding.line}" if finding.line else ""
-            terminal.say(f"{'✗' if finding.wrong else '·'} {terminal.clean(finding.path)}{line}: {terminal.clean(finding.text)}")
+            terminal.say(f"{'✗' if finding.wrong else '·'} {terminal.clean(finding.path)}{line}: "
+                         f"{terminal.clean(finding.text)}")
     if not options.json:
         terminal.say(f"{'✗' if wrong else '✓'} {path}: {wrong} wrong, {notes} notes")
     return 1 if wrong else 0

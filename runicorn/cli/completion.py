@@ -1,8 +1,8 @@
 """Completion scripts for bash, zsh and PowerShell, made from the commands' own parsers.
 
-`eval "$(runicorn --completion bash)"` in ~/.bashrc, `eval "$(runicorn --completion zsh)"` in ~/.zshrc, or in PowerShell's $PROFILE
-`runicorn --completion powershell | Out-String | Invoke-Expression`. Where no command, subcommand or option fits, the shell offers file
-names as it always does.
+`eval "$(runicorn --completion bash)"` in ~/.bashrc, `eval "$(runicorn --completion zsh)"` in ~/.zshrc, or in
+PowerShell's $PROFILE `runicorn --completion powershell | Out-String | Invoke-Expression`. Where no command,
+subcommand or option fits, the shell offers file names as it always does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ ZSH = """\
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
 autoload -Uz bashcompinit && bashcompinit
 """
-# For Windows PowerShell 5.1 and later. The last word before the cursor is the one being typed, unless that is empty.
+# For Windows PowerShell 5.1 and later. The last word before the cursor is the one being typed, unless that is
+# empty.
 POWERSHELL = """\
 Register-ArgumentCompleter -Native -CommandName runicorn -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
@@ -59,20 +60,24 @@ Register-ArgumentCompleter -Native -CommandName runicorn -ScriptBlock {
 
 def parsers() -> dict[str, Any]:
     """Return {command: its parser, or the main(argv) of one that parses for itself}."""
-    return {name: cli.door(cli.COMMANDS[name][0]).main if name in cli.OWN_ARGUMENTS else cli.parser_of(name) for name in cli.COMMANDS}
+    return {name: cli.door(cli.COMMANDS[name][0]).main if name in cli.OWN_ARGUMENTS else cli.parser_of(name)
+            for name in cli.COMMANDS}
 
 
 def script(shell: str) -> str:
     """Return the script for `shell` ("bash", "zsh" or "powershell"). Raises UsageError for another shell."""
     if shell not in SHELLS:
-        raise UsageError(f"completion is for {', '.join(SHELLS[:-1])} or {SHELLS[-1]}: runicorn --completion bash")
+        raise UsageError(f"completion is for {', '.join(SHELLS[:-1])} or {SHELLS[-1]}: runicorn "
+                         f"--completion bash")
     words_by_path = {"": [*cli.COMMANDS, "generate-manifest", "--help", "--version", "--completion"]}
     for name, parser in parsers().items():
         words_by_path.update(words_of(parser, name))
     words_by_path["generate-manifest"] = words_by_path["manifest"]
     if shell == "powershell":
-        return POWERSHELL % "".join(f"        '{path}' = @({', '.join(map(repr, words))})\n" for path, words in words_by_path.items())
-    cases = "".join(f'        "{path}") echo "{" ".join(words)}";;\n' for path, words in words_by_path.items())
+        return POWERSHELL % "".join(f"        '{path}' = @({', '.join(map(repr, words))})\n"
+                                    for path, words in words_by_path.items())
+    cases = "".join(f'        "{path}") echo "{" ".join(words)}";;\n'
+                    for path, words in words_by_path.items())
     return f'{ZSH if shell == "zsh" else ""}_runicorn_words() {{\n    case "$1" in\n{cases}    esac\n}}\n{FUNCTION}'
 
 

@@ -1,4 +1,5 @@
-"""`runicorn config`: show and set preferences, and keep the SSH connections. Passwords are never asked here: they live in memory only."""
+"""`runicorn config`: show and set preferences, and keep the SSH connections. Passwords are never asked here:
+they live in memory only."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ HIDDEN_KEYS = ("password", "passphrase")        # never written by us; a hand-ed
 def add_config(parser: Parser) -> None:
     branch = Branch(parser)
     branch.add("show", "print config.json and where it is", "runicorn config show", show)
-    setter = branch.add("set", "set one value of config.json", "runicorn config set root /data/experiments", set_value)
+    setter = branch.add("set", "set one value of config.json", "runicorn config set root /data/experiments",
+                        set_value)
     setter.add_argument("key", help="such as root, or preferences.language")
     setter.add_argument("value", help="JSON, or plain text")
     add_ssh(branch.add("ssh", "SSH connections", "runicorn config ssh add"))
@@ -38,27 +40,32 @@ def add_config(parser: Parser) -> None:
 def add_ssh(parser: Any) -> None:
     branch = Branch(parser)
     add = branch.add("add", "add or change a connection; asks for what is not given",
-                     'runicorn config ssh add --name "GPU Server 1" --host gpu-server.example.com --user alice '
+                     'runicorn config ssh add --name "GPU Server 1" --host gpu-server.example.com --user '
+                     'alice '
                      "--key ~/.ssh/id_rsa --remote-root /data/experiments", ssh_add)
-    for flag, about in (("name", "what you call it"), ("host", "host name, address, or a Host of ~/.ssh/config"),
+    for flag, about in (("name", "what you call it"),
+                        ("host", "host name, address, or a Host of ~/.ssh/config"),
                         ("user", "user name on the server"), ("key", "private key file"),
-                        ("remote-root", "the folder of runs on the server (default ~/.runicorn/experiments)")):
+                        ("remote-root",
+                         "the folder of runs on the server (default ~/.runicorn/experiments)")):
         add.add_argument(f"--{flag}", help=about)
     add.add_argument("--port", type=port, help="SSH port (default 22)")
     add.add_argument("--auth", choices=AUTH, help="key, agent, password, or the system's own ssh")
     add.add_argument("--interval", type=age, help="how often the index is refreshed (default 30s)")
-    add.add_argument("--window", choices=("24h", "7d", "all"), help="only runs active within this time (default all)")
+    add.add_argument("--window", choices=("24h", "7d", "all"),
+                     help="only runs active within this time (default all)")
     branch.add("list", "list the connections", "runicorn config ssh list", ssh_list).add_argument("--json", action="store_true")
-    test = branch.add("test", "try a connection, line by line", 'runicorn config ssh test "GPU Server 1"', ssh_test)
+    test = branch.add("test", "try a connection, line by line", 'runicorn config ssh test "GPU Server 1"',
+                      ssh_test)
     test.add_argument("name")
-    remove = branch.add("remove", "forget a connection; its mirror stays unless --drop-cache", 'runicorn config ssh remove "GPU Server 1"',
-                        ssh_remove)
+    remove = branch.add("remove", "forget a connection; its mirror stays unless --drop-cache",
+                        'runicorn config ssh remove "GPU Server 1"', ssh_remove)
     remove.add_argument("name")
     remove.add_argument("--drop-cache", action="store_true", help="delete its mirror on this machine too")
     remove.add_argument("--yes", action="store_true", help="don't ask")
 
 
-# -- values -------------------------------------------------------------------------------------------------------
+# -- values --------------------------------------------------------------------------------------------------
 
 def show(options: Namespace) -> None:
     from runicorn import settings
@@ -97,13 +104,14 @@ def set_path(config: dict[str, Any], keys: list[str], value: int | str) -> None:
     config[last] = value
 
 
-# -- connections --------------------------------------------------------------------------------------------------
+# -- connections ---------------------------------------------------------------------------------------------
 
 def ssh_add(options: Namespace) -> None:
     from runicorn import settings
     home = home_dir()
     fields = ("name", "host", "port", "user", "auth", "key", "remote_root")
-    options_given = {field: getattr(options, field) for field in fields if getattr(options, field) is not None}
+    options_given = {field: getattr(options, field)
+                     for field in fields if getattr(options, field) is not None}
     if options.interval:
         options_given["interval"] = int(options.interval)
     if options.window:
@@ -118,18 +126,21 @@ def ssh_add(options: Namespace) -> None:
         options_given = asked(options_given, listed)
     saved = settings.save_connection(home, {"name": options_given.get("host"), **options_given})
     name = saved["name"]
-    terminal.say(f'✓ {"changed" if name in saved_names else "saved"} "{name}"; its mirror is {home / "cache" / connection_slug(name)}')
+    terminal.say(f'✓ {"changed" if name in saved_names else "saved"} "{name}"; its mirror is '
+                 f'{home / "cache" / connection_slug(name)}')
     print(f'  try it:   runicorn config ssh test "{name}"')
     print(f'  start it: runicorn sync start --connection "{name}"    (or open `runicorn viewer`)')
 
 
 def asked(answers, listed):
-    """Return `answers` with an answer for each field it lacks, in the order of the settings page; what can't be is asked for again.
+    """Return `answers` with an answer for each field it lacks, in the order of the settings page; what can't
+    be is asked for again.
 
     listed: the connections there are. Raises UsageError without a terminal.
     """
     if not dialogue.is_terminal(sys.stdin):
-        raise UsageError("a connection needs at least --host; `runicorn config ssh add --help` shows a whole line")
+        raise UsageError("a connection needs at least --host; `runicorn config ssh add --help` shows a "
+                         "whole line")
     from runicorn import settings
     from runicorn.ssh import user_config
     answers, hosts = dict(answers), user_config.hosts()
@@ -172,9 +183,11 @@ def ssh_list(options: Namespace) -> None:
         return print(dialogue.json_text(without_secrets(entries), indent=2))
     if not entries:
         return print("no connections yet; add one: runicorn config ssh add")
-    rows = [[entry["name"], f"{entry.get('user') or ''}@{entry['host']}:{entry.get('port', 22)}".lstrip("@"), entry.get("auth", ""),
-             entry.get("remote_root", ""), connection_slug(entry["name"])] for entry in entries]
-    for line in dialogue.table(["NAME", "SERVER", "LOGIN", "REMOTE ROOT", "MIRROR"], rows, terminal.columns()):
+    rows = [[entry["name"], f"{entry.get('user') or ''}@{entry['host']}:{entry.get('port', 22)}".lstrip("@"),
+             entry.get("auth", ""), entry.get("remote_root", ""), connection_slug(entry["name"])]
+            for entry in entries]
+    for line in dialogue.table(["NAME", "SERVER", "LOGIN", "REMOTE ROOT", "MIRROR"], rows,
+                               terminal.columns()):
         terminal.say(line)
     return None
 
@@ -183,10 +196,12 @@ def ssh_remove(options):
     from runicorn.cli.sync import at_work
     with at_work(offline=True) as (_, connections):
         row = connections.row(options.name)
-        if options.drop_cache and not options.yes and not dialogue.confirm(f"Delete the mirror {row['folder']} too?"):
+        if (options.drop_cache and not options.yes
+                and not dialogue.confirm(f"Delete the mirror {row['folder']} too?")):
             return 1
         connections.remove(row["name"], drop_cache=options.drop_cache)
-    rest_of_it = "its mirror is deleted" if options.drop_cache else f"its mirror stays viewable in {row['folder']}"
+    rest_of_it = ("its mirror is deleted" if options.drop_cache
+                  else f"its mirror stays viewable in {row['folder']}")
     return terminal.say(f'✓ removed "{row["name"]}"; {rest_of_it}')
 
 

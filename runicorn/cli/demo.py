@@ -1,8 +1,10 @@
-"""The guide's whole workflow on one machine: a folder plays the server, an embedded read-only SFTP server serves it over SSH,
-a small network is really trained into it, and a viewer mirrors it. Touches nothing outside its scratch folder, leaves nothing behind.
+"""The guide's whole workflow on one machine: a folder plays the server, an embedded read-only SFTP server
+serves it over SSH, a small network is really trained into it, and a viewer mirrors it. Touches nothing
+outside its scratch folder, leaves nothing behind.
 
     python -m runicorn demo              # opens the page, until Ctrl+C
-    python -m runicorn demo --check      # headless: waits for points that came over SSH, says how long they took, exits 0
+    python -m runicorn demo --check      # headless: waits for points that came over SSH, says how long they
+    took, exits 0
 """
 
 import argparse
@@ -29,7 +31,8 @@ from runicorn.cli.dialogue import end_as_ctrl_c_does
 from runicorn.errors import RunicornError
 from runicorn.news import Bell
 
-ROOT = "home/alice/.runicorn/experiments"       # below the folder that plays the server; demo_server.ROOT is its path there
+# Below the folder that plays the server; demo_server.ROOT is its path there
+ROOT = "home/alice/.runicorn/experiments"
 SWEEP = (0.3, 0.03, 1.0, 0.1)                   # learning rates, one run after another
 STEPS_PER_EPOCH = 40
 EPOCHS = 30
@@ -39,7 +42,7 @@ CHECK_SECONDS = 90                              # --check gives up after this
 CHECK_POINTS = 50
 
 
-# -- the training: a network of two hidden layers learns to tell two spirals apart ---------------------------------
+# -- the training: a network of two hidden layers learns to tell two spirals apart ---------------------------
 
 def spirals(count, rng):
     """Return `count` points of two noisy spirals: [(x, y, label 0 or 1), …]."""
@@ -47,7 +50,8 @@ def spirals(count, rng):
     for index in range(count):
         label, turn = index % 2, rng.random() * 3.2
         angle = turn * 1.6 + label * math.pi
-        points.append((turn / 3.2 * math.cos(angle) + rng.gauss(0, 0.03), turn / 3.2 * math.sin(angle) + rng.gauss(0, 0.03), label))
+        points.append((turn / 3.2 * math.cos(angle) + rng.gauss(0, 0.03),
+                       turn / 3.2 * math.sin(angle) + rng.gauss(0, 0.03), label))
     return points
 
 
@@ -56,7 +60,8 @@ class Network:
 
     def __init__(self, rng):
         sizes = [2, HIDDEN, HIDDEN, 1]
-        self.layers = [[[rng.gauss(0, 1.4 / math.sqrt(n)) for _ in range(n + 1)] for _ in range(m)] for n, m in zip(sizes, sizes[1:])]
+        self.layers = [[[rng.gauss(0, 1.4 / math.sqrt(n)) for _ in range(n + 1)] for _ in range(m)]
+                       for n, m in zip(sizes, sizes[1:])]
 
     def forward(self, x, y):
         """Return the activations of every layer; the last is [logit]."""
@@ -92,7 +97,8 @@ class Network:
                 slopes[-1] += e
             if depth:
                 layer = self.layers[depth]
-                errors = [(1 - value * value) * sum(e * row[index] for row, e in zip(layer, errors)) for index, value in enumerate(below)]
+                errors = [(1 - value * value) * sum(e * row[index] for row, e in zip(layer, errors))
+                          for index, value in enumerate(below)]
 
     def judge(self, points):
         """Return (mean loss, accuracy in percent) on `points`."""
@@ -112,20 +118,23 @@ def cross_entropy(logit, label):
 
 
 def train(root, pause=0.1):
-    """Train one network per learning rate into `root`, a step every `pause` seconds; the training script of the demo."""
+    """Train one network per learning rate into `root`, a step every `pause` seconds; the training script of
+    the demo."""
     for seed, rate in enumerate(SWEEP):
         rng = random.Random(seed)
         data, held_out, network = spirals(400, rng), spirals(100, rng), Network(rng)
-        run = runicorn.init(project="spirals", name=f"mlp_lr{rate}", storage=root, tags=["demo", "sweep"], capture=True,
-                            config={"model": "mlp", "hidden": HIDDEN, "batch_size": BATCH, "learning_rate": rate, "epochs": EPOCHS,
-                                    "max_steps": EPOCHS * STEPS_PER_EPOCH, "seed": seed})
+        run = runicorn.init(project="spirals", name=f"mlp_lr{rate}", storage=root, tags=["demo", "sweep"],
+                            capture=True, config={"model": "mlp", "hidden": HIDDEN, "batch_size": BATCH,
+                                                  "learning_rate": rate, "epochs": EPOCHS,
+                                                  "max_steps": EPOCHS * STEPS_PER_EPOCH, "seed": seed})
         best = 0.0
         for epoch in range(EPOCHS):
             for index in range(STEPS_PER_EPOCH):
                 step = epoch * STEPS_PER_EPOCH + index
                 slowed = rate * 0.5 * (1 + math.cos(math.pi * step / (EPOCHS * STEPS_PER_EPOCH)))
                 loss, accuracy = network.learn(rng.sample(data, BATCH), slowed)
-                run.log({"train/loss": loss, "train/accuracy": accuracy, "train/learning_rate": slowed, "epoch": epoch}, step=step)
+                run.log({"train/loss": loss, "train/accuracy": accuracy, "train/learning_rate": slowed,
+                         "epoch": epoch}, step=step)
                 if index % 10 == 0:
                     print(f"Epoch {epoch} [{index}/{STEPS_PER_EPOCH}] Loss: {loss:.4f} Acc: {accuracy:.2f}%")
                 time.sleep(pause)
@@ -142,8 +151,9 @@ def training(root):
     """Run `train` as its own process, as on a real server; kill it at the end."""
     code = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.cli.demo import train; train(sys.argv[2])"
     home = Path(runicorn.__file__).parent.parent            # a folder, or the archive we run from
-    process = subprocess.Popen([sys.executable, "-c", code, str(home), str(root)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "utf-8"}, start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-c", code, str(home), str(root)], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               env={**os.environ, "PYTHONIOENCODING": "utf-8"}, start_new_session=True)
     try:
         yield process
     finally:
@@ -151,13 +161,15 @@ def training(root):
         process.communicate()
 
 
-# -- the server --------------------------------------------------------------------------------------------------
+# -- the server ----------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def ssh_server(server, root, home):
-    """Serve the folder `server`, in which runs lie in `root`, over SSH; yield the connection (dict) that reaches them.
+    """Serve the folder `server`, in which runs lie in `root`, over SSH; yield the connection (dict) that
+    reaches them.
 
-    By paramiko; where it is missing by the system's sshd, which serves `root` at its own path. Raises MissingPackageError.
+    By paramiko; where it is missing by the system's sshd, which serves `root` at its own path. Raises
+    MissingPackageError.
     """
     try:
         from runicorn.cli import demo_server
@@ -169,11 +181,12 @@ def ssh_server(server, root, home):
         yield connection
 
 
-# -- the whole ------------------------------------------------------------------------------------------------------
+# -- the whole -----------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def workflow(port=0):
-    """Run the whole workflow in a scratch folder; yield the viewer's server (`.url`, `.token`, `.serve_forever()`)."""
+    """Run the whole workflow in a scratch folder; yield the viewer's server (`.url`, `.token`,
+    `.serve_forever()`)."""
     from runicorn.connections.registry import Registry
     from runicorn.viewer import app
     scratch = Path(tempfile.mkdtemp(prefix="runicorn-demo-")).resolve()
@@ -200,10 +213,13 @@ def workflow(port=0):
 def main(argv):
     """`runicorn demo [--check] [--port N] [--no-browser]`; return the exit code."""
     parser = argparse.ArgumentParser(prog="runicorn demo",
-                                     description="The whole workflow on this machine: a real training, SSH, a mirror, pages.",
-                                     epilog="example:\n  runicorn demo --check", formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="headless: wait until points arrived over SSH, say how long they took, exit")
-    parser.add_argument("--port", type=int, default=23300, help="port of the pages (default 23300; 0 takes a free one)")
+                                     description="The whole workflow on this machine: a real training, SSH, "
+                                     "a mirror, pages.", epilog="example:\n  runicorn demo --check",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true",
+                        help="headless: wait until points arrived over SSH, say how long they took, exit")
+    parser.add_argument("--port", type=int, default=23300,
+                        help="port of the pages (default 23300; 0 takes a free one)")
     parser.add_argument("--no-browser", action="store_true", help="don't open a browser")
     options = parser.parse_args(argv)
     end_as_ctrl_c_does()                # leaves nothing behind
@@ -215,10 +231,13 @@ def main(argv):
 
 
 def demo(port=23300, check=False, browser=True, out=sys.stdout):
-    """Run the demo until KeyboardInterrupt, or with `check` until points arrived over SSH; return the exit code."""
+    """Run the demo until KeyboardInterrupt, or with `check` until points arrived over SSH; return the exit
+    code."""
     with workflow(0 if check else port) as page:
-        print("A folder plays the GPU server; an SSH server on loopback serves it, read-only and SFTP only.", file=out)
-        print("A real training process logs into it: a small network learns to tell two spirals apart.", file=out)
+        print("A folder plays the GPU server; an SSH server on loopback serves it, read-only and SFTP only.",
+              file=out)
+        print("A real training process logs into it: a small network learns to tell two spirals apart.",
+              file=out)
         print(f"A viewer mirrors it over SSH. Open {page.url} and watch the curves move.", file=out)
         print("Ctrl+C stops everything and leaves nothing behind.", file=out, flush=True)
         if check:
@@ -237,15 +256,19 @@ def _check(page, out):
         if time.monotonic() > deadline:
             connections = ask(page, "/api/connections")["connections"]
             raise RunicornError(f"no points arrived over SSH within {CHECK_SECONDS} s; the connection says: "
-                                + "; ".join(f"{row['state']}, {row['reason']['text']}" for row in connections))
+                                + "; ".join(f"{row['state']}, {row['reason']['text']}"
+                                            for row in connections))
         runs = ask(page, "/api/runs", connection="demo-server", sort="-started", limit=1)
         for row in runs["runs"]:
             logged = _logged(page, row["key"])
-            if newest is not None:          # what the first sight shows came with the first sync; only later points are news
+            # What the first sight shows came with the first sync; only later points are news
+            if newest is not None:
                 delays += [time.time() - moment for moment in logged if moment > newest]
             newest = max(logged, default=newest)
-        ask(page, "/api/news", since=runs["news"], topics=",".join(["runs", *(f"run:{row['key']}" for row in runs["runs"])]), timeout=5)
-    print(f"{len(delays)} points arrived over SSH while we watched; from log() to the API they took {statistics.median(delays):.2f} s "
+        ask(page, "/api/news", since=runs["news"],
+            topics=",".join(["runs", *(f"run:{row['key']}" for row in runs["runs"])]), timeout=5)
+    print(f"{len(delays)} points arrived over SSH while we watched; from log() to the API they took "
+          f"{statistics.median(delays):.2f} s "
           f"(median; worst {max(delays):.2f} s).", file=out)
     return 0
 

@@ -1,4 +1,5 @@
-"""The demo's server: SSH on loopback that lets one key in, SFTP that can only read. By paramiko; without it demo_sshd serves."""
+"""The demo's server: SSH on loopback that lets one key in, SFTP that can only read. By paramiko; without it
+demo_sshd serves."""
 
 import contextlib
 import os
@@ -21,14 +22,17 @@ class Gate(paramiko.ServerInterface):
         return "publickey"
 
     def check_auth_publickey(self, username, key):
-        return paramiko.AUTH_SUCCESSFUL if (username, key) == (USER, self._login_key) else paramiko.AUTH_FAILED
+        return (paramiko.AUTH_SUCCESSFUL if (username, key) == (USER, self._login_key)
+                else paramiko.AUTH_FAILED)
 
     def check_channel_request(self, kind, chanid):
-        return paramiko.OPEN_SUCCEEDED if kind == "session" else paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+        return (paramiko.OPEN_SUCCEEDED if kind == "session"
+                else paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED)
 
 
 class Files(paramiko.SFTPServerInterface):
-    """A folder as "/". Read-only: no method that writes is there, so paramiko answers those requests with "not supported"."""
+    """A folder as "/". Read-only: no method that writes is there, so paramiko answers those requests with
+    "not supported"."""
 
     def __init__(self, server, folder):
         super().__init__(server)
@@ -36,7 +40,8 @@ class Files(paramiko.SFTPServerInterface):
 
     def _place(self, path):
         target = (self._folder / path.lstrip("/")).resolve()
-        return target if target == self._folder or self._folder in target.parents else self._folder / "nowhere"
+        return (target if target == self._folder or self._folder in target.parents
+                else self._folder / "nowhere")
 
     def _stat(self, path, read):
         try:
@@ -56,7 +61,8 @@ class Files(paramiko.SFTPServerInterface):
     def list_folder(self, path):
         try:
             with os.scandir(self._place(path)) as entries:
-                return [paramiko.SFTPAttributes.from_stat(entry.stat(follow_symlinks=False), entry.name) for entry in entries]
+                return [paramiko.SFTPAttributes.from_stat(entry.stat(follow_symlinks=False), entry.name)
+                        for entry in entries]
         except OSError as error:
             return paramiko.SFTPServer.convert_errno(error.errno)
 
@@ -81,7 +87,8 @@ class _Opened(paramiko.SFTPHandle):
 
 
 def _accept(listener, host_key, login_key, folder):
-    """Let clients in until the listener is closed; runs in a thread of its own, and paramiko adds one for each client."""
+    """Let clients in until the listener is closed; runs in a thread of its own, and paramiko adds one for
+    each client."""
     while True:
         try:
             connection, _ = listener.accept()
@@ -90,17 +97,22 @@ def _accept(listener, host_key, login_key, folder):
         transport = paramiko.Transport(connection)
         transport.add_server_key(host_key)
         transport.set_subsystem_handler("sftp", paramiko.SFTPServer, Files, folder)
-        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):     # a client that went away again
+        # a client that went away again
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
             transport.start_server(event=threading.Event(), server=Gate(login_key))
 
 
 @contextlib.contextmanager
 def serving(folder, home):
-    """Serve `folder` as "/" and yield the connection (dict) that reaches it; its key and known_hosts are put into `home` (Path)."""
+    """Serve `folder` as "/" and yield the connection (dict) that reaches it; its key and known_hosts are put
+    into `home` (Path)."""
     host_key, login_key = paramiko.ECDSAKey.generate(), paramiko.ECDSAKey.generate()
     login_key.write_private_key_file(str(home / "id_ecdsa"))
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        threading.Thread(target=_accept, args=(listener, host_key, login_key, folder), name="demo-sshd", daemon=True).start()
+        threading.Thread(target=_accept, args=(listener, host_key, login_key,
+                                               folder), name="demo-sshd", daemon=True).start()
         port = listener.getsockname()[1]
-        (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key.get_name()} {host_key.get_base64()}\n")
-        yield {"host": "127.0.0.1", "port": port, "user": USER, "auth": "key", "key": str(home / "id_ecdsa"), "remote_root": ROOT}
+        (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key.get_name()} "
+                                          f"{host_key.get_base64()}\n")
+        yield {"host": "127.0.0.1", "port": port, "user": USER, "auth": "key", "key": str(home / "id_ecdsa"),
+               "remote_root": ROOT}

@@ -21,30 +21,40 @@ SAID = 20                   # runs and columns that are named; the rest is count
 def add_export(parser):
     take_minus(parser)
     parser.set_defaults(run=export)
-    parser.add_argument("filter", nargs="?", default="", help='for parquet: which runs, as in the filter box: "loss<0.3 tag:baseline"; all '
+    parser.add_argument("filter", nargs="?", default="",
+                        help='for parquet: which runs, as in the filter box: "loss<0.3 tag:baseline"; all '
                         "without one")
-    parser.add_argument("--run-id", action="append", metavar="ID", help="the run; repeat it for a report that compares, or a "
-                        "dataset of these")
+    parser.add_argument("--run-id", action="append", metavar="ID",
+                        help="the run; repeat it for a report that compares, or a " "dataset of these")
     parser.add_argument("--format", required=True, choices=FORMATS,
-                        help="csv: UTF-8 without a byte order mark, which Excel reads right by Data, From Text/CSV; tensorboard: a folder; "
-                        "html: a page that needs no network; parquet: a dataset of many runs for DuckDB, Polars, pandas and Spark")
-    parser.add_argument("-o", "--output", metavar="PATH", help="where to (default: <run-id>.csv and so on, here; - is stdout); for parquet "
+                        help="csv: UTF-8 without a byte order mark, which Excel reads right by Data, From "
+                             "Text/CSV; tensorboard: a folder; "
+                        "html: a page that needs no network; parquet: a dataset of many runs for DuckDB, "
+                        "Polars, pandas and Spark")
+    parser.add_argument("-o", "--output", metavar="PATH",
+                        help="where to (default: <run-id>.csv and so on, here; - is stdout); for parquet "
                         "a folder, in which a second export writes only what changed")
-    parser.add_argument("--long", action="store_true", help="CSV with one line a value instead of one column a metric")
-    parser.add_argument("--force", action="store_true", help="overwrite what is there; a dataset is written anew")
-    parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root; may be repeated (default: your experiments)")
+    parser.add_argument("--long", action="store_true",
+                        help="CSV with one line a value instead of one column a metric")
+    parser.add_argument("--force", action="store_true",
+                        help="overwrite what is there; a dataset is written anew")
+    parser.add_argument("--root", action="append", metavar="FOLDER",
+                        help="a local root; may be repeated (default: your experiments)")
 
 
 def export(options):
-    """Write the run in another format and print where. Raises UsageError rather than overwriting without --force."""
+    """Write the run in another format and print where. Raises UsageError rather than overwriting without
+    --force."""
     if options.format == "parquet":
         return export_dataset(options)
     if options.filter:
-        raise UsageError(f"a filter ({options.filter!r}) chooses runs for --format parquet; --run-id names the run for {options.format}")
+        raise UsageError(f"a filter ({options.filter!r}) chooses runs for --format parquet; --run-id names "
+                         f"the run for {options.format}")
     if not options.run_id:
         raise UsageError("--run-id names the run (`runicorn runs` lists them)")
     if len(options.run_id) > 1 and options.format != "html":
-        raise UsageError(f"one run at a time as {options.format}; a comparison is --format html, a dataset --format parquet")
+        raise UsageError(f"one run at a time as {options.format}; a comparison is --format html, a dataset "
+                         f"--format parquet")
     from runicorn.transfer import export as exporter
     index = catalog(options.root)
     keys = [index.find(run_id) for run_id in options.run_id]
@@ -65,8 +75,10 @@ def export(options):
 
 
 def destination(run, options):
-    """Return the path (str) to write to, its folder made where it needs one. Raises UsageError if it is taken."""
-    target = options.output or local_names.local_name(f"{run['id']}.{options.format}", hidden=False)        # a server may have made the id
+    """Return the path (str) to write to, its folder made where it needs one. Raises UsageError if it is
+    taken."""
+    # a server may have made the id
+    target = options.output or local_names.local_name(f"{run['id']}.{options.format}", hidden=False)
     if os.path.exists(target) and not options.force:
         raise UsageError(f"{target} is there already; --force overwrites it, -o writes elsewhere")
     if options.format != "tensorboard" and os.path.exists(target) and not os.path.isfile(target):
@@ -80,7 +92,8 @@ def destination(run, options):
 
 
 def write_whole(path, pieces):
-    """Write the pieces (bytes) beside `path` and rename, so that a broken export leaves nothing half. Raises OSError that names `path`."""
+    """Write the pieces (bytes) beside `path` and rename, so that a broken export leaves nothing half. Raises
+    OSError that names `path`."""
     beside = f"{path}.{os.getpid()}{BESIDE}"
     try:
         with open(beside, "wb") as file:
@@ -93,10 +106,11 @@ def write_whole(path, pieces):
         disk.discard(beside, 0.0)       # there only when something went wrong
 
 
-# -- a dataset ----------------------------------------------------------------------------------------------------
+# -- a dataset -----------------------------------------------------------------------------------------------
 
 def export_dataset(options):
-    """Write the runs of a filter as a dataset and print where; returns 1 if the points of some could not be."""
+    """Write the runs of a filter as a dataset and print where; returns 1 if the points of some could not
+    be."""
     if not options.output or options.output == "-":
         raise UsageError("--format parquet writes a folder: name it with -o")
     from runicorn.reader import scripts
@@ -109,11 +123,13 @@ def export_dataset(options):
     if options.run_id:
         chosen = {index.find(run_id) for run_id in options.run_id}
         entries = [entry for entry in entries if entry.key in chosen]
-    selection = {"filter": options.filter, "run_ids": sorted(entry.key for entry in entries) if options.run_id else [],
+    selection = {"filter": options.filter,
+                 "run_ids": sorted(entry.key for entry in entries) if options.run_id else [],
                  "roots": [os.path.abspath(os.path.expanduser(root)) for root in options.root or ()]}
     workers = export_dataset.LocalWorkers(view, {entry.key: entry for entry in entries})
-    report = export_dataset.export(os.path.expanduser(options.output), list(map(dataset.run_of, entries)), workers, selection,
-                                   options.force, progress if sys.stderr.isatty() else lambda done, parts: None)
+    report = export_dataset.export(os.path.expanduser(options.output), list(map(dataset.run_of, entries)),
+                                   workers, selection, options.force,
+                                   progress if sys.stderr.isatty() else lambda done, parts: None)
     say_report(report)
     print(options.output)
     return 1 if report.problems else 0
@@ -121,7 +137,8 @@ def export_dataset(options):
 
 def progress(done, parts):
     """Say on a terminal how far the points are, in place."""
-    print(f"\r{done} of {parts} files of points", end="\n" if done == parts else "", file=sys.stderr, flush=True)
+    print(f"\r{done} of {parts} files of points", end="\n" if done == parts else "", file=sys.stderr,
+          flush=True)
 
 
 def say_report(report):
@@ -133,6 +150,8 @@ def say_report(report):
     for key, why in report.problems[:SAID]:
         terminal.say(f"✗ {terminal.clean(why if key in why else f'{key}: {why}')}", sys.stderr)
     if report.problems:
-        print(f"the points of {dialogue.counted(len(report.problems), 'run')} are left out; the table of runs says why", file=sys.stderr)
-    runs, points, files = (dialogue.counted(getattr(report, f"{noun}s"), noun) for noun in ("run", "point", "file"))
+        print(f"the points of {dialogue.counted(len(report.problems), 'run')} are left out; the table of "
+              f"runs says why", file=sys.stderr)
+    runs, points, files = (dialogue.counted(getattr(report, f"{noun}s"), noun)
+                           for noun in ("run", "point", "file"))
     print(f"{runs}, {points} in {files}, {report.written:,} of them written now", file=sys.stderr)

@@ -1,4 +1,5 @@
-"""`runicorn config rule`: rules of one's own for text logs and lines of JSON that other loggers write (docs/foreign.md)."""
+"""`runicorn config rule`: rules of one's own for text logs and lines of JSON that other loggers write
+(docs/foreign.md)."""
 
 import os
 from pathlib import Path
@@ -15,33 +16,42 @@ SHOWN = 10                  # lines that fit, and metrics, that a test prints
 def add_rules(parser):
     """Add the subcommands to the parser of `runicorn config rule`."""
     branch = Branch(parser)
-    listing = branch.add("list", "print the rules of a root, or of all", "runicorn config rule list", list_rules)
+    listing = branch.add("list", "print the rules of a root, or of all", "runicorn config rule list",
+                         list_rules)
     listing.add_argument("--json", action="store_true")
     add = branch.add("add", "add a rule", r"""runicorn config rule add --root ~/work --pattern 'up (?P<step>\d+).* perte (?P<loss>\S+)'""",
                      add_rule)
-    remove = branch.add("remove", "take a rule back, by its number in the list", "runicorn config rule remove --root ~/work 1", remove_rule)
+    remove = branch.add("remove", "take a rule back, by its number in the list",
+                        "runicorn config rule remove --root ~/work 1", remove_rule)
     remove.add_argument("number", type=int)
-    test = branch.add("test", "try a rule, or those that are set, on a file: the lines that fit and the metrics that come out",
+    test = branch.add("test", "try a rule, or those that are set, on a file: the lines that fit and the "
+                              "metrics that come out",
                       "runicorn config rule test ~/work/a/train.log", test_rule)
     test.add_argument("file")
     for command in (listing, add, remove):
         scope = command.add_mutually_exclusive_group()
-        scope.add_argument("--root", metavar="FOLDER", help="for what is below this folder of this machine (default: your experiments)")
+        scope.add_argument("--root", metavar="FOLDER",
+                           help="for what is below this folder of this machine (default: your experiments)")
         scope.add_argument("--connection", metavar="NAME", help="for the root of this connection")
     for command in (add, test):
-        command.add_argument("--pattern", metavar="REGEX", help="of a text log: named groups are metrics, or step, epoch, time; name and "
+        command.add_argument("--pattern", metavar="REGEX",
+                             help="of a text log: named groups are metrics, or step, epoch, time; name and "
                              "value where the line names the metric")
-        command.add_argument("--step", metavar="NAME", help="of lines of JSON: which number is the step (without: the line's)")
+        command.add_argument("--step", metavar="NAME",
+                             help="of lines of JSON: which number is the step (without: the line's)")
         command.add_argument("--time", metavar="NAME", help="of lines of JSON: which is the time")
         command.add_argument("--metric", metavar="NAME", action="append",
-                             help="of lines of JSON: which are metrics, * for anything; may be repeated (default: all numbers)")
-        command.add_argument("--files", metavar="NAME", help="only files called so (train_*.txt), or with this path below the root "
+                             help="of lines of JSON: which are metrics, * for anything; may be repeated "
+                                  "(default: all numbers)")
+        command.add_argument("--files", metavar="NAME",
+                             help="only files called so (train_*.txt), or with this path below the root "
                              "(default: *.log *.out *.txt, *.jsonl)")
 
 
 def _given(options):
     """Return the rule (dict) that the options say, or None."""
-    fields = {"pattern": options.pattern, "step": options.step, "time": options.time, "metrics": options.metric, "files": options.files}
+    fields = {"pattern": options.pattern, "step": options.step, "time": options.time,
+              "metrics": options.metric, "files": options.files}
     rule = {field: value for field, value in fields.items() if value}
     return rules.checked_rule(rule) if rule else None
 
@@ -62,8 +72,10 @@ def list_rules(options):
         scope, name = _place(options)
         places = {name: rule_book.kept(home, **scope)}
     else:
-        places = {folder: rule_book.kept(home, folder=folder) for folder in rule_book.of_folders(settings.load(home))}
-        places.update((f'connection "{saved["name"]}"', saved["rules"]) for saved in settings.connections(home) if saved["rules"])
+        places = {folder: rule_book.kept(home, folder=folder)
+                  for folder in rule_book.of_folders(settings.load(home))}
+        places.update((f'connection "{saved["name"]}"', saved["rules"])
+                      for saved in settings.connections(home) if saved["rules"])
     if options.json:
         return print(dialogue.json_text(places, indent=2))
     for name, listed in places.items():
@@ -78,7 +90,8 @@ def add_rule(options):
     scope, name = _place(options)
     rule = _given(options)
     if rule is None:
-        raise UsageError("a rule needs --pattern, for text logs, or --step, --metric or --files, for lines of JSON")
+        raise UsageError("a rule needs --pattern, for text logs, or --step, --metric or --files, for lines "
+                         "of JSON")
     if "folder" in scope and not os.path.isdir(scope["folder"]):
         raise UsageError(f"the root {scope['folder']} is not a folder on this machine")
     listed = rule_book.save(home_dir(), [*rule_book.kept(home_dir(), **scope), rule], **scope)
@@ -125,6 +138,7 @@ def _print_preview(seen, path):
     print(f"{seen['matched']} of {seen['tried']} lines fit")
     for curve in seen["curves"][:SHOWN]:
         steps, values = curve["steps"], curve["values"]
-        first, last = (f"{terminal.number_text(steps[index])}: {terminal.number_text(values[index])}" for index in (0, -1))
+        first, last = (f"{terminal.number_text(steps[index])}: {terminal.number_text(values[index])}"
+                       for index in (0, -1))
         terminal.say(f"  {terminal.clean(curve['metric'])}  {curve['points']} points, step {first} … {last}")
     return 0 if seen["curves"] else 1

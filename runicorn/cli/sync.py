@@ -1,4 +1,5 @@
-"""`runicorn sync`: mirror runs without a browser. Draws what the connections say; answers their questions at the terminal."""
+"""`runicorn sync`: mirror runs without a browser. Draws what the connections say; answers their questions at
+the terminal."""
 
 from __future__ import annotations
 
@@ -31,27 +32,35 @@ SETTLED = ("live", "paused", "offline", "refused")
 
 def add_sync(parser: Parser) -> None:
     branch = Branch(parser)
-    start = branch.add("start", "synchronise until Ctrl+C", 'runicorn sync start --connection "GPU Server 1"', sync_start)
-    once = branch.add("once", "bring the mirror up to date, then end", 'runicorn sync once --connection "GPU Server 1"', sync_once)
-    once.add_argument("--verify", action="store_true", help="also compare whole files, not only sizes and ends")
+    start = branch.add("start", "synchronise until Ctrl+C", 'runicorn sync start --connection "GPU Server 1"',
+                       sync_start)
+    once = branch.add("once", "bring the mirror up to date, then end",
+                      'runicorn sync once --connection "GPU Server 1"', sync_once)
+    once.add_argument("--verify", action="store_true",
+                      help="also compare whole files, not only sizes and ends")
     status = branch.add("status", "what the connections do", "runicorn sync status", sync_status)
     for command in (start, once, status):
-        command.add_argument("--connection", action="append", metavar="NAME", help="this connection; may be repeated")
-        command.add_argument("--all", action="store_true", help="every connection (the default where there is only one)")
+        command.add_argument("--connection", action="append", metavar="NAME",
+                             help="this connection; may be repeated")
+        command.add_argument("--all", action="store_true",
+                             help="every connection (the default where there is only one)")
         command.add_argument("--json", action="store_true", help="one JSON object a line")
     for command in (start, once):
-        command.add_argument("--cache-size", type=size, metavar="SIZE", help="most the mirrors may take on this disk, such as 1GB")
+        command.add_argument("--cache-size", type=size, metavar="SIZE",
+                             help="most the mirrors may take on this disk, such as 1GB")
 
 
 def chosen(connections: Registry, options: Namespace, default_all: bool = False) -> list[str]:
-    """Return the names asked for. Raises UsageError when that is not clear, NotFoundError for an unknown one."""
+    """Return the names asked for. Raises UsageError when that is not clear, NotFoundError for an unknown
+    one."""
     if options.connection:
         return [connections.row(name)["name"] for name in options.connection]
     names = [row["name"] for row in connections.list()]
     if not names:
         raise UsageError("there is no connection yet; add one: runicorn config ssh add")
     if len(names) > 1 and not (options.all or default_all):
-        raise UsageError(f"which connection? --connection with one of {', '.join(map(repr, names))}, or --all")
+        raise UsageError(f"which connection? --connection with one of {', '.join(map(repr, names))}, or "
+                         f"--all")
     return names
 
 
@@ -68,10 +77,11 @@ def at_work(offline: bool = False, cache_size: Any = None) -> Iterator[Any]:
         connections.stop()
 
 
-# -- start and once -----------------------------------------------------------------------------------------------
+# -- start and once ------------------------------------------------------------------------------------------
 
 def sync_start(options):
-    """Synchronise until Ctrl+C or its like; only a refused login or host key on every connection ends it before."""
+    """Synchronise until Ctrl+C or its like; only a refused login or host key on every connection ends it
+    before."""
     dialogue.end_as_ctrl_c_does()
     with at_work(cache_size=options.cache_size) as (bell, connections):
         names = chosen(connections, options)
@@ -96,7 +106,8 @@ def sync_once(options: Namespace) -> None:
         screen.end()
         failed = [row for row in rows if row["state"] != "live" and not foreign(row)]
         if failed:
-            raise (LineError if all(row["state"] == "offline" for row in failed) else RemoteError)(reasons(failed))
+            raise (LineError if all(row["state"] == "offline" for row in failed)
+                   else RemoteError)(reasons(failed))
         if options.verify:
             verify(connections, names)
         for row in rows:
@@ -107,9 +118,12 @@ def sync_once(options: Namespace) -> None:
 
 
 def not_here(row: dict[str, Any]) -> Iterator[Any]:
-    """Yield a sentence on the files that could not come; what the limit keeps away stays away because the user said so."""
-    files = [(f"{path}/{name}", why) for path, names in left_out.read(Path(row["folder"])).items() for name, why in names.items()]
-    failed = [f"{terminal.clean(name)} ({terminal.clean(why.get('text', ''))})" for name, why in files if why.get("code") != "no_room"]
+    """Yield a sentence on the files that could not come; what the limit keeps away stays away because the
+    user said so."""
+    files = [(f"{path}/{name}", why) for path, names in left_out.read(Path(row["folder"])).items()
+             for name, why in names.items()]
+    failed = [f"{terminal.clean(name)} ({terminal.clean(why.get('text', ''))})"
+              for name, why in files if why.get("code") != "no_room"]
     if failed:
         more = f" and {len(failed) - SAID} more" if len(failed) > SAID else ""
         yield f"{row['name']}: all is here but {', '.join(failed[:SAID])}{more}"
@@ -119,18 +133,21 @@ def say_passed(row: dict[str, Any]) -> None:
     """Say what is on the server and not mirrored because of its name, place or kind."""
     passed = left_out.read_passed(Path(row["folder"]))
     if passed:
-        print(f"{row['name']}: passed over there: {terminal.clean(left_out.passed_text(passed))}", file=sys.stderr)
+        print(f"{row['name']}: passed over there: {terminal.clean(left_out.passed_text(passed))}",
+              file=sys.stderr)
 
 
 def begin(connections: Registry, names: list[str]) -> None:
-    """Start the connections; one that was paused or is not automatic goes on because it was asked for by name."""
+    """Start the connections; one that was paused or is not automatic goes on because it was asked for by
+    name."""
     connections.start_all(only=names)
     for name in names:
         connections.sync_now(name)
 
 
 def watch(bell: Bell, connections: Registry, names: list[str], screen: Screen) -> Iterator[Any]:
-    """Show the rows of `names` as they change, answer their questions, and give each state of them to the caller."""
+    """Show the rows of `names` as they change, answer their questions, and give each state of them to the
+    caller."""
     while True:
         news = bell.now()
         rows = [connections.row(name) for name in names]
@@ -147,18 +164,23 @@ def answer(connections, question):
     comparison = question.get("comparison")
     if not dialogue.is_terminal(sys.stdin):
         hint = f"It is the server's if `{comparison}` shows the same there. " if comparison else ""
-        raise UsageError(f"the server asks: {terminal.clean(question['prompt'])} {hint}Nobody is at the terminal to answer; "
+        raise UsageError(f"the server asks: {terminal.clean(question['prompt'])} {hint}Nobody is at the "
+                         f"terminal to answer; "
                          "run this once in a terminal, or answer on the settings page of `runicorn viewer`")
     print()
     if question["kind"] == "host_key":
-        print(f"{terminal.clean(question['host'])} shows the {question['key_type']} key {question['fingerprint']}, not seen here before.")
-        print("Compare it with what the server's administrator gave you" + (", or run on the server:" if comparison else "."))
+        print(f"{terminal.clean(question['host'])} shows the {question['key_type']} key "
+              f"{question['fingerprint']}, not seen here before.")
+        print("Compare it with what the server's administrator gave you"
+              + (", or run on the server:" if comparison else "."))
         if comparison:
             print(f"  {comparison}")
         if dialogue.confirm("Is it the server's?"):
             return connections.trust(question["id"])
         return connections.answer(question["id"], "")
-    return connections.answer(question["id"], dialogue.ask(terminal.clean(question["prompt"]).rstrip(": "), secret=not question["echo"]))
+    return connections.answer(question["id"],
+                              dialogue.ask(terminal.clean(question["prompt"]).rstrip(": "),
+                                           secret=not question["echo"]))
 
 
 def foreign(row: dict[str, Any]) -> bool:
@@ -176,7 +198,7 @@ def verify(connections: Registry, names: list[str]) -> None:
         terminal.say(f"✓ {name}: {report['files']} files compared whole, {report['refetched']} fetched again")
 
 
-# -- what is shown ------------------------------------------------------------------------------------------------
+# -- what is shown -------------------------------------------------------------------------------------------
 
 class Screen:
     """Draws rows: one moving line on a terminal, a line a change elsewhere, or JSON."""
@@ -205,7 +227,8 @@ class Screen:
 
 def public(row):
     """Return what a script may watch of a row: what changes without anything having happened is left out."""
-    return {key: row[key] for key in ("name", "slug", "state", "reason", "runs", "running", "progress", "owner", "folder")}
+    return {key: row[key] for key in ("name", "slug", "state", "reason", "runs", "running", "progress",
+                                      "owner", "folder")}
 
 
 def settled_text(row: dict[str, Any]) -> str | None:
@@ -242,10 +265,11 @@ def moving_text(row: dict[str, Any]) -> str:
     rate = f" {dialogue.size_text(progress['rate'])}/s" if progress.get("rate") else ""
     remaining = f" {terminal.duration_text(progress['left'])} left" if progress.get("left") else ""
     return (f"{row['name']} {dialogue.bar(share)} {progress['files_done']}/{progress['files_total']} files "
-            f"{dialogue.size_text(progress['bytes_done'])} of {dialogue.size_text(progress['bytes_total'])}{rate}{remaining}")
+            f"{dialogue.size_text(progress['bytes_done'])} of "
+            f"{dialogue.size_text(progress['bytes_total'])}{rate}{remaining}")
 
 
-# -- status -------------------------------------------------------------------------------------------------------
+# -- status --------------------------------------------------------------------------------------------------
 
 def sync_status(options: Namespace) -> None:
     with at_work(offline=True) as (_, connections):
@@ -254,8 +278,10 @@ def sync_status(options: Namespace) -> None:
         for row in rows:
             print(dialogue.json_text(public(row)))
         return
-    lines = [[row["name"], status_text(row), str(row["runs"]), str(row["running"]), news_text(row), row["folder"]] for row in rows]
-    for line in dialogue.table(["NAME", "STATE", "RUNS", "RUNNING", "LAST NEWS", "MIRROR"], lines, terminal.columns()):
+    lines = [[row["name"], status_text(row), str(row["runs"]), str(row["running"]), news_text(row),
+              row["folder"]] for row in rows]
+    for line in dialogue.table(["NAME", "STATE", "RUNS", "RUNNING", "LAST NEWS", "MIRROR"], lines,
+                               terminal.columns()):
         terminal.say(line)
 
 

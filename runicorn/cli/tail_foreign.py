@@ -1,4 +1,5 @@
-"""`runicorn tail` of a run that another logger writes: its metrics and its text files as they grow. Not in the server copy."""
+"""`runicorn tail` of a run that another logger writes: its metrics and its text files as they grow. Not in
+the server copy."""
 
 from __future__ import annotations
 
@@ -24,10 +25,12 @@ SHOWN = 20                  # metrics of a line
 
 def find(roots: list[Any], tail: str, growing: Callable[..., Any],
          lines: int = 20) -> tuple[str, ForeignTail] | None:
-    """Return (title (str), ForeignTail) of the run `tail` among `roots` [(name, folder), ...], None where there is none.
+    """Return (title (str), ForeignTail) of the run `tail` among `roots` [(name, folder), ...], None where
+    there is none.
 
-    tail: a folder of this machine, which is the run or whose newest run is meant, an id or the end of connection:path, or None: the
-    newest; growing: function(path) that reads a growing text file; lines: of each log to begin with. Raises AmbiguousError.
+    tail: a folder of this machine, which is the run or whose newest run is meant, an id or the end of
+    connection:path, or None: the newest; growing: function(path) that reads a growing text file; lines: of
+    each log to begin with. Raises AmbiguousError.
     """
     is_folder = tail and os.path.isdir(os.path.expanduser(tail))
     roots = [("local", os.path.abspath(os.path.expanduser(tail)))] if is_folder else roots
@@ -36,17 +39,19 @@ def find(roots: list[Any], tail: str, growing: Callable[..., Any],
         runs = {key: run for key, run in runs.items() if ends_key(key, tail)}
         key = only(list(runs), tail) if runs else None
     else:
-        key = max(runs, key=lambda key: (bool(is_folder) and runs[key].path == ".", max(file[2] for file in runs[key].files)), default=None)
+        key = max(runs, key=lambda key: (bool(is_folder) and runs[key].path == ".",
+                                         max(file[2] for file in runs[key].files)), default=None)
     if key is None:
         return None
     run = runs[key]
     kinds = ", ".join(foreign.NAMES[kind] for kind in run.kinds)
-    return terminal.clean(f"{run.path if run.path != '.' else run.folder}  ({kinds})"), ForeignTail(run, growing, lines, rules_of[key])
+    return (terminal.clean(f"{run.path if run.path != '.' else run.folder}  ({kinds})"),
+            ForeignTail(run, growing, lines, rules_of[key]))
 
 
 def place(roots, tail):
-    """Return (folder of the root (str), path of the run in it) of the run `tail` among `roots`, as for `find`; None where there is none.
-    Raises AmbiguousError."""
+    """Return (folder of the root (str), path of the run in it) of the run `tail` among `roots`, as for
+    `find`; None where there is none. Raises AmbiguousError."""
     runs, _ = _runs(roots)
     fitting = [key for key in runs if ends_key(key, tail)]
     if not fitting:
@@ -56,11 +61,13 @@ def place(roots, tail):
 
 
 def _runs(roots):
-    """Return ({connection:path: foreign.Run}, {the same: foreign_rules.Rules or None}) of what is below `roots`."""
+    """Return ({connection:path: foreign.Run}, {the same: foreign_rules.Rules or None}) of what is below
+    `roots`."""
     book = RuleBook(home_dir())
     found = [(name, run, rules) for name, root in roots for rules in [book.of_folder(root)]
              for run in foreign.find(os.fspath(root), Counter(), rules=rules)]
-    return {f"{name}:{run.path}": run for name, run, _ in found}, {f"{name}:{run.path}": rules for name, run, rules in found}
+    return ({f"{name}:{run.path}": run for name, run, _ in found},
+            {f"{name}:{run.path}": rules for name, run, rules in found})
 
 
 class ForeignTail:
@@ -70,8 +77,10 @@ class ForeignTail:
 
     def __init__(self, run, growing, lines, rules):
         self._lines = lines
-        self._series = Series(run.folder, None, ForeignFiles(run.path, run.kinds, system=False, rules=lambda: rules))
-        self._logs = [growing(os.path.join(run.folder, file[0])) for file in run.files if file[0].endswith(LOGS)]
+        self._series = Series(run.folder, None,
+                              ForeignFiles(run.path, run.kinds, system=False, rules=lambda: rules))
+        self._logs = [growing(os.path.join(run.folder, file[0]))
+                      for file in run.files if file[0].endswith(LOGS)]
         self._told_at, self._fresh = float("-inf"), False
 
     def ended(self) -> str | None:
@@ -83,7 +92,8 @@ class ForeignTail:
         return "— finished"
 
     def one_pass(self, now: float) -> list[str]:
-        """Return the lines (list of str) to print now: log lines as they came, at most one line of metrics a second."""
+        """Return the lines (list of str) to print now: log lines as they came, at most one line of metrics a
+        second."""
         lines = []
         for log in self._logs:
             came = [line.decode("utf-8", "replace") for line in log.read()]
@@ -105,6 +115,7 @@ class ForeignTail:
             return []
         self._fresh = False
         metrics = list(self._series.metrics().items())
-        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(facts['last'])}" for name, facts in metrics[:SHOWN])
+        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(facts['last'])}"
+                           for name, facts in metrics[:SHOWN])
         more = f"  and {len(metrics) - SHOWN} more" if len(metrics) > SHOWN else ""
         return [f"· step {self._series.last_step}  {values}{more}"] if metrics else []

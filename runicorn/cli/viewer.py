@@ -1,4 +1,5 @@
-"""`runicorn viewer`: put the viewer together, say where it is, open a browser where there is a desktop, serve until Ctrl+C."""
+"""`runicorn viewer`: put the viewer together, say where it is, open a browser where there is a desktop, serve
+until Ctrl+C."""
 
 from __future__ import annotations
 
@@ -24,19 +25,26 @@ if TYPE_CHECKING:
     from runicorn.cli.parser import Parser
 
 EXAMPLES = {"viewer": "runicorn viewer --port 23301 --connection \"GPU Server 1\""}
-YOUNG = 50_000      # objects between two collections: ten thousand runs are loaded in half the time that 700 takes
+# Objects between two collections: ten thousand runs are loaded in half the time that 700 takes
+YOUNG = 50_000
 
 
 def add_viewer(parser: Parser) -> None:
     parser.set_defaults(run=viewer)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others than loopback need the token")
-    parser.add_argument("--port", type=port, default=23300, help="port to listen on (default 23300; 0 takes a free one)")
-    parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root; may be repeated (default: your experiments)")
-    parser.add_argument("--connection", action="append", metavar="NAME", help="synchronise this connection only; may be repeated")
+    parser.add_argument("--host", default="127.0.0.1",
+                        help="address to listen on; others than loopback need the token")
+    parser.add_argument("--port", type=port, default=23300,
+                        help="port to listen on (default 23300; 0 takes a free one)")
+    parser.add_argument("--root", action="append", metavar="FOLDER",
+                        help="a local root; may be repeated (default: your experiments)")
+    parser.add_argument("--connection", action="append", metavar="NAME",
+                        help="synchronise this connection only; may be repeated")
     parser.add_argument("--offline", action="store_true", help="show what is here; open no connection")
-    parser.add_argument("--cache-size", type=size, metavar="SIZE", help="most the mirrors may take on this disk, such as 1GB")
+    parser.add_argument("--cache-size", type=size, metavar="SIZE",
+                        help="most the mirrors may take on this disk, such as 1GB")
     parser.add_argument("--no-browser", action="store_true", help="don't open a browser")
-    parser.add_argument("--new-token", action="store_true", help="make a new token first: browsers that know the old one are shut out")
+    parser.add_argument("--new-token", action="store_true",
+                        help="make a new token first: browsers that know the old one are shut out")
 
 
 def viewer(options):
@@ -70,11 +78,12 @@ def viewer(options):
 
 
 def local_roots(folders: list[str] | None) -> list[Any]:
-    """Return [(slug, Path)] of the local roots: "local", "local2", …; where a home is named, its experiments follow it. Raises UsageError
-    for one that is no folder."""
+    """Return [(slug, Path)] of the local roots: "local", "local2", …; where a home is named, its experiments
+    follow it. Raises UsageError for one that is no folder."""
     for folder in folders or ():
         if not Path(folder).expanduser().is_dir():
-            raise UsageError(f"the root {folder} is not a folder on this machine; a server's root belongs to a connection "
+            raise UsageError(f"the root {folder} is not a folder on this machine; a server's root belongs "
+                             f"to a connection "
                              "(runicorn config ssh add)")
     paths = [Path(folder).expanduser().absolute() for folder in folders] if folders else [default_root()]
     paths = list(dict.fromkeys(root for path in paths for root in [path, *own_experiments(path)]))
@@ -82,12 +91,14 @@ def local_roots(folders: list[str] | None) -> list[Any]:
 
 
 def connections_named(connections, names):
-    """Return `names`, each an existing connection, or None for all. Raises NotFoundError for an unknown one."""
+    """Return `names`, each an existing connection, or None for all. Raises NotFoundError for an unknown
+    one."""
     return [connections.row(name)["name"] for name in names] if names else None
 
 
 def has_desktop(environ):
-    """Whether a browser would appear before the person who typed this: a terminal, a desktop session, no SSH between."""
+    """Whether a browser would appear before the person who typed this: a terminal, a desktop session, no SSH
+    between."""
     if not sys.stdout.isatty() or environ.get("SSH_CONNECTION"):
         return False
     return loopback.HAS_DESKTOP or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))

@@ -1,11 +1,12 @@
-"""The folder that, first on PYTHONPATH, makes a program's `import wandb` find `runicorn.wandb`. Alone: `runicorn run` writes one at its
-start, and the package itself takes longer to load."""
+"""The folder that, first on PYTHONPATH, makes a program's `import wandb` find `runicorn.wandb`. Alone:
+`runicorn run` writes one at its start, and the package itself takes longer to load."""
 
 import os
 
 from runicorn.version import WANDB
 
-# Of the folder `here`; the package lies in `home`, unless the program's Python has one of its own. What goes wrong leaves the real one.
+# Of the folder `here`; the package lies in `home`, unless the program's Python has one of its own. What goes
+# wrong leaves the real one.
 LOADED = """\
 import importlib, importlib.machinery, importlib.util, os, sys
 
@@ -36,10 +37,13 @@ RECORD = f"Metadata-Version: 2.1\nName: wandb\nVersion: {WANDB}\nSummary: the na
 
 
 def fill_folder(folder):
-    """Write into `folder` (str) what makes `import wandb`, and `importlib.metadata.version("wandb")`, find our package where the folder
-    is first on PYTHONPATH. Raises OSError."""
-    loaded = LOADED.format(here=folder, home=os.path.abspath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir)))
-    for name, file, text in (("wandb", "__init__.py", loaded), (f"wandb-{WANDB}.dist-info", "METADATA", RECORD)):
+    """Write into `folder` (str) what makes `import wandb`, and `importlib.metadata.version("wandb")`, find
+    our package where the folder is first on PYTHONPATH. Raises OSError."""
+    loaded = LOADED.format(here=folder, home=os.path.abspath(
+                                                             os.path.join(os.path.dirname(__file__),
+                                                                          os.pardir, os.pardir)))
+    for name, file, text in (("wandb", "__init__.py", loaded),
+                             (f"wandb-{WANDB}.dist-info", "METADATA", RECORD)):
         os.makedirs(os.path.join(folder, name), exist_ok=True)
         with open(os.path.join(folder, name, file), "w", encoding="utf-8") as stream:
             stream.write(text)

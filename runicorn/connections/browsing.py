@@ -1,4 +1,5 @@
-"""Look into folders of a server over a line of its own, which stays while somebody browses. Fetches nothing."""
+"""Look into folders of a server over a line of its own, which stays while somebody browses. Fetches
+nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ class _Line:
     """A line somebody browses over; `uses` counts how often it was asked for."""
 
     def __init__(self, login, remote):
-        self.login, self.remote, self.client, self.uses, self._timer = login, remote, remote.open_sftp(), 1, None
+        self.login, self.remote, self.client, self.uses, self._timer = (login, remote, remote.open_sftp(), 1,
+                                                                        None)
 
     def use(self):
         self.uses += 1
@@ -43,7 +45,8 @@ class _Line:
 
 
 class Browsing:
-    """One line at a time, to the server looked at last. Any thread may call any method; they wait for each other, but `close`."""
+    """One line at a time, to the server looked at last. Any thread may call any method; they wait for each
+    other, but `close`."""
 
     def __init__(self, home: Path, secrets: Secrets) -> None:
         """secrets: secrets.Secrets."""
@@ -52,7 +55,8 @@ class Browsing:
         self._refusals = {}             # identity -> what refused it: never tried again without a new test
 
     def browse(self, options: dict[str, Any], path: str) -> dict[str, Any]:
-        """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder there. Raises RemoteError, SftpError."""
+        """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder there. Raises RemoteError,
+        SftpError."""
         from runicorn.connections import doctor
         with self._client(options) as client:
             try:
@@ -64,13 +68,15 @@ class Browsing:
                 raise
 
     def holdings(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return what the remote root of a connection (dict) holds (see doctor.holdings). Raises RemoteError, SftpError."""
+        """Return what the remote root of a connection (dict) holds (see doctor.holdings). Raises RemoteError,
+        SftpError."""
         from runicorn.connections import doctor
         with self._client(options) as client:
             return doctor.holdings(client, doctor.expanded(options["remote_root"], client.realpath(".")))
 
     def forgive(self, options: dict[str, Any]) -> None:
-        """Try the login of a connection (dict) again, though it was refused: the user typed something, or tests it."""
+        """Try the login of a connection (dict) again, though it was refused: the user typed something, or
+        tests it."""
         self._refusals.pop(identity(options), None)
 
     @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""All mirrors on this disk together: what they take, how much they may, and what goes when that is too little."""
+"""All mirrors on this disk together: what they take, how much they may, and what goes when that is too
+little."""
 
 from __future__ import annotations
 
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
 
     from runicorn.news import Bell
 
-LET_GO_SECONDS = 15         # within which another process has noticed that a connection was removed, and lets its mirror go
+# Within which another process has noticed that a connection was removed, and lets its mirror go
+LET_GO_SECONDS = 15
 
 
 class Cache:
     """The mirrors below HOME/cache, those of removed connections included. Any thread may call any method."""
 
     def __init__(self, home: Path, size: int | None, bell: Bell, log: Logger) -> None:
-        """size: bytes all mirrors may take, None: by the disk; bell: rung when runs went; log: told of room that was made."""
+        """size: bytes all mirrors may take, None: by the disk; bell: rung when runs went; log: told of room
+        that was made."""
         self._home, self._size, self._bell, self._log = home, size, bell, log
         self._remembered = Remembered()
         self.room = Room(home / "cache", self._limit, self._used)
@@ -35,7 +38,8 @@ class Cache:
 
     def info(self):
         """Return {"used", "limit", "by": {slug: bytes}}, at most 30 s old."""
-        by = self._remembered.get("used", 30, lambda: {slug: quota.size_of(folder) for slug, folder in self.roots()})
+        by = self._remembered.get("used", 30,
+                                  lambda: {slug: quota.size_of(folder) for slug, folder in self.roots()})
         return {"used": sum(by.values()), "limit": quota.limit(self._home, self._size), "by": by}
 
     def _limit(self):
@@ -44,7 +48,8 @@ class Cache:
 
     def _used(self):
         """Return the bytes of all mirrors and of what is kept of their curves."""
-        return sum(quota.size_of(folder) for _, folder in self.roots()) + quota.size_of(self._home / "columns")
+        return (sum(quota.size_of(folder) for _, folder in self.roots())
+                + quota.size_of(self._home / "columns"))
 
     def clean(self, older_than: int | None = None, slug: str | None = None, size: Any = None,
               dry_run: bool = False) -> dict[str, int]:
@@ -60,13 +65,14 @@ class Cache:
         return went
 
     def make_room(self, folders: list[Any], short: int) -> bool:
-        """Bring the mirrors `folders` so far below the limit that `short` bytes more fit, finished runs' large files first. Returns whether
-        any went."""
+        """Bring the mirrors `folders` so far below the limit that `short` bytes more fit, finished runs'
+        large files first. Returns whether any went."""
         others = self._used() - sum(map(quota.size_of, folders))
         went = quota.clean(folders, size=max(0, quota.limit(self._home, self._size) - others - short))
         self.room.measure()
         if went["files"]:
-            self._log.info("made room: %d files, %d bytes", went["files"], went["bytes"], extra={"connection": "mirrors"})
+            self._log.info("made room: %d files, %d bytes", went["files"], went["bytes"],
+                           extra={"connection": "mirrors"})
             self._bell.ring("runs")
         return bool(went["files"])
 
@@ -82,7 +88,8 @@ class Cache:
 
 
 def drop_when_free(folder: Path) -> None:
-    """Delete a mirror; a process beside us that syncs it is given the time to notice that its connection is gone."""
+    """Delete a mirror; a process beside us that syncs it is given the time to notice that its connection is
+    gone."""
     until = time.monotonic() + LET_GO_SECONDS
     while True:
         try:

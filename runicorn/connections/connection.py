@@ -1,4 +1,5 @@
-"""One connection at work: its settings, its secrets in memory, its sync in a thread, and the row that tells all of it."""
+"""One connection at work: its settings, its secrets in memory, its sync in a thread, and the row that tells
+all of it."""
 
 from __future__ import annotations
 
@@ -23,15 +24,18 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 5
 # What a row tells when nothing is known yet; Sync.state() fills in the rest.
-ROW = {"state": "paused", "reason": {"code": "not_started", "text": "not started"}, "since": None, "last_news": None, "retry_at": None,
-       "up_to_date": None, "runs": 0, "running": 0, "progress": None, "traffic": {"hour": 0, "rate": 0, "requests": 0}, "question": None,
-       "owner": None, "offer": None, "has_password": False, "rtt_ms": None, "source": None, "manifest_age": None}
+ROW = {"state": "paused", "reason": {"code": "not_started", "text": "not started"}, "since": None,
+       "last_news": None, "retry_at": None, "up_to_date": None, "runs": 0, "running": 0, "progress": None,
+       "traffic": {"hour": 0, "rate": 0, "requests": 0}, "question": None, "owner": None, "offer": None,
+       "has_password": False, "rtt_ms": None, "source": None, "manifest_age": None}
 
 
 class Connection:
-    """The connection saved under a name. `secrets` is the dict of its password and passphrase, shared with whoever tested it.
+    """The connection saved under a name. `secrets` is the dict of its password and passphrase, shared with
+    whoever tested it.
 
-    Any thread may call its public methods; what stands below "the way there" is called by the thread of its sync.
+    Any thread may call its public methods; what stands below "the way there" is called by the thread of its
+    sync.
     """
 
     def __init__(self, saved: dict[str, Any], home: Path, bell: Bell, questions: Questions, logger: Logger,
@@ -43,15 +47,16 @@ class Connection:
         self._home, self._bell, self._questions, self._room = home, bell, questions, room
         self._log = logging.LoggerAdapter(logger, {"connection": self.name})
         self._thread = None
-        self._refusal = None            # the error that ended the last login; nothing is tried until somebody acts
+        # The error that ended the last login; nothing is tried until somebody acts
+        self._refusal = None
         self._offer = None
         self._stopping, self._starting = threading.Event(), threading.Lock()
 
     # -- at work
 
     def start(self, after=None, now=False):
-        """Start syncing, or go on; a refused login is tried once more. after: a Connection that must have let go first. now: bring the
-        mirror up to date at once, as `sync_now` of a new one."""
+        """Start syncing, or go on; a refused login is tried once more. after: a Connection that must have let
+        go first. now: bring the mirror up to date at once, as `sync_now` of a new one."""
         self._refusal = None
         with self._starting:            # two requests at once make one thread
             if self._thread and self._thread.is_alive():
@@ -59,11 +64,12 @@ class Connection:
                 self.sync.wake()
                 return
             self._stopping.clear()
-            self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log, self._room,
-                                  self._look_elsewhere, self._run_moved)
+            self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log,
+                                  self._room, self._look_elsewhere, self._run_moved)
             if now:
                 self.sync.sync_now()
-            self._thread = threading.Thread(target=self._run, args=(after,), name=f"sync {self.slug}", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(after,), name=f"sync {self.slug}",
+                                            daemon=True)
             self._thread.start()
 
     def _run(self, after):
@@ -74,9 +80,11 @@ class Connection:
         except RunicornError as error:
             self._refuse(error)
         except Exception as error:      # a bug of ours must not end in silence: the row and the log tell it
-            self._refuse(RemoteError(f"the sync ended by {faults.tell(self._log, error, 'the sync')}, with logs/sync.log"))
+            self._refuse(RemoteError(f"the sync ended by {faults.tell(self._log, error, 'the sync')}, with "
+                                     f"logs/sync.log"))
         finally:
-            self.sync.mirror.unlock()   # whatever ended it: the next one, ours or another process's, must get in
+            # Whatever ended it: the next one, ours or another process's, must get in
+            self.sync.mirror.unlock()
 
     def pause(self) -> None:
         """Hang up and rest, still holding the mirror."""
@@ -127,7 +135,8 @@ class Connection:
         except RunicornError as error:
             if local_disk.is_shortage(error):
                 raise LineError(str(error)) from error
-            self._refuse(error if isinstance(error, RemoteError) else RemoteError(str(error), error.code or "settings", **error.values))
+            self._refuse(error if isinstance(error, RemoteError)
+                         else RemoteError(str(error), error.code or "settings", **error.values))
             raise self._refusal from error
         self._log.info("connected in %.1f s", time.monotonic() - began)
         return line
@@ -153,19 +162,23 @@ class Connection:
         self._bell.ring("connections")
 
     def _look_elsewhere(self, client, root):
-        """The root holds no runs, or is not there: look where runs usually are and offer it. client: sftp.Sftp."""
+        """The root holds no runs, or is not there: look where runs usually are and offer it. client:
+        sftp.Sftp."""
         from runicorn.connections import doctor
         try:
             self._offer = doctor.offers(client, root, client.realpath(".")) or None
         except SftpError as error:
             self._log.info("no look for other roots: %s", error)
         if self._offer:
-            self._log.info("0 runs in %s; %s", root, "; ".join(f"{offer['runs']} in {offer['root']}" for offer in self._offer))
+            self._log.info("0 runs in %s; %s", root,
+                           "; ".join(f"{offer['runs']} in {offer['root']}" for offer in self._offer))
 
     def _run_moved(self, moved):
-        """Runs were renamed on the server, {old path: new path}: the reader's own tags and notes go with them."""
+        """Runs were renamed on the server, {old path: new path}: the reader's own tags and notes go with
+        them."""
         try:
-            keys = {local_names.run_key(self.slug, old): local_names.run_key(self.slug, new) for old, new in moved.items()}
+            keys = {local_names.run_key(self.slug, old): local_names.run_key(self.slug, new)
+                    for old, new in moved.items()}
             settings.Overlay(self._home).rename(keys)
         except SettingsError as error:
             self._log.warning("tags and notes of runs that were renamed on the server stay behind: %s", error)
@@ -185,16 +198,19 @@ class Connection:
     def _overriding(self, row, offline):
         """Yield (state, reason) of what we know better than the sync; the last one holds."""
         if self._refusal and not (self._thread and self._thread.is_alive()):
-            yield "refused", {**self._refusal.values, "code": self._refusal.code or "refused", "text": str(self._refusal)}
+            yield ("refused", {**self._refusal.values, "code": self._refusal.code or "refused",
+                               "text": str(self._refusal)})
         if row["question"]:
-            yield "waiting", {"code": f"question_{row['question']['kind']}", "text": row["question"]["prompt"]}
+            yield ("waiting", {"code": f"question_{row['question']['kind']}",
+                               "text": row["question"]["prompt"]})
         if not self.settings["enabled"]:
             yield "paused", {"code": "paused", "text": "paused by you"}
         if offline:
             yield "offline", {"code": "offline_mode", "text": "offline: nothing is fetched"}
 
     def _kept(self):
-        """Return what the index tells of a connection that is not at work in this process, and who else is at it."""
+        """Return what the index tells of a connection that is not at work in this process, and who else is at
+        it."""
         live = layout.read_json(self.folder / layout.INDEX / layout.INDEX_LIVE) or {}
         state = live.get("state") if isinstance(live.get("state"), dict) else {}
         owner = self._owner()

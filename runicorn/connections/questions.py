@@ -1,4 +1,5 @@
-"""Questions that wait for the user: host keys, passwords, one-time codes. Whoever asks blocks; whoever answers wakes them."""
+"""Questions that wait for the user: host keys, passwords, one-time codes. Whoever asks blocks; whoever
+answers wakes them."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ ANSWER_SECONDS = 300        # as long as a login waits (see login); afterwards t
 
 
 class Questions:
-    """The questions open now. `bell` is rung (topic "connections") when one comes or goes. Any thread may call any method;
-    `ask` keeps the one that asks waiting."""
+    """The questions open now. `bell` is rung (topic "connections") when one comes or goes. Any thread may
+    call any method; `ask` keeps the one that asks waiting."""
 
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
@@ -28,7 +29,8 @@ class Questions:
 
     def ask(self, connection: str, question: dict[str, Any], topic: str = "connections",
             stopping: Callable[..., Any] = lambda: False) -> str | None:
-        """Put `question` (dict) for `connection` (name or None) and return the answer (str), or None: refused, stopped, nobody there."""
+        """Put `question` (dict) for `connection` (name or None) and return the answer (str), or None:
+        refused, stopped, nobody there."""
         question = {**question, "id": secrets.token_hex(8), "connection": connection, "topic": topic}
         with self._lock:
             self._open[question["id"]] = question
@@ -59,14 +61,17 @@ class Questions:
         """
         with self._lock:
             for question in self._open.values():
-                if question["topic"] == (topic or "connections") and (topic or connection == question["connection"]):
+                if question["topic"] == (topic or "connections") and (topic
+                                                                      or connection
+                                                                      == question["connection"]):
                     return {key: value for key, value in question.items() if key != "topic"}
         return None
 
     def withdraw(self, connection: str | None = None) -> None:
         """Refuse every open question, or those of one connection: nobody waits for them any more."""
         with self._lock:
-            withdrawn = [question_id for question_id, question in self._open.items() if connection in (None, question["connection"])]
+            withdrawn = [question_id for question_id, question in self._open.items()
+                         if connection in (None, question["connection"])]
         for question_id in withdrawn:
             self.answer(question_id, None)
 

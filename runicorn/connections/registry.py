@@ -1,4 +1,5 @@
-"""The connections at work: start, pause, sync now, test, prompts, browsing, cache. What the pages and commands ask for by name."""
+"""The connections at work: start, pause, sync now, test, prompts, browsing, cache. What the pages and
+commands ask for by name."""
 
 from __future__ import annotations
 
@@ -27,12 +28,15 @@ LOOK_SECONDS = 2            # how soon a connection added or paused by another p
 TRIM_SECONDS = 300
 VAIN_SECONDS = 60           # between tries to make room where there is nothing that may go
 TRIALS_KEPT = 20
-LINE = ("host", "port", "user", "auth", "key", "remote_root")       # what a connection can't change without a new login
-SAVING_SECONDS = 0.3        # within which an editor that moves the old settings file away has written the new one
+# What a connection can't change without a new login
+LINE = ("host", "port", "user", "auth", "key", "remote_root")
+# Within which an editor that moves the old settings file away has written the new one
+SAVING_SECONDS = 0.3
 
 
 class Registry:
-    """All connections of a home. offline: show everything, open no line. cache_size: bytes all mirrors may take, None: by the disk.
+    """All connections of a home. offline: show everything, open no line. cache_size: bytes all mirrors may
+    take, None: by the disk.
 
     Any thread may call any of its public methods; `_keep` is its own thread's.
     """
@@ -46,7 +50,8 @@ class Registry:
         self._lock = threading.RLock()
         self._connections = {}          # name -> Connection
         self._trials = {}               # id -> Trial
-        self._only = None               # start_all's choice: a viewer for one connection leaves the others alone
+        # start_all's choice: a viewer for one connection leaves the others alone
+        self._only = None
         self._stopping = threading.Event()
         self._keeper, self._vain_until = None, 0.0
         self._config_stamp = None
@@ -71,7 +76,8 @@ class Registry:
 
     def save(self, changes: dict[str, Any], start: bool = True, password: str | None = None,
              passphrase: Any = None) -> dict[str, Any]:
-        """Add or change a connection, and start it (again) unless `start` is false. Returns its row. Raises UsageError."""
+        """Add or change a connection, and start it (again) unless `start` is false. Returns its row. Raises
+        UsageError."""
         changes = {**changes, "enabled": True} if start else changes
         with self._lock:
             saved = settings.save_connection(self.home, changes)
@@ -83,7 +89,8 @@ class Registry:
         return self.row(saved["name"])
 
     def remove(self, name: str, drop_cache: bool = False) -> None:
-        """Forget a connection; its mirror stays viewable unless `drop_cache`. Raises NotFoundError, SyncError where it can't be deleted."""
+        """Forget a connection; its mirror stays viewable unless `drop_cache`. Raises NotFoundError, SyncError
+        where it can't be deleted."""
         connection = self._get(name)
         connection.stop()
         connection.join()
@@ -95,7 +102,8 @@ class Registry:
             if drop_cache:
                 drop_when_free(connection.folder)
         except RunicornError as error:
-            raise SyncError(f"{connection.name} is removed, but {error}; what is left of it can be deleted by hand, or on the settings "
+            raise SyncError(f"{connection.name} is removed, but {error}; what is left of it can be deleted "
+                            f"by hand, or on the settings "
                             "page of `runicorn viewer`") from error
         finally:
             self.bell.ring("connections")
@@ -121,7 +129,8 @@ class Registry:
         return self._act(name, act, enabled=True)
 
     def verify(self, name: str) -> dict[str, int]:
-        """Compare whole files with the server's: {"files": compared, "refetched": n}. Blocks. Raises RemoteError, BusyError."""
+        """Compare whole files with the server's: {"files": compared, "refetched": n}. Blocks. Raises
+        RemoteError, BusyError."""
         connection = self._get(name)
         if not connection.sync:
             raise BusyError(f"{connection.name} is not at work; start it first")
@@ -170,20 +179,24 @@ class Registry:
                 if name in (connection.name, connection.slug):
                     return connection
             names = ", ".join(map(repr, self._connections)) or "none"
-        raise NotFoundError(f"there is no connection {name!r} (known: {names}); add one with `runicorn config ssh add`",
+        raise NotFoundError(f"there is no connection {name!r} (known: {names}); add one with `runicorn "
+                            f"config ssh add`",
                             code="not_found", said="connection_gone", name=str(name))
 
     def _reload(self, start=True):
-        """Follow config.json: connections added, changed or removed, by us or by another process. start: whether those that are new, or no
-        longer paused, begin to work where others do."""
+        """Follow config.json: connections added, changed or removed, by us or by another process. start:
+        whether those that are new, or no longer paused, begin to work where others do."""
         stamp = settings.file_stamp(self.home / layout.CONFIG)
         if stamp is None and self._connections:
-            time.sleep(SAVING_SECONDS)          # an editor moves the old file away before it writes the new one
+            # An editor moves the old file away before it writes the new one
+            time.sleep(SAVING_SECONDS)
             stamp = settings.file_stamp(self.home / layout.CONFIG)
         if stamp == self._config_stamp and stamp is not None:
             return
         self._config_stamp = stamp
-        listed = settings.connections(self.home, otherwise=[connection.settings for connection in self._connections.values()])
+        listed = settings.connections(self.home,
+                                      otherwise=[connection.settings
+                                                 for connection in self._connections.values()])
         saved = {options["name"]: options for options in listed}
         for name in [name for name in self._connections if name not in saved]:
             self._connections[name].stop()
@@ -192,7 +205,8 @@ class Registry:
             name: former[name] if name in former and former[name].settings == options else self._made(options, former.get(name))
             for name, options in saved.items()}         # replaced whole: others read it without the lock
         for name, connection in self._connections.items() if start and self._is_at_work() else ():
-            if connection is not former.get(name) and not connection.sync and connection.settings["enabled"] and self._is_ours(name):
+            if (connection is not former.get(name) and not connection.sync and connection.settings["enabled"]
+                    and self._is_ours(name)):
                 connection.start()
 
     def _is_at_work(self):
@@ -204,9 +218,11 @@ class Registry:
 
     def _made(self, saved, old):
         """Return the Connection for changed settings; one that was at work goes on with them."""
-        from runicorn.connections.connection import Connection  # here: a viewer without connections need not load SSH and sync
+        # here: a viewer without connections need not load SSH and sync
+        from runicorn.connections.connection import Connection
         secrets = self._secrets.of(saved)
-        connection = Connection(saved, self.home, self.bell, self.questions, self._log, secrets, self.cache.room)
+        connection = Connection(saved, self.home, self.bell, self.questions, self._log, secrets,
+                                self.cache.room)
         if old and old.sync:
             if all(old.settings.get(field) == saved.get(field) for field in LINE):
                 old.adjust(saved)
@@ -232,7 +248,8 @@ class Registry:
                 if str(error) != trouble:           # said once while it lasts
                     trouble = str(error)
                     self._log.warning("%s", error, extra={"connection": "mirrors"})
-            except Exception as error:      # what other processes change, and the mirrors' size, are looked after all the same
+            # What other processes change, and the mirrors' size, are looked after all the same
+            except Exception as error:
                 faults.tell(self._log, error, "looking after the mirrors", extra={"connection": "mirrors"})
 
     def _follow_config(self):
@@ -261,7 +278,8 @@ class Registry:
 
     def test(self, connection: dict[str, Any] | str, password: str | None = None,
              passphrase: Any = None) -> str:
-        """Begin to test a connection (a saved one's name, or a dict not saved yet). Returns the test's id (str)."""
+        """Begin to test a connection (a saved one's name, or a dict not saved yet). Returns the test's id
+        (str)."""
         options = self._wanted(connection, password, passphrase)
         if self.offline:
             raise UsageError("offline: connections are not tested; start the viewer without --offline")
@@ -275,15 +293,19 @@ class Registry:
         return trial.id
 
     def test_state(self, test_id: str) -> dict[str, Any]:
-        """Return how a test is going: {"id", "done", "ok", "lines", "question", "offer", "browse"}. Raises NotFoundError."""
+        """Return how a test is going: {"id", "done", "ok", "lines", "question", "offer", "browse"}. Raises
+        NotFoundError."""
         if test_id not in self._trials:
-            raise NotFoundError(f"there is no test {test_id!r}; begin another", code="not_found", said="test_gone")
+            raise NotFoundError(f"there is no test {test_id!r}; begin another", code="not_found",
+                                said="test_gone")
         return self._trials[test_id].state()
 
     def answer(self, question_id: str, text: str) -> None:
-        """Answer a prompt; an empty or absent text refuses a host key. Raises NotFoundError when nobody waits for it any more."""
+        """Answer a prompt; an empty or absent text refuses a host key. Raises NotFoundError when nobody waits
+        for it any more."""
         if not self.questions.answer(question_id, text):
-            raise NotFoundError("that question is no longer open; reconnect to be asked again", code="not_found", said="question_gone")
+            raise NotFoundError("that question is no longer open; reconnect to be asked again",
+                                code="not_found", said="question_gone")
 
     def trust(self, question_id: str) -> None:
         """Trust the host key that a question shows, for good. Raises NotFoundError."""
@@ -291,7 +313,8 @@ class Registry:
 
     def browse(self, connection: dict[str, Any] | str, path: str, password: str | None = None,
                passphrase: Any = None) -> dict[str, Any]:
-        """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder on the server. Raises RemoteError, SftpError."""
+        """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder on the server. Raises
+        RemoteError, SftpError."""
         return self._browsing.browse(self._wanted(connection, password, passphrase), path)
 
     def hosts(self):
@@ -304,7 +327,8 @@ class Registry:
             return []
 
     def _wanted(self, connection, password=None, passphrase=None):
-        options = self._get(connection).settings if isinstance(connection, str) else settings.checked(connection)
+        options = (self._get(connection).settings if isinstance(connection, str)
+                   else settings.checked(connection))
         self._remember(options, password, passphrase)
         return options
 
@@ -315,7 +339,8 @@ class Registry:
     # -- runs
 
     def want(self, slug: str, path: str) -> None:
-        """Say that somebody opened the run at `path` of the connection whose mirror is called `slug`: it is fetched first."""
+        """Say that somebody opened the run at `path` of the connection whose mirror is called `slug`: it is
+        fetched first."""
         connection = self._of(slug)
         if connection and connection.folder.exists():
             quota.mark_viewed(connection.folder, path)
@@ -323,24 +348,29 @@ class Registry:
             connection.sync.want(path)
 
     def peek(self, slug, path, name, ranges):
-        """Return blocks of a run's file straight from the server: [bytes]; None where its connection is not at work."""
+        """Return blocks of a run's file straight from the server: [bytes]; None where its connection is not
+        at work."""
         connection = self._of(slug)
         return connection.sync.peek(path, name, ranges) if connection and connection.sync else None
 
     def drop(self, slug: str, path: str) -> None:
-        """Delete a mirrored run from this machine; it is not fetched again until opened. Raises UsageError for a local run."""
+        """Delete a mirrored run from this machine; it is not fetched again until opened. Raises UsageError
+        for a local run."""
         connection = self._of(slug)
         if not connection:
-            raise UsageError(f"{slug}:{path} is no mirrored run; runs of this machine are never deleted from here")
+            raise UsageError(f"{slug}:{path} is no mirrored run; runs of this machine are never deleted "
+                             f"from here")
         quota.drop_run(connection.folder, path)
         self._went()
         self.bell.ring("runs")
 
     def _of(self, slug):
-        return next((connection for connection in self._connections.values() if connection.slug == slug), None)
+        return next((connection for connection in self._connections.values() if connection.slug == slug),
+                    None)
 
     def plan(self, connection: dict[str, Any] | str) -> dict[str, int]:
-        """Return what a connection's choice of files comes to: {"files", "bytes"}. Looks there if nothing is mirrored yet.
+        """Return what a connection's choice of files comes to: {"files", "bytes"}. Looks there if nothing is
+        mirrored yet.
 
         Raises RemoteError; a login that was refused once is not tried again for this.
         """
@@ -354,14 +384,16 @@ class Registry:
     # -- the cache
 
     def drop_mirror(self, slug: str) -> None:
-        """Delete a mirror that no connection has: of one removed, or that led to another server. Raises UsageError, NotFoundError."""
+        """Delete a mirror that no connection has: of one removed, or that led to another server. Raises
+        UsageError, NotFoundError."""
         if self._of(slug):
             raise UsageError(f"{slug} is the mirror of a connection; remove that, with its copy, instead")
         self.cache.drop(slug)
         self._went()
 
     def cache_clean(self, older_than=None, connection=None, size=None, dry_run=False):
-        """Drop finished runs from the mirrors (see cache.Cache.clean), or from that of the connection of this name."""
+        """Drop finished runs from the mirrors (see cache.Cache.clean), or from that of the connection of this
+        name."""
         went = self.cache.clean(older_than, self._get(connection).slug if connection else None, size, dry_run)
         if went["files"] and not dry_run:
             self._went()

@@ -18,7 +18,8 @@ class Remembered:
 
     def get(self, question: str | tuple[str, tuple[Any, ...], str], seconds: float,
             ask: Callable[..., Any]) -> dict[str, Any] | int | list[Any]:
-        """Return the answer to `question` (hashable), which `ask()` gave at most `seconds` ago or gives now."""
+        """Return the answer to `question` (hashable), which `ask()` gave at most `seconds` ago or gives
+        now."""
         answered_at, answer = self._answers.get(question, (None, None))
         if answered_at is None or time.monotonic() - answered_at > seconds:
             answer = ask()

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def identity(connection: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what a login is known by (tuple): two connections (dicts) of one identity share their secrets."""
+    """Return what a login is known by (tuple): two connections (dicts) of one identity share their
+    secrets."""
     return tuple(connection[field] for field in ("host", "port", "user", "auth", "key"))
 
 
@@ -19,7 +20,8 @@ class Secrets:
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._by_login = {}             # identity -> {"password", "passphrase", "user@host:port" of a jump host: the same}
+        # Identity -> {"password", "passphrase", "user@host:port" of a jump host: the same}
+        self._by_login = {}
 
     def of(self, connection: dict[str, Any]) -> dict[str, Any]:
         """Return the secrets of a connection (dict), which whoever logs in reads and fills."""
@@ -39,7 +41,10 @@ class Secrets:
 
     def texts(self) -> list[str]:
         """Return all secrets (list of str), for a log that must not show them."""
-        # no lock: the log calls this from the sync threads, which somebody holding the lock may be waiting for
+        # no lock: the log calls this from the sync threads, which somebody holding the lock may be waiting
+        # for
         kinds = list(self._by_login.values())
-        kinds += [value for secrets in kinds for value in list(secrets.values()) if isinstance(value, dict)]        # of jump hosts
-        return [text for secrets in kinds for text in list(secrets.values()) if isinstance(text, str) and len(text) > 2]
+        # Of jump hosts
+        kinds += [value for secrets in kinds for value in list(secrets.values()) if isinstance(value, dict)]
+        return [text for secrets in kinds for text in list(secrets.values())
+                if isinstance(text, str) and len(text) > 2]

@@ -1,4 +1,5 @@
-"""HOME/logs/sync.log: what the connections did, rotated, a line an event. No secret and no control character gets into it."""
+"""HOME/logs/sync.log: what the connections did, rotated, a line an event. No secret and no control character
+gets into it."""
 
 import logging
 import os
@@ -10,7 +11,8 @@ LOG_BYTES, LOG_FILES = 1 << 20, 3
 
 
 class _Clean(logging.Formatter):
-    """One line an event, no control characters from a server, no secret even if somebody wrote one into a message."""
+    """One line an event, no control characters from a server, no secret even if somebody wrote one into a
+    message."""
 
     def __init__(self, secrets):
         super().__init__("%(asctime)s [%(connection)s] %(message)s")
@@ -24,8 +26,8 @@ class _Clean(logging.Formatter):
 
 
 class _Appender(logging.Handler):
-    """Appends each line under a lock, with the file closed between two: several processes write it, and Windows renames no file that
-    one of them has open."""
+    """Appends each line under a lock, with the file closed between two: several processes write it, and
+    Windows renames no file that one of them has open."""
 
     def __init__(self, path):
         super().__init__()
@@ -57,11 +59,13 @@ class _Appender(logging.Handler):
 
 
 def _unwritten(path, error):
-    logging.getLogger("runicorn").warning("%s can't be written (%s); the sync's story is not kept", path, error.strerror or error)
+    logging.getLogger("runicorn").warning("%s can't be written (%s); the sync's story is not kept", path,
+                                          error.strerror or error)
 
 
 def opened(home, secrets):
-    """Return the logger of HOME/logs/sync.log, rotated; `secrets()` gives the texts that must never be in it."""
+    """Return the logger of HOME/logs/sync.log, rotated; `secrets()` gives the texts that must never be in
+    it."""
     logger = logging.Logger("sync", logging.INFO)
     path = Path(home) / "logs" / "sync.log"
     try:

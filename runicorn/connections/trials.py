@@ -56,6 +56,8 @@ def _broken(error):
     """Return what a line says of a test that did not come to its end."""
     detail = local_disk.shortage(error)
     if detail:
-        return {"text": str(local_disk.passing(error)), "advice": "try again in a moment", "said": "short_of", "detail": detail}
+        return {"text": str(local_disk.passing(error)), "advice": "try again in a moment", "said": "short_of",
+                "detail": detail}
     detail = faults.tell(logging.getLogger("runicorn"), error, "the test of a connection")
-    return {"text": f"the test itself failed: {detail}", "advice": "please report this", "said": "test_broken", "detail": detail}
+    return {"text": f"the test itself failed: {detail}", "advice": "please report this",
+            "said": "test_broken", "detail": detail}

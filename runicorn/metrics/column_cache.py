@@ -1,4 +1,5 @@
-"""The column cache: one file for what was parsed of a growing file, believed only if everything in its head agrees."""
+"""The column cache: one file for what was parsed of a growing file, believed only if everything in its head
+agrees."""
 
 from __future__ import annotations
 
@@ -23,17 +24,21 @@ MAGIC = b"runicorn columns 4\n"
 
 
 def save(path: str, head: dict[str, Any], table: Table) -> None:
-    """Write what is parsed to the cache file `path`; head: dict of what the caller wants back. Raises OSError."""
-    head = {**head, "order": sys.byteorder, "rows": table.rows, "first_ts": table.first_ts, "last_ts": table.last_ts,
-            "top_step": table.top_step, "recent": list(table.recent), "purges": table.purges, "names": list(table.where),
+    """Write what is parsed to the cache file `path`; head: dict of what the caller wants back. Raises
+    OSError."""
+    head = {**head, "order": sys.byteorder, "rows": table.rows, "first_ts": table.first_ts,
+            "last_ts": table.last_ts, "top_step": table.top_step, "recent": list(table.recent),
+            "purges": table.purges, "names": list(table.where),
             "groups": [_describe(group) for group in table.groups()]}
     _write(path, head, [numbers for group in table.groups() for numbers in _arrays(group)])
 
 
 def load(path, table, believe):
-    """Fill the empty `table` from the cache file `path` and return its head (dict), or None where it tells nothing.
+    """Fill the empty `table` from the cache file `path` and return its head (dict), or None where it tells
+    nothing.
 
-    believe: called with the head, whether it is of the file in question. Raises OSError, EOFError or ValueError for a damaged one.
+    believe: called with the head, whether it is of the file in question. Raises OSError, EOFError or
+    ValueError for a damaged one.
     """
     with open(path, "rb") as cached:
         head = json.loads(cached.readline(HEAD_LIMIT)) if cached.read(len(MAGIC)) == MAGIC else None
@@ -46,7 +51,8 @@ def load(path, table, believe):
 
 
 def trim(folder: str, limit: int) -> None:
-    """Delete the cache files in `folder` that were not used for longest until the rest holds at most `limit` bytes."""
+    """Delete the cache files in `folder` that were not used for longest until the rest holds at most `limit`
+    bytes."""
     try:
         caches = [(entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder)]
     except OSError:
@@ -60,12 +66,14 @@ def trim(folder: str, limit: int) -> None:
 
 
 def _arrays(group):
-    columns = [numbers for column in group.columns.values() for numbers in (column.values, column.lows, column.highs, column.bad)]
+    columns = [numbers for column in group.columns.values()
+               for numbers in (column.values, column.lows, column.highs, column.bad)]
     return [group.rows, group.ts, group.steps, *columns]
 
 
 def _describe(group):
-    return {"rows": len(group.rows), "steps": group.steps.typecode, "sorted": [group.ts_sorted, group.steps_sorted],
+    return {"rows": len(group.rows), "steps": group.steps.typecode,
+            "sorted": [group.ts_sorted, group.steps_sorted],
             "columns": [[name, len(column.lows), len(column.bad)] for name, column in group.columns.items()]}
 
 
@@ -84,7 +92,8 @@ def _read_group(file, shape):
 
 
 def _read_array(file, kind, count):
-    """Return the next `count` items (array). Raises EOFError. Straight into place: `fromfile` would copy each byte twice."""
+    """Return the next `count` items (array). Raises EOFError. Straight into place: `fromfile` would copy each
+    byte twice."""
     if count * array(kind).itemsize > os.fstat(file.fileno()).st_size:
         raise EOFError("the cache file's head is wrong")
     numbers = array(kind, [0]) * count
@@ -94,7 +103,8 @@ def _read_array(file, kind, count):
 
 
 def _write(path, head, arrays):
-    """Write a cache file beside `path` and rename it; streamed, because the arrays of a large run should not exist twice."""
+    """Write a cache file beside `path` and rename it; streamed, because the arrays of a large run should not
+    exist twice."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     beside = f"{path}.{os.getpid()}-{get_ident()}{BESIDE}"
     try:

@@ -1,4 +1,5 @@
-"""One growing file of metrics or samples, whatever its kind: what is new of it is read, its columns are kept between sessions."""
+"""One growing file of metrics or samples, whatever its kind: what is new of it is read, its columns are kept
+between sessions."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from runicorn.metrics.kinds import events
 if TYPE_CHECKING:
     from typing import Any
 
-READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, small enough to let other threads in between
+# Parsed at once: large enough for the templates, small enough to let other threads in between
+READ_BYTES = 1 << 20
 RECORD_LIMIT = 16 << 20     # what a reader does not know as one whole record by then is never one
 WRITTEN_NS = 10_000_000     # an mtime that is so close to the ctime is that of a write
 CHECKED = 4096              # bytes before the parsed end whose hash must still be the same
@@ -25,17 +27,19 @@ SAVE_BYTES = 64 << 10       # parsed in about 2 ms; less is not worth a cache fi
 
 
 class File:
-    """One growing file. `table` holds what is parsed, `reader` what reads it, `make` made that, `behind` is how many bytes could be parsed
-    now."""
+    """One growing file. `table` holds what is parsed, `reader` what reads it, `make` made that, `behind` is
+    how many bytes could be parsed now."""
 
     def __init__(self, path: str, cache: str | None = None, make: Any = events.Reader) -> None:
-        """path: str; cache: folder for the column cache (str) or None; make: function(state) returning the reader of its kind."""
+        """path: str; cache: folder for the column cache (str) or None; make: function(state) returning the
+        reader of its kind."""
         self.path, self.make, self._folder = path, make, cache
         self._begin()
 
     def _begin(self, identity=None):
         self.reader = self.make(None)
-        self._reading = self.reader.kind + getattr(self.reader, "variant", "")      # by rules of one's own it is another
+        # By rules of one's own it is another
+        self._reading = self.reader.kind + getattr(self.reader, "variant", "")
         self.table = Table(self.reader.kind)
         self.position = self.behind = self._saved = self._torn = 0
         self._identity, self._mtime, self._size, self._guard = identity, None, None, b""
@@ -46,7 +50,8 @@ class File:
         return sum(self.reader.skipped.values())
 
     def look(self) -> bool:
-        """Return whether there is something to parse, after one stat; forgets all if the file was replaced or has shrunk.
+        """Return whether there is something to parse, after one stat; forgets all if the file was replaced or
+        has shrunk.
 
         Raises OSError if the file can't be looked at.
         """
@@ -62,8 +67,8 @@ class File:
         return self.behind > 0
 
     def _is_rewritten(self, status):
-        """Whether other bytes were written in place though the size is the same. A time set after the writing, as the mirror and
-        `touch` set it, is no sign of it. Raises OSError."""
+        """Whether other bytes were written in place though the size is the same. A time set after the
+        writing, as the mirror and `touch` set it, is no sign of it. Raises OSError."""
         if status.st_mtime_ns == self._mtime or status.st_size != self._size:
             return False
         if abs(status.st_mtime_ns - status.st_ctime_ns) < WRITTEN_NS:
@@ -88,9 +93,11 @@ class File:
                 block += more
                 used, parts = self.reader.take(block, max(remaining, len(block)))
             if not used:
-                self.behind, self._torn = 0, self.position + len(block)     # part of a record: nothing to do until the file grows
+                # Part of a record: nothing to do until the file grows
+                self.behind, self._torn = 0, self.position + len(block)
                 return False
-            self._guard = (self._guard + block[:used])[-CHECKED:] if used <= len(block) else self._passed_over(file, used)
+            self._guard = ((self._guard + block[:used])[-CHECKED:] if used <= len(block)
+                           else self._passed_over(file, used))
         self.position += used
         self.behind = max(0, self.behind - used)
         facts = self.reader.facts()
@@ -100,7 +107,8 @@ class File:
 
     def _timed(self, parts, facts):
         """Return Parts whose rows have the times that the reader's `facts` leave open."""
-        mtime = (self._mtime or 0) / 1e9     # without times a row is as old as the file when it was first seen in it
+        # Without times a row is as old as the file when it was first seen in it
+        mtime = (self._mtime or 0) / 1e9
         if facts.get("no_times"):
             return [part._replace(ts=[mtime] * len(part.rows)) for part in parts]
         if facts.get("naive_times"):
@@ -113,34 +121,41 @@ class File:
         return parts
 
     def _passed_over(self, file, used):
-        """Return the bytes that must still be the same before what comes next, where the reader passed over bytes unread."""
+        """Return the bytes that must still be the same before what comes next, where the reader passed over
+        bytes unread."""
         begin = max(0, self.position + used - CHECKED)
         file.seek(begin)
         return file.read(self.position + used - begin)
 
-    # -- the column cache ------------------------------------------------------------------------------------------
+    # -- the column cache ------------------------------------------------------------------------------------
 
     def _cache(self):
-        """Return where the parse is kept (str): found by device and inode, which a renamed file or folder keeps, else by the path."""
+        """Return where the parse is kept (str): found by device and inode, which a renamed file or folder
+        keeps, else by the path."""
         name = f"{self._identity}" if self._identity[1] else os.path.abspath(self.path)
-        name += "" if self._reading in SINGLE else self._reading      # two readings of one file are two parses
+        # Two readings of one file are two parses
+        name += "" if self._reading in SINGLE else self._reading
         return os.path.join(self._folder, sha256(os.fsencode(name)).hexdigest()[:32])
 
     def save(self) -> None:
-        """Keep the parse in the cache if it grew enough to be worth it. Never raises: a cache is only a convenience."""
+        """Keep the parse in the cache if it grew enough to be worth it. Never raises: a cache is only a
+        convenience."""
         grown = self.position - self._saved
         if not self._folder or grown < max(SAVE_BYTES, self._saved // 4):
             return
-        head = {"identity": list(self._identity), "mtime": self._mtime, "length": self.position, "check": sha256(self._guard).hexdigest(),
-                "kind": self._reading, "reader": self.reader.state()}
+        head = {"identity": list(self._identity), "mtime": self._mtime, "length": self.position,
+                "check": sha256(self._guard).hexdigest(), "kind": self._reading,
+                "reader": self.reader.state()}
         with suppress(OSError):
             column_cache.save(self._cache(), head, self.table)
-        self._saved = self.position         # a full disk: parse again next time, and don't try at every append
+        # a full disk: parse again next time, and don't try at every append
+        self._saved = self.position
 
     def _load(self, status):
         """Take the parse over from the cache if it is one of the first bytes of just this file."""
         try:
-            head = column_cache.load(self._cache(), self.table, lambda head: self._is_of(head, status)) if self._folder else None
+            head = (column_cache.load(self._cache(), self.table, lambda head: self._is_of(head, status))
+                    if self._folder else None)
         except (OSError, EOFError, ValueError):
             self.table, self._guard = Table(self.reader.kind), b""
             return                          # absent or damaged: parse
@@ -152,13 +167,15 @@ class File:
             os.utime(self._cache())         # `trim` drops what was not used for longest
 
     def _is_of(self, head, status):
-        """Whether the cached parse is one of the bytes with which the file begins now; takes its guard then. Raises OSError."""
+        """Whether the cached parse is one of the bytes with which the file begins now; takes its guard then.
+        Raises OSError."""
         if head.get("identity") != [status.st_dev, status.st_ino] or head.get("kind") != self._reading:
             return False
         if head["length"] > status.st_size:
             return False
         if head["length"] == status.st_size and head.get("mtime") != status.st_mtime_ns:
-            return False                    # rewritten to the same size, in place or under an inode that came back
+            # Rewritten to the same size, in place or under an inode that came back
+            return False
         with open(open_regular(self.path), "rb") as file:
             file.seek(max(0, head["length"] - CHECKED))
             guard = file.read(min(CHECKED, head["length"]))
@@ -175,5 +192,6 @@ def _as_local(times):
 
 
 def _ahead(ts):
-    """Return by how many seconds this machine's zone is ahead of UTC when its clocks show `ts` as if it were UTC."""
+    """Return by how many seconds this machine's zone is ahead of UTC when its clocks show `ts` as if it were
+    UTC."""
     return time.localtime(ts - time.localtime(ts).tm_gmtoff).tm_gmtoff

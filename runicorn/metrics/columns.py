@@ -1,7 +1,8 @@
 """Columns of one growing file of metrics or samples: its numbers in arrays. Opens no file, draws nothing.
 
-Metrics that are always logged together form a group and share its line numbers, times and steps, so a million rows
-of four metrics take 52 MB. A metric that is once logged without the others gets a group of its own from there on.
+Metrics that are always logged together form a group and share its line numbers, times and steps, so a million
+rows of four metrics take 52 MB. A metric that is once logged without the others gets a group of its own from
+there on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 STRETCH = 1 << 15           # numbers that are looked at at once
-BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
+# Points whose minimum and maximum are kept together: a picture of a million points reads these
+BLOCK = 64
 RECENT = 64                 # last row times, for the median gap
 COLUMN_BYTES = 182          # of a Column and its arrays, as the allocator rounds them, without their content
 GROUP_BYTES = 640
@@ -70,7 +72,8 @@ class Column:
 
 
 class Group:
-    """Metrics logged in the same rows: `rows` (line numbers), `ts` (Unix seconds), `steps`, and {name: Column}."""
+    """Metrics logged in the same rows: `rows` (line numbers), `ts` (Unix seconds), `steps`, and {name:
+    Column}."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.rows, self.ts, self.steps = array("I"), array("d"), array("q")
@@ -101,7 +104,8 @@ class Group:
 
 
 def ascending(values, before=()):
-    """Whether `values` never go down and do not begin below the end of `before` (sequences of numbers, no NaN)."""
+    """Whether `values` never go down and do not begin below the end of `before` (sequences of numbers, no
+    NaN)."""
     if not values or before and not before[-1] <= values[0]:
         return not values
     for start in range(0, len(values) - 1, STRETCH):            # each with the first of the next
@@ -112,10 +116,11 @@ def ascending(values, before=()):
 
 
 class Table:
-    """Everything parsed from one file so far: `where` is {metric: Group} in the order first logged; of all rows their
-    number, the first and last time, the largest step, and the last times. `purges`: [[row, step, [metric, …] or None], …]: the values
-    of these metrics (None: of all) in rows before `row`, in this file and older ones, are superseded from `step` on; None: an older
-    attempt's are from the first step that a newer one logged of the metric. `kind`: of the file."""
+    """Everything parsed from one file so far: `where` is {metric: Group} in the order first logged; of all
+    rows their number, the first and last time, the largest step, and the last times. `purges`: [[row, step,
+    [metric, …] or None], …]: the values of these metrics (None: of all) in rows before `row`, in this file
+    and older ones, are superseded from `step` on; None: an older attempt's are from the first step that a
+    newer one logged of the metric. `kind`: of the file."""
 
     def __init__(self, kind: str = "events") -> None:
         self.kind = kind
@@ -127,9 +132,12 @@ class Table:
         self.purges = None
 
     def restore(self, by_name: dict[str, Group], head: dict[str, Any]) -> None:
-        """Take what was parsed before into an empty Table: {metric: Group}, and the dict with the other fields."""
+        """Take what was parsed before into an empty Table: {metric: Group}, and the dict with the other
+        fields."""
         self._groups.update(by_name)
-        self.rows, self.first_ts, self.last_ts, self.top_step = (head[field] for field in ("rows", "first_ts", "last_ts", "top_step"))
+        self.rows, self.first_ts, self.last_ts, self.top_step = (head[field]
+                                                                 for field in ("rows", "first_ts", "last_ts",
+                                                                               "top_step"))
         self.recent.extend(head["recent"])
         self.purges = head["purges"]
 
@@ -159,13 +167,15 @@ class Table:
             return
         self._sort_wide()
         places, columns = _presence(parts)
-        self._groups.update(dict.fromkeys([name for name in places if name not in self._groups]))     # in the order first logged
+        # In the order first logged
+        self._groups.update(dict.fromkeys([name for name in places if name not in self._groups]))
         alike = {}                                          # (present group, places) -> metrics
         for name, mine in places.items():
             alike.setdefault((id(self._groups[name]), *mine), []).append(name)
         for (_, *mine), names in alike.items():
             merge = _Merge([parts[index] for index in mine])
-            self._group(names).extend(merge.rows, merge.ts, merge.steps, {name: merge.values(columns[name]) for name in names})
+            self._group(names).extend(merge.rows, merge.ts, merge.steps,
+                                      {name: merge.values(columns[name]) for name in names})
 
     def _sort_wide(self):
         """Append the wide rows, which were gathered one after the other, to the columns of their metrics."""
@@ -182,7 +192,8 @@ class Table:
                 group.extend(rows, ts, steps, {})
             else:
                 group, height = self._group(mine), len(rows)
-                group.extend(rows, ts, steps, {name: cells[index * height:(index + 1) * height] for index, name in enumerate(mine)})
+                group.extend(rows, ts, steps, {name: cells[index * height:(index + 1) * height]
+                                               for index, name in enumerate(mine)})
             for metric in metrics:
                 owners[metric] = group
         self._groups.update(zip(names, owners))
@@ -212,11 +223,13 @@ class Table:
             self.first_ts = min((part.rows[0], part.ts[0]) for part in parts)[1]
 
     def nbytes(self) -> int:
-        """Return the bytes it holds in memory: of its arrays, and of what each metric costs beside its values."""
+        """Return the bytes it holds in memory: of its arrays, and of what each metric costs beside its
+        values."""
         groups = {id(group): group for group in self._groups.values()}.values()
         size = sys.getsizeof(self._groups) + self._wide.nbytes()
         for group in groups:
-            size += GROUP_BYTES + sum(len(array) * array.itemsize for array in (group.rows, group.ts, group.steps))
+            size += GROUP_BYTES + sum(len(array) * array.itemsize
+                                      for array in (group.rows, group.ts, group.steps))
             size += sys.getsizeof(group.columns) + sum(map(sys.getsizeof, group.columns))
             lazy = type(group.columns) is Columns
             size += sum([COLUMN_BYTES + 8 * (len(column.values) + 2 * len(column.lows)) + 4 * len(column.bad)
@@ -232,7 +245,8 @@ def _column(values):
 
 
 def _presence(parts):
-    """Return ({metric: places of the parts that name it}, {metric: its values there, a list of arrays if the parts are several}).
+    """Return ({metric: places of the parts that name it}, {metric: its values there, a list of arrays if the
+    parts are several}).
 
     Wide rows name a million metrics: what names few of the others costs no object each.
     """
@@ -254,7 +268,8 @@ def _presence(parts):
 
 
 class _Merge:
-    """The rows of several parts in their order: `rows`, `ts`, `steps`, and the values of a metric that all of them name."""
+    """The rows of several parts in their order: `rows`, `ts`, `steps`, and the values of a metric that all of
+    them name."""
 
     def __init__(self, parts):
         self._order = None              # of the rows one part after the other, where that is another
@@ -262,10 +277,12 @@ class _Merge:
             self.rows, self.ts, self.steps = parts[0].rows, parts[0].ts, parts[0].steps
             return
         self.rows = [row for part in parts for row in part.rows]
-        self.ts, self.steps = [ts for part in parts for ts in part.ts], [step for part in parts for step in part.steps]
+        self.ts, self.steps = ([ts for part in parts for ts in part.ts],
+                               [step for part in parts for step in part.steps])
         if not ascending(self.rows):
             self._order = sorted(range(len(self.rows)), key=self.rows.__getitem__)
-            self.rows, self.ts, self.steps = ([values[index] for index in self._order] for values in (self.rows, self.ts, self.steps))
+            self.rows, self.ts, self.steps = ([values[index] for index in self._order]
+                                              for values in (self.rows, self.ts, self.steps))
 
     def values(self, columns):
         """Return the values (array) of a metric that has `columns` in the parts, as `_presence` has them."""

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
     from runicorn.metrics.columns import Group, Table
 
-SORTED, SAMPLED = 1 << 15, 64       # points that are sorted at once, as a rule; points looked at to find where a stretch of so many ends
+# Points that are sorted at once, as a rule; points looked at to find where a stretch of so many ends
+SORTED, SAMPLED = 1 << 15, 64
 SAME = 1e-5                 # x told to a page is rounded to the microsecond
 
 
 class Curve(NamedTuple):
-    """`xs`: ascending array of numbers; `column`: columns.Column of as many values; `shift`: subtracted from x when told."""
+    """`xs`: ascending array of numbers; `column`: columns.Column of as many values; `shift`: subtracted from
+    x when told."""
 
     xs: array
     column: Column
@@ -38,8 +40,9 @@ class Curve(NamedTuple):
 def curve(tables, metric, x, shift=0.0):
     """Return the Curve of a metric and the Curve of its superseded points (None without any).
 
-    tables: the columns.Table of each attempt that logged it, oldest first; x: "step", "relative" and "wall" (both by time,
-    `shift` makes the difference) or "metric:NAME". One attempt that is in order is shown as it stands, without a copy.
+    tables: the columns.Table of each attempt that logged it, oldest first; x: "step", "relative" and "wall"
+    (both by time, `shift` makes the difference) or "metric:NAME". One attempt that is in order is shown as it
+    stands, without a copy.
     """
     group = tables[0].where[metric]
     if len(tables) == 1 and not tables[0].purges and in_order(group, x):
@@ -49,14 +52,16 @@ def curve(tables, metric, x, shift=0.0):
 
 
 def grow(drawn, before, table, metric, x):
-    """Append the newest attempt's new points to the Curve `drawn`, joined before; return whether that was possible.
+    """Append the newest attempt's new points to the Curve `drawn`, joined before; return whether that was
+    possible.
 
     before: (columns.Table, points) of that attempt when `drawn` was made; table: its Table now.
     """
     group = table.where[metric]
     old, joined_before = before
     xs = group.steps if x == "step" else group.ts
-    if old is not table or not (group.steps_sorted and in_order(group, x)) or drawn.xs.typecode != xs.typecode:
+    if (old is not table or not (group.steps_sorted and in_order(group, x))
+            or drawn.xs.typecode != xs.typecode):
         return False
     if not drawn.xs or drawn.xs[-1] > xs[joined_before - 1]:            # an older attempt reaches beyond
         return False
@@ -71,7 +76,8 @@ def in_order(group: Group, x: str) -> bool:
 
 
 def place_of(group, x, position):
-    """Return the place of the last row of a columns.Group that stands at `position` on "step" or a time axis, or None."""
+    """Return the place of the last row of a columns.Group that stands at `position` on "step" or a time axis,
+    or None."""
     xs = group.steps if x == "step" else group.ts
     if in_order(group, x):
         index = bisect_right(xs, position + SAME) - 1
@@ -81,7 +87,8 @@ def place_of(group, x, position):
 
 
 def epoch_at(table: Table, row: int) -> float | None:
-    """Return the epoch (number) that was logged last at or before line `row` of a columns.Table, None without one."""
+    """Return the epoch (number) that was logged last at or before line `row` of a columns.Table, None without
+    one."""
     for name, group in table.where.items():
         index = bisect_right(group.rows, row) - 1
         if index >= 0 and name.rsplit("/", 1)[-1].lower() == "epoch":
@@ -91,8 +98,9 @@ def epoch_at(table: Table, row: int) -> float | None:
 
 
 def pace(curve: Curve) -> float | None:
-    """Return how many steps an epoch takes (float), by the Curve by step of what was logged as the epoch, or None before that can
-    be told: of whole numbers when a second one has come, of fractions after a tenth of an epoch."""
+    """Return how many steps an epoch takes (float), by the Curve by step of what was logged as the epoch, or
+    None before that can be told: of whole numbers when a second one has come, of fractions after a tenth of
+    an epoch."""
     values = curve.column.values
     if not values or not (math.isfinite(values[0]) and math.isfinite(values[-1])):
         return None
@@ -103,10 +111,12 @@ def pace(curve: Curve) -> float | None:
 
 
 def joined(tables: list[Table], metric: str, x: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Return (xs, values) of the points that count and (xs, values) of those superseded, each in the order logged.
+    """Return (xs, values) of the points that count and (xs, values) of those superseded, each in the order
+    logged.
 
-    An older attempt's point is superseded when its step is at or beyond the first step at which a newer attempt logged
-    the same metric; where the Tables tell purges, those decide alone. Points without a finite x are left out.
+    An older attempt's point is superseded when its step is at or beyond the first step at which a newer
+    attempt logged the same metric; where the Tables tell purges, those decide alone. Points without a finite
+    x are left out.
     """
     cut, pieces = math.inf, []
     for table in reversed(tables):
@@ -125,8 +135,8 @@ def joined(tables: list[Table], metric: str, x: str) -> tuple[tuple[Any, ...], t
 
 
 def stretches(table, metric):
-    """Yield (first row, row after the last, step from which rows before that are superseded) of the stretches between the purges of a
-    metric in a columns.Table, the newest first; the first step is infinite."""
+    """Yield (first row, row after the last, step from which rows before that are superseded) of the stretches
+    between the purges of a metric in a columns.Table, the newest first; the first step is infinite."""
     marks = [(row, step) for row, step, names in table.purges or () if names is None or metric in names]
     ends = [(row, step) for row, step in marks] + [(math.inf, math.inf)]
     begins = [0, *(row for row, _ in marks)]
@@ -148,7 +158,8 @@ def _cut(steps, ordered, cut, xs, values):
 
 
 def _chosen(xs, values, mask):
-    return (array(series.typecode, [value for value, keep in zip(series, mask) if keep]) for series in (xs, values))
+    return (array(series.typecode, [value for value, keep in zip(series, mask) if keep])
+            for series in (xs, values))
 
 
 def _concatenated(pieces):
@@ -166,7 +177,8 @@ def _concatenated(pieces):
 
 
 def _axis(table, group, x):
-    """Return x of each row of `group` (array); for a metric as x its value in the row, else its last one before, else NaN."""
+    """Return x of each row of `group` (array); for a metric as x its value in the row, else its last one
+    before, else NaN."""
     if not x.startswith("metric:"):
         return group.steps if x == "step" else group.ts
     name = x[len("metric:"):]
@@ -192,7 +204,8 @@ def _sorted(xs, values, shift):
 def by_x(xs, values):
     """Return the points (two arrays, x finite) in the order of x; those of equal x keep theirs.
 
-    Shared out among stretches of x before each of them is sorted: ten million at once would take a gigabyte of objects.
+    Shared out among stretches of x before each of them is sorted: ten million at once would take a gigabyte
+    of objects.
     """
     share = len(xs) // SORTED + 1
     cuts = sorted(xs[::max(1, len(xs) // (SAMPLED * share))])[SAMPLED::SAMPLED]

@@ -1,7 +1,8 @@
-"""Pictures of curves: so many points into so few buckets that no extreme is lost, and smoothing. Pure: reads no file.
+"""Pictures of curves: so many points into so few buckets that no extreme is lost, and smoothing. Pure: reads
+no file.
 
-A bucket is a stretch of neighbouring points; it answers with its minimum, maximum and last finite value and where each
-of them stands.
+A bucket is a stretch of neighbouring points; it answers with its minimum, maximum and last finite value and
+where each of them stands.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
     from runicorn.metrics.columns import Column
     from runicorn.metrics.curves import Curve
 
-SNAP = 4                    # blocks in an average bucket from which bounds may move to the next block: an eighth of a bucket
+# Blocks in an average bucket from which bounds may move to the next block: an eighth of a bucket
+SNAP = 4
 WEIGHTS_KEPT = 4            # smoothings remembered of a column
 
 
 def picture(curve: Curve, lo: float | None = None, hi: float | None = None, buckets: int = 600,
             smooth: float = 0.0) -> dict[str, Any]:
-    """Return the picture of a curves.Curve between `lo` and `hi` (its x, inclusive) in at most `buckets` buckets.
+    """Return the picture of a curves.Curve between `lo` and `hi` (its x, inclusive) in at most `buckets`
+    buckets.
 
-    {"n", "m", "total": points drawn, in range, in all; "x", "last": the last finite point of each bucket; "min", "min_x",
-    "max", "max_x": its extremes; "smooth": the smoothed value at `x`, or None; "nan": [[x, "NaN" or "Infinity" or
-    "-Infinity"], …], one of a kind in each bucket; "bad": how many there are in all; "x_min", "x_max": of the range;
-    "exact": whether every point is shown}
+    {"n", "m", "total": points drawn, in range, in all; "x", "last": the last finite point of each bucket;
+    "min", "min_x", "max", "max_x": its extremes; "smooth": the smoothed value at `x`, or None; "nan": [[x,
+    "NaN" or "Infinity" or "-Infinity"], …], one of a kind in each bucket; "bad": how many there are in all;
+    "x_min", "x_max": of the range; "exact": whether every point is shown}
     """
     start, end = curve.span(lo, hi)
     exact = end - start <= buckets
@@ -39,12 +42,12 @@ def picture(curve: Curve, lo: float | None = None, hi: float | None = None, buck
     bad = curve.column.bad[bisect_left(curve.column.bad, start):bisect_left(curve.column.bad, end)]
     low, high, last = _places(curve.column, bounds, clean=not bad)
     x, value = curve.x if curve.shift else curve.xs.__getitem__, curve.column.values.__getitem__
-    return {"n": len(last), "m": end - start, "total": len(curve.xs), "exact": exact,
-            "x": list(map(x, last)), "last": list(map(value, last)),
-            "min_x": list(map(x, low)), "min": list(map(value, low)), "max_x": list(map(x, high)), "max": list(map(value, high)),
+    return {"n": len(last), "m": end - start, "total": len(curve.xs), "exact": exact, "x": list(map(x, last)),
+            "last": list(map(value, last)), "min_x": list(map(x, low)), "min": list(map(value, low)),
+            "max_x": list(map(x, high)), "max": list(map(value, high)),
             "smooth": smoothed(curve.column, last, smooth) if smooth else None,
-            "nan": _marks(curve, bad, bounds), "bad": len(bad),
-            "x_min": x(start) if end > start else None, "x_max": x(end - 1) if end > start else None}
+            "nan": _marks(curve, bad, bounds), "bad": len(bad), "x_min": x(start) if end > start else None,
+            "x_max": x(end - 1) if end > start else None}
 
 
 def extremes(column: Column) -> tuple[int | None, int | None]:
@@ -53,11 +56,13 @@ def extremes(column: Column) -> tuple[int | None, int | None]:
     return _extreme(column, 0, end, min, column.lows), _extreme(column, 0, end, max, column.highs)
 
 
-_LAST = [(lambda: None, (), None)]      # the x, what was asked of them, and their bounds: metrics of one group share all three
+# The x, what was asked of them, and their bounds: metrics of one group share all three
+_LAST = [(lambda: None, (), None)]
 
 
 def _shared_bounds(xs, start, end, buckets):
-    """Return `_bounds`, computed once for metrics that were logged together and are asked for one after the other."""
+    """Return `_bounds`, computed once for metrics that were logged together and are asked for one after the
+    other."""
     curve_xs, question, bounds = _LAST[0]
     if curve_xs() is not xs or question != (len(xs), start, end, buckets):
         bounds = _bounds(xs, start, end, buckets)
@@ -68,8 +73,8 @@ def _shared_bounds(xs, start, end, buckets):
 def _bounds(xs, start, end, buckets):
     """Return ascending places that cut [first, end) into at most `buckets` stretches.
 
-    Half of the cuts are evenly spaced in x, for an even axis; half in number of points, for a logarithmic axis and for
-    a curve that is logged densely in one stretch only. The two kinds interleave where x is even.
+    Half of the cuts are evenly spaced in x, for an even axis; half in number of points, for a logarithmic
+    axis and for a curve that is logged densely in one stretch only. The two kinds interleave where x is even.
     """
     half, count = buckets // 2, end - start
     low, width = xs[start], xs[end - 1] - xs[start]
@@ -85,7 +90,8 @@ def _bounds(xs, start, end, buckets):
 
 
 def _places(column, bounds, clean):
-    """Return the places of the minimum, maximum and last finite value of each bucket that has one (three lists).
+    """Return the places of the minimum, maximum and last finite value of each bucket that has one (three
+    lists).
 
     clean: whether all values in the range are finite.
     """
@@ -95,19 +101,23 @@ def _places(column, bounds, clean):
     if clean and end - start < count * BLOCK:       # too few in a bucket for blocks to help
         values = column.values[start:end].tolist()
         parts = [values[a - start:b - start] for a, b in zip(bounds, bounds[1:])]
-        low, high = ([a + stretch.index(best) for a, stretch, best in zip(bounds, parts, map(pick, parts))] for pick in (min, max))
+        low, high = ([a + stretch.index(best) for a, stretch, best in zip(bounds, parts, map(pick, parts))]
+                     for pick in (min, max))
         return low, high, [b - 1 for b in bounds[1:]]
     if clean and count > 2 and all(bound % BLOCK == 0 for bound in bounds[1:-1]):
         ends = [_bucket(column, a, b, clean) for a, b in (bounds[:2], bounds[-2:])]
-        low, high = (_by_blocks(column.values, blocks, bounds[1:-1], pick) for blocks, pick in ((column.lows, min), (column.highs, max)))
+        low, high = (_by_blocks(column.values, blocks, bounds[1:-1], pick)
+                     for blocks, pick in ((column.lows, min), (column.highs, max)))
         return [ends[0][0], *low, ends[1][0]], [ends[0][1], *high, ends[1][1]], [b - 1 for b in bounds[1:]]
-    buckets = [bucket for bucket in (_bucket(column, a, b, clean) for a, b in zip(bounds, bounds[1:])) if bucket]
+    buckets = [bucket for bucket in (_bucket(column, a, b, clean) for a, b in zip(bounds, bounds[1:]))
+               if bucket]
     return tuple(map(list, zip(*buckets))) if buckets else ([], [], [])
 
 
 def _by_blocks(values, blocks, bounds, pick):
-    """Return the places of the first smallest (pick: min) or largest (max) value between neighbours of `bounds`, which are
-    whole blocks of finite values. The same as `_extreme` of each, some four times as fast."""
+    """Return the places of the first smallest (pick: min) or largest (max) value between neighbours of
+    `bounds`, which are whole blocks of finite values. The same as `_extreme` of each, some four times as
+    fast."""
     blocks, places = blocks[:bounds[-1] // BLOCK].tolist(), []
     cuts = [bound // BLOCK for bound in bounds]
     for a, b in zip(cuts, cuts[1:]):
@@ -119,7 +129,8 @@ def _by_blocks(values, blocks, bounds, pick):
 
 
 def _bucket(column, a, b, clean):
-    """Return the places of the minimum, maximum and last of the finite values in [a, b), or None if there are none."""
+    """Return the places of the minimum, maximum and last of the finite values in [a, b), or None if there are
+    none."""
     low, last = _extreme(column, a, b, min, column.lows), b - 1
     if low is None:
         return None
@@ -140,7 +151,8 @@ def _extreme(column, a, b, pick, blocks):
     if a == begin * BLOCK and b == stop * BLOCK:
         return index
     places = [index, _scan(column, a, begin * BLOCK, pick), _scan(column, stop * BLOCK, b, pick)]
-    return pick(sorted(index for index in places if index is not None), key=column.values.__getitem__, default=None)
+    return pick(sorted(index for index in places if index is not None), key=column.values.__getitem__,
+                default=None)
 
 
 def _scan(column, a, b, pick):
@@ -167,10 +179,11 @@ def _marks(curve, places, bounds):
 
 
 def smoothed(column: Column, places: list[int], weight: float) -> list[float]:
-    """Return the smoothed values at `places` (ascending): the debiased exponential moving average of all points before.
+    """Return the smoothed values at `places` (ascending): the debiased exponential moving average of all
+    points before.
 
-    As TensorBoard's: s_n = w s_(n-1) + (1 - w) v_n from s_0 = 0, told as s_n / (1 - w^n); w = `weight` in [0, 1), n counts
-    finite values only. (Kingma and Ba, "Adam", 2014, section 3, has the debiasing.)
+    As TensorBoard's: s_n = w s_(n-1) + (1 - w) v_n from s_0 = 0, told as s_n / (1 - w^n); w = `weight` in [0,
+    1), n counts finite values only. (Kingma and Ba, "Adam", 2014, section 3, has the debiasing.)
     """
     states = _states(column, weight)
     out, position, state = [], 0, 0.0
@@ -185,7 +198,8 @@ def smoothed(column: Column, places: list[int], weight: float) -> list[float]:
 
 
 def _states(column, weight):
-    """Return the state of the average at the end of each full block; kept with the column, so an append costs little."""
+    """Return the state of the average at the end of each full block; kept with the column, so an append costs
+    little."""
     states = column.smoothed.setdefault(weight, [])
     while len(column.smoothed) > WEIGHTS_KEPT:
         del column.smoothed[next(iter(column.smoothed))]

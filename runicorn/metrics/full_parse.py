@@ -1,5 +1,5 @@
-"""Lines of events.jsonl with all that they say: beside the numbers, which `parse` reads, texts, lists, and integers that no float64 holds.
-Opens no file."""
+"""Lines of events.jsonl with all that they say: beside the numbers, which `parse` reads, texts, lists, and
+integers that no float64 holds. Opens no file."""
 
 import re
 from typing import NamedTuple
@@ -14,8 +14,9 @@ LONG_INTEGER = re.compile(rb"[:,\[]-?\d{16,}[\],}]")       # what may be one
 
 
 class Text(NamedTuple):
-    """One value of a row that a float64 does not say whole. `row`: line number; `text`: a text as logged, a list or an object as JSON, of
-    an integer its digits; `value`: the float next to such an integer, else None."""
+    """One value of a row that a float64 does not say whole. `row`: line number; `text`: a text as logged, a
+    list or an object as JSON, of an integer its digits; `value`: the float next to such an integer, else
+    None."""
 
     row: int
     ts: float
@@ -26,7 +27,8 @@ class Text(NamedTuple):
 
 
 class FullParser(Parser):
-    """A parse.Parser that keeps what `parse` passes over, for the caller to take. An integer beyond 2^53 is in no Part."""
+    """A parse.Parser that keeps what `parse` passes over, for the caller to take. An integer beyond 2^53 is
+    in no Part."""
 
     def __init__(self, row=event_row, lines=0, skipped=0):
         super().__init__(row, lines, skipped)
@@ -40,12 +42,14 @@ class FullParser(Parser):
     def parse(self, block):
         start, skipped, ts = self.lines, self.skipped, self._ts
         parts = super().parse(block)
-        if any(not sum(map(abs, column)) < EXACT for part in parts for column in part.columns) and LONG_INTEGER.search(block):
+        if (any(not sum(map(abs, column)) < EXACT for part in parts for column in part.columns)
+                and LONG_INTEGER.search(block)):
             self._texts = [text for text in self._texts if text.row < start]
             self.skipped, self._ts = skipped, ts
             lines = block.split(b"\n")
             lines.pop()
-            parts = [part._replace(names=tuple(map(visible, part.names))) for part in self._by_json(lines, range(len(lines)), start)]
+            parts = [part._replace(names=tuple(map(visible, part.names)))
+                     for part in self._by_json(lines, range(len(lines)), start)]
         return parts
 
     def clean(self, ts, step, data, line_number):
@@ -53,8 +57,9 @@ class FullParser(Parser):
         ts, step, numbers = super().clean(ts, step, numbers, line_number)
         for name, value in data.items():
             if name not in numbers and value is not None:
-                self._texts.append(Text(line_number, ts, step, visible(name), layout.number(value) if _is_long(value) else None,
-                                       visible(value if type(value) is str else layout.to_json(value))))
+                self._texts.append(Text(line_number, ts, step, visible(name),
+                                        layout.number(value) if _is_long(value) else None,
+                                        visible(value if type(value) is str else layout.to_json(value))))
         return ts, step, numbers
 
 

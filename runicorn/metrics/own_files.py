@@ -18,19 +18,22 @@ MAKERS = {"events": events.Reader, "system": functools.partial(events.Reader, ro
 
 
 def find(folder: str) -> dict[Any, Any]:
-    """Return {(stem, rank, attempt): (path, function(state) returning its reader)} of a run's folder; {} where there is none."""
+    """Return {(stem, rank, attempt): (path, function(state) returning its reader)} of a run's folder; {}
+    where there is none."""
     try:
         with os.scandir(folder) as entries:
             owned = [(layout.parse_own(entry.name), entry) for entry in entries]
+            # a link may point at anybody's file
             return {(own[0], own[2], own[1]): (entry.path, MAKERS[own[0]]) for own, entry in owned
-                    if own and own[0] in MAKERS and entry.is_file(follow_symlinks=False)}      # a link may point at anybody's file
+                    if own and own[0] in MAKERS and entry.is_file(follow_symlinks=False)}
     except OSError as error:        # not here yet, or taken away
         local_disk.pass_over(error)
         return {}
 
 
 class OwnFiles:
-    """The same, with what other loggers wrote inside the folder (see inner_files). For one thread at a time."""
+    """The same, with what other loggers wrote inside the folder (see inner_files). For one thread at a
+    time."""
 
     def __init__(self):
         self._inner = InnerFiles()

@@ -1,7 +1,8 @@
-"""Text that is compressed once and sent many times: pieces that join into one answer without being touched again. Knows no HTTP.
+"""Text that is compressed once and sent many times: pieces that join into one answer without being touched
+again. Knows no HTTP.
 
-Each piece is raw deflate (RFC 1951) that refers to nothing before it and ends at a whole byte, so pieces joined are one
-stream; the checksum of a zlib stream (RFC 1950) is put together from those of its pieces.
+Each piece is raw deflate (RFC 1951) that refers to nothing before it and ends at a whole byte, so pieces
+joined are one stream; the checksum of a zlib stream (RFC 1950) is put together from those of its pieces.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ COMMA, CLOSE = piece(b","), piece(b"]}\n")
 
 
 class Pieces:
-    """A JSON object whose last member is a list of `items` (Pieces): `head` is its text up to and with the "[" (bytes)."""
+    """A JSON object whose last member is a list of `items` (Pieces): `head` is its text up to and with the
+    "[" (bytes)."""
 
     def __init__(self, head: bytes, items: list[Piece]) -> None:
         between = [one for item in items for one in (COMMA, item)][1:]
@@ -44,7 +46,8 @@ class Pieces:
         for part in self._parts:
             high = (high + (part.adler >> 16) + part.size * (low - 1)) % MODULUS
             low = (low + (part.adler & 0xFFFF) - 1) % MODULUS
-        return b"".join([HEAD, *(part.deflated for part in self._parts), END, (high << 16 | low).to_bytes(4, "big")])
+        return b"".join([HEAD, *(part.deflated for part in self._parts), END,
+                         (high << 16 | low).to_bytes(4, "big")])
 
     def plain(self) -> bytes:
         """Return the text (bytes)."""

@@ -1,5 +1,5 @@
-"""What rules of one's own make of one text file: the lines that fit and the curves that come out, as the page and the command show them
-before they are set. Keeps nothing."""
+"""What rules of one's own make of one text file: the lines that fit and the curves that come out, as the page
+and the command show them before they are set. Keeps nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from runicorn.metrics.kinds import ruled
 from runicorn.rule_process import SHARED
 
 BYTES = 1 << 20             # of a file that are looked at: its beginning and, of a larger one, its end
-TRIED, SHOWN, CONTEXT = 5000, 60, 3         # lines that are tried, shown, and of these before the first that fits
+# Lines that are tried, shown, and of these before the first that fits
+TRIED, SHOWN, CONTEXT = 5000, 60, 3
 CLIPPED = 300               # characters of a line that are shown
 CURVES, POINTS = 24, 200    # metrics, and points of each
 
@@ -35,8 +36,9 @@ def joined(head, tail):
 
 
 def preview(listed, place, data):
-    """Return {"kind", "tried", "matched", "slow", "lines": [{"text", "spans": [[name, begin, end], ...], "fits"}, ...], "curves":
-    [{"metric", "steps", "values", "points"}, ...]} of the file at `place` below a root; "kind" is None where no rule is for it.
+    """Return {"kind", "tried", "matched", "slow", "lines": [{"text", "spans": [[name, begin, end], ...],
+    "fits"}, ...], "curves": [{"metric", "steps", "values", "points"}, ...]} of the file at `place` below a
+    root; "kind" is None where no rule is for it.
 
     listed: rules (list of dicts); data: what `read` gave (bytes). Raises UsageError for what is no rule.
     """
@@ -59,10 +61,12 @@ def _spans(kind, fitting, lines):
     spans = {}
     for rule in fitting:
         remaining = [number for number in range(len(lines)) if number not in spans]
-        found, slow = SHARED.ask([rule["pattern"]], [lines[number][:foreign_rules.LINE] for number in remaining])
+        found, slow = SHARED.ask([rule["pattern"]],
+                                 [lines[number][:foreign_rules.LINE] for number in remaining])
         if slow is not None:
             return spans, rule["pattern"]
-        spans.update((remaining[line], [[name, *span] for name, span in zip(groups, offset)]) for line, _, groups, offset in found)
+        spans.update((remaining[line], [[name, *span] for name, span in zip(groups, offset)])
+                     for line, _, groups, offset in found)
     return spans, None
 
 

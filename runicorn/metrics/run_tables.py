@@ -1,5 +1,5 @@
-"""The tables of one run: its files as far as they are parsed, samples of those that are far from it, all attempts and ranks. Makes no
-curves."""
+"""The tables of one run: its files as far as they are parsed, samples of those that are far from it, all
+attempts and ranks. Makes no curves."""
 
 from __future__ import annotations
 
@@ -21,30 +21,36 @@ if TYPE_CHECKING:
     from runicorn.metrics.foreign_files import ForeignFiles
     from runicorn.metrics.own_files import OwnFiles
 
-COARSE_BYTES = 16 << 20     # more than this not yet parsed: a picture is made from spaced samples (about half a second of parsing)
-YIELD_SECONDS = 0.0002      # between two portions: a lock given back and taken at once would let nobody else in
+# More than this not yet parsed: a picture is made from spaced samples (about half a second of parsing)
+COARSE_BYTES = 16 << 20
+# Between two portions: a lock given back and taken at once would let nobody else in
+YIELD_SECONDS = 0.0002
 
 
 class RunTables:
-    """What is read of the run in `folder`. Any thread may call any method; each holds its lock for some 30 ms at most while a large
-    file is parsed."""
+    """What is read of the run in `folder`. Any thread may call any method; each holds its lock for some 30 ms
+    at most while a large file is parsed."""
 
     def __init__(self, folder: str | os.PathLike[str], columns_dir: Path | None = None,
                  files_of: ForeignFiles | OwnFiles | Callable[..., Any] = own_files.find) -> None:
-        """folder: path of the run; columns_dir: folder of the column cache, or None for no cache; files_of: function(folder) that
-        tells the run's files as `own_files.find` does: of another logger's run it is `foreign_files.find`."""
+        """folder: path of the run; columns_dir: folder of the column cache, or None for no cache; files_of:
+        function(folder) that tells the run's files as `own_files.find` does: of another logger's run it is
+        `foreign_files.find`."""
         self.folder, self._files_of = os.fspath(folder), files_of
         self._cache = os.fspath(columns_dir) if columns_dir else None
         self._files = {}                # (stem, rank, attempt) -> File
-        self._samples = {}              # (rank, attempt) -> Table of spaced lines, while the file is far from parsed, or here
-        self._far_sizes = {}            # (rank, attempt) -> bytes the server has of the file, of those that were not all here
+        # (rank, attempt) -> Table of spaced lines, while the file is far from parsed, or here
+        self._samples = {}
+        # (rank, attempt) -> bytes the server has of the file, of those that were not all here
+        self._far_sizes = {}
         self.bytes_of_columns = 0       # in the columns of all files, as of the last refresh
         self.lock = threading.RLock()
 
-    # -- reading ---------------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------------------
 
     def refresh(self, seconds: float | None = None) -> bool:
-        """Read what is new; return whether anything was. Stops after `seconds` if given; then `behind` tells what is left.
+        """Read what is new; return whether anything was. Stops after `seconds` if given; then `behind` tells
+        what is left.
 
         A file that can't be read counts as it was at the last look; a run without a folder has no metrics.
         """
@@ -64,7 +70,8 @@ class RunTables:
     def _find(self):
         files = self._files_of(self.folder)
         with self.lock:
-            vanished = [key for key, file in self._files.items() if key not in files or files[key] != (file.path, file.make)]
+            vanished = [key for key, file in self._files.items()
+                        if key not in files or files[key] != (file.path, file.make)]
             for key in vanished:
                 del self._files[key]
             new = sorted(files.keys() - self._files.keys())
@@ -94,7 +101,8 @@ class RunTables:
     def passed_over(self):
         """Return [(path, {reason: count})] of what of each file could not be read."""
         with self.lock:
-            return [(file.path, dict(file.reader.skipped)) for (stem, _, _), file in sorted(self._files.items())
+            return [(file.path, dict(file.reader.skipped))
+                    for (stem, _, _), file in sorted(self._files.items())
                     if stem == "events" and file.skipped]
 
     @property
@@ -104,10 +112,11 @@ class RunTables:
             return sum(file.skipped for (stem, _, _), file in self._files.items() if stem == "events")
 
     def prime(self, slot: tuple[int, int], size: int, read: Callable[..., Any], make: Any) -> None:
-        """Sample a file of metrics of which not nearly all is here: until it is, pictures are approximate and made from the sample.
+        """Sample a file of metrics of which not nearly all is here: until it is, pictures are approximate and
+        made from the sample.
 
-        slot: (rank, attempt) of the file; size: in bytes; read: see `samples.sample`; make: function(state) returning its reader. Does
-        nothing for a kind that can't be read in part. Raises what `read` raises.
+        slot: (rank, attempt) of the file; size: in bytes; read: see `samples.sample`; make: function(state)
+        returning its reader. Does nothing for a kind that can't be read in part. Raises what `read` raises.
         """
         reader = make(None)
         table = samples.sample(read, size, reader) if reader.grid else None
@@ -115,15 +124,18 @@ class RunTables:
             self._samples.update({slot: table} if table else {})
 
     def expect(self, sizes: dict[Any, int]) -> None:
-        """Say how large on the server the files of metrics are of which less is here, {(rank, attempt): bytes}: pictures of what is here of
-        them, and no sample, are approximate, too, unless next to nothing is missing."""
+        """Say how large on the server the files of metrics are of which less is here, {(rank, attempt):
+        bytes}: pictures of what is here of them, and no sample, are approximate, too, unless next to nothing
+        is missing."""
         with self.lock:
             self._far_sizes = dict(sizes)
 
     def tables_of(self, rank: int, stem: str = "events") -> tuple[list[Any], bool]:
         """Return [(attempt, Table)] of a rank, oldest first, and whether any of them is only a sample."""
-        tables = {attempt: file.table for (kind, of, attempt), file in self._files.items() if kind == stem and of == rank}
-        approximate = stem == "events" and any(of == rank and self._lacks(of, attempt) for of, attempt in self._far_sizes)
+        tables = {attempt: file.table for (kind, of, attempt), file in self._files.items()
+                  if kind == stem and of == rank}
+        approximate = stem == "events" and any(of == rank and self._lacks(of, attempt)
+                                               for of, attempt in self._far_sizes)
         for (of, attempt), table in self._samples.items() if stem == "events" else ():
             file = self._files.get((stem, rank, attempt))
             if of == rank and (file is None or file.behind > COARSE_BYTES or self._lacks(rank, attempt)):
@@ -131,14 +143,16 @@ class RunTables:
         return sorted(tables.items()), approximate
 
     def all_of(self, rank: int) -> tuple[list[Any], bool]:
-        """Return the same with the tables of what other loggers wrote inside the run, whose attempt is None, last."""
+        """Return the same with the tables of what other loggers wrote inside the run, whose attempt is None,
+        last."""
         tables, approximate = self.tables_of(rank)
         return tables + [(None, table) for _, table in self.tables_of(rank, "inner")[0]], approximate
 
     def _lacks(self, rank, attempt):
         """Whether the server has more of an events file than a first picture shows of its end."""
         file = self._files.get(("events", rank, attempt))
-        return self._far_sizes.get((rank, attempt), 0) - (file.position + file.behind if file else 0) > samples.ENDS
+        return (self._far_sizes.get((rank, attempt), 0)
+                - (file.position + file.behind if file else 0) > samples.ENDS)
 
     def _sample(self):
         """Keep a sample of each events file that is far from parsed, and of no other that is here."""
@@ -162,8 +176,8 @@ class RunTables:
         return paths[-1] if paths else None
 
     def facts(self) -> dict[str, Any]:
-        """Return what the readers of the files know beside numbers (dict): "config", "summary" and "texts" (dicts), "counts" and "restarts"
-        added up, and what else the kind that is believed first tells."""
+        """Return what the readers of the files know beside numbers (dict): "config", "summary" and "texts"
+        (dicts), "counts" and "restarts" added up, and what else the kind that is believed first tells."""
         with self.lock:
             all_facts = [file.reader.facts() for _, file in sorted(self._files.items())]
         joined = {}
@@ -173,18 +187,20 @@ class RunTables:
                     value = {**joined.get(name, {}), **value}
                 elif name == "counts":
                     before = joined.get(name, {})
-                    value = {reason: value.get(reason, 0) + before.get(reason, 0) for reason in {*value, *before}}
+                    value = {reason: value.get(reason, 0) + before.get(reason, 0)
+                             for reason in {*value, *before}}
                 joined[name] = value + joined.get(name, 0) if name == "restarts" else value
         joined.pop("purges", None)
         return joined
 
-    # -- what there is ---------------------------------------------------------------------------------------------
+    # -- what there is ---------------------------------------------------------------------------------------
 
     @property
     def ranks(self) -> list[int]:
         """The ranks that logged (list of int)."""
         with self.lock:
-            return sorted({rank for stem, rank, _ in self._files if stem != "system"} | {rank for rank, _ in self._samples})
+            return sorted({rank for stem, rank, _ in self._files if stem != "system"}
+                          | {rank for rank, _ in self._samples})
 
     @property
     def attempts(self) -> list[int]:
@@ -233,7 +249,8 @@ class RunTables:
 
 
 def median(values: Iterator[Any] | list[float]) -> float:
-    """Return the median of numbers, the lower of the middle two; `statistics` would cost the viewer's start 15 ms."""
+    """Return the median of numbers, the lower of the middle two; `statistics` would cost the viewer's start
+    15 ms."""
     ordered = sorted(values)
     return ordered[(len(ordered) - 1) // 2]
 

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
     from runicorn.metrics.kinds.events import Reader
 
-SAMPLES, SAMPLE_BYTES = 1500, 768       # of a huge file's first picture: a point for every pixel, five lines at a time
+# Of a huge file's first picture: a point for every pixel, five lines at a time
+SAMPLES, SAMPLE_BYTES = 1500, 768
 MOST = 5 << 18              # bytes of them all
 ENDS = 64 << 10             # of its beginning and its end, read whole
 BLOCK = 1 << 20             # that a reader is handed at once
 
 
 def of(file):
-    """Return a Table of a sample of what a column_file.File has parsed and has yet to, None of a kind without. Raises OSError."""
+    """Return a Table of a sample of what a column_file.File has parsed and has yet to, None of a kind
+    without. Raises OSError."""
     if not file.reader.grid:
         return None
     with open(open_regular(file.path), "rb", buffering=0) as opened:
@@ -30,16 +32,18 @@ def of(file):
 
 
 def sample(read: Callable[..., Any], size: int, reader: Reader) -> Table:
-    """Return a Table of evenly spaced records of a file, and of its first and last ones: a first picture of a huge file.
+    """Return a Table of evenly spaced records of a file, and of its first and last ones: a first picture of a
+    huge file.
 
-    read: called with a list of (offset, length), returns a list of bytes (it may be far away, so it is called only
-    twice); size: of the file in bytes; reader: of its kind, at the beginning of a file.
+    read: called with a list of (offset, length), returns a list of bytes (it may be far away, so it is called
+    only twice); size: of the file in bytes; reader: of its kind, at the beginning of a file.
     """
     grid = reader.grid
     tail_at = max(0, size - ENDS) // grid * grid
     head, tail = read([(0, min(size, ENDS)), (tail_at, size - tail_at)])
     first = reader.records(head, True)
-    width = max(SAMPLE_BYTES, 3 * len(head) // max(1, len(first)))      # room for a whole record after a torn one
+    # Room for a whole record after a torn one
+    width = max(SAMPLE_BYTES, 3 * len(head) // max(1, len(first)))
     between = max(0, tail_at - ENDS)
     count = min(SAMPLES, MOST // width, between // max(width, grid))
     spaced = read([((ENDS + between * k // count) // grid * grid, width) for k in range(count)])

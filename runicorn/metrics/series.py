@@ -32,21 +32,25 @@ TAIL_BYTES = 64 << 10       # holds a system sample of any machine
 
 
 class Series(RunTables):
-    """The metrics and system samples of the run in `folder`, and when they were logged (`times`). Any thread may call any method; each
-    holds the lock of the tables for some 30 ms at most while a large file is parsed."""
+    """The metrics and system samples of the run in `folder`, and when they were logged (`times`). Any thread
+    may call any method; each holds the lock of the tables for some 30 ms at most while a large file is
+    parsed."""
 
     def __init__(self, folder: str | os.PathLike[str], columns_dir: Path | None = None,
                  files_of: ForeignFiles | OwnFiles | Callable[..., Any] = own_files.find) -> None:
         """See run_tables.RunTables."""
         super().__init__(folder, columns_dir, files_of)
         self.times = Times(self)
-        self._curves = {}               # (stem, metric, rank, x) -> ([(Table, points, purges), …], Curve, superseded Curve)
+        # (stem, metric, rank, x) -> ([(Table, points, purges), …], Curve, superseded Curve)
+        self._curves = {}
         self._told = None, 0, {}        # what the files were like, and the facts of so many metrics then
-        self._encoded = (None, {})      # what the files were like, and the pictures encoded since: asked -> pieces.Piece
+        # What the files were like, and the pictures encoded since: asked -> pieces.Piece
+        self._encoded = (None, {})
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory the columns take (int), as of the last refresh; asked often, so it waits for nobody."""
+        """Bytes of memory the columns take (int), as of the last refresh; asked often, so it waits for
+        nobody."""
         copies = [len(curve.xs) for _, *curves in list(self._curves.values()) for curve in curves if curve]
         pictures = sum(len(encoded.deflated) for encoded in [*self._encoded[1].values()] if encoded)
         return self.bytes_of_columns + sum(copies) * POINT_BYTES + pictures
@@ -54,20 +58,23 @@ class Series(RunTables):
     def metrics(self, most=None):
         """Return {name: facts} of every metric, or of the first `most`, in the order they were first logged.
 
-        Facts are of the lowest rank that logged it, superseded points left out: "points", "first_step", "last_step",
-        "last" (float, maybe NaN), "last_ts", "best": {"min": (value, step), "max": (value, step)} or None without a finite
-        value; "attempts", "ranks": lists of int. A metric of which a later start took back every point is left out.
+        Facts are of the lowest rank that logged it, superseded points left out: "points", "first_step",
+        "last_step", "last" (float, maybe NaN), "last_ts", "best": {"min": (value, step), "max": (value,
+        step)} or None without a finite value; "attempts", "ranks": lists of int. A metric of which a later
+        start took back every point is left out.
         """
         with self.lock:
             state, (of, upto, item) = self.state(), self._told
-            if of == state and upto in (None, most):        # an answer, a report and an export want them one after the other
+            # An answer, a report and an export want them one after the other
+            if of == state and upto in (None, most):
                 return item if upto == most else dict(itertools.islice(item.items(), most))
             places_of, tables_of = {}, {rank: self.all_of(rank)[0] for rank in self.ranks}
             for rank, tables in tables_of.items():
                 for attempt, table in tables:
                     for name in table.where:
                         places_of.setdefault(name, []).append((rank, attempt))
-            facts = ((name, self._facts(name, places, tables_of[places[0][0]])) for name, places in places_of.items())
+            facts = ((name, self._facts(name, places, tables_of[places[0][0]]))
+                     for name, places in places_of.items())
             self._told = state, most, dict(itertools.islice((item for item in facts if item[1]), most))
             return self._told[2]
 
@@ -79,36 +86,41 @@ class Series(RunTables):
             return None
         return {"points": len(values), "first_step": curve.xs[0], "last_step": curve.xs[-1],
                 "last": group.columns[name].values[-1], "last_ts": group.ts[-1],
-                "best": None if low is None else {"min": (values[low], curve.xs[low]), "max": (values[high], curve.xs[high])},
-                "attempts": sorted({attempt for _, attempt in places} - {None}), "ranks": sorted({rank for rank, _ in places})}
+                "best": None if low is None else {"min": (values[low], curve.xs[low]),
+                                                  "max": (values[high], curve.xs[high])},
+                "attempts": sorted({attempt for _, attempt in places} - {None}),
+                "ranks": sorted({rank for rank, _ in places})}
 
-    # -- curves ----------------------------------------------------------------------------------------------------
+    # -- curves ----------------------------------------------------------------------------------------------
 
     def picture(self, metric: str, x: str = "step", lo: float | None = None, hi: float | None = None,
                 buckets: int = 600, smooth: float = 0.0, rank: int = 0) -> dict[str, Any] | None:
-        """Return the picture of a metric (see `buckets.picture`) and more, or None if this rank did not log it.
+        """Return the picture of a metric (see `buckets.picture`) and more, or None if this rank did not log
+        it.
 
-        x: "step", "relative" (seconds since the rank's first row), "wall" (Unix seconds) or "metric:NAME" (the value of
-        NAME in the same row, else its last one before); lo, hi: range of x, inclusive; smooth: weight in [0, 1).
-        Adds "metric", "rank", "approximate" (made from a sample, the exact one follows) and "superseded": None, or
-        {"x", "last", "min", "max"} of points that a later attempt logged again.
-        Raises UsageError for an x, a number of buckets or a smoothing that can't be.
+        x: "step", "relative" (seconds since the rank's first row), "wall" (Unix seconds) or "metric:NAME"
+        (the value of NAME in the same row, else its last one before); lo, hi: range of x, inclusive; smooth:
+        weight in [0, 1). Adds "metric", "rank", "approximate" (made from a sample, the exact one follows) and
+        "superseded": None, or {"x", "last", "min", "max"} of points that a later attempt logged again. Raises
+        UsageError for an x, a number of buckets or a smoothing that can't be.
         """
         if x not in ("step", "relative", "wall") and not x.startswith("metric:"):
             raise UsageError(f"x can't be {x!r}; it is step, relative, wall or metric:NAME")
         if buckets < 1 or not 0 <= smooth < 1 or lo != lo or hi != hi:
-            raise UsageError(f"a picture from {lo} to {hi} in {buckets} buckets, smoothed by {smooth}, can't be; smoothing is below 1")
+            raise UsageError(f"a picture from {lo} to {hi} in {buckets} buckets, smoothed by {smooth}, "
+                             f"can't be; smoothing is below 1")
         with self.lock:
             curve, superseded = self._curve(metric, rank, x)
             if curve is None:
                 return None
             old = superseded and picture(superseded, lo, hi, buckets)
-            return {"metric": metric, "rank": rank, **picture(curve, lo, hi, buckets, smooth), "approximate": self.tables_of(rank)[1],
+            return {"metric": metric, "rank": rank, **picture(curve, lo, hi, buckets, smooth),
+                    "approximate": self.tables_of(rank)[1],
                     "superseded": old and {key: old[key] for key in ("x", "last", "min", "max")}}
 
     def told(self, run, metric, **options):
-        """Return the pieces.Piece of the JSON of {"run": run, **picture}, or None without a picture; encoded once, until
-        something is read. options: as for `picture`."""
+        """Return the pieces.Piece of the JSON of {"run": run, **picture}, or None without a picture; encoded
+        once, until something is read. options: as for `picture`."""
         with self.lock:
             if self._encoded[0] != (state := self.state()):
                 self._encoded = state, {}
@@ -122,7 +134,8 @@ class Series(RunTables):
 
     def _curve(self, metric, rank, x, stem="events"):
         """Return the Curve of a metric and that of its superseded points; None where there are none."""
-        all_tables = [table for _, table in (self.all_of(rank) if stem == "events" else self.tables_of(rank, stem))[0]]
+        all_tables = [table for _, table in (self.all_of(rank) if stem == "events"
+                                             else self.tables_of(rank, stem))[0]]
         tables = _holding(all_tables, metric)
         if not tables:
             return None, None
@@ -136,7 +149,8 @@ class Series(RunTables):
         return self._copy((stem, metric, rank, x), tables, shift)
 
     def _copy(self, key, tables, shift):
-        """Return the two Curves joined or sorted from `tables`; kept, and continued where a newest attempt only grew."""
+        """Return the two Curves joined or sorted from `tables`; kept, and continued where a newest attempt
+        only grew."""
         _, metric, _, x = key
         state = [(table, len(table.where[metric].rows), len(table.purges or ())) for table in tables]
         before, *copies = self._curves.pop(key, ([], None, None))
@@ -145,18 +159,22 @@ class Series(RunTables):
                 copies[0], before[-1][:2], tables[-1], metric, x)
             copies = copies if grown else curves.curve(tables, metric, x, shift)
         self._curves[key] = state, *copies
-        while len(self._curves) > 1 and sum(len(copy.xs) for _, copy, _ in self._curves.values()) > POINTS_KEPT:
+        while len(self._curves) > 1 and sum(len(
+                                                copy.xs)
+                                            for _, copy, _ in self._curves.values()) > POINTS_KEPT:
             del self._curves[next(iter(self._curves))]
         return copies
 
     def points(self, metric: str, rank: int = 0) -> tuple[Any, Any, Any]:
-        """Return (steps, ts, values), arrays of one length in the order logged, of all points that are not superseded; all
-        empty if the rank never logged the metric. Reads what is new first. Raises DataError if part of the run is not here."""
+        """Return (steps, ts, values), arrays of one length in the order logged, of all points that are not
+        superseded; all empty if the rank never logged the metric. Reads what is new first. Raises DataError
+        if part of the run is not here."""
         (_, *points), = self.points_of([metric], rank)
         return tuple(points)
 
     def points_of(self, metrics, rank=0):
-        """Yield (metric, steps, ts, values), as `points` has them, of many metrics: what is new is read once, first. Raises DataError."""
+        """Yield (metric, steps, ts, values), as `points` has them, of many metrics: what is new is read once,
+        first. Raises DataError."""
         whole = self._whole(rank)
         for metric in metrics:
             tables = _holding(whole, metric)
@@ -177,40 +195,45 @@ class Series(RunTables):
         return [table for _, table in tables]
 
     def spark(self, metric: str, n: int = 24, rank: int = 0) -> list[Any]:
-        """Return `n` values (or fewer) evenly spaced over the metric's points, None for NaN and infinities; [] without any."""
+        """Return `n` values (or fewer) evenly spaced over the metric's points, None for NaN and infinities;
+        [] without any."""
         with self.lock:
             curve, _ = self._curve(metric, rank, "step")
             if curve is None:
                 return []
             total = len(curve.xs)
             places = range(total) if total <= n else [(k + 1) * total // n - 1 for k in range(n)]
-            return [value if math.isfinite(value) else None for value in (curve.column.values[index] for index in places)]
+            return [value if math.isfinite(value) else None
+                    for value in (curve.column.values[index] for index in places)]
 
     def steps_by_epoch(self) -> float | None:
-        """Return how many steps an epoch takes by what was logged as the epoch (float), or None; see `curves.pace`."""
+        """Return how many steps an epoch takes by what was logged as the epoch (float), or None; see
+        `curves.pace`."""
         with self.lock:
             rank = self.first_rank
-            names = {name for table in self.logged(rank) for name in table.where if name.rsplit("/", 1)[-1].lower() == "epoch"}
+            names = {name for table in self.logged(rank)
+                     for name in table.where if name.rsplit("/", 1)[-1].lower() == "epoch"}
             logged = [self._curve(name, rank, "step")[0] for name in names]
         return curves.pace(max(logged, key=lambda curve: len(curve.xs))) if logged else None
 
-    # -- system ----------------------------------------------------------------------------------------------------
+    # -- system ----------------------------------------------------------------------------------------------
 
     def system(self, lo=None, hi=None, buckets=300, rank=0):
-        """Return {"now": the last sample as written (dict) or None, "series": [picture, …] of "cpu", "mem", "gpu0.util", …
-        by wall time}."""
+        """Return {"now": the last sample as written (dict) or None, "series": [picture, …] of "cpu", "mem",
+        "gpu0.util", … by wall time}."""
         with self.lock:
             tables, _ = self.tables_of(rank, "system")
             names = dict.fromkeys(name for _, table in tables for name in table.where)
             shown = {name: self._curve(name, rank, "wall", "system")[0] for name in names}
-            series = [{"metric": name, "rank": rank, **picture(curve, lo, hi, buckets)} for name, curve in shown.items()]
+            series = [{"metric": name, "rank": rank, **picture(curve, lo, hi, buckets)}
+                      for name, curve in shown.items()]
             path = self.newest_file("system", rank)
         return {"now": _last_object(path) if path else None, "series": series}
 
 
 def _holding(tables, metric):
-    """Return those of some Tables (oldest first, those of the kind that is believed first last) that hold a metric: of one kind only,
-    where another logger wrote it, too."""
+    """Return those of some Tables (oldest first, those of the kind that is believed first last) that hold a
+    metric: of one kind only, where another logger wrote it, too."""
     holding = [table for table in tables if metric in table.where]
     return [table for table in holding if table.kind == holding[-1].kind]
 

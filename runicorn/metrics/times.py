@@ -23,24 +23,28 @@ class Times:
         self._run = run
 
     def step_at(self, ts, rank=0):
-        """Return the step of the last row at or before the second `ts` (Unix seconds) ends, or None before the first."""
+        """Return the step of the last row at or before the second `ts` (Unix seconds) ends, or None before
+        the first."""
         with self._run.lock:
             groups = [group for _, table in self._run.tables_of(rank)[0] for group in table.groups()]
             places = [(group, bisect_right(group.ts, math.floor(ts) + 0.9995) - 1) for group in groups]
-            return max([(group.ts[index], group.steps[index]) for group, index in places if index >= 0], default=(None, None))[1]
+            return max([(group.ts[index], group.steps[index]) for group, index in places if index >= 0],
+                       default=(None, None))[1]
 
     def steps_at(self, times, rank=0):
         """Return the steps (list of int or None) at which consecutive lines of a log were written.
 
-        times: their Unix seconds, which a stamp tells to the second only, or None. The lines of a second are spread over the rows
-        of that second, in their order: with a hundred steps a second the first line does not stand at the last of them.
+        times: their Unix seconds, which a stamp tells to the second only, or None. The lines of a second are
+        spread over the rows of that second, in their order: with a hundred steps a second the first line does
+        not stand at the last of them.
         """
         steps = []
         for second, lines in itertools.groupby(times, lambda ts: None if ts is None else math.floor(ts)):
             count = sum(1 for _ in lines)
             rows = [] if second is None else self._rows_within(second, rank)
             step = None if second is None or rows else self.step_at(second, rank)
-            steps += [rows[-(-(index + 1) * len(rows) // count) - 1][1] if rows else step for index in range(count)]
+            steps += [rows[-(-(index + 1) * len(rows) // count) - 1][1] if rows else step
+                      for index in range(count)]
         return steps
 
     def _rows_within(self, second, rank):
@@ -48,15 +52,17 @@ class Times:
         with self._run.lock:
             groups = [group for _, table in self._run.tables_of(rank)[0] for group in table.groups()]
             return sorted((group.ts[index], group.steps[index]) for group in groups
-                          for index in range(bisect_left(group.ts, second - 0.0005), bisect_right(group.ts, second + 0.9995)))
+                          for index in range(bisect_left(group.ts, second - 0.0005),
+                                             bisect_right(group.ts, second + 0.9995)))
 
     def rank_of(self, rank: int) -> int:
-        """Return the rank whose rows tell of the log of `rank` (int): that one, where it logged metrics, else the lowest that did."""
+        """Return the rank whose rows tell of the log of `rank` (int): that one, where it logged metrics, else
+        the lowest that did."""
         return rank if rank in self._run.ranks else self._run.first_rank
 
     def time_of(self, step, rank=0, attempt=None):
-        """Return the time (Unix seconds) at which `step`, or the first one after it, was logged (by the newest attempt that
-        did, or by the one given), or None if no step reached it."""
+        """Return the time (Unix seconds) at which `step`, or the first one after it, was logged (by the
+        newest attempt that did, or by the one given), or None if no step reached it."""
         with self._run.lock:
             for number, table in reversed(self._run.tables_of(rank)[0]):
                 if attempt not in (None, number):
@@ -68,10 +74,12 @@ class Times:
         return None
 
     def moment(self, metric, x, position, rank=0):
-        """Return {"step", "ts", "epoch"} of the metric's newest point that stands at `position` on the axis `x`, or None without one.
+        """Return {"step", "ts", "epoch"} of the metric's newest point that stands at `position` on the axis
+        `x`, or None without one.
 
-        x: "step", "relative" or "wall", position: as a picture tells it; ts: Unix seconds; epoch: the last value, at or before that
-        row, of the metric whose last name part is "epoch", or None. Raises UsageError for another x.
+        x: "step", "relative" or "wall", position: as a picture tells it; ts: Unix seconds; epoch: the last
+        value, at or before that row, of the metric whose last name part is "epoch", or None. Raises
+        UsageError for another x.
         """
         if x not in ("step", "relative", "wall"):
             raise UsageError(f"x can't be {x!r}; a moment is found by step, relative or wall")
@@ -82,11 +90,13 @@ class Times:
                 group = table.where.get(metric)
                 index = None if group is None else curves.place_of(group, x, position)
                 if index is not None:
-                    return {"step": group.steps[index], "ts": group.ts[index], "epoch": curves.epoch_at(table, group.rows[index])}
+                    return {"step": group.steps[index], "ts": group.ts[index],
+                            "epoch": curves.epoch_at(table, group.rows[index])}
         return None
 
     def speed(self, seconds=600):
-        """Return the median speed of the last `seconds` of logging (steps a second), or None if it can't be told."""
+        """Return the median speed of the last `seconds` of logging (steps a second), or None if it can't be
+        told."""
         with self._run.lock:
             tables = self._run.logged(self._run.first_rank)
             groups = tables[-1].groups() if tables else []
@@ -97,5 +107,6 @@ class Times:
             start = bisect_left(group.ts, group.ts[-1] - seconds)
             places = range(start, len(group.ts), max(1, (len(group.ts) - start) // 50))
             points = [(group.ts[index], group.steps[index]) for index in places]
-        speeds = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(points, points[1:]) if b[0] > a[0] and b[1] > a[1]]
+        speeds = [(b[1] - a[1]) / (b[0] - a[0])
+                  for a, b in zip(points, points[1:]) if b[0] > a[0] and b[1] > a[1]]
         return median(speeds) if speeds else None

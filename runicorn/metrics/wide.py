@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-FEW = 8             # rows a shape, on average, up to which gathering by row is quicker than adding each shape's columns
+# Rows a shape, on average, up to which gathering by row is quicker than adding each shape's columns
+FEW = 8
 MANY = 1024         # names in a block below which either way is quick
 LIMIT = 1 << 19     # values gathered before they are sorted by metric: half a second, and 50 MB meanwhile
 NAME_BYTES, STEP_BYTES = 32, 40         # of a name's number; of a step and its place in the list
 
 
 def is_wide(parts: list[Any]) -> bool:
-    """Whether `parts` (list of parse.Part) name more metrics than their rows are worth adding column by column."""
+    """Whether `parts` (list of parse.Part) name more metrics than their rows are worth adding column by
+    column."""
     names = sum([len(part.names) for part in parts])
     return names > MANY and names * FEW > sum([len(part.names) * len(part.rows) for part in parts])
 
@@ -27,7 +29,8 @@ class Columns(dict):
     """{metric: Column}, each made when it is first asked for; until then its place among `cells`."""
 
     def __init__(self, make, names, cells):
-        """make: returns the Column of an array('d'); names: list of str; cells: array('d'), the values of the first name, of the next, …"""
+        """make: returns the Column of an array('d'); names: list of str; cells: array('d'), the values of the
+        first name, of the next, …"""
         super().__init__(zip(names, range(len(names))))
         self._make, self._cells = make, cells
         self._height, self._unmade = len(cells) // len(names), len(names)
@@ -66,13 +69,14 @@ class Columns(dict):
 
 
 class WideRows:
-    """Rows in the order they came: `rows` (line numbers), `ts` (Unix seconds), `steps`, and for every value the number of its metric
-    and the value itself, in two arrays without an object a value."""
+    """Rows in the order they came: `rows` (line numbers), `ts` (Unix seconds), `steps`, and for every value
+    the number of its metric and the value itself, in two arrays without an object a value."""
 
     def __init__(self):
         self.rows, self.ts, self.steps = array("I"), array("d"), []
         self._widths, self._metrics, self._cells = array("I"), array("I"), array("d")
-        self._numbers = defaultdict(count().__next__)           # metric -> its number, in the order first logged
+        # Metric -> its number, in the order first logged
+        self._numbers = defaultdict(count().__next__)
 
     @property
     def names(self):
@@ -94,42 +98,50 @@ class WideRows:
         self._cells.extend(part.cells if hasattr(part, "cells") else chain.from_iterable(zip(*part.columns)))
 
     def by_group(self, owners):
-        """Yield (metrics, rows, ts, steps, cells) for the metrics (their numbers) that have the same rows here and the same group in
-        `owners` (list, by number): what those rows are, in their order, and the values of the first metric, of the next, … (array)."""
+        """Yield (metrics, rows, ts, steps, cells) for the metrics (their numbers) that have the same rows
+        here and the same group in `owners` (list, by number): what those rows are, in their order, and the
+        values of the first metric, of the next, … (array)."""
         begins = [0, *accumulate(self._widths)]
         by_row = sorted(range(len(self.rows)), key=self.rows.__getitem__)
         by_row = chain.from_iterable([range(begins[row], begins[row + 1]) for row in by_row])
-        by_metric = sorted(by_row, key=self._metrics.__getitem__)           # each step here is one call for all values
+        # Each step here is one call for all values
+        by_metric = sorted(by_row, key=self._metrics.__getitem__)
         row_of = list(chain.from_iterable(map(repeat, range(len(self.rows)), self._widths)))
         places = list(map(row_of.__getitem__, by_metric))
         cells = array("d", map(self._cells.__getitem__, by_metric))
         counts = Counter(self._metrics)
         begins = [0, *accumulate(map(counts.__getitem__, range(len(owners))))]
-        columns = [list(map(column.__getitem__, places)) for column in (self.rows.tolist(), self.ts.tolist(), self.steps)]
+        columns = [list(map(column.__getitem__, places))
+                   for column in (self.rows.tolist(), self.ts.tolist(), self.steps)]
         for metrics in _alike(owners, array("I", places), begins):
             lowest, last = metrics[0], metrics[-1]
             span = slice(begins[lowest], begins[lowest + 1])
             if last - lowest < len(metrics):
                 mine = cells[begins[lowest]:begins[last + 1]]
             else:
-                mine = array("d", chain.from_iterable([cells[begins[metric]:begins[metric + 1]] for metric in metrics]))
+                mine = array("d", chain.from_iterable(
+                                                      [cells[begins[metric]:begins[metric + 1]]
+                                                       for metric in metrics]))
             yield (metrics, *[column[span] for column in columns], mine)
 
     def nbytes(self) -> int:
         """Return the bytes it holds in memory."""
         arrays = (self.rows, self.ts, self._widths, self._metrics, self._cells)
         size = sum(map(sys.getsizeof, arrays)) + STEP_BYTES * len(self.steps)
-        return size + sys.getsizeof(self._numbers) + sum(map(sys.getsizeof, self._numbers)) + NAME_BYTES * len(self._numbers)
+        return (size + sys.getsizeof(self._numbers) + sum(map(sys.getsizeof, self._numbers))
+                + NAME_BYTES * len(self._numbers))
 
 
 def _alike(owners, places, begins):
-    """Return lists of the metrics (numbers) that have the same owner and the same places: those from its begin to that of the next."""
+    """Return lists of the metrics (numbers) that have the same owner and the same places: those from its
+    begin to that of the next."""
     alike, raw, size = {}, places.tobytes(), places.itemsize
     begins = [size * begin for begin in begins]
     before = mine = None
     for metric, owner, begin, end in zip(range(len(owners)), owners, begins, begins[1:]):
         span = raw[begin:end]
-        if span != before or owner is not owners[metric - 1]:       # as a rule those first logged together are logged together
+        # As a rule those first logged together are logged together
+        if span != before or owner is not owners[metric - 1]:
             mine, before = alike.setdefault((id(owner), span), []), span
         mine.append(metric)
     return list(alike.values())

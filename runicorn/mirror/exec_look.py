@@ -1,4 +1,5 @@
-"""Ask python3 on the server what changed in the whole root: our manifest module runs there from a pipe and leaves nothing behind."""
+"""Ask python3 on the server what changed in the whole root: our manifest module runs there from a pipe and
+leaves nothing behind."""
 
 import ast
 import functools
@@ -20,13 +21,16 @@ SHARE = 30                      # a look that took the server t s is not repeate
 
 
 class ExecLook:
-    """The looks of one session by python3 on the server, each in a thread of its own; all methods but `ask` belong to the session's thread.
+    """The looks of one session by python3 on the server, each in a thread of its own; all methods but `ask`
+    belong to the session's thread.
 
-    `stamps` is {run path: stamp} as of the last answer; `began` when the last look began, `next` when the next one may (s).
+    `stamps` is {run path: stamp} as of the last answer; `began` when the last look began, `next` when the
+    next one may (s).
     """
 
     def __init__(self, remote, root, since=None):
-        """root: absolute. since: what the server's clock showed at the last look of an earlier session (Unix s), None when nobody knows."""
+        """root: absolute. since: what the server's clock showed at the last look of an earlier session (Unix
+        s), None when nobody knows."""
         self._remote, self._root, self._since = remote, root, since
         self.stamps = None
         self.began, self.next = None, 0.0
@@ -46,7 +50,8 @@ class ExecLook:
 
     @property
     def server_time(self):
-        """Return what the server's clock showed as the last answer was made (Unix s), None before there was one."""
+        """Return what the server's clock showed as the last answer was made (Unix s), None before there was
+        one."""
         return self._header["generated_at"] if self._header else self._since
 
     def know(self, lines):
@@ -74,10 +79,11 @@ class ExecLook:
         return not self._thread.is_alive()
 
     def take(self, interval):
-        """Return (Manifest of the runs that differ from what was asked with, set of run paths that are not there so any more).
+        """Return (Manifest of the runs that differ from what was asked with, set of run paths that are not
+        there so any more).
 
-        Waits for the answer. The next look may begin `interval` s after this one began, or later where it took the server long.
-        Raises SftpError, ManifestError, LineError, ProtocolError.
+        Waits for the answer. The next look may begin `interval` s after this one began, or later where it
+        took the server long. Raises SftpError, ManifestError, LineError, ProtocolError.
         """
         self._thread.join()
         self._thread = None
@@ -102,8 +108,9 @@ class ExecLook:
             self._error = error
 
     def _ask(self, stamps):
-        """Ask, and bring `stamps` in line with the answer. With one stamp of all first: where only files changed meanwhile, that is all it
-        takes; where runs came or went unseen, the stamps don't come to the server's, and all are sent."""
+        """Ask, and bring `stamps` in line with the answer. With one stamp of all first: where only files
+        changed meanwhile, that is all it takes; where runs came or went unseen, the stamps don't come to the
+        server's, and all are sent."""
         if stamps:
             question = {"stamp": self._header["stamp"] if self._header else _stamp_of(stamps),
                      "since": NEVER if self.server_time is None else self.server_time - manifest.SETTLED}
@@ -118,7 +125,8 @@ class ExecLook:
         keys = b"".join([server_answer.key(path, stamps[path]) for path in paths])
         changed, header = self._question({}, keys)
         listed = header.get("absent")
-        places = [index for index in listed if type(index) is int and 0 <= index < len(paths)] if isinstance(listed, list) else ()
+        places = ([index for index in listed if type(index) is int and 0 <= index < len(paths)]
+                  if isinstance(listed, list) else ())
         absent = {paths[index] for index in places}
         for path in absent:
             del stamps[path]
@@ -133,13 +141,14 @@ class ExecLook:
         return _stamp_of(stamps)
 
     def ask(self, source, question):
-        """Return what the Python program `source` (str) prints there about the root for `question` (bytes) on its standard input. Raises as
-        remote_shell.python does. From any thread: one after the other."""
+        """Return what the Python program `source` (str) prints there about the root for `question` (bytes) on
+        its standard input. Raises as remote_shell.python does. From any thread: one after the other."""
         with self._turn:
             return remote_shell.python(self._remote, source, [self._root], question, TIMEOUT)[1]
 
     def _question(self, fields, keys):
-        """Return (Manifest or None when nothing changed, header). Raises SftpError when the server won't, ManifestError."""
+        """Return (Manifest or None when nothing changed, header). Raises SftpError when the server won't,
+        ManifestError."""
         question = json.dumps(fields).encode() + b"\n" + keys
         out = self.ask(program(), question)
         if out[:5] not in (b"uncha", b"delta"):
@@ -156,28 +165,33 @@ def _stamp_of(stamps):
 
 @functools.lru_cache(1)
 def program():
-    """Return the Python program (str) that answers on the server: what `server_answer.reply` needs, of `manifest` too. It is sent with each
-    look.
+    """Return the Python program (str) that answers on the server: what `server_answer.reply` needs, of
+    `manifest` too. It is sent with each look.
 
-    SFTP's paths are bytes, shown here as UTF-8 has them; python3 there may take them for ASCII (3.6 in the C locale) or for GBK.
+    SFTP's paths are bytes, shown here as UTF-8 has them; python3 there may take them for ASCII (3.6 in the C
+    locale) or for GBK.
     """
     return answering(manifest, server_answer)
 
 
 def answering(*modules):
-    """Return the Python program (str) that calls the function `reply` of the last of some modules of ours, which imports from the others,
-    with the root. What they import of other modules of ours travels, too, each in a namespace of its own."""
+    """Return the Python program (str) that calls the function `reply` of the last of some modules of ours,
+    which imports from the others, with the root. What they import of other modules of ours travels, too, each
+    in a namespace of its own."""
     text = ""
     for module in modules:
         present = {line for line in text.split("\n") if line.startswith(("import ", "from "))}
         lines = module.__loader__.get_source(module.__name__).split("\n")
-        text += "\n".join(line for line in lines if line not in present and not line.startswith("from runicorn.manifest import ")) + "\n"
+        text += ("\n".join(line for line in lines
+                           if line not in present and not line.startswith("from runicorn.manifest import "))
+                 + "\n")
     text = _carried(text, "reply")
     return f"{text}\nimport sys\nreply(os.fsdecode(sys.argv[1].encode('utf-8', 'surrogateescape')))\n"
 
 
 def _carried(text, name):
-    """Return what the function or class `name` needs of the Python module `text`, and of those that it imports from."""
+    """Return what the function or class `name` needs of the Python module `text`, and of those that it
+    imports from."""
     def inlined(match):
         source = importlib.import_module(match[1]).__loader__.get_source(match[1])
         return f"scope = {{}}\nexec({ascii(_carried(source, match[2]))}, scope)\n{match[2]} = scope['{match[2]}']"
@@ -185,7 +199,8 @@ def _carried(text, name):
 
 
 def excerpt(text, name):
-    """Return what the function `name` needs of the Python module `text` (str), without the comments and docstrings."""
+    """Return what the function `name` needs of the Python module `text` (str), without the comments and
+    docstrings."""
     tree, lines = ast.parse(text), text.split("\n")
     makers = {bound: node for node in tree.body for bound in _bound(node)}
     needed, waiting = set(), [makers[name]]
@@ -193,13 +208,16 @@ def excerpt(text, name):
         node = waiting.pop()
         if node not in needed:
             needed.add(node)
-            waiting += [makers[child.id] for child in ast.walk(node) if isinstance(child, ast.Name) and child.id in makers]
+            waiting += [makers[child.id] for child in ast.walk(node)
+                        if isinstance(child, ast.Name) and child.id in makers]
     numbers = {number for node in needed for number in range(node.lineno, node.end_lineno + 1)}
     for node in needed:
         for child in ast.walk(node):
-            if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(child) is not None and len(child.body) > 1:
+            if (isinstance(child, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(child) is not None
+                    and len(child.body) > 1):
                 numbers.difference_update(range(child.body[0].lineno, child.body[0].end_lineno + 1))
-    return re.sub(r"(?m)(?:^|  +)# .*$|\n(?=\n)", "", "\n".join(lines[number - 1] for number in sorted(numbers)))
+    return re.sub(r"(?m)(?:^|  +)# .*$|\n(?=\n)", "",
+                  "\n".join(lines[number - 1] for number in sorted(numbers)))
 
 
 def _bound(node):
@@ -208,7 +226,8 @@ def _bound(node):
         return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return [node.name]
-    return [child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)]
+    return [child.id for child in ast.walk(node)
+            if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)]
 
 
 def _header(text):
@@ -216,6 +235,7 @@ def _header(text):
         header = json.loads(text)
     except (ValueError, RecursionError):
         header = None
-    if not isinstance(header, dict) or not isinstance(header.get("stamp"), str) or not manifest.is_number(header.get("generated_at")):
+    if (not isinstance(header, dict) or not isinstance(header.get("stamp"), str)
+            or not manifest.is_number(header.get("generated_at"))):
         raise manifest.ManifestError("the server's answer is not a manifest")
     return header

@@ -1,4 +1,5 @@
-"""What to fetch, in which order and over which line: the queue of one line's fetches. What came of each, mirror.copies knows."""
+"""What to fetch, in which order and over which line: the queue of one line's fetches. What came of each,
+mirror.copies knows."""
 
 from __future__ import annotations
 
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 SPACE_SECONDS = 5.0             # s between looks at the free disk
 AT_A_TIME = 200                 # runs planned between two looks whether the lines have work
 LITTLE = 20                     # runs planned between two looks whether an answer is here; a few ms
-SHARE_SECONDS = 0.05            # between looks what the second line did and could do, whatever the first is used for
+# Between looks what the second line did and could do, whatever the first is used for
+SHARE_SECONDS = 0.05
 
 
 class FetchQueue:
-    """The fetches over one line: planned, carried out, told to its `copies`. The sync's thread's alone, as the Fetcher of the first line
-    is; that of the second is the thread `bulk`'s."""
+    """The fetches over one line: planned, carried out, told to its `copies`. The sync's thread's alone, as
+    the Fetcher of the first line is; that of the second is the thread `bulk`'s."""
 
     def __init__(self, options: Options, mirror: LocalCopy, index: RemoteIndex, beats: Beats, room: Room,
                  log: Logger, wall: Callable[[float], float]) -> None:
@@ -46,7 +48,8 @@ class FetchQueue:
         self._queued = {}               # (path, name) -> (the index's version, its mtime)
         self._small = set()             # of the queued ones those the list shows
         self.listed = False             # the last of them came, and nobody was told yet
-        self._planned = {}              # run path -> (the index's version, when) with which it was planned as it was listed
+        # Run path -> (the index's version, when) with which it was planned as it was listed
+        self._planned = {}
         self._unplanned: list[str] = []         # run paths that are planned while the line is idle
         self._later = []                # fetches that wait until the run list is whole
         self._more = False              # more runs are being listed
@@ -54,7 +57,8 @@ class FetchQueue:
         self._space_seen = self._shared = self.now = 0.0
         self.full = False               # this disk has no room for more
         self._begun_any = False         # since what is left of earlier transfers was cleared away
-        self.copies = Copies(options, mirror, index, beats, room, log, lambda: self.now, wall, self._queued, self.opened)
+        self.copies = Copies(options, mirror, index, beats, room, log, lambda: self.now, wall, self._queued,
+                             self.opened)
         self.progress = Progress(mirror.parts)
 
     def take_lines(self, fetcher: Fetcher, second: SecondLine) -> None:
@@ -67,9 +71,11 @@ class FetchQueue:
     # -- planning
 
     def plan(self, paths: Iterable[str], now: float, more: bool = False) -> None:
-        """Queue what the settings ask for and is not here yet, of the runs `paths`; everything else keeps its place.
+        """Queue what the settings ask for and is not here yet, of the runs `paths`; everything else keeps its
+        place.
 
-        more: other runs are being listed still; but for what the run list shows, fetching waits until that is whole.
+        more: other runs are being listed still; but for what the run list shows, fetching waits until that is
+        whole.
         """
         self.now, self._more, fetches = now, more, []
         for path in {*paths, *self.copies.take_forgiven()}:
@@ -81,10 +87,12 @@ class FetchQueue:
             if self._is_chosen(path, entry, now):
                 fetches += self.copies.missing(path, entry, now)
         self.copies.doubt_mended()
-        if not self._begun_any:         # a file that is queued anew, the last one that is left, begins nothing
+        # a file that is queued anew, the last one that is left, begins nothing
+        if not self._begun_any:
             self.progress.restart()
         small = [fetch for fetch in fetches if fetch.name in layout.SMALL]
-        self._queued.update(((fetch.path, fetch.name), (self.index.version(fetch.path), fetch.mtime)) for fetch in fetches)
+        self._queued.update(((fetch.path, fetch.name), (self.index.version(fetch.path), fetch.mtime))
+                            for fetch in fetches)
         self._small.update((fetch.path, fetch.name) for fetch in small)
         self.listed = self.listed and not small
         self.progress.add(fetches)
@@ -95,7 +103,8 @@ class FetchQueue:
             self._release()
 
     def plan_meanwhile(self, paths: Iterable[str], now: float) -> None:
-        """As `plan`, but little by little while the first line waits for answers, and what is left then before anything is fetched."""
+        """As `plan`, but little by little while the first line waits for answers, and what is left then
+        before anything is fetched."""
         self.now = now
         self._unplanned += paths
 
@@ -107,21 +116,23 @@ class FetchQueue:
         return bool(some)
 
     def plan_rest(self, paths: Iterable[str], now: float) -> None:
-        """As `plan`, but for those of the runs `paths` that were planned at `now` as they were listed, and show nothing else since."""
+        """As `plan`, but for those of the runs `paths` that were planned at `now` as they were listed, and
+        show nothing else since."""
         while self._plan_some():
             pass
         planned, self._planned = self._planned, {}
         self.plan({path for path in paths if planned.get(path) != (self.index.version(path), now)}, now)
 
     def plan_ahead(self, paths: Iterable[str], now: float) -> bool:
-        """Plan the runs `paths`, the newest first, and have the first line begin with what the run list shows of some while there are more,
-        and the second with the rest; returns whether there were any."""
+        """Plan the runs `paths`, the newest first, and have the first line begin with what the run list shows
+        of some while there are more, and the second with the rest; returns whether there were any."""
         newest_first = sorted(paths, key=lambda path: path.rpartition("/")[2], reverse=True)
         for start in range(0, len(newest_first), AT_A_TIME):
             self.plan(newest_first[start:start + AT_A_TIME], now, more=True)
             self.fetcher.client.send()
         self._more = False
-        if self.room.fits(plan.total(self._later)):      # else the newest should have the room, and a second line begins with the oldest
+        # Else the newest should have the room, and a second line begins with the oldest
+        if self.room.fits(plan.total(self._later)):
             later, self._later = self._later, []
             self._queue(later, last=True)
             self._share()
@@ -151,9 +162,11 @@ class FetchQueue:
 
     def replan(self, now: float) -> None:
         """The settings changed: give up what they no longer ask for, and queue what they ask for now."""
-        entries = {path: self.index.entry(path) for path in {path for path, _ in self._queued} if path in self.index}
+        entries = {path: self.index.entry(path)
+                   for path in {path for path, _ in self._queued} if path in self.index}
         chosen = {path: entry for path, entry in entries.items() if self._is_chosen(path, entry, now)}
-        still = {(path, name) for path, name in self._queued if path in chosen and name in chosen[path]["files"]
+        still = {(path, name) for path, name in self._queued
+                 if path in chosen and name in chosen[path]["files"]
                  and self.copies.is_asked_for(path, name, chosen[path])}
         self._unqueue(self._later)
         self._later.clear()              # planned anew below, where they are still wanted
@@ -163,7 +176,8 @@ class FetchQueue:
         self.plan(self.index.paths(), now)
 
     def rename(self, moved: dict[str, str]) -> None:
-        """Runs moved, {old path: new path}: what was on its way is given up, to be planned under the new path."""
+        """Runs moved, {old path: new path}: what was on its way is given up, to be planned under the new
+        path."""
         if any(path in moved for path in self.second.runs()):
             self._drop_second()             # it writes into the old folders
         self.fetcher.keep_only(lambda fetch: fetch.path not in moved)
@@ -177,7 +191,9 @@ class FetchQueue:
 
     def _is_chosen(self, path, entry, now):
         """Whether the settings ask for a run: somebody opened it, it runs, or it is recent enough."""
-        return path in self.opened or path in self.beats.runs or plan.within(entry, self.options.get("window"), self._wall(now))
+        return path in self.opened or path in self.beats.runs or plan.within(entry,
+                                                                             self.options.get("window"),
+                                                                             self._wall(now))
 
     def judged(self, suspects: dict[Key, Fetch], wrong: set[Key], now: float) -> None:
         """The server told the SHA-256 of `suspects`, see copies.Copies.judge: fetch what is wrong."""
@@ -209,9 +225,11 @@ class FetchQueue:
         return self.fetcher.left + self.second.held + len(self._later)
 
     def allow(self, now: float, allowance: int | None) -> None:
-        """Say how many bytes may be fetched until told anew (None: any number): whatever the line is used for, they come beside it.
+        """Say how many bytes may be fetched until told anew (None: any number): whatever the line is used
+        for, they come beside it.
 
-        now: the clock.Clock's time, which files that arrive are seen at. On a full disk nothing is fetched, and `full` says so.
+        now: the clock.Clock's time, which files that arrive are seen at. On a full disk nothing is fetched,
+        and `full` says so.
         """
         self.now = now
         self._may_share = allowance is None
@@ -226,27 +244,32 @@ class FetchQueue:
         return not self._small and not self._more
 
     def _share(self):
-        """Have a second line take its share, where that is allowed, and not before all that the run list shows was asked for."""
+        """Have a second line take its share, where that is allowed, and not before all that the run list
+        shows was asked for."""
         self.fetcher.hurry(self.opened | self.beats.runs.keys())
         self._shared = time.monotonic()
         all_asked = not (self._more or self._later and self.fetcher.has_waiting(1))
-        self.fetcher.leave_rest(self._may_share and all_asked and self.second.share(self.fetcher, self._later))
+        self.fetcher.leave_rest(self._may_share and all_asked
+                                and self.second.share(self.fetcher, self._later))
 
     def _refill(self):
-        """Give both lines work, before the first sends: the second would be idle for as long as a survey takes."""
+        """Give both lines work, before the first sends: the second would be idle for as long as a survey
+        takes."""
         if time.monotonic() >= self._shared + SHARE_SECONDS:
             self._share()
             self._collect()
         self.fetcher.refill()
 
     def work(self, until: float, urgent: Iterable[Any] = ()) -> None:
-        """Fetch until the monotonic clock says `until`, `urgent` holds something, as much came as is allowed, or the list is whole.
+        """Fetch until the monotonic clock says `until`, `urgent` holds something, as much came as is allowed,
+        or the list is whole.
 
         Raises LineError, ProtocolError, and SyncError when the disk refuses all the same.
         """
         while self._plan_some():
             pass
-        while self.left and not urgent and not self.listed and time.monotonic() < until and self.fetcher.bytes < self.fetcher.enough:
+        while (self.left and not urgent and not self.listed and time.monotonic() < until
+               and self.fetcher.bytes < self.fetcher.enough):
             self._share()
             self._collect()
             if self.fetcher.left and not self.fetcher.at_rest:
@@ -257,12 +280,14 @@ class FetchQueue:
         self.progress.mark(self._coming, self.whole)
         self.fetcher.client.send()     # the line has work while whoever called tells the pages
         self.listed = False
-        if self._begun_any and not self.left:       # the last may have come while the line was asked for other things
+        # The last may have come while the line was asked for other things
+        if self._begun_any and not self.left:
             self._begun_any = False
             self.mirror.parts.clear()
 
     def _has_room(self):
-        """Look at the free disk now and then; where it is full, everything waits, and the second line hangs up."""
+        """Look at the free disk now and then; where it is full, everything waits, and the second line hangs
+        up."""
         if self.now - self._space_seen >= SPACE_SECONDS:
             self._space_seen = self.now
             full, self.full = self.full, self.room.free() < 0
@@ -300,11 +325,13 @@ class FetchQueue:
         self.progress.finish(fetch) if outcome is Outcome.DONE else self.progress.give_up([fetch])
         self._grown.update({fetch.path} if self.copies.take(fetch, outcome, size, data) else ())
         if outcome is Outcome.DONE:
-            self.copies.doubtful.update({fetch.path} if fetch.mtime != mtime else ())      # whoever told of it was wrong
+            # Whoever told of it was wrong
+            self.copies.doubtful.update({fetch.path} if fetch.mtime != mtime else ())
             self._follow(fetch, version, now)
 
     def _follow(self, fetch, version, now):
-        """Plan the rest of a file that the index has learned more of since its `version` while it was on its way."""
+        """Plan the rest of a file that the index has learned more of since its `version` while it was on its
+        way."""
         if fetch.mtime is None or fetch.path not in self.index or self.index.version(fetch.path) == version:
             return
         listed = self.copies.listed(fetch)
@@ -328,6 +355,7 @@ class FetchQueue:
         return self.fetcher.coming + self.second.coming
 
     def progress_row(self):
-        """Return what a connection's row shows of the fetches (see progress.Progress.row), None when nothing is left."""
+        """Return what a connection's row shows of the fetches (see progress.Progress.row), None when nothing
+        is left."""
         coming = self._coming
         return self.progress.row(coming, self.room.left(coming)) if self.left else None

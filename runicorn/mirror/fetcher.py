@@ -1,4 +1,5 @@
-"""Carry fetches out: many files in flight over one SFTP session, each seam compared, every replacement by rename. Decides nothing."""
+"""Carry fetches out: many files in flight over one SFTP session, each seam compared, every replacement by
+rename. Decides nothing."""
 
 from __future__ import annotations
 
@@ -21,30 +22,37 @@ if TYPE_CHECKING:
 
     from runicorn.mirror.plan import Fetch
 
-FILES = 500                     # in flight; a small one takes two round trips, so this many at 50 ms are 5,000 a second
+# In flight; a small one takes two round trips, so this many at 50 ms are 5,000 a second
+FILES = 500
 PACE = 0.05                     # s between looks at how fast it comes …
 PACES = 10                      # … which are taken together: it comes in gusts
-GUST = 4                        # marks, between which it came in the last moments: more, where it is the line's beginning
-LAG = 0.3                       # s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
+# marks, between which it came in the last moments: more, where it is the line's beginning
+GUST = 4
+# s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
+LAG = 0.3
 AT_ONCE = 64                    # answers of one file asked for at once
-AHEAD = 2 << 20                 # bytes of files that are opened ahead, however little may be asked for: each takes a turn or two
+# Bytes of files that are opened ahead, however little may be asked for: each takes a turn or two
+AHEAD = 2 << 20
 SMALLEST, FIRST_CEILING = 512 << 10, 2 << 20
 
 
 class Fetcher:
     """Fetches over one session. `report(fetch, outcome, held, data)` is called for each when it ends:
 
-    outcome: DONE; CHANGED, when what we hold or were told is not what the server has; SHORT, when the server's file
-    ends before the size we were told; UNWANTED, when it was given up; NO_ROOM, when there is none for it here; DISK, when
-    this disk takes nothing any more; the OSError or LayoutError with which it refused this file alone; or the SftpError.
+    outcome: DONE; CHANGED, when what we hold or were told is not what the server has; SHORT, when the
+    server's file ends before the size we were told; UNWANTED, when it was given up; NO_ROOM, when there is
+    none for it here; DISK, when this disk takes nothing any more; the OSError or LayoutError with which it
+    refused this file alone; or the SftpError.
     held: bytes of it that are here now; data: the bytes of a small JSON file, else None.
-    `ceiling` is how many bytes may be asked for at once (int), none while `paused` is set. `wire()` returns the bytes that came over
-    the line so far, fewer than the client's where it is compressed.
+    `ceiling` is how many bytes may be asked for at once (int), none while `paused` is set. `wire()` returns
+    the bytes that came over the line so far, fewer than the client's where it is compressed.
     """
 
-    def __init__(self, client, mirror, root, room, report, moment, wire=None, hearsay=(), contents=None, ceiling=FIRST_CEILING):
-        """room: room.Room, asked before each file; moment(): what a Fetch `began` at; hearsay: run paths whose files may be none by now
-        (container): looked at first; contents: contents.Contents; ceiling: to begin with."""
+    def __init__(self, client, mirror, root, room, report, moment, wire=None, hearsay=(), contents=None,
+                 ceiling=FIRST_CEILING):
+        """room: room.Room, asked before each file; moment(): what a Fetch `began` at; hearsay: run paths
+        whose files may be none by now (container): looked at first; contents: contents.Contents; ceiling: to
+        begin with."""
         self._hearsay, self._moment, self._contents = hearsay, moment, contents
         self.client, self.mirror, self.root, self.room, self.report = client, mirror, root, room, report
         self._wire = wire or (lambda: client.received)
@@ -58,16 +66,19 @@ class Fetcher:
         self.bytes = 0                      # written to the mirror
         self.coming = 0                     # of these, bytes of files that are not done
         self.in_flight = 0                  # bytes on their way …
-        self.promised = 0                   # … and bytes of the files being opened, which are read as soon as the line has room
+        # … and bytes of the files being opened, which are read as soon as the line has room
+        self.promised = 0
         self.enough = 0                     # `bytes` at which no more files are begun
-        self.refusal = None                 # the OSError with which this disk refused a file; `step` raises it
+        # The OSError with which this disk refused a file; `step` raises it
+        self.refusal = None
         self._queue, self._opened, self._jobs = collections.deque(), collections.deque(), set()
         self._urgent, self._grown = frozenset(), set()
         self._marks = collections.deque([self._mark()], PACES)
         client.call(before_sending=self.refill)
 
     def allow(self, size, ceiling=None):
-        """Begin files until `size` bytes more came than have by now; ceiling: ask for no more than that at once, None: as before."""
+        """Begin files until `size` bytes more came than have by now; ceiling: ask for no more than that at
+        once, None: as before."""
         self.enough = self.bytes + size
         if ceiling is not None:
             self.ceiling = max(SMALLEST // 8, min(self.ceiling, ceiling))
@@ -98,7 +109,8 @@ class Fetcher:
             self._queue = collections.deque(chosen + [fetch for fetch in self._queue if fetch.path != path])
 
     def hurry(self, paths: Iterable[str]) -> None:
-        """Say which runs (set of paths) somebody looks at or are being written: for their files room is made here."""
+        """Say which runs (set of paths) somebody looks at or are being written: for their files room is made
+        here."""
         self._urgent = paths
 
     def grown(self) -> set[str]:
@@ -117,15 +129,18 @@ class Fetcher:
         return plan.total(self._queue)
 
     def take_back(self):
-        """Give the last of the fetches that wait to somebody else (Fetch); None where there is none that can wait."""
+        """Give the last of the fetches that wait to somebody else (Fetch); None where there is none that can
+        wait."""
         return self._queue.pop() if self._queue and self.can_wait(self._queue[-1]) else None
 
     def can_wait(self, fetch: Fetch) -> bool:
-        """Whether nobody waits for a Fetch: it is none of the list, nor of a run that somebody looks at or that is being written (bool)."""
+        """Whether nobody waits for a Fetch: it is none of the list, nor of a run that somebody looks at or
+        that is being written (bool)."""
         return not (local_names.is_small(fetch.name) or fetch.path in self._urgent)
 
     def keep_only(self, keep):
-        """Give up the fetches, waiting or under way, of which `keep(fetch)` is false; each is reported as Outcome.UNWANTED."""
+        """Give up the fetches, waiting or under way, of which `keep(fetch)` is false; each is reported as
+        Outcome.UNWANTED."""
         waiting, self._queue = self._queue, collections.deque()
         for fetch in waiting:
             if keep(fetch):
@@ -146,9 +161,11 @@ class Fetcher:
         return self.rests and not self._jobs and not (self._queue and not self.can_wait(self._queue[0]))
 
     def refill(self) -> None:
-        """Read as many open files as the line allows, and open as many ahead; the session calls this before it sends.
+        """Read as many open files as the line allows, and open as many ahead; the session calls this before
+        it sends.
 
-        The answer to an OPEN comes behind all that was asked before: without files open ahead the line would fall idle.
+        The answer to an OPEN comes behind all that was asked before: without files open ahead the line would
+        fall idle.
         """
         if self.paused:
             return
@@ -158,13 +175,16 @@ class Fetcher:
             if self.at_work(job):
                 job.go_on()
         files, without_line = min(FILES, max(1, self.client.room - self.client.folders)), 0
-        while (without_line < AT_ONCE and self._queue and len(self._jobs) < files and self.promised < max(self.ceiling, AHEAD)
-               and self.bytes + self.in_flight + self.promised < self.enough and not (self.rests and self.can_wait(self._queue[0]))):
+        while (without_line < AT_ONCE and self._queue and len(self._jobs) < files
+               and self.promised < max(self.ceiling, AHEAD)
+               and self.bytes + self.in_flight + self.promised < self.enough
+               and not (self.rests and self.can_wait(self._queue[0]))):
             without_line += self._start(self._queue.popleft())
 
     @contextlib.contextmanager
     def held_back(self):
-        """Ask for nothing more while the block runs, and for little after it, unless the files under way hold all that may be open."""
+        """Ask for nothing more while the block runs, and for little after it, unless the files under way hold
+        all that may be open."""
         if self.client.max_handles < 2:
             yield
             return
@@ -172,7 +192,8 @@ class Fetcher:
         try:
             yield
         finally:
-            self.paused, self.ceiling = False, min(self.ceiling, SMALLEST)      # who waited asks again, mostly
+            # Who waited asks again, mostly
+            self.paused, self.ceiling = False, min(self.ceiling, SMALLEST)
 
     def step(self, until: float) -> None:
         """Work until all is fetched, the monotonic clock says `until`, or `bytes` reached `enough`.
@@ -204,10 +225,12 @@ class Fetcher:
             self.best_rate = max(self.best_rate, self.wire_rate if self.full > 1 else 0.0)
             self.ceiling = ceiling
         else:
-            self.ceiling = max(self.ceiling, ceiling)       # files that are being opened come in gusts, between which the line is idle
+            # Files that are being opened come in gusts, between which the line is idle
+            self.ceiling = max(self.ceiling, ceiling)
 
     def _rate(self, since, column):
-        """Return how many bytes a second came since a mark. column: 1 for those of the session, 2 for those on the wire."""
+        """Return how many bytes a second came since a mark. column: 1 for those of the session, 2 for those
+        on the wire."""
         mark, last = self._marks[max(since, -len(self._marks))], self._marks[-1]
         return (last[column] - mark[column]) / (last[0] - mark[0])
 
@@ -228,8 +251,10 @@ class Fetcher:
         """Begin a fetch; returns whether its file is here already, as its bytes were known."""
         claim = fetch.size - fetch.offset
         copy = self.mirror.stat(fetch.path, fetch.name) if fetch.whole else None
-        limited = not (local_names.is_small(fetch.name) and fetch.size <= SNAPSHOT)      # without those nothing is known of a run
-        if not self.room.claim(claim, min(copy["size"], claim) if copy else 0, fetch.size * (fetch.path in self._urgent), limited):
+        # Without those nothing is known of a run
+        limited = not (local_names.is_small(fetch.name) and fetch.size <= SNAPSHOT)
+        if not self.room.claim(claim, min(copy["size"], claim) if copy else 0,
+                               fetch.size * (fetch.path in self._urgent), limited):
             self.report(fetch, Outcome.NO_ROOM, 0, None)
             return False
         data, began = self._contents and self._contents.proven(fetch) or (None, self._moment())

@@ -21,8 +21,8 @@ class FileChanges:
     """Which files of a server's runs changed, over one line; the sync's thread's alone. Lists no folder."""
 
     def __init__(self, options, mirror, index, queue, beats, tails_there, looked_at, wall):
-        """queue: fetch_queue.FetchQueue; beats: heartbeats.Beats; tails_there: tails.Tails; looked_at: looked_at.LookedAt; wall:
-        clock.Clock.wall."""
+        """queue: fetch_queue.FetchQueue; beats: heartbeats.Beats; tails_there: tails.Tails; looked_at:
+        looked_at.LookedAt; wall: clock.Clock.wall."""
         self._options, self._mirror, self._index, self._beats, self._looked_at = options, mirror, index, beats, looked_at
         self._queue, self._copies, self._tails, self._wall = queue, queue.copies, tails_there, wall
         self.looks, self.folders = Looks(), FolderTimes()
@@ -48,9 +48,11 @@ class FileChanges:
                 self._copies.doubtful.add(path)
             return False
         file = entry["files"].get(name)
-        if file and file["size"] == attrs.size and file["mtime"] is not None and int(file["mtime"]) == attrs.mtime:
+        if (file and file["size"] == attrs.size and file["mtime"] is not None
+                and int(file["mtime"]) == attrs.mtime):
             return opened
-        self._set_file(path, name, attrs.size, attrs.mtime, now, self._copies.has_reached((path, name), attrs.size))
+        self._set_file(path, name, attrs.size, attrs.mtime, now,
+                       self._copies.has_reached((path, name), attrs.size))
         return True
 
     def _set_file(self, path, name, size, mtime, now, is_known=False):
@@ -66,8 +68,8 @@ class FileChanges:
         self.saw(path, now, is_known or not self.looks.knows(path))
 
     def note_listing(self, path, files, mtime, now):
-        """Take out of a listing `files` (walk.RunFiles) what is no file; returns the mtime of the run's own folder. mtime: that as the
-        folder above lists it, or None."""
+        """Take out of a listing `files` (walk.RunFiles) what is no file; returns the mtime of the run's own
+        folder. mtime: that as the folder above lists it, or None."""
         beat = files.pop(".beat", None)
         if beat:
             self._beats.own_heart(path, self._looked_at.absolute(path, ".beat"), beat["mtime"], now)
@@ -78,8 +80,9 @@ class FileChanges:
         return mtime
 
     def saw(self, path, now, is_old=False):
-        """A run's files changed: it is alive, and looked at again as soon as any. is_old: it may have changed long before now, as nobody
-        looked over this line so far, or is known to: of another logger's run that says nothing."""
+        """A run's files changed: it is alive, and looked at again as soon as any. is_old: it may have changed
+        long before now, as nobody looked over this line so far, or is known to: of another logger's run that
+        says nothing."""
         if is_old and path in self._index.foreign:
             return
         self.looks.change(path, now)
@@ -87,9 +90,11 @@ class FileChanges:
             self._beats.grew(path, now)
 
     def read_tails(self, paths, others, now):
-        """Read the tails of the runs `paths` and LSTAT `others` in one round trip; returns {absolute path: Attrs or SftpError}."""
+        """Read the tails of the runs `paths` and LSTAT `others` in one round trip; returns {absolute path:
+        Attrs or SftpError}."""
         began = time.monotonic()
-        outcomes, stats = self._tails.look(list(self._tails_of(paths)), others, 0.0 if self._options.get("budget") else tails.FLOOD)
+        outcomes, stats = self._tails.look(list(self._tails_of(paths)), others,
+                                           0.0 if self._options.get("budget") else tails.FLOOD)
         self.note_round_trip(time.monotonic() - began)
         for (path, name), (outcome, count) in outcomes.items():
             self._take_tail(path, name, outcome, count, now)
@@ -105,17 +110,20 @@ class FileChanges:
         """The append-only files of runs that are nearly all here, as (path, name)."""
         for path, (name, file) in ((run, item) for run in paths for item in self._growing(run)):
             if (self._copies.is_settled((path, name))
-                    and file["size"] - (self._mirror.stat(path, name) or {"size": 0})["size"] < tails.CHUNK * tails.ROUNDS):
+                    and file["size"] - (self._mirror.stat(path, name)
+                                        or {"size": 0})["size"] < tails.CHUNK * tails.ROUNDS):
                 yield path, name
 
     def _growing(self, path):
-        """Return [(name, {"size", "mtime"}), …] of the files of a run that may grow, of another logger's run the last ones that did."""
+        """Return [(name, {"size", "mtime"}), …] of the files of a run that may grow, of another logger's run
+        the last ones that did."""
         entry = self._index.entry(path)
         files = [item for item in entry["files"].items() if plan.is_appended(item[0])]
         if path in self._index.foreign:
             files = [item for item in files if self._copies.is_asked_for(path, item[0], entry)]
             return sorted(files, key=lambda item: item[1]["mtime"] or 0, reverse=True)[:TAILS]
-        inner = [item for item in files if plan.is_inner(item[0]) and self._copies.is_asked_for(path, item[0], entry)]
+        inner = [item for item in files if plan.is_inner(item[0])
+                 and self._copies.is_asked_for(path, item[0], entry)]
         return [item for item in files if local_names.is_own(item[0])] + inner[-TAILS:]
 
     def _take_tail(self, path, name, outcome, count, now):
@@ -123,7 +131,8 @@ class FileChanges:
             self._copies.rewrite.add((path, name))
             self._copies.doubtful.add(path)
         elif outcome is tails.NO_ROOM or isinstance(outcome, (OSError, LayoutError)):
-            self._copies.leave_out((path, name), self._index.entry(path)["files"][name], None if outcome is tails.NO_ROOM else outcome)
+            self._copies.leave_out((path, name), self._index.entry(path)["files"][name],
+                                   None if outcome is tails.NO_ROOM else outcome)
         elif isinstance(outcome, SftpError):
             self._copies.doubtful.add(path)
         elif count:
@@ -134,4 +143,5 @@ class FileChanges:
             elif path not in self._index.foreign:       # of those a listing may have told it long ago
                 self.saw(path, now)
             self._queue.grow(path)
-            self._copies.doubtful.update({path} if (path, name) in self._tails.behind else ())    # listed, it shows what is left to fetch
+            # listed, it shows what is left to fetch
+            self._copies.doubtful.update({path} if (path, name) in self._tails.behind else ())

@@ -1,4 +1,5 @@
-"""Ask python3 on the server for the runs of other loggers in all of a large root: our table of kinds runs there from a pipe."""
+"""Ask python3 on the server for the runs of other loggers in all of a large root: our table of kinds runs
+there from a pipe."""
 
 import functools
 import json
@@ -14,12 +15,12 @@ SHARE = 30                      # a look that took the server t s is not repeate
 
 
 class Answer:
-    """What the server told: `runs` [foreign.Run, …], `mtimes` {run path: mtime of its folder, s}, `skipped` {reason: count}, `rest`: s
-    until it should be asked again at the earliest."""
+    """What the server told: `runs` [foreign.Run, …], `mtimes` {run path: mtime of its folder, s}, `skipped`
+    {reason: count}, `rest`: s until it should be asked again at the earliest."""
 
     def __init__(self, answer, rules=None):
-        """answer: what it printed (bytes); rules: foreign_rules.Rules that it was asked with. Raises SftpError for what no program of ours
-        prints."""
+        """answer: what it printed (bytes); rules: foreign_rules.Rules that it was asked with. Raises
+        SftpError for what no program of ours prints."""
         unpacker = zlib.decompressobj()
         try:
             reply = json.loads(unpacker.decompress(answer[6:], LIMIT)) if answer[:6] == b"others" else None
@@ -32,19 +33,22 @@ class Answer:
             if _is_run(item):
                 path, kinds, mtime, files = item
                 self.mtimes[path] = mtime
-                self.runs.append(foreign.Run(path, "", tuple(kind for kind in foreign.KINDS if kind in kinds), [
-                    (name, size, changed, 0, 0) for name, size, changed in files if plan.believable(path, name, kinds, rules)]))
+                self.runs.append(foreign.Run(path, "", tuple(kind for kind in foreign.KINDS if kind in kinds),
+                                             [(name, size, changed, 0, 0)
+                                              for name, size, changed in files
+                                              if plan.believable(path, name, kinds, rules)]))
         self.skipped, self.known = left_out.checked(reply.get("skipped")), reply.get("known")
         took = reply.get("took")
         self.rest = SHARE * min(took, exec_look.TIMEOUT) if manifest.is_number(took) and took > 0 else 0.0
 
 
 def _is_run(item):
-    if not (isinstance(item, list) and len(item) == 4 and isinstance(item[0], str) and isinstance(item[1], list) and _is_time(item[2])):
+    if not (isinstance(item, list) and len(item) == 4 and isinstance(item[0], str)
+            and isinstance(item[1], list) and _is_time(item[2])):
         return False
     path, kinds, _, files = item
-    return (bool(kinds) and all(kind in foreign.KINDS for kind in kinds) and plan.believable(path, kinds=kinds)
-            and isinstance(files, list) and all(map(_is_file, files)))
+    return (bool(kinds) and all(kind in foreign.KINDS for kind in kinds)
+            and plan.believable(path, kinds=kinds) and isinstance(files, list) and all(map(_is_file, files)))
 
 
 def _is_file(item):
@@ -75,7 +79,8 @@ class ForeignExec:
         fields = {"ours": sorted(ours), "known": self._states, "rules": self._rules.rules}
         question = zlib.compress(json.dumps(fields).encode("utf-8", "surrogatepass"))
         self._outcome = []
-        self._thread = threading.Thread(target=self._run, args=(question, self._rules, self._outcome), name="exec", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(question, self._rules, self._outcome),
+                                        name="exec", daemon=True)
         self._thread.start()
 
     def follow_rules(self, rules):
@@ -89,7 +94,8 @@ class ForeignExec:
             outcome.append(error)
 
     def take(self):
-        """Return the Answer that came, None while it has not. Raises what kept it from coming: SftpError, LineError, ProtocolError."""
+        """Return the Answer that came, None while it has not. Raises what kept it from coming: SftpError,
+        LineError, ProtocolError."""
         if self._thread.is_alive():
             return None
         self._thread = None

@@ -1,6 +1,8 @@
-"""Keep the index in line with what other loggers write below the root: when to look where, and what of it came, changed and went.
+"""Keep the index in line with what other loggers write below the root: when to look where, and what of it
+came, changed and went.
 
-Where python3 on the server, or a fresh manifest of it, tells of all such runs, only what moves beside those that are known is listed.
+Where python3 on the server, or a fresh manifest of it, tells of all such runs, only what moves beside those
+that are known is listed.
 """
 
 import time
@@ -13,25 +15,32 @@ from runicorn.mirror.foreign_walk import ForeignWalk, and_above
 from runicorn.mirror.looks import Turns
 
 AGAIN = 600.0                   # s between looks at all folders, as their mtimes show what is new in them
-FOLDERS, FILES = 400, 200       # LSTATed at a survey: folders of known runs and those above them, text files that are of no kind yet …
+# LSTATed at a survey: folders of known runs and those above them, text files that are of no kind yet …
+FOLDERS, FILES = 400, 200
 SHARE = 20                      # … and this part of them where somebody watches
-PACE = 20                       # a discovery that took this thread t s is not followed by another one before PACE * t
-ASKED = 200                     # folders to be listed from which on python3 on the server is asked, where it answers
-SHOWN, PAUSE = 2.0, 5           # s of a discovery after which is shown what it found by then; again after PAUSE times what showing took
+# a discovery that took this thread t s is not followed by another one before PACE * t
+PACE = 20
+# Folders to be listed from which on python3 on the server is asked, where it answers
+ASKED = 200
+# s of a discovery after which is shown what it found by then; again after PAUSE times what showing took
+SHOWN, PAUSE = 2.0, 5
 
 
 class ForeignRuns:
     """The runs of other loggers of one session. The sync's thread's alone."""
 
     def __init__(self, client, root, wall, index, log, ask, rules):
-        """root: absolute; wall: clock.Clock.wall; index: remote_index.RemoteIndex; ask: as for foreign_exec.ForeignExec; rules:
-        foreign_rules.Rules."""
+        """root: absolute; wall: clock.Clock.wall; index: remote_index.RemoteIndex; ask: as for
+        foreign_exec.ForeignExec; rules: foreign_rules.Rules."""
         self._index, self._log, self._rules = index, log, rules
-        self._server, self._answered, self._ask_again = ForeignExec(ask, rules), None, 0.0     # its last answer, and when it may be asked
+        # Its last answer, and when it may be asked
+        self._server, self._answered, self._ask_again = ForeignExec(ask, rules), None, 0.0
         self._walk = ForeignWalk(client, root, wall, rules)                                 # next, s
         self._moved = set()             # folders whose discovery is due
-        self._near, self._stale = [], True          # folders of known runs and those above them; whether they are others by now
-        self._pending = {}                # absolute path -> (folder, name of a text file in it or "") of what is LSTATed now
+        # Folders of known runs and those above them; whether they are others by now
+        self._near, self._stale = [], True
+        # Absolute path -> (folder, name of a text file in it or "") of what is LSTATed now
+        self._pending = {}
         self._folder_turns, self._file_turns = Turns(), Turns()
         self._whole_at = None           # when the last look at all folders ended, s
         self._ours = set()              # folders that hold runs of ours, as of the last discovery
@@ -43,7 +52,8 @@ class ForeignRuns:
     def skipped(self):
         """{reason: count} of what was passed over, where such runs, or too much, lie in the root."""
         skipped = self._answered.skipped if self._answered else self._walk.skipped
-        return {reason: count for reason, count in skipped.items() if count and (self._index.foreign or " beyond " in reason)}
+        return {reason: count for reason, count in skipped.items()
+                if count and (self._index.foreign or " beyond " in reason)}
 
     @property
     def seconds(self):
@@ -56,12 +66,14 @@ class ForeignRuns:
         return self._server.started
 
     def is_behind(self, told_by_server):
-        """Whether it is not known yet what is below the root. told_by_server: whether the server itself tells of all such runs."""
+        """Whether it is not known yet what is below the root. told_by_server: whether the server itself tells
+        of all such runs."""
         return self._whole_at is None and not (told_by_server and self._follows_no_rules)
 
     @property
     def _follows_no_rules(self):
-        """Whether what the server itself tells is all there is: its manifest follows no rules of ours, and those that we had are gone."""
+        """Whether what the server itself tells is all there is: its manifest follows no rules of ours, and
+        those that we had are gone."""
         return not (self._rules or self._rules_moved)
 
     def told(self):
@@ -70,9 +82,12 @@ class ForeignRuns:
         return {**self._walk.told(), "asked": self._server.told()} if is_news else None
 
     def resume(self, earlier, skeleton):
-        """Take up what an earlier session told, or something that only looks like it. skeleton: what walk.Skeleton.resume takes."""
+        """Take up what an earlier session told, or something that only looks like it. skeleton: what
+        walk.Skeleton.resume takes."""
         skeleton = skeleton if isinstance(skeleton, dict) else {}
-        self._walk.resume(earlier, {folder: state[0] for folder, state in skeleton.items() if isinstance(state, list) and state})
+        self._walk.resume(earlier, {folder: state[0]
+                                    for folder, state in skeleton.items()
+                                    if isinstance(state, list) and state})
 
     def follow_rules(self, rules):
         """Take over other foreign_rules.Rules: all folders are looked through anew."""
@@ -85,7 +100,8 @@ class ForeignRuns:
     # -- what moved
 
     def feed(self, folder, listing, now):
-        """Take the listing of a folder above the runs of ours, of which the root and the projects may hold others."""
+        """Take the listing of a folder above the runs of ours, of which the root and the projects may hold
+        others."""
         if "/" not in folder and self._walk.feed(folder, listing, now):
             self._moved.add(folder)
 
@@ -122,16 +138,18 @@ class ForeignRuns:
         for absolute, (folder, name) in self._pending.items():
             if absolute not in stats:
                 continue
-            if self._walk.note_file(folder, name, stats[absolute]) if name else self._walk.note(folder, stats[absolute], now):
+            if (self._walk.note_file(folder, name, stats[absolute]) if name
+                    else self._walk.note(folder, stats[absolute], now)):
                 self._moved.add(folder)
         self._pending = {}
 
     # -- looking
 
     def go_on(self, now, seconds, listings, vanished, told_by_server, may_ask):
-        """Go on looking for `seconds`, or a little longer, where that is due; returns (the run paths that changed (set), whether there is
-        more to do at once). listings: listings.Listings, which take what is found; vanished: paths of runs that did. told_by_server: as
-        for `is_behind`; may_ask: whether python3 on the server answers. Raises SftpError when the root can't be listed."""
+        """Go on looking for `seconds`, or a little longer, where that is due; returns (the run paths that
+        changed (set), whether there is more to do at once). listings: listings.Listings, which take what is
+        found; vanished: paths of runs that did. told_by_server: as for `is_behind`; may_ask: whether python3
+        on the server answers. Raises SftpError when the root can't be listed."""
         told_by_server = told_by_server and self._follows_no_rules
         if self._server.started:
             return self._take_answer(now, listings, vanished), False
@@ -153,17 +171,20 @@ class ForeignRuns:
         showing = time.monotonic()
         runs = self._walk.result() if is_done or time.monotonic() >= self._shown else ()
         covers = self._walk.finish() if is_done else None
-        changed = self._show(runs, covers, self._walk.mtime_of, listings, vanished, now) if runs or is_done else set()
+        changed = (self._show(runs, covers, self._walk.mtime_of, listings, vanished, now) if runs or is_done
+                   else set())
         if runs:
             self._shown = time.monotonic() + max(SHOWN, PAUSE * (time.monotonic() - showing))
         self._spent += time.thread_time() - began
         if is_done:
             self._next, self._spent = now + PACE * self._spent, 0.0
-            self._whole_at, self._rules_moved = (now, False) if self._is_whole else (self._whole_at, self._rules_moved)
+            self._whole_at, self._rules_moved = ((now, False) if self._is_whole
+                                                 else (self._whole_at, self._rules_moved))
         return changed, not is_done
 
     def _take_answer(self, now, listings, vanished):
-        """Take what python3 on the server told of all of the root; where it did not answer, folders are listed. Returns what changed."""
+        """Take what python3 on the server told of all of the root; where it did not answer, folders are
+        listed. Returns what changed."""
         try:
             answer = self._server.take()
         except RunicornError as error:
@@ -181,7 +202,8 @@ class ForeignRuns:
         self._is_whole = not told_by_server and (self._whole_at is None or now - self._whole_at >= AGAIN)
         if not (self._is_whole or self._moved) or now < self._next:
             return False
-        self._ours = {path.rpartition(f"/{layout.RUNS}/")[0] for path in self._index.lines.keys() - self._index.foreign - vanished}
+        self._ours = {path.rpartition(f"/{layout.RUNS}/")[0]
+                      for path in self._index.lines.keys() - self._index.foreign - vanished}
         tops, self._moved = {""} if self._is_whole else self._moved, set()
         tops = {top for top in tops if not self._is_ours(top) and tops.isdisjoint(and_above(top)[1:])}
         self._walk.start(sorted(tops), self._ours)
@@ -194,9 +216,10 @@ class ForeignRuns:
         return not self._ours.isdisjoint(and_above(folder))
 
     def _show(self, runs, covers, mtime_of, listings, vanished, now):
-        """Take the runs that were found, and, with `covers`, that others were not; returns the paths that changed. mtime_of(path): of a
-        run's folder."""
-        believable = ((run, self._files(run, mtime_of)) for run in runs if plan.believable(run.path, kinds=run.kinds))
+        """Take the runs that were found, and, with `covers`, that others were not; returns the paths that
+        changed. mtime_of(path): of a run's folder."""
+        believable = ((run, self._files(run, mtime_of))
+                      for run in runs if plan.believable(run.path, kinds=run.kinds))
         listed = {run.path: (run.kinds, files) for run, files in believable if len(files) > 1}
         shown_before = self._index.foreign - vanished
         absent = shown_before - listed.keys() if covers else ()
@@ -204,7 +227,8 @@ class ForeignRuns:
         fresh = {path: files for path, (_, files) in listed.items() if path not in shown_before}
         if lost or fresh and vanished:
             listings.lose_foreign(lost, fresh, now)
-        changed = {path for path, (kinds, files) in listed.items() if listings.take(path, files, files["."]["mtime"], now, kinds)}
+        changed = {path for path, (kinds, files) in listed.items()
+                   if listings.take(path, files, files["."]["mtime"], now, kinds)}
         self._stale = self._stale or bool(changed or lost)
         return changed
 
@@ -216,5 +240,6 @@ class ForeignRuns:
         for name, size, mtime, *_ in run.files:
             if foreign.belongs(run.path, name, self._rules):
                 old = before.get(name)
-                files[name] = old if old and int(old["mtime"] or 0) >= mtime else {"size": size, "mtime": mtime or None, "tail": None}
+                files[name] = (old if old and int(old["mtime"] or 0) >= mtime
+                               else {"size": size, "mtime": mtime or None, "tail": None})
         return files

@@ -1,7 +1,9 @@
-"""Find the runs of other loggers below a root by SFTP: many folders listed at once, none twice while its mtime stands. Writes nothing.
+"""Find the runs of other loggers below a root by SFTP: many folders listed at once, none twice while its
+mtime stands. Writes nothing.
 
-A discovery lists what is below some folders, slice after slice, so that what else the line is for goes on. What a folder showed is
-remembered, also for the next session; a text file is looked into again only when it changed.
+A discovery lists what is below some folders, slice after slice, so that what else the line is for goes on.
+What a folder showed is remembered, also for the next session; a text file is looked into again only when it
+changed.
 """
 
 import collections
@@ -15,15 +17,18 @@ from runicorn.foreign_rules import Rules
 from runicorn.mirror import plan, walk
 from runicorn.ssh import sftp
 
-LISTED = 400_000                # entries of folders that one discovery takes in; each takes about 200 bytes of the line
-CONFIRMED, READ = 2000, 200     # remembered folders LSTATed, and text files looked into, between two looks at the clock
+# Entries of folders that one discovery takes in; each takes about 200 bytes of the line
+LISTED = 400_000
+# Remembered folders LSTATed, and text files looked into, between two looks at the clock
+CONFIRMED, READ = 2000, 200
 FEW, FEW_ENTRIES = 50, 8000     # folders listed at once at least, and entries that may come for all that are
 MOVED = float("-inf")           # when a folder was listed whose LSTAT shows another mtime since
 MANY = f"folders not looked into, as {LISTED} entries were listed"
 
 
 class Entries(walk.Listing):
-    """What of a folder a foreign.Finder has use for: [(name, Attrs), …], of its first foreign.ENTRIES entries."""
+    """What of a folder a foreign.Finder has use for: [(name, Attrs), …], of its first foreign.ENTRIES
+    entries."""
 
     def __init__(self, rules):
         super().__init__()
@@ -31,18 +36,21 @@ class Entries(walk.Listing):
 
     def take(self, entries, names):
         self.count += len(names)
-        super().take([(name, attrs) for name, attrs in entries if _is_of_use(name, attrs, self._rules)], names)
+        super().take([(name, attrs) for name, attrs in entries if _is_of_use(name, attrs, self._rules)],
+                     names)
         self.full = self.count >= foreign.ENTRIES
 
 
 class ForeignWalk:
-    """What the folders of one root showed, and the discovery under way. `skipped` is {reason: count} of what the last whole one left
-    out; `undecided` are [(path of a folder, name), …] of text files that are of no kind yet, the newest first."""
+    """What the folders of one root showed, and the discovery under way. `skipped` is {reason: count} of what
+    the last whole one left out; `undecided` are [(path of a folder, name), …] of text files that are of no
+    kind yet, the newest first."""
 
     def __init__(self, client, root, wall, rules=None):
         """root: absolute; wall: clock.Clock.wall; rules: foreign_rules.Rules, if there are any."""
         self._client, self._root, self._wall, self._rules = client, root, wall, rules or Rules()
-        self._folders = {}              # path -> [mtime, when first observed so, when listed, {name: entry as a Finder takes it}]
+        # Path -> [mtime, when first observed so, when listed, {name: entry as a Finder takes it}]
+        self._folders = {}
         self._glimpsed = {}             # path -> mtime, of folders that were LSTATed and never listed
         self._texts = {}                # as foreign.find has `known`
         self._finder, self._tops, self._denied, self._listed, self._count = None, (), set(), 0, 0
@@ -61,23 +69,30 @@ class ForeignWalk:
     # -- what is remembered
 
     def told(self):
-        """Return what `resume` takes (dict), of folders that can't have changed unseen since they were listed."""
+        """Return what `resume` takes (dict), of folders that can't have changed unseen since they were
+        listed."""
         self.changed = False
-        return {"folders": {path: [mtime, list(entries.values())] for path, (mtime, observed, listed, entries) in self._folders.items()
-                            if mtime is not None and plan.settled(mtime, observed, listed, self._wall(listed))},
-                "texts": self._texts, "rules": list(self._rules.rules)}
+        return {"folders": {path: [mtime, list(entries.values())]
+                            for path, (mtime, observed, listed, entries) in self._folders.items()
+                            if mtime is not None and plan.settled(mtime, observed, listed,
+                                                                  self._wall(listed))}, "texts": self._texts,
+                "rules": list(self._rules.rules)}
 
     def resume(self, earlier, mtimes):
-        """Take up what an earlier session told, or something that only looks like it. mtimes: {path: mtime} of the folders that are not
-        LSTATed here."""
-        earlier = earlier if isinstance(earlier, dict) and earlier.get("rules", []) == list(self._rules.rules) else {}
-        folders, texts = (earlier[name] if isinstance(earlier.get(name), dict) else {} for name in ("folders", "texts"))
+        """Take up what an earlier session told, or something that only looks like it. mtimes: {path: mtime}
+        of the folders that are not LSTATed here."""
+        earlier = (earlier if isinstance(earlier, dict)
+                   and earlier.get("rules", []) == list(self._rules.rules) else {})
+        folders, texts = (earlier[name] if isinstance(earlier.get(name), dict) else {}
+                          for name in ("folders", "texts"))
         for path, state in folders.items():
-            if (isinstance(state, list) and len(state) == 2 and type(state[0]) is int and _are_entries(state[1])
-                    and ("/" in path or mtimes.get(path) == state[0])):
+            if (isinstance(state, list) and len(state) == 2 and type(state[0]) is int
+                    and _are_entries(state[1]) and ("/" in path or mtimes.get(path) == state[0])):
                 self._folders[path] = [state[0], 0.0, 2.0, {entry[0]: tuple(entry) for entry in state[1]}]
-        self._texts = {position: (state[0], state[1]) for position, state in texts.items() if isinstance(state, list) and len(state) == 2
-                       and isinstance(state[0], list) and [type(number) for number in state[0]] == [int, int]
+        self._texts = {position: (state[0], state[1])
+                       for position, state in texts.items()
+                       if isinstance(state, list) and len(state) == 2 and isinstance(state[0], list)
+                       and [type(number) for number in state[0]] == [int, int]
                        and (state[1] is None or state[1] in foreign.KINDS)}
 
     def follow_rules(self, rules):
@@ -89,7 +104,8 @@ class ForeignWalk:
     def feed(self, path, listing, now):
         """Take a listing that somebody else asked for; returns whether it shows anything else than before."""
         before = self._folders.get(path)
-        mtime, entries = next((attrs.mtime for name, attrs in listing if name == "."), None), _entries(listing, self._rules)
+        mtime, entries = (next((attrs.mtime for name, attrs in listing if name == "."), None),
+                          _entries(listing, self._rules))
         observed = before[1] if before and before[0] == mtime else now
         self._folders[path] = [mtime, observed, now, entries]
         news = before is None or before[3] != entries
@@ -113,7 +129,8 @@ class ForeignWalk:
         return True
 
     def note_file(self, path, name, attrs):
-        """Take the LSTAT of the file `name` of a folder that is remembered; returns whether it is another one than before."""
+        """Take the LSTAT of the file `name` of a folder that is remembered; returns whether it is another one
+        than before."""
         entries = self._folders[path][3] if path in self._folders else {}
         before, entry = entries.get(name), None if isinstance(attrs, SftpError) else _entry(name, attrs)
         if before is None or entry is None or before == entry:
@@ -122,7 +139,8 @@ class ForeignWalk:
         return True
 
     def forget(self, folders):
-        """Have the folders (set of paths), and those in them that belong to the same runs, listed at the next discovery."""
+        """Have the folders (set of paths), and those in them that belong to the same runs, listed at the next
+        discovery."""
         for path in [path for path in self._folders if path in folders or _owner(path) in folders]:
             del self._folders[path]
 
@@ -143,16 +161,18 @@ class ForeignWalk:
         self._finder = None
 
     def start(self, tops, ours):
-        """Begin to look at what is below the folders `tops` (paths); of all of the root (""), each remembered folder is LSTATed first.
+        """Begin to look at what is below the folders `tops` (paths); of all of the root (""), each remembered
+        folder is LSTATed first.
         ours: as for a foreign.Finder."""
         self._finder = foreign.Finder(collections.Counter(), ours, self._rules)
         self._tops, self._denied, self._listed, self._count, self._unread = tuple(tops), set(), 0, 0, None
-        self._unconfirmed = sorted(path for path in self._folders if "/" in path) if "" in tops else []     # others LSTAT those above
+        # Others LSTAT those above
+        self._unconfirmed = sorted(path for path in self._folders if "/" in path) if "" in tops else []
         self._unlisted = None if self._unconfirmed else collections.deque(self._known(tops))
 
     def go_on(self, now, until, most=foreign.FOLDERS):
-        """Go on until `until` (monotonic s), by one step at least, or until more than `most` folders are to be listed; returns whether it
-        is done. Raises SftpError when the root can't be listed."""
+        """Go on until `until` (monotonic s), by one step at least, or until more than `most` folders are to
+        be listed; returns whether it is done. Raises SftpError when the root can't be listed."""
         while True:
             if self._unconfirmed:
                 self._confirm(now)
@@ -173,16 +193,20 @@ class ForeignWalk:
 
     def _confirm(self, now):
         paths, self._unconfirmed = self._unconfirmed[:CONFIRMED], self._unconfirmed[CONFIRMED:]
-        for path, attrs in zip(paths, self._client.batch([sftp.lstat(self.absolute(path)) for path in paths])):
+        for path, attrs in zip(paths, self._client.batch(
+                                                         [sftp.lstat(self.absolute(path))
+                                                          for path in paths])):
             self.note(path, attrs, now)
 
     def _list(self, now, until, most):
         begin, in_flight = len(self._root) + 1, 0
 
         def more():
-            """Return the absolute paths of folders to be listed beside those that are; of large ones fewer, to end in time."""
+            """Return the absolute paths of folders to be listed beside those that are; of large ones fewer,
+            to end in time."""
             nonlocal in_flight
-            room = min(walk.LISTED, max(FEW, FEW_ENTRIES * (self._count + 1) // (self._listed + 1))) - in_flight
+            room = min(walk.LISTED, max(FEW, FEW_ENTRIES * (self._count
+                                                            + 1) // (self._listed + 1))) - in_flight
             paths = [self._unlisted.popleft() for _ in range(min(len(self._unlisted), max(0, room)))]
             in_flight += len(paths)
             return [self.absolute(path) for path in paths]
@@ -191,7 +215,8 @@ class ForeignWalk:
             nonlocal in_flight
             in_flight -= 1
             self._unlisted.extend(self._take(absolute[begin:], listing, now))
-            return more() if time.monotonic() < until and self._listed < LISTED and self.listed <= most else ()
+            return (more() if time.monotonic() < until and self._listed < LISTED and self.listed <= most
+                    else ())
         if self._listed >= LISTED:
             self._finder.skipped[MANY] += len(self._unlisted)
             self._unlisted.clear()
@@ -214,7 +239,8 @@ class ForeignWalk:
         return self._known(self._finder.take(path, list(self._folders[path][3].values())))
 
     def _known(self, paths):
-        """Hand the finder what is remembered of folders, and of those in them; returns those that have to be listed (list)."""
+        """Hand the finder what is remembered of folders, and of those in them; returns those that have to be
+        listed (list)."""
         unknown, ahead = [], list(reversed(paths))
         while ahead:
             path = ahead.pop()
@@ -229,9 +255,11 @@ class ForeignWalk:
         chosen, self._unread = self._unread[:READ], self._unread[READ:]
         places = [(self.absolute(foreign.below(path, name)), size) for path, name, _, size, _ in chosen]
         ends = self._client.parts([stretch for position, size in places
-                                   for stretch in ((position, 0, foreign.HEAD), (position, max(0, size - foreign.TAIL), foreign.TAIL))])
+                                   for stretch in ((position, 0, foreign.HEAD),
+                                                   (position, max(0, size - foreign.TAIL), foreign.TAIL))])
         for doubt, *texts in zip(chosen, ends[::2], ends[1::2]):
-            foreign.settle(self._finder, self._texts, doubt, *(b"" if isinstance(text, SftpError) else text for text in texts))
+            foreign.settle(self._finder, self._texts, doubt,
+                           *(b"" if isinstance(text, SftpError) else text for text in texts))
         self.changed = True
 
     def result(self):
@@ -239,7 +267,8 @@ class ForeignWalk:
         return self._finder.runs(self._root)
 
     def finish(self):
-        """End a discovery that is done; returns a function(path) that says whether it would have found a run there."""
+        """End a discovery that is done; returns a function(path) that says whether it would have found a run
+        there."""
         finder, tops, denied = self._finder, self._tops, self._denied
         self._finder = None
         if "" in tops:
@@ -261,7 +290,8 @@ class ForeignWalk:
                  if self._texts.get(foreign.below(path, name), (0, 0))[1] is None]
         for path in finder.visited & self._folders.keys():
             texts += [(mtime, path, name) for name, size, mtime, _, mode in self._folders[path][3].values()
-                      if not size and S_ISREG(mode) and foreign.kind_of_name(foreign.below(path, name), self._rules)]
+                      if not size and S_ISREG(mode) and foreign.kind_of_name(foreign.below(path, name),
+                                                                             self._rules)]
         return [(path, name) for _, path, name in sorted(texts, reverse=True)]
 
 
@@ -275,7 +305,8 @@ def and_above(folder):
 
 
 def _owner(path):
-    """Return the folder of the run to which a folder below it belongs (str): a checkpoint's, or a W&B run's; else itself."""
+    """Return the folder of the run to which a folder below it belongs (str): a checkpoint's, or a W&B run's;
+    else itself."""
     above, _, name = path.rpartition("/")
     if name == "files":
         above, _, name = above.rpartition("/")
@@ -288,11 +319,13 @@ def _is_of_use(name, attrs, rules):
 
 def _entry(name, attrs):
     """Return what a foreign.Finder takes of one entry (tuple)."""
-    return (name, attrs.size or 0, attrs.mtime or 0, 0, attrs.mode) if sftp.is_file(attrs) else (name, 0, 0, 0, attrs.mode or 0)
+    return ((name, attrs.size or 0, attrs.mtime or 0, 0, attrs.mode) if sftp.is_file(attrs)
+            else (name, 0, 0, 0, attrs.mode or 0))
 
 
 def _entries(listing, rules):
-    return {name: _entry(name, attrs) for name, attrs in listing if name != "." and _is_of_use(name, attrs, rules)}
+    return {name: _entry(name, attrs) for name, attrs in listing
+            if name != "." and _is_of_use(name, attrs, rules)}
 
 
 def _are_entries(entries):

@@ -1,4 +1,5 @@
-"""Which runs are alive: the live files on the server and when they were seen to change on our clock. Only looks, judges nothing."""
+"""Which runs are alive: the live files on the server and when they were seen to change on our clock. Only
+looks, judges nothing."""
 
 from __future__ import annotations
 
@@ -17,16 +18,18 @@ if TYPE_CHECKING:
     from runicorn.mirror.seams import Client
 
 LIMIT = 64 << 10                # bytes of a live file
-GROWING, EXPECTED = 600.0, 90.0     # s that another logger's run is looked at often, since it grew or since it was first seen
+# s that another logger's run is looked at often, since it grew or since it was first seen
+GROWING, EXPECTED = 600.0, 90.0
 PLACES = 50                     # live files LSTATed per look, in turn
 
 
 class Beats:
     """The running runs of one server: `runs` is {run path: {"beat", "seen", "first", "looked", "read"}}.
 
-    beat: its heart's mtime on the server's clock, s, or None; seen: when a change was last seen, first: when the run was,
-    looked: when its heart was last looked at (its files where it has none), read: when its files were; all on our clock.Clock, s.
-    A heart is the run's live file, or .beat in its own folder.
+    beat: its heart's mtime on the server's clock, s, or None; seen: when a change was last seen, first: when
+    the run was,
+    looked: when its heart was last looked at (its files where it has none), read: when its files were; all on
+    our clock.Clock, s. A heart is the run's live file, or .beat in its own folder.
     """
 
     def __init__(self, client: Client, root: str, wall: Callable[[float], float]) -> None:
@@ -47,7 +50,8 @@ class Beats:
         return [self.folder, *self._turns.take(sorted([*self._files, *self._own]), PLACES)]
 
     def take(self, stats, now):
-        """Take the answers ({absolute path: Attrs or SftpError}); lists the folder when it moved. Returns new run paths (list)."""
+        """Take the answers ({absolute path: Attrs or SftpError}); lists the folder when it moved. Returns new
+        run paths (list)."""
         for path, attrs in stats.items():
             run = self._files.get(path) or self._own.get(path)
             if run and not isinstance(attrs, SftpError):
@@ -92,7 +96,8 @@ class Beats:
                 run = json.loads(text).get("path")
             except (ValueError, TypeError, AttributeError, RecursionError):
                 continue            # half written, or no live file: the next listing shows it again
-            if isinstance(run, str) and plan.believable(run) and path.endswith(f"/{run.rsplit('/', 1)[-1]}.json"):
+            if (isinstance(run, str) and plan.believable(run)
+                    and path.endswith(f"/{run.rsplit('/', 1)[-1]}.json")):
                 runs[path] = run
         return runs
 
@@ -103,19 +108,23 @@ class Beats:
 
     def beat(self, run: str, mtime: float | None, now: float) -> None:
         """Note the beat of a run, as its heart shows it now."""
-        seen_of = self.runs.setdefault(run, {"beat": mtime, "seen": None, "first": now, "looked": now, "read": now})
+        seen_of = self.runs.setdefault(run, {"beat": mtime, "seen": None, "first": now, "looked": now,
+                                             "read": now})
         seen_of["looked"] = now
         if seen_of["beat"] != mtime:
             seen_of.update(beat=mtime, seen=now)
 
     def alive(self, foreign, now):
-        """Return the runs that go on, as far as anybody saw (list): those of other loggers, `foreign` (set), which say nothing of their
-        ends, so long as they grow."""
-        return [run for run, beat in self.runs.items() if run not in foreign or now - (beat["seen"] or 0.0) < GROWING]
+        """Return the runs that go on, as far as anybody saw (list): those of other loggers, `foreign` (set),
+        which say nothing of their ends, so long as they grow."""
+        return [run for run, beat in self.runs.items()
+                if run not in foreign or now - (beat["seen"] or 0.0) < GROWING]
 
     def going(self, foreign, now):
-        """Return the runs that are looked at often: those that are alive, and those that are expected to show it."""
-        expected = [run for run, since in self._expected.items() if now - since < EXPECTED and run not in self.runs]
+        """Return the runs that are looked at often: those that are alive, and those that are expected to show
+        it."""
+        expected = [run for run, since in self._expected.items()
+                    if now - since < EXPECTED and run not in self.runs]
         return self.alive(foreign, now) + expected
 
     def expect(self, runs: Iterable[str], now: float) -> None:
@@ -123,24 +132,29 @@ class Beats:
         self._expected.update(dict.fromkeys(runs, now))
 
     def resume(self, earlier, ahead, foreign, now):
-        """Take up when an earlier session, or something that only looks like it, saw runs of other loggers, `foreign` (set), grow.
+        """Take up when an earlier session, or something that only looks like it, saw runs of other loggers,
+        `foreign` (set), grow.
 
         earlier: {run path: as `runs` has it}, by a clock of which the wall clock was `ahead` (s).
         """
         for run, beat in earlier.items() if isinstance(earlier, dict) else ():
-            times = [layout.number(beat.get(name)) for name in ("seen", "first", "looked")] if isinstance(beat, dict) else [None]
+            times = ([layout.number(beat.get(name)) for name in ("seen", "first", "looked")]
+                     if isinstance(beat, dict) else [None])
             if run not in foreign or None in times:
                 continue
             last_seen, first_seen, looked = (min(now, moment + ahead - self._wall(0.0)) for moment in times)
             if last_seen > now - plan.SKEW:          # of older ones their files' times say enough
-                self.runs[run] = {"beat": None, "seen": last_seen, "first": first_seen, "looked": looked, "read": looked}
+                self.runs[run] = {"beat": None, "seen": last_seen, "first": first_seen, "looked": looked,
+                                  "read": looked}
 
     def grew(self, run: str, now: float) -> None:
         """Note that a run's files changed."""
-        self.runs.setdefault(run, {"beat": None, "seen": now, "first": now, "looked": now, "read": now})["seen"] = now
+        self.runs.setdefault(run, {"beat": None, "seen": now, "first": now, "looked": now,
+                                   "read": now})["seen"] = now
 
     def rename(self, listed_as):
-        """Go on with each run under the path that `listed_as(path)` returns: a writer may reach its run by a link."""
+        """Go on with each run under the path that `listed_as(path)` returns: a writer may reach its run by a
+        link."""
         for run in [run for run in self.runs if listed_as(run) != run]:
             beat = self.runs.pop(run)
             self.runs.setdefault(listed_as(run), beat)

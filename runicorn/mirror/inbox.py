@@ -1,4 +1,5 @@
-"""What other threads ask of a sync's thread: runs that somebody opened, and questions that wait for their answers. Asks no server."""
+"""What other threads ask of a sync's thread: runs that somebody opened, and questions that wait for their
+answers. Asks no server."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ class Inbox:
         self._wake()
 
     def ask(self, question, timeout):
-        """Let the sync's thread answer `question(remote_root, now)` and wait `timeout` s. Raises queue.Empty, RemoteError, FaultError."""
+        """Let the sync's thread answer `question(remote_root, now)` and wait `timeout` s. Raises queue.Empty,
+        RemoteError, FaultError."""
         answer = Queue(1)
         self.questions.append((question, answer))
         self._wake()
@@ -49,7 +51,8 @@ class Inbox:
             yield self._opened.popleft()
 
     def answer(self, remote_root: RemoteRoot, now: float) -> None:
-        """Answer whoever waits. Raises RemoteError, SyncError, BusyError, OSError where the line broke or this disk refuses."""
+        """Answer whoever waits. Raises RemoteError, SyncError, BusyError, OSError where the line broke or
+        this disk refuses."""
         while self.questions:
             question, answer = self.questions.popleft()
             try:
@@ -59,5 +62,6 @@ class Inbox:
             except (RemoteError, SyncError, BusyError, OSError) as error:
                 answer.put(LineError(f"the line broke meanwhile: {error}"))
                 raise
-            except Exception as error:          # the question's own trouble: the line, and what is fetched over it, go on
+            # The question's own trouble: the line, and what is fetched over it, go on
+            except Exception as error:
                 answer.put(FaultError(faults.tell(self._log, error, "answering a question")))

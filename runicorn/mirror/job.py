@@ -11,7 +11,8 @@ from runicorn.mirror import plan
 from runicorn.mirror.outcome import Outcome
 from runicorn.ssh import sftp
 
-SEAM = 64                       # bytes before our end that are read again and compared: two different logs differ there
+# Bytes before our end that are read again and compared: two different logs differ there
+SEAM = 64
 SNAPSHOT = 64 << 10             # small JSON up to here is read in one request: one version, never half of two
 ROOM = 4 << 10                  # bytes more than its size it is asked for, as it may have grown
 ANSWERS = 64                    # of one file asked for at once
@@ -27,7 +28,8 @@ class Job:
         self.put = 0                    # bytes of it that were written
         self.handle = self.file = None
         self.small = fetch.name in layout.SMALL and fetch.size <= SNAPSHOT
-        self.at_once = fetch.whole and (self.small or fetch.size <= fetcher.client.max_read)      # in one request, kept in memory
+        # In one request, kept in memory
+        self.at_once = fetch.whole and (self.small or fetch.size <= fetcher.client.max_read)
         self.gathered_file = None
         self.gathered = self.seam = b""
         if not fetch.whole:
@@ -51,8 +53,10 @@ class Job:
             self.fetcher.client.ask(sftp.open_file(folder), lambda handle: self.opened(handle, attrs))
 
     def opened(self, handle, attrs=None):
-        """Take the handle, or SftpError. attrs: what LSTAT said before, of a file of which others told: its mtime counts, not theirs."""
-        if attrs and attrs.mtime is not None and attrs.size == self.fetch.size and not plan.is_same_time(self.fetch.mtime, attrs.mtime):
+        """Take the handle, or SftpError. attrs: what LSTAT said before, of a file of which others told: its
+        mtime counts, not theirs."""
+        if (attrs and attrs.mtime is not None and attrs.size == self.fetch.size
+                and not plan.is_same_time(self.fetch.mtime, attrs.mtime)):
             self.fetch = self.fetch._replace(mtime=float(attrs.mtime))
         refused = isinstance(handle, SftpError)
         self.handle = None if refused else handle
@@ -113,7 +117,8 @@ class Job:
         self.fetcher.finish(self, Outcome.DONE, data if self.small else None)
 
     def _resume_part(self):
-        """Gather a large file beside our copy; go on where a cut left it. A log that is not here yet grows in place."""
+        """Gather a large file beside our copy; go on where a cut left it. A log that is not here yet grows in
+        place."""
         fetch, parts = self.fetch, self.mirror.parts
         parts.make_folder()
         if plan.is_appended(fetch.name) and self.mirror.stat(fetch.path, fetch.name) is None:
@@ -146,7 +151,8 @@ class Job:
     def _ask(self, offset, size, take, room=0):
         self.outstanding += 1
         self.fetcher.count_asked(size)
-        self.fetcher.client.ask(sftp.read(self.handle, offset, size + room), lambda data: self._answered(offset, size, data, take))
+        self.fetcher.client.ask(sftp.read(self.handle, offset, size + room),
+                                lambda data: self._answered(offset, size, data, take))
 
     def _answered(self, offset, size, data, take):
         self.outstanding -= 1
@@ -170,7 +176,8 @@ class Job:
             self._disk(error)
 
     def _rest(self, before, offset, size, data):
-        """Take what follows an answer that was short by no end of the file: the server reads no more than that at once."""
+        """Take what follows an answer that was short by no end of the file: the server reads no more than
+        that at once."""
         if data and not isinstance(data, SftpError):
             self.fetcher.client.grants.cut_reads(before)
         self._came(offset, size, data)
@@ -228,8 +235,8 @@ class Job:
             self.handle = None
 
     def _disk(self, error):
-        """This disk refused the file, or all. The latter is raised by the next step, not here: other answers of the same packet
-        have their own takers."""
+        """This disk refused the file, or all. The latter is raised by the next step, not here: other answers
+        of the same packet have their own takers."""
         if getattr(error, "errno", None) not in local_disk.DISK_ERRORS:
             return self.fetcher.finish(self, error)
         self.fetcher.stop_for(error)

@@ -1,4 +1,5 @@
-"""What listings of runs' folders show, taken into the index: which runs are new, which changed, and which are gone."""
+"""What listings of runs' folders show, taken into the index: which runs are new, which changed, and which are
+gone."""
 
 from runicorn import local_names
 from runicorn.errors import DeniedError, MissingFileError, SftpError
@@ -6,23 +7,30 @@ from runicorn.mirror import plan, remote_index, walk
 from runicorn.ssh import sftp_answers
 
 CLOSED = 20                     # unknown runs whose folders may not be listed, tried again with each survey
-GHOSTS = 1000                   # runs that only a manifest knows are looked for one by one up to here; more is a lie
+# Runs that only a manifest knows are looked for one by one up to here; more is a lie
+GHOSTS = 1000
 
 
 class Listings:
     """The listings of one line; the sync's thread's alone."""
 
     def __init__(self, remote_root, changes, moves, hearsay, doubt_foreign):
-        """remote_root: remote_root.RemoteRoot, of which the client, root, mirror, index, skeleton, queue, beats, recheck, log and the set
-        `vanished` are used; changes: file_changes.FileChanges; moves: moves.Moves; hearsay: runs (set) that nobody looked at yet;
-        doubt_foreign(paths): called with runs of other loggers that may have changed or gone."""
+        """remote_root: remote_root.RemoteRoot, of which the client, root, mirror, index, skeleton, queue,
+        beats, recheck, log and the set `vanished` are used; changes: file_changes.FileChanges; moves:
+        moves.Moves; hearsay: runs (set) that nobody looked at yet; doubt_foreign(paths): called with runs of
+        other loggers that may have changed or gone."""
         self._doubt_foreign = doubt_foreign
-        self._client, self._root, self._mirror, self._log = remote_root.client, remote_root.root, remote_root.mirror, remote_root.log
+        self._client, self._root, self._mirror, self._log = (remote_root.client, remote_root.root,
+                                                             remote_root.mirror, remote_root.log)
         self._index, self._skeleton, self._queue = remote_root.index, remote_root.skeleton, remote_root.queue
-        self._beats, self._recheck, self._copies = remote_root.beats, remote_root.recheck, remote_root.queue.copies
-        self._changes, self._moves, self._vanished, self._hearsay = changes, moves, remote_root.vanished, hearsay
-        self._others = {}               # path of a folder in `runs` -> its mtime, of those that hold files, but none of a run of ours
-        self._closed = {}               # run path -> None, of runs we hold nothing of, whose folders may not be listed
+        self._beats, self._recheck, self._copies = (remote_root.beats, remote_root.recheck,
+                                                    remote_root.queue.copies)
+        self._changes, self._moves, self._vanished, self._hearsay = (changes, moves, remote_root.vanished,
+                                                                     hearsay)
+        # Path of a folder in `runs` -> its mtime, of those that hold files, but none of a run of ours
+        self._others = {}
+        # Run path -> None, of runs we hold nothing of, whose folders may not be listed
+        self._closed = {}
 
     @property
     def closed(self):
@@ -30,7 +38,8 @@ class Listings:
         return len(self._closed)
 
     def closed_later(self):
-        """Return those of them whose turn to be tried is not with this survey (set of paths), but with the next that looks at all."""
+        """Return those of them whose turn to be tried is not with this survey (set of paths), but with the
+        next that looks at all."""
         return set(list(self._closed)[CLOSED:])
 
     def forget_opened(self):
@@ -38,8 +47,9 @@ class Listings:
         self._closed = {path: None for path in self._closed if path not in self._index}
 
     def believe(self, hearsay, mtimes):
-        """Look at the runs `hearsay` (set of paths) that a manifest spoke of: list those that go on, and forget those the server does not
-        show (see `relist` for mtimes) where they are too many to be asked for one by one; we hold nothing of them."""
+        """Look at the runs `hearsay` (set of paths) that a manifest spoke of: list those that go on, and
+        forget those the server does not show (see `relist` for mtimes) where they are too many to be asked
+        for one by one; we hold nothing of them."""
         ghosts, real = hearsay - mtimes.keys(), hearsay & mtimes.keys()
         self._copies.doubtful.update(path for path in real if not self._index.ended(path))
         if len(ghosts) > GHOSTS:
@@ -51,7 +61,8 @@ class Listings:
             self._index.announce()
 
     def relist(self, paths, mtimes, now):
-        """List runs anew. mtimes: {run path: its folder's mtime}, as far as known. Returns those that changed (set)."""
+        """List runs anew. mtimes: {run path: its folder's mtime}, as far as known. Returns those that changed
+        (set)."""
         due = {path for path, moment in self._copies.again.items() if moment <= now}
         foreign = self._index.foreign
         self._doubt_foreign(self._copies.doubtful & foreign)
@@ -61,7 +72,8 @@ class Listings:
         paths -= beyond
         for path in due:
             del self._copies.again[path]
-        missing = {path: MissingFileError(f"{path} is beyond a link that is passed over", sftp_answers.NO_SUCH_FILE) for path in beyond}
+        missing = {path: MissingFileError(f"{path} is beyond a link that is passed over",
+                                          sftp_answers.NO_SUCH_FILE) for path in beyond}
         changed, lost = self._list(paths, missing, mtimes, now)
         for path, error in missing.items():
             if isinstance(error, DeniedError):
@@ -71,8 +83,8 @@ class Listings:
         return changed | due & (paths | foreign)
 
     def _list(self, paths, missing, mtimes, now):
-        """List the runs `paths`; to `missing`, {path: SftpError}, those are added that can't be. Returns (those that changed, those of
-        `missing` that are not there), sets of paths."""
+        """List the runs `paths`; to `missing`, {path: SftpError}, those are added that can't be. Returns
+        (those that changed, those of `missing` that are not there), sets of paths."""
         changed, fresh = set(), {}
         is_known = self._vanished or any(path in self._index for path in paths | missing.keys())
 
@@ -92,7 +104,8 @@ class Listings:
             walk.list_runs(self._client, self._root, paths, took)
             lost = {path for path, error in missing.items() if isinstance(error, MissingFileError)}
             if lost:
-                self._client.lstat(self._root)      # raises when the root itself can't be seen: then nothing is known
+                # Raises when the root itself can't be seen: then nothing is known
+                self._client.lstat(self._root)
             candidates = {path for path in lost | self._vanished if path in self._index}
             changed |= self._moves.follow_listings(fresh, candidates - fresh.keys())
             for path in fresh:
@@ -118,16 +131,16 @@ class Listings:
             self._index.drop(path)           # a manifest spoke of it and we hold nothing: nothing is lost
 
     def lose_foreign(self, lost, fresh, now):
-        """The runs of other loggers `lost` (set of paths) are not where they were; they may be among `fresh`, {path: walk.RunFiles} of
-        those that are not known."""
+        """The runs of other loggers `lost` (set of paths) are not where they were; they may be among `fresh`,
+        {path: walk.RunFiles} of those that are not known."""
         self._client.lstat(self._root)              # as for ours
         self._moves.follow_listings(fresh, lost | self._vanished & self._index.foreign)
         for path in lost & self._index.lines.keys():
             self._missing(path)
 
     def take(self, path, files, mtime, now, kinds=()):
-        """Take the listing of a run, `files` (walk.RunFiles), of `kinds` where another logger wrote it; returns whether it shows anything
-        new. mtime: of its folder, where the listing does not tell it."""
+        """Take the listing of a run, `files` (walk.RunFiles), of `kinds` where another logger wrote it;
+        returns whether it shows anything new. mtime: of its folder, where the listing does not tell it."""
         if not kinds and self._is_none_of_ours(path, files):
             self._others[path] = self._changes.note_listing(path, files, mtime, now)
             if path in self._index:
@@ -150,7 +163,8 @@ class Listings:
         self._copies.rewrite.update((path, name) for name in plan.edits(entry, files))
         new = remote_index.merged(entry, files, mtime)
         if new is entry and is_indexed:
-            return back or bool(self._copies.rewrite) and any((path, name) in self._copies.rewrite for name in files)
+            return back or bool(self._copies.rewrite) and any((path, name) in self._copies.rewrite
+                                                              for name in files)
         self._index.put(path, new)
         if is_indexed:
             self._changes.saw(path, now, is_first)
@@ -172,4 +186,5 @@ class Listings:
         """What is in a folder that may not be listed is there still, as far as anybody knows."""
         self._copies.left_out.set_folders(path, files.closed)
         if files.closed:
-            files.update((name, file) for name, file in entry["files"].items() if name.startswith(tuple(files.closed)))
+            files.update((name, file) for name, file in entry["files"].items()
+                         if name.startswith(tuple(files.closed)))

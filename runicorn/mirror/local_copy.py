@@ -1,4 +1,5 @@
-"""One connection's mirror on this disk: its lock, its index, and writing a file so that no reader ever sees half of it."""
+"""One connection's mirror on this disk: its lock, its index, and writing a file so that no reader ever sees
+half of it."""
 
 import functools
 import hashlib
@@ -15,7 +16,8 @@ from runicorn.surrogates import exact_json
 
 BLOCK = 1 << 20
 FOREIGN = "foreign.json"        # beside layout.INDEX_LIVE: what foreign_runs.ForeignRuns.told told
-FOLDERS = "folders.json"        # in it: the folders above the runs as they were listed last; see walk.Skeleton.told
+# In it: the folders above the runs as they were listed last; see walk.Skeleton.told
+FOLDERS = "folders.json"
 NEW, SAME, REKEYED = "new", "same", "rekeyed"
 _EXACT = getattr(os, "O_BINARY", 0)       # not every system has each
 
@@ -31,7 +33,8 @@ class LocalCopy:
         self._folders = {}              # run path -> its folder here, once checked
         self._above = set()             # the folders above those, no links
         self._places = None             # run_places.Places, where this disk ignores case and we write it
-        self._apart = {}                # run path -> {name: local name} where the usual one would be another file's
+        # Run path -> {name: local name} where the usual one would be another file's
+        self._apart = {}
         self._evicted = (None, {})      # (mtime of .index/evicted, what it says)
 
     # the lock
@@ -91,13 +94,16 @@ class LocalCopy:
     # what it mirrors
 
     def claim(self, source):
-        """Make sure the folder mirrors `source` (dict: user, host, port, host_key, root); another one's is moved to `<name>~1`.
+        """Make sure the folder mirrors `source` (dict: user, host, port, host_key, root); another one's is
+        moved to `<name>~1`.
 
-        A server of the same user, host, port and root that shows another host key, which the user trusts by now, is the same one.
-        Returns NEW, SAME, or REKEYED for that, whose files should be compared anew. Raises SyncError, OSError.
+        A server of the same user, host, port and root that shows another host key, which the user trusts by
+        now, is the same one. Returns NEW, SAME, or REKEYED for that, whose files should be compared anew.
+        Raises SyncError, OSError.
         """
         old = layout.read_json(self.index / layout.INDEX_SOURCE)
-        differing = {key for key in source if old is not None and old.get(key) and source[key] and old[key] != source[key]}
+        differing = {key for key in source if old is not None and old.get(key) and source[key]
+                     and old[key] != source[key]}
         if differing - {"host_key"}:
             self._move_aside()
         if old != source:
@@ -117,7 +123,8 @@ class LocalCopy:
         try:
             return manifest.load(self.index / layout.INDEX_FULL)
         except manifest.ManifestError:
-            return manifest.Manifest({"format": manifest.FORMAT, "kind": "full", "revision": 0, "digest": ""}, {})
+            return manifest.Manifest({"format": manifest.FORMAT, "kind": "full", "revision": 0, "digest": ""},
+                                     {})
 
     def save_index(self, index):
         """Replace .index/full.json; who reads it finds a place for each of its runs. Raises SyncError."""
@@ -128,15 +135,17 @@ class LocalCopy:
             raise SyncError(str(error)) from error
 
     def load_kept(self):
-        """Return what the last session told (dict): {"checked", "list", "folders", "foreign"}, whatever is there, and {"gone"}, run paths
-        (set)."""
-        live, folders, foreign = (layout.read_json(self.index / name) or {} for name in (layout.INDEX_LIVE, FOLDERS, FOREIGN))
+        """Return what the last session told (dict): {"checked", "list", "folders", "foreign"}, whatever is
+        there, and {"gone"}, run paths (set)."""
+        live, folders, foreign = (layout.read_json(self.index / name) or {}
+                                  for name in (layout.INDEX_LIVE, FOLDERS, FOREIGN))
         vanished = live["gone"] if isinstance(live.get("gone"), list) else ()
-        return {**live, "folders": folders, "foreign": foreign, "gone": {path for path in vanished if isinstance(path, str)}}
+        return {**live, "folders": folders, "foreign": foreign,
+                "gone": {path for path in vanished if isinstance(path, str)}}
 
     def save_folders(self, folders=None, foreign=None):
-        """Keep what walk.Skeleton.told and foreign_runs.ForeignRuns.told told for the next session, unless that is nothing. Raises
-        SyncError."""
+        """Keep what walk.Skeleton.told and foreign_runs.ForeignRuns.told told for the next session, unless
+        that is nothing. Raises SyncError."""
         for name, content in ((FOLDERS, folders), (FOREIGN, foreign)):
             if content:
                 self.write(self.index / name, exact_json(layout.to_json(content)))
@@ -154,7 +163,8 @@ class LocalCopy:
             raise SyncError(f"{path} can't be written: {error.strerror}") from error
 
     def evicted(self, path):
-        """Return what of a run was removed here to save space: True (all but its small JSON), a list of names, or None."""
+        """Return what of a run was removed here to save space: True (all but its small JSON), a list of
+        names, or None."""
         return self._evicted[1].get(path)
 
     def look_at_evicted(self):
@@ -165,7 +175,9 @@ class LocalCopy:
             mtime = None
         if mtime != self._evicted[0]:
             evicted = layout.read_json(self.index / "evicted") or {}
-            self._evicted = mtime, {path: names for path, names in evicted.items() if names is True or isinstance(names, list)}
+            self._evicted = (mtime, {path: names
+                                     for path, names in evicted.items()
+                                     if names is True or isinstance(names, list)})
 
     def take_back(self, path):
         """A run is wanted here again: no longer count it as evicted. Raises SyncError."""
@@ -178,14 +190,16 @@ class LocalCopy:
     # runs that moved
 
     def rename(self, old, new):
-        """Have our copy of the run `old` where that of `new` belongs, with what was noted of it; returns whether it is there now:
-        not where something else is. Safe to repeat. Raises OSError, LayoutError, SyncError."""
+        """Have our copy of the run `old` where that of `new` belongs, with what was noted of it; returns
+        whether it is there now: not where something else is. Safe to repeat. Raises OSError, LayoutError,
+        SyncError."""
         source, target = Path(self._run_folder(old)), Path(self._run_folder(new))
         if os.path.lexists(source) and os.path.lexists(target) and not os.path.samefile(source, target):
             return False
         self._rename_notes(old, new)
         if os.path.lexists(source):
-            if self._places and self._places.rename(old, new, lambda local_path: self._is_another(local_path, source)):
+            if self._places and self._places.rename(old, new,
+                                                    lambda local_path: self._is_another(local_path, source)):
                 target = Path(self._run_folder(new))
                 self._folders.pop(new, None)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +214,8 @@ class LocalCopy:
         return os.path.lexists(other_folder) and not os.path.samefile(other_folder, folder)
 
     def _rename_notes(self, old, new, merging=False):
-        """merging: our copy of `new` has notes of its own, and what was removed here of `old` is not missing in it."""
+        """merging: our copy of `new` has notes of its own, and what was removed here of `old` is not missing
+        in it."""
         for notes in ("evicted", "viewed"):
             table = layout.read_json(self.index / notes)
             if isinstance(table, dict) and old in table:
@@ -216,7 +231,8 @@ class LocalCopy:
         self._above.clear()             # folders come and go: whether they are links is looked at anew
 
     def merge(self, old, new):
-        """Remove our copy of the run `old` if all of it is in that of `new`, too, byte by byte; returns whether it is gone now.
+        """Remove our copy of the run `old` if all of it is in that of `new`, too, byte by byte; returns
+        whether it is gone now.
 
         A log may have grown in `new`. Raises OSError, LayoutError, SyncError.
         """
@@ -248,12 +264,14 @@ class LocalCopy:
     # files of runs
 
     def place(self, path, name):
-        """Return where file `name` of run `path` lives (str). Raises LayoutError for a hostile name and a link in the way."""
+        """Return where file `name` of run `path` lives (str). Raises LayoutError for a hostile name and a
+        link in the way."""
         folder = self._folders.get(path)
         if folder is None:
             folder = self._folders[path] = self._folder(path)
         local = self._apart[path].get(name, name) if path in self._apart else name
-        return os.fspath(local_names.local_path(folder, local)) if "/" in local else f"{folder}{os.sep}{_local_name(local)}"
+        return (os.fspath(local_names.local_path(folder, local)) if "/" in local
+                else f"{folder}{os.sep}{_local_name(local)}")
 
     def _folder(self, path):
         folder = self._run_folder(path)
@@ -263,7 +281,8 @@ class LocalCopy:
         return folder
 
     def _run_folder(self, path):
-        """Return where a run lies (str), which a run that this disk takes for the same does not. Raises LayoutError, SyncError."""
+        """Return where a run lies (str), which a run that this disk takes for the same does not. Raises
+        LayoutError, SyncError."""
         if not self.ignores_case:
             places = {}
         elif self._lock is None:
@@ -296,14 +315,17 @@ class LocalCopy:
         local = self._apart[path] = plan.apart(names)
         absent = {name for name in local if not self.stat(path, name)}
         stay = set(names).difference(local) if absent else ()
-        return {name: {twin for twin in absent if local_names.folded(twin) == local_names.folded(name)} for name in stay}
+        return {name: {twin for twin in absent if local_names.folded(twin) == local_names.folded(name)}
+                for name in stay}
 
     def local_name(self, path, name):
-        """Return where file `name` lives, relative to its run's folder here, with "/" between the parts (str)."""
+        """Return where file `name` lives, relative to its run's folder here, with "/" between the parts
+        (str)."""
         return os.path.relpath(self.place(path, name), self._folders[path]).replace(os.sep, "/")
 
     def local_names(self, path, names):
-        """Return {name: where it lives in the run's folder here} of all files of a run; what has no place here is not in it."""
+        """Return {name: where it lives in the run's folder here} of all files of a run; what has no place
+        here is not in it."""
         self.tell_apart(path, names)
         places = {}
         for name in names:
@@ -332,17 +354,20 @@ class LocalCopy:
             status = os.lstat(self.place(path, name))
         except (OSError, LayoutError):
             return None
-        return {"size": status.st_size, "mtime": status.st_mtime, "tail": None} if stat.S_ISREG(status.st_mode) else None
+        return ({"size": status.st_size, "mtime": status.st_mtime, "tail": None}
+                if stat.S_ISREG(status.st_mode) else None)
 
     def changed(self, path, name):
-        """Return when our copy, its times included, changed last (Unix s), None when this disk can't tell or there is no copy."""
+        """Return when our copy, its times included, changed last (Unix s), None when this disk can't tell or
+        there is no copy."""
         try:
             return local_disk.changed(os.lstat(self.place(path, name)))
         except (OSError, LayoutError):
             return None
 
     def appender(self, path, name):
-        """Open our copy of an append-only file for appending (a file object, unbuffered), making it if it is absent. Raises OSError."""
+        """Open our copy of an append-only file for appending (a file object, unbuffered), making it if it is
+        absent. Raises OSError."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | _EXACT
         return open(self._put(path, name, lambda file: os.open(file, flags, 0o666)), "ab", buffering=0)
 
@@ -356,12 +381,14 @@ class LocalCopy:
         try:
             return write(file)
         except OSError as error:
-            if not (isinstance(error, FileNotFoundError) and _make_above(file) or self._clear_way(self._folders[path], file)):
+            if not (isinstance(error, FileNotFoundError) and _make_above(file)
+                    or self._clear_way(self._folders[path], file)):
                 raise
             return write(file)
 
     def _clear_way(self, folder, file):
-        """Make the folders above `file`; what stands where the server now has a folder, or has a file, is renamed to `<name>~1`.
+        """Make the folders above `file`; what stands where the server now has a folder, or has a file, is
+        renamed to `<name>~1`.
 
         Returns whether anything was changed.
         """
@@ -383,7 +410,8 @@ class LocalCopy:
         self._put(path, name, lambda file: disk.replace(gathered, file))
 
     def touch(self, path, name, mtime):
-        """Give our copy the server's mtime (s): it says up to which change we have it; returns whether it is there. Raises OSError."""
+        """Give our copy the server's mtime (s): it says up to which change we have it; returns whether it is
+        there. Raises OSError."""
         try:
             if mtime is not None:
                 os.utime(self.place(path, name), (mtime, mtime))
@@ -409,7 +437,8 @@ class LocalCopy:
 def _begins_with(longer, shorter, may_grow):
     """Whether the file `longer` begins with all that is in `shorter`, and ends there unless it `may_grow`."""
     try:
-        with open(layout.open_regular(longer), "rb") as file, open(layout.open_regular(shorter), "rb") as beginning:
+        with open(layout.open_regular(longer), "rb") as file, open(layout.open_regular(shorter),
+                                                                   "rb") as beginning:
             for block in iter(lambda: beginning.read(BLOCK), b""):
                 if file.read(len(block)) != block:
                     return False
@@ -419,7 +448,8 @@ def _begins_with(longer, shorter, may_grow):
 
 
 def _make_above(file):
-    """Make the folders above a file; returns whether they are there now, which the other line's thread may have made in this moment."""
+    """Make the folders above a file; returns whether they are there now, which the other line's thread may
+    have made in this moment."""
     try:
         os.makedirs(os.path.dirname(file), exist_ok=True)
     except OSError:

@@ -1,15 +1,18 @@
-"""When is each run that goes on looked at again? Those that show no change in a crowd come less often. Keeps times, asks no server."""
+"""When is each run that goes on looked at again? Those that show no change in a crowd come less often. Keeps
+times, asks no server."""
 
 from __future__ import annotations
 
 from runicorn.mirror import plan
 
-QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
+# s; a run without an end that shows no change is looked at at least so often …
+QUIET = 600.0
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
 
 
 class Looks:
-    """When the files of runs (by path) were last looked at, and last seen to change; all times are our clock.Clock's, s."""
+    """When the files of runs (by path) were last looked at, and last seen to change; all times are our
+    clock.Clock's, s."""
 
     def __init__(self) -> None:
         self._next, self._changed, self._looked = {}, {}, {}
@@ -36,7 +39,8 @@ class Looks:
         return min((self._looked.get(path, 0.0) for path in paths), default=now)
 
     def space(self, paths, now, age):
-        """Have the runs `paths`, just looked at, wait a tenth of the time they were quiet, where they are many.
+        """Have the runs `paths`, just looked at, wait a tenth of the time they were quiet, where they are
+        many.
 
         age(path): how old the newest file of a run is (s).
         """
@@ -64,7 +68,8 @@ class Turns:
 
 
 class FolderTimes:
-    """The mtimes (s) of the folders of runs, and of those below, "checkpoints/", as LSTATs and listings show them."""
+    """The mtimes (s) of the folders of runs, and of those below, "checkpoints/", as LSTATs and listings show
+    them."""
 
     def __init__(self) -> None:
         self._mtimes = {}               # "run path", "run path/checkpoints/" -> mtime
@@ -74,15 +79,16 @@ class FolderTimes:
         return path in self._mtimes
 
     def moved(self, path, name, before, mtime):
-        """Take the LSTAT of a folder of the run `path`, "" or "checkpoints/"; returns whether that was another one before.
+        """Take the LSTAT of a folder of the run `path`, "" or "checkpoints/"; returns whether that was
+        another one before.
         before: the mtime of the run's own folder so far."""
         before = self._mtimes.get(f"{path}/{name}") if name else before
         self._mtimes[f"{path}/{name}" if name else path] = mtime
         return mtime is not None and (before is None or int(before) != mtime)
 
     def take(self, path, files, mtime):
-        """Take the folders out of a listing `files` (walk.RunFiles); returns the mtime of the run's own. mtime: as the folder above lists
-        it, for servers that list no "."."""
+        """Take the folders out of a listing `files` (walk.RunFiles); returns the mtime of the run's own.
+        mtime: as the folder above lists it, for servers that list no "."."""
         mtime = files.pop(".", {"mtime": self._mtimes.get(path, mtime)})["mtime"]
         for name in [name for name in files if name.endswith("/")]:
             self._mtimes[f"{path}/{name}"] = files.pop(name)["mtime"]
@@ -90,7 +96,8 @@ class FolderTimes:
         return mtime
 
     def settles(self, path, mtime, now, wall):
-        """Return when to list a run's folder once more (s), as it may still change within the second of its mtime; else None."""
+        """Return when to list a run's folder once more (s), as it may still change within the second of its
+        mtime; else None."""
         old, observed = self._observed.get(path, (None, now))
         observed = observed if old == mtime else now
         if plan.settled(mtime, observed, now, wall):

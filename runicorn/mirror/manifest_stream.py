@@ -1,4 +1,5 @@
-"""Manifests that another machine sends, taken in piece by piece: never held twice, and never larger than their runs explain."""
+"""Manifests that another machine sends, taken in piece by piece: never held twice, and never larger than
+their runs explain."""
 
 import io
 import json
@@ -9,11 +10,13 @@ from runicorn.manifest import ManifestError
 
 START, END = b'\n"runs": {\n', b"\n},\n"
 PIECE, PACKED = 1 << 20, 64 << 10       # bytes unpacked at once, and of what they are unpacked from
-ROOM, PER_RUN = 64 << 20, 16 << 10      # bytes that a manifest may have however few its runs, and for each of them; one takes 2,500
+# Bytes that a manifest may have however few its runs, and for each of them; one takes 2,500
+ROOM, PER_RUN = 64 << 20, 16 << 10
 
 
 def read(pieces, name, unpacker=None):
-    """Return the Manifest in `pieces` (iterable of bytes), plain or gzip, or as `unpacker`, a zlib.decompressobj, unpacks it.
+    """Return the Manifest in `pieces` (iterable of bytes), plain or gzip, or as `unpacker`, a
+    zlib.decompressobj, unpacks it.
 
     Raises ManifestError, which speaks of it by `name`.
     """
@@ -44,11 +47,13 @@ def _unpacked(pieces, name, unpacker):
 
 
 class _Reading:
-    """A manifest that comes. What is small enough to be parsed at once is; the rest has to be laid out as ours are."""
+    """A manifest that comes. What is small enough to be parsed at once is; the rest has to be laid out as
+    ours are."""
 
     def __init__(self, name):
         self._name, self._data, self._size = name, bytearray(), 0
-        self._head, self._lines = None, {}          # _head: what comes before the runs, once more came than is parsed at once
+        # _head: what comes before the runs, once more came than is parsed at once
+        self._head, self._lines = None, {}
         self._skipped = 0
 
     def all(self, pieces):
@@ -58,7 +63,8 @@ class _Reading:
             if self._size > manifest.PLAIN:
                 self._take()
             if self._size > min(manifest.LIMIT, ROOM + PER_RUN * len(self._lines)):
-                raise ManifestError(f"{self._name} has {self._size >> 20} MB and more for {len(self._lines)} runs")
+                raise ManifestError(f"{self._name} has {self._size >> 20} MB and more for "
+                                    f"{len(self._lines)} runs")
         if self._head is None:
             return manifest.parse(bytes(self._data), self._name)
         return self._whole()
@@ -68,10 +74,12 @@ class _Reading:
         if self._head is None:
             start = self._data.find(START)
             if start < 0:
-                raise ManifestError(f"{self._name} is larger than {manifest.PLAIN >> 20} MB and has not one run a line")
+                raise ManifestError(f"{self._name} is larger than {manifest.PLAIN >> 20} MB and has not one "
+                                    f"run a line")
             self._head = bytes(self._data[:start])
             del self._data[:start + len(START)]
-        end = self._data.rfind(b"\n", 0, max(0, len(self._data) - PIECE)) if len(self._data) > 2 * PIECE else -1
+        end = (self._data.rfind(b"\n", 0, max(0, len(self._data) - PIECE)) if len(self._data) > 2 * PIECE
+               else -1)
         if end < 0:
             if len(self._data) > manifest.LINE + 2 * PIECE:
                 raise ManifestError(f"{self._name} has a run of more than {manifest.LINE >> 20} MB")

@@ -1,4 +1,5 @@
-"""What large files are gathered in before they take their place in a mirror, and when each was begun to be read."""
+"""What large files are gathered in before they take their place in a mirror, and when each was begun to be
+read."""
 
 from __future__ import annotations
 
@@ -16,12 +17,14 @@ BEGUN = ".begun"                # ending of the note beside a part
 
 
 class Parts:
-    """In a `folder` (str) that only the process which holds the mirror's lock writes into. A Fetch has the same part again after a cut."""
+    """In a `folder` (str) that only the process which holds the mirror's lock writes into. A Fetch has the
+    same part again after a cut."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._noted = None              # names of the parts that have a note, once looked at
-        self.resumed = {}               # (run path, name) -> bytes that were here when its fetch, which is under way, went on
+        # (run path, name) -> bytes that were here when its fetch, which is under way, went on
+        self.resumed = {}
         self.resumed_bytes = 0          # of these and of fetches that ended, since the progress began
 
     def begin_progress(self) -> None:
@@ -37,14 +40,15 @@ class Parts:
         os.makedirs(self._folder, exist_ok=True)
 
     def note_begun(self, fetch: Fetch) -> None:
-        """Keep when the first byte of a fetch was asked for, for who goes on with it after a cut. Raises OSError."""
+        """Keep when the first byte of a fetch was asked for, for who goes on with it after a cut. Raises
+        OSError."""
         self._notes().add(_name(fetch))
         with open(f"{self.place(fetch)}{BEGUN}", "w", encoding="ascii") as file:
             json.dump({"server": fetch.began.server, "wall": fetch.began.wall}, file)
 
     def begun(self, fetch):
-        """Return (the server's clock or None, our wall clock), s, when our copy was begun with its first byte, while the file had the size
-        and mtime of the fetch; None where nobody noted that."""
+        """Return (the server's clock or None, our wall clock), s, when our copy was begun with its first
+        byte, while the file had the size and mtime of the fetch; None where nobody noted that."""
         if not self._notes() or _name(fetch) not in self._noted:
             return None
         noted = layout.read_json(f"{self.place(fetch)}{BEGUN}") or {}
@@ -71,7 +75,8 @@ class Parts:
         self._noted = None
 
     def clear(self) -> None:
-        """Remove what is left of transfers that were cut and never taken up again: the server has other files now."""
+        """Remove what is left of transfers that were cut and never taken up again: the server has other files
+        now."""
         if os.path.isdir(self._folder):
             for name in os.listdir(self._folder):
                 disk.discard(os.path.join(self._folder, name))

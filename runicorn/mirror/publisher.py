@@ -1,4 +1,5 @@
-"""Tell the pages, and who comes after us, what a sync knows: its index, live.json and what is left out are written, the bell is rung."""
+"""Tell the pages, and who comes after us, what a sync knows: its index, live.json and what is left out are
+written, the bell is rung."""
 
 from __future__ import annotations
 
@@ -45,13 +46,16 @@ class Publisher:
 
     def __init__(self, mirror: LocalCopy, bell: Bell, clock: Clock, status: Status, slug: str,
                  moved: Callable[[dict[str, str]], None]) -> None:
-        """status: status.Status; slug: of the connection; moved({old path: new path}): called when runs were renamed on the server, before
-        the index says so."""
+        """status: status.Status; slug: of the connection; moved({old path: new path}): called when runs were
+        renamed on the server, before the index says so."""
         self._mirror, self._bell, self._clock, self._status, self._slug, self._moved = mirror, bell, clock, status, slug, moved
-        self._next = self._saved = 0.0  # when the index may be written next, and was last, the clock's time, s
-        self._list_told = 0             # how much of the run list was, over this line: see remote_root.RemoteRoot.listed
+        # When the index may be written next, and was last, the clock's time, s
+        self._next = self._saved = 0.0
+        # How much of the run list was, over this line: see remote_root.RemoteRoot.listed
+        self._list_told = 0
         self._refusals = Refusals()
-        self._checked = []              # when each run was last seen as the saved index has it; see recheck.Recheck.told
+        # When each run was last seen as the saved index has it; see recheck.Recheck.told
+        self._checked = []
         self._list = None               # what was read into that; see server_runs.RunList.told
 
     def expect_list(self, now: float) -> None:
@@ -74,7 +78,8 @@ class Publisher:
             self._checked = remote_root.recheck.told(index.paths)
             self._list = remote_root.list.told(index.manifest.header.get("digest"))
         passed = fetches.copies.left_out
-        if passed.changed and self._write(self._mirror.write, self._mirror.index / left_out.FILE, passed.to_json()):
+        if passed.changed and self._write(self._mirror.write, self._mirror.index / left_out.FILE,
+                                          passed.to_json()):
             passed.changes_saved()
             self._bell.ring("runs")
 
@@ -110,7 +115,8 @@ class Publisher:
         return layout.read_json(self._mirror.index / layout.INDEX_LIVE) or {}
 
     def _write(self, write, *content):
-        """Return whether write(*content) went; where readers keep the old file open it is written another time."""
+        """Return whether write(*content) went; where readers keep the old file open it is written another
+        time."""
         try:
             write(*content)
         except SyncError as error:

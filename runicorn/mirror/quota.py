@@ -1,4 +1,5 @@
-"""What the mirrors take on this disk, what may go, what a choice of files would fetch. Never touches the index or a running run."""
+"""What the mirrors take on this disk, what may go, what a choice of files would fetch. Never touches the
+index or a running run."""
 
 from __future__ import annotations
 
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 20_000_000_000     # the limit nobody chose: a tenth of the free disk, at most this
 FREE_SHARE = 0.1
-QUIET = 3600.0                  # s that another logger's run neither grew nor was viewed before its files may go …
+# s that another logger's run neither grew nor was viewed before its files may go …
+QUIET = 3600.0
 SMALL = 64 << 10                # … those larger than this
 IN_USE_SECONDS = 600            # a run viewed this recently is left alone
 DAY = 86400.0
-EVICTED, VIEWED = "evicted", "viewed"       # files in a mirror's .index: {run path: True or [names]}, {run path: wall s}
+# Files in a mirror's .index: {run path: True or [names]}, {run path: wall s}
+EVICTED, VIEWED = "evicted", "viewed"
 
 
 def mirror_folders(folder):
@@ -49,10 +52,11 @@ def size_of(folder):
 
 
 def clean(folders, older_than=None, size=None, dry_run=False, now=None):
-    """Drop files of finished runs from mirrors that their servers have, too; returns {"files", "bytes"} of what went, or would go.
+    """Drop files of finished runs from mirrors that their servers have, too; returns {"files", "bytes"} of
+    what went, or would go.
 
-    older_than: days neither viewed nor changed: all of the run's files but its small JSON. size: bytes to come below:
-    longest not viewed first, files that are not the run's own before those that are.
+    older_than: days neither viewed nor changed: all of the run's files but its small JSON. size: bytes to
+    come below: longest not viewed first, files that are not the run's own before those that are.
     """
     now = time.time() if now is None else now
     over = 0 if size is None else sum(map(size_of, folders)) - size
@@ -62,10 +66,12 @@ def clean(folders, older_than=None, size=None, dry_run=False, now=None):
     runs.sort(key=lambda run: run["used"])
     chosen = {}
     if older_than is not None:
-        _take(chosen, [(run, file) for run in runs if run["used"] < now - older_than * DAY for file in run["files"]])
+        _take(chosen, [(run, file) for run in runs if run["used"] < now - older_than * DAY
+                       for file in run["files"]])
     if size is not None:
         over -= sum(file[1] for _, file in chosen.values())
-        ordered = [(run, file) for own in (False, True) for run in runs for file in run["files"] if local_names.is_own(file[0]) == own]
+        ordered = [(run, file) for own in (False, True) for run in runs
+                   for file in run["files"] if local_names.is_own(file[0]) == own]
         _take(chosen, ordered, over)
     return _delete(list(chosen.values()), dry_run)
 
@@ -82,7 +88,8 @@ def _take(chosen, ordered, enough=None):
 
 
 def _finished(mirror, now):
-    """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended, or are quiet, and hold files that may
+    """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended, or are
+    quiet, and hold files that may
     go: those that the server had at the last look. Of others the only copy may be here."""
     viewed, places = layout.read_json(mirror / layout.INDEX / VIEWED) or {}, run_places.read(mirror)
     cache = local_copy.LocalCopy(mirror).load_kept()
@@ -95,7 +102,8 @@ def _finished(mirror, now):
         used = max([layout.number(viewed.get(path)) or 0.0, *(mtime for _, _, mtime in files)], default=0.0)
         if not (_is_quiet(cache, path, used, now) if entry.get("kinds") else _has_ended(folder)):
             continue
-        if abs(now - (layout.number(viewed.get(path)) or 0.0)) > IN_USE_SECONDS:        # ahead of us: the clock was set back since
+        # Ahead of us: the clock was set back since
+        if abs(now - (layout.number(viewed.get(path)) or 0.0)) > IN_USE_SECONDS:
             yield {"mirror": mirror, "folder": folder, "path": path, "used": used,
                    "files": [file for file in files if _may_go(file, entry)]}
 
@@ -106,7 +114,8 @@ def _has_ended(folder):
 
 
 def _is_quiet(cache, path, used, now):
-    """Whether another logger's run was neither seen to grow lately nor written to or viewed, as its times say. cache: what sync left."""
+    """Whether another logger's run was neither seen to grow lately nor written to or viewed, as its times
+    say. cache: what sync left."""
     seen_of = cache["runs"].get(path) if isinstance(cache.get("runs"), dict) else None
     seen_at = layout.number(seen_of.get("seen")) if isinstance(seen_of, dict) else None
     ahead = layout.number(cache.get("ahead")) or 0.0
@@ -121,7 +130,8 @@ def _may_go(file, entry):
 
 
 def _files_of(mirror, path, folder, entry):
-    """Return [(name in the run's folder, size, mtime)] of a run's files here; the folder of another logger's run may hold other files."""
+    """Return [(name in the run's folder, size, mtime)] of a run's files here; the folder of another logger's
+    run may hold other files."""
     if not (entry and entry.get("kinds")):
         return [(os.path.relpath(name, folder), size, mtime) for name, size, mtime in _files(folder)]
     files = []
@@ -133,8 +143,8 @@ def _files_of(mirror, path, folder, entry):
 
 
 def _known(mirror, vanished=frozenset(), only=None):
-    """Yield (path, entry) of the runs in a mirror's index, of `only` one if given, that are not gone from the server; what is not in it is
-    none of ours to delete."""
+    """Yield (path, entry) of the runs in a mirror's index, of `only` one if given, that are not gone from the
+    server; what is not in it is none of ours to delete."""
     try:
         index = manifest.load(mirror / layout.INDEX / layout.INDEX_FULL)
     except manifest.ManifestError:
@@ -155,7 +165,8 @@ def _delete(chosen, dry_run):
         if not dry_run:
             evicted.setdefault(run["mirror"], {}).setdefault(run["path"], []).append(name.replace(os.sep, "/"))
     for mirror, runs in evicted.items():
-        mark_evicted(mirror, runs)          # first the note, then the deed: else the sync would fetch them again
+        # First the note, then the deed: else the sync would fetch them again
+        mark_evicted(mirror, runs)
     for run, (name, size, _) in chosen:
         if dry_run or _unlinked(run["folder"] / name):
             files, total = files + 1, total + size
@@ -172,7 +183,9 @@ def mark_evicted(mirror: Path, runs: dict[str, Any]) -> None:
     evicted = layout.read_json(path) or {}
     for run, names in runs.items():
         old = evicted.get(run)
-        evicted[run] = True if names is True or old is True else sorted({*(old if isinstance(old, list) else ()), *names})
+        evicted[run] = True if names is True or old is True else sorted(
+                                                                        {*(old if isinstance(old, list)
+                                                                           else ()), *names})
     local_copy.LocalCopy(mirror).write(path, layout.to_json(evicted).encode())
 
 
@@ -185,7 +198,8 @@ def mark_viewed(mirror: Path, run: str, now: float | None = None) -> None:
 
 
 def drop_run(mirror: Path, run: str) -> None:
-    """Delete all files of a mirrored run here; it is not fetched again until it is opened. Raises LayoutError, SyncError."""
+    """Delete all files of a mirrored run here; it is not fetched again until it is opened. Raises
+    LayoutError, SyncError."""
     folder = run_places.folder(mirror, run, run_places.read(mirror))
     entry = next((entry for _, entry in _known(mirror, only=run)), None)
     if entry is None and not plan.believable(run):
@@ -197,7 +211,8 @@ def drop_run(mirror: Path, run: str) -> None:
 
 
 def drop_mirror(mirror: Path) -> None:
-    """Delete a whole mirror. Raises BusyError while another process syncs it, SyncError where the disk refuses."""
+    """Delete a whole mirror. Raises BusyError while another process syncs it, SyncError where the disk
+    refuses."""
     if not mirror.exists():
         return
     copy = local_copy.LocalCopy(mirror)
@@ -205,15 +220,16 @@ def drop_mirror(mirror: Path) -> None:
         copy.lock()
         local_disk.remove_tree(os.fspath(copy.folder), spare=(os.fspath(copy.index / layout.INDEX_LOCK),))
         copy.unlock()
-        local_disk.remove_tree(os.fspath(copy.folder))        # Windows keeps a file, and its folders, while we have it open
+        # Windows keeps a file, and its folders, while we have it open
+        local_disk.remove_tree(os.fspath(copy.folder))
     except BusyError as error:
-        raise BusyError(f"the mirror {local_disk.short(mirror)} is {error}; stop that first", code="busy", said="mirror_busy",
-                        path=str(local_disk.short(mirror))) from error
+        raise BusyError(f"the mirror {local_disk.short(mirror)} is {error}; stop that first", code="busy",
+                        said="mirror_busy", path=str(local_disk.short(mirror))) from error
     except OSError as error:
         path = local_disk.short(error.filename or mirror)
         raise SyncError(f"the mirror {local_disk.short(mirror)} can't be deleted: {error.strerror} ({path}); "
-                        "close what has it open, then try again", code="sync", said="mirror_stays", path=str(path),
-                        detail=str(error.strerror)) from error
+                        "close what has it open, then try again", code="sync", said="mirror_stays",
+                        path=str(path), detail=str(error.strerror)) from error
     finally:
         copy.unlock()
 
@@ -233,7 +249,8 @@ def outlook(entries, options, now=None):
     files = total = 0
     for entry in entries:
         if plan.within(entry, options["window"], now):
-            sizes = [file["size"] for name, file in entry["files"].items() if plan.asked_for(entry, name, options)]
+            sizes = [file["size"] for name, file in entry["files"].items()
+                     if plan.asked_for(entry, name, options)]
             files, total = files + len(sizes), total + sum(sizes)
     return {"files": files, "bytes": total}
 

@@ -1,4 +1,5 @@
-"""When was each run last seen to be as our index has it, and whose turn is it now? Keeps times and a turn, asks no server."""
+"""When was each run last seen to be as our index has it, and whose turn is it now? Keeps times and a turn,
+asks no server."""
 
 from __future__ import annotations
 
@@ -18,14 +19,16 @@ SEGMENTS = 200                  # a turn's times are told to this many-th part o
 
 
 class Recheck:
-    """Goes through runs in turn by SFTP alone, and keeps when each run was seen whole last (s of our clock.Clock)."""
+    """Goes through runs in turn by SFTP alone, and keeps when each run was seen whole last (s of our
+    clock.Clock)."""
 
     def __init__(self, wall: Callable[[float], float] = lambda now: now) -> None:
         """wall: clock.Clock.wall: what is told is the wall clock's time."""
         self._wall = wall
         self.times = {}                 # run path -> s
         self.seconds = SHORTEST         # what a turn takes
-        self._waiting = []                 # [(run path, names to look at, when begun)] of this turn, last first
+        # [(run path, names to look at, when begun)] of this turn, last first
+        self._waiting = []
         self._rate = RATE
         self._credit, self._asked_at = 0.0, None
         self._segments_told = []
@@ -57,7 +60,8 @@ class Recheck:
                 self.times[path] = moment - self._wall(0.0)
 
     def due(self, now, runs):
-        """Return [(run path, names, when its first names were asked for, whether these are its last), …] to look at now.
+        """Return [(run path, names, when its first names were asked for, whether these are its last), …] to
+        look at now.
 
         runs(): [(run path, names), …] of a new turn, in order.
         """
@@ -81,8 +85,8 @@ class Recheck:
         return chosen
 
     def told(self, paths):
-        """Return [[run path, Unix s or None], …], sorted: each run from that path on, up to the next, was seen whole at that time or
-        later.
+        """Return [[run path, Unix s or None], …], sorted: each run from that path on, up to the next, was
+        seen whole at that time or later.
 
         paths: callable that returns the run paths of the index.
         """
@@ -90,7 +94,8 @@ class Recheck:
         if began >= self._told_at:
             self._segments_told = self._segments(paths())
             self._told_at = time.monotonic() + 50 * (time.monotonic() - began)
-        return [[path, moment if moment is None else self._wall(moment)] for path, moment in self._segments_told]
+        return [[path, moment if moment is None else self._wall(moment)]
+                for path, moment in self._segments_told]
 
     def _segments(self, paths):
         segments, grain = [], self.seconds / SEGMENTS

@@ -1,6 +1,8 @@
-"""What the server holds: our index of it, brought up to date by exec, by its manifest and by walking. Fetches no run's data.
+"""What the server holds: our index of it, brought up to date by exec, by its manifest and by walking. Fetches
+no run's data.
 
-A manifest or a listing only adds knowledge; a run is gone when the server said so of the run while it still showed the root.
+A manifest or a listing only adds knowledge; a run is gone when the server said so of the run while it still
+showed the root.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ from runicorn.manifest_entry import kinds_of
 from runicorn.mirror import plan
 
 FIELDS = [name[:-5] for name in layout.SMALL]
-BARE = b'"meta": null, "status": null, "summary": null, "files": {"'         # of a run of ours only while it is being made
+# Of a run of ours only while it is being made
+BARE = b'"meta": null, "status": null, "summary": null, "files": {"'
 SKIPPED = b'}, "skipped": '      # near the end of a run's line where there is something to say
 TEXT = re.compile(rb'("(?:[^"\\]|\\.)*")')
-NEWLINE = re.compile(rb"(?<! ) (?=[ }\]])")       # outside of texts: a blank that was one, of JSON that is indented
-RECENT, SHORT = 1000, 8 << 10   # entries of ended runs that stay parsed while all are gone through, and bytes of their lines at most
+# Outside of texts: a blank that was one, of JSON that is indented
+NEWLINE = re.compile(rb"(?<! ) (?=[ }\]])")
+# Entries of ended runs that stay parsed while all are gone through, and bytes of their lines at most
+RECENT, SHORT = 1000, 8 << 10
 WALKED = "0" * 64               # digest of an entry nobody hashed
 
 
@@ -53,12 +58,14 @@ class Entry(TypedDict, total=False):
 
 
 class RemoteIndex:
-    """The runs of a server, as lines of a manifest; those looked at often are kept parsed and written back by `flush`."""
+    """The runs of a server, as lines of a manifest; those looked at often are kept parsed and written back by
+    `flush`."""
 
     def __init__(self, read):
         self.manifest, self._rules = read, None
         self.lines = read.lines
-        self.foreign = {path for path, line in self.lines.items() if kinds_of(line)}       # paths of other loggers' runs
+        # Paths of other loggers' runs
+        self.foreign = {path for path, line in self.lines.items() if kinds_of(line)}
         for path in [path for path in self.lines if not self.believes(path)]:
             del self.lines[path]
         self.foreign &= self.lines.keys()
@@ -91,7 +98,8 @@ class RemoteIndex:
         self._rules = rules
 
     def entry(self, path):
-        """Return the entry of a run (dict); what is changed in it must be followed by `put`. What does not fit in its line is
+        """Return the entry of a run (dict); what is changed in it must be followed by `put`. What does not
+        fit in its line is
         mended: see `take_mended`."""
         entry = self._parsed.get(path) or self._recent.get(path)
         if entry is None:
@@ -129,7 +137,8 @@ class RemoteIndex:
         return entry, wrong + ["files." + ascii(name)[1:-1] for name in names]
 
     def put(self, path, entry, texts=None):
-        """Set the entry of a run. texts: {field: JSON text (bytes)} of those of "meta", "status", "summary" that are new in it."""
+        """Set the entry of a run. texts: {field: JSON text (bytes)} of those of "meta", "status", "summary"
+        that are new in it."""
         self._parsed[path] = entry
         self._recent.pop(path, None)
         self.lines.setdefault(path, b"")
@@ -160,16 +169,18 @@ class RemoteIndex:
         self._versions[path] = self._changes
 
     def version(self, path: str) -> int:
-        """Return a number (int) that is another one after more was learned of a run than what its small files say."""
+        """Return a number (int) that is another one after more was learned of a run than what its small files
+        say."""
         return self._versions.get(path, 0)
 
     def says(self, path, field, text):
-        """Whether `text` (bytes) is the JSON of a run's "meta", "status" or "summary" (`field`), as far as can be told without parsing
-        all of its line."""
+        """Whether `text` (bytes) is the JSON of a run's "meta", "status" or "summary" (`field`), as far as
+        can be told without parsing all of its line."""
         return path not in self._parsed and _texts(self.lines[path]).get(field) == text
 
     def take_small(self, path: str, name: str, data: bytes) -> bool:
-        """Take the bytes of a run's small JSON file `name`; returns whether that is new and the run has ended."""
+        """Take the bytes of a run's small JSON file `name`; returns whether that is new and the run has
+        ended."""
         field = name[:-5]
         if self.says(path, field, manifest.on_one_line(data)):
             return False
@@ -195,7 +206,8 @@ class RemoteIndex:
         self.changed = True
 
     def content(self, fetch):
-        """Return all bytes of the small file of a Fetch if its run's line tells them, proven by their SHA-256, else None."""
+        """Return all bytes of the small file of a Fetch if its run's line tells them, proven by their
+        SHA-256, else None."""
         if fetch.path in self._parsed or fetch.name not in layout.SMALL or not fetch.tail:
             return None
         text = _texts(self.lines[fetch.path]).get(fetch.name[:-5])
@@ -223,7 +235,8 @@ class RemoteIndex:
         return total
 
     def announce(self) -> None:
-        """What changed is to be shown at once: a run came, went or ended, or a small file has other values."""
+        """What changed is to be shown at once: a run came, went or ended, or a small file has other
+        values."""
         self.news = True
 
     def was_saved(self) -> None:
@@ -231,7 +244,8 @@ class RemoteIndex:
         self.changed = self.news = False
 
     def flush(self, now=None):
-        """Write parsed entries back into their lines and return the Manifest, its header made anew if `now` (s) is given."""
+        """Write parsed entries back into their lines and return the Manifest, its header made anew if `now`
+        (s) is given."""
         for path in self._dirty:
             entry = self._parsed[path]
             self.lines[path] = _line(entry, self._texts.get(path, {}))
@@ -241,14 +255,17 @@ class RemoteIndex:
         self._dirty.clear()
         if now is not None:
             heads = [head for head in map(manifest.HEAD.match, self.lines.values()) if head]
-            self.manifest.header.update(kind="full", digest=index_digest(self.lines), generated_at=now, statistics={
-                "runs": len(self.lines), "files": sum(int(head[4]) for head in heads), "bytes": sum(int(head[5]) for head in heads)})
+            self.manifest.header.update(kind="full", digest=index_digest(self.lines), generated_at=now,
+                                        statistics={"runs": len(self.lines),
+                                                    "files": sum(int(head[4]) for head in heads),
+                                                    "bytes": sum(int(head[5]) for head in heads)})
         return self.manifest
 
 
 @functools.lru_cache(64)            # the small files of a run come one after the other
 def _texts(line):
-    """Return {"meta", "status", "summary": JSON (bytes)} of a run's line laid out by us, {} of another one."""
+    """Return {"meta", "status", "summary": JSON (bytes)} of a run's line laid out by us, {} of another
+    one."""
     head, decode, texts = manifest.HEAD.match(line), json.JSONDecoder().raw_decode, {}
     try:
         text, position = line.decode("utf-8"), head.end() if head else len(line)
@@ -264,7 +281,8 @@ def _texts(line):
 
 
 def restored(text, size, tail):
-    """Return the file of `size` bytes whose JSON stands in a run's line as `text` (bytes), where newlines are blanks; None if it can't be
+    """Return the file of `size` bytes whose JSON stands in a run's line as `text` (bytes), where newlines are
+    blanks; None if it can't be
     told: where `tail`, the SHA-256 of its last 4 KiB, is not that of all of it, or is another one."""
     if not 0 <= size - len(text) <= 1 or size > manifest.TAIL:
         return None
@@ -284,15 +302,16 @@ def skipped(line: bytes) -> dict[str, int]:
 
 
 def index_digest(lines, without=()):
-    """Return the root digest (str) of {path: line} but for the paths `without` (a container); an entry laid out by others counts as
-    unknown."""
+    """Return the root digest (str) of {path: line} but for the paths `without` (a container); an entry laid
+    out by others counts as unknown."""
     heads = ((path, manifest.HEAD.match(lines[path])) for path in sorted(lines) if path not in without)
     return manifest.digest((path, head[1] if head else b"") for path, head in heads)
 
 
 def empty():
     """Return the entry of a run of which nothing is known."""
-    return {"digest": WALKED, "mtime": None, "ended": False, "meta": None, "status": None, "summary": None, "beat": None, "files": {}}
+    return {"digest": WALKED, "mtime": None, "ended": False, "meta": None, "status": None, "summary": None,
+            "beat": None, "files": {}}
 
 
 def _line(entry, texts):
@@ -300,8 +319,8 @@ def _line(entry, texts):
     pieces = [_piece(name, file) for name, file in entry["files"].items()]
     digest = entry["digest"] if len(entry["digest"]) == 64 else WALKED
     total = sum(file["size"] for file in entry["files"].values())
-    return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["ended"], entry["beat"], texts, pieces, total,
-                               skipped=entry.get("skipped"), kinds=entry.get("kinds", ()))
+    return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["ended"], entry["beat"], texts, pieces,
+                               total, skipped=entry.get("skipped"), kinds=entry.get("kinds", ()))
 
 
 def _piece(name, file):
@@ -311,19 +330,22 @@ def _piece(name, file):
 
 
 def merged(entry, files, mtime):
-    """Return the entry of a run after a listing showed `files` (walk.RunFiles); a tail is kept where size and mtime (whole s) stayed."""
+    """Return the entry of a run after a listing showed `files` (walk.RunFiles); a tail is kept where size and
+    mtime (whole s) stayed."""
     old, skipped = entry["files"], dict(files.skipped)
     for name, file in files.items():
         before = old.get(name)
-        if before and before["size"] == file["size"] and before["mtime"] is not None and int(before["mtime"]) == file["mtime"]:
+        if (before and before["size"] == file["size"] and before["mtime"] is not None
+                and int(before["mtime"]) == file["mtime"]):
             files[name] = before
     same = files == old and skipped == entry.get("skipped", {})
     if same and mtime is not None and entry["mtime"] is not None and int(mtime) == int(entry["mtime"]):
         return entry
-    return {**entry, "files": files, "skipped": skipped, "mtime": mtime, "digest": entry["digest"] if files == old else WALKED}
+    return {**entry, "files": files, "skipped": skipped, "mtime": mtime,
+            "digest": entry["digest"] if files == old else WALKED}
 
 
-# -- the manifest, by exec or as a file ----------------------------------------------------------------------------
+# -- the manifest, by exec or as a file ----------------------------------------------------------------------
 
 MANIFESTS = (manifest.ACTIVE, manifest.FULL)
 
@@ -334,16 +356,19 @@ def manifest_files(root):
 
 
 def adopt(index, listed, doubtful, rewrite=None, grown=None):
-    """Take the runs of a manifest into the index: what is unknown as it stands; what differs from what we know is added to
-    the set `doubtful`, to be listed. Returns (the paths taken (list), how many were refused as none of a run).
+    """Take the runs of a manifest into the index: what is unknown as it stands; what differs from what we
+    know is added to the set `doubtful`, to be listed. Returns (the paths taken (list), how many were refused
+    as none of a run).
 
-    rewrite: given with a manifest of this very moment: runs that ended, or that other loggers wrote, are as that says, and the (path,
-    name) of files that must be read whole are added to this set; grown: those of the latter whose files changed are added to this set.
+    rewrite: given with a manifest of this very moment: runs that ended, or that other loggers wrote, are as
+    that says, and the (path, name) of files that must be read whole are added to this set; grown: those of
+    the latter whose files changed are added to this set.
     """
     adopted, refused, tells_foreign = [], 0, listed.header.get("foreign") is True
     for path, line in listed.lines.items():
         kinds = kinds_of(line)
-        if path in index and index.lines[path] == line or path in index.foreign and not (kinds or tells_foreign):
+        if (path in index and index.lines[path] == line or path in index.foreign
+                and not (kinds or tells_foreign)):
             continue
         if not plan.believable(path, kinds=kinds):
             refused += 1
@@ -356,7 +381,8 @@ def adopt(index, listed, doubtful, rewrite=None, grown=None):
         if path not in index or not closed and _agrees(index.entry(path), listed, path):
             index.adopt(path, line)
             adopted.append(path)
-        elif rewrite is not None and (kinds or not closed and index.ended(path) and _ended(line) and is_proof(line)):
+        elif rewrite is not None and (kinds or not closed and index.ended(path) and _ended(line)
+                                      and is_proof(line)):
             before = index.entry(path)
             index.adopt(path, line)
             grown.update([path] if kinds else ())
@@ -368,7 +394,8 @@ def adopt(index, listed, doubtful, rewrite=None, grown=None):
 
 
 def _is_none_of_ours(listed, path):
-    """Whether a manifest's entry has files and none that a run of ours has: whoever made it did not look for runs of other loggers."""
+    """Whether a manifest's entry has files and none that a run of ours has: whoever made it did not look for
+    runs of other loggers."""
     try:
         return not any(map(local_names.is_own, listed.entry(path)["files"]))
     except manifest.ManifestError:
@@ -376,7 +403,8 @@ def _is_none_of_ours(listed, path):
 
 
 def is_proof(line: bytes) -> bool:
-    """Whether a run's line was made by a look at every file: those of older server copies say no more than sizes."""
+    """Whether a run's line was made by a look at every file: those of older server copies say no more than
+    sizes."""
     head = manifest.HEAD.match(line)
     return bool(head and head[6])
 
@@ -396,4 +424,5 @@ def _agrees(ours, listed, path):
 
 
 def _shape(entry):
-    return {name: (file["size"], int(file["mtime"] or 0)) for name, file in entry["files"].items()}, int(entry["mtime"] or 0)
+    return ({name: (file["size"], int(file["mtime"] or 0)) for name, file in entry["files"].items()},
+            int(entry["mtime"] or 0))

@@ -1,4 +1,5 @@
-"""How many bytes may still come onto this disk: asked before each fetch, so that neither the limit nor the reserve is ever passed."""
+"""How many bytes may still come onto this disk: asked before each fetch, so that neither the limit nor the
+reserve is ever passed."""
 
 from __future__ import annotations
 
@@ -7,14 +8,16 @@ import threading
 import time
 
 RESERVE = 64 << 20              # bytes that stay free on the disk whatever we fetch
-LOOK = 0.2                      # s between looks at the disk while files come; of those we know what they take
+# s between looks at the disk while files come; of those we know what they take
+LOOK = 0.2
 
 
 class Room:
     """What the mirrors of one home may take. Any thread may call any method.
 
-    folder: on the disk in question (Path; a folder above it will do while it is not there). limit: returns the bytes all
-    mirrors may take, or None; used: returns the bytes they take, found by looking at every file.
+    folder: on the disk in question (Path; a folder above it will do while it is not there). limit: returns
+    the bytes all mirrors may take, or None; used: returns the bytes they take, found by looking at every
+    file.
     """
 
     def __init__(self, folder, limit=lambda: None, used=lambda: 0):
@@ -23,21 +26,26 @@ class Room:
         self._used = None               # bytes, as measured last plus what came since …
         self._measured = None           # … and when that was (monotonic s)
         self._claimed = 0               # bytes asked for and not written yet
-        self._free, self._looked = 0, None          # bytes free when the disk was looked at last less what came since, and when that was
-        self._short = 0                 # the most bytes that somebody waits for and that removing others would make room for
+        # Bytes free when the disk was looked at last less what came since, and when that was
+        self._free, self._looked = 0, None
+        # The most bytes that somebody waits for and that removing others would make room for
+        self._short = 0
 
     def free(self):
-        """Return how many bytes the disk takes until only the reserve is left (int, negative when it is gone already)."""
+        """Return how many bytes the disk takes until only the reserve is left (int, negative when it is gone
+        already)."""
         existing = next(folder for folder in (self._folder, *self._folder.parents) if folder.exists())
         return shutil.disk_usage(existing).free - RESERVE
 
     def fits(self, count: int, replaced: int = 0) -> bool:
-        """Whether `count` bytes may come, of which `replaced` take the place of bytes that are here (bool)."""
+        """Whether `count` bytes may come, of which `replaced` take the place of bytes that are here
+        (bool)."""
         with self._lock:
             return self._fits(count, replaced)
 
     def _fits(self, count, replaced=0, limited=True):
-        if self._looked is None or time.monotonic() - self._looked > LOOK or count > self._free - self._claimed:
+        if (self._looked is None or time.monotonic() - self._looked > LOOK
+                or count > self._free - self._claimed):
             self._free, self._looked = self.free(), time.monotonic()
         if count > self._free - self._claimed:
             return False
@@ -49,7 +57,8 @@ class Room:
         return self._used + self._claimed + count - replaced <= limit
 
     def left(self, written: int = 0) -> int | None:
-        """Return how many bytes may still come (int), None before anybody asked for room. written: bytes here of what was claimed."""
+        """Return how many bytes may still come (int), None before anybody asked for room. written: bytes here
+        of what was claimed."""
         limit = self._limit()
         with self._lock:
             if self._looked is None or limit is not None and self._used is None:
@@ -58,9 +67,11 @@ class Room:
             return max(0, room - self._claimed) + max(0, self._claimed - written)
 
     def claim(self, count, replaced=0, urgent=0, limited=True):
-        """Set `count` bytes aside before they are asked for; returns whether they fit. What was claimed must be released.
+        """Set `count` bytes aside before they are asked for; returns whether they fit. What was claimed must
+        be released.
 
-        urgent: the bytes of the whole file, where somebody looks at it, or it grows: where they don't fit, others should go (see `short`).
+        urgent: the bytes of the whole file, where somebody looks at it, or it grows: where they don't fit,
+        others should go (see `short`).
         limited: whether the limit counts, beside the disk.
         """
         with self._lock:
@@ -95,7 +106,8 @@ class Room:
             return short
 
     def measure(self, seconds: float = 0.0) -> None:
-        """Look at the disk again, unless that was done within so many `seconds`: files went, or others wrote."""
+        """Look at the disk again, unless that was done within so many `seconds`: files went, or others
+        wrote."""
         if self._measured is not None and time.monotonic() - self._measured < seconds:
             return
         used = self._measure()

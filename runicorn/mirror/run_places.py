@@ -1,4 +1,5 @@
-"""Where the runs of a mirror lie. A disk that ignores case would take two of them for one: the second has a place of its own."""
+"""Where the runs of a mirror lie. A disk that ignores case would take two of them for one: the second has a
+place of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from runicorn import foreign, layout, local_names
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FILE = "places.json"        # in a mirror's .index: {run path: the path at which it lies below the mirror}, of those that lie elsewhere
+# In a mirror's .index: {run path: the path at which it lies below the mirror}, of those that lie elsewhere
+FILE = "places.json"
 
 
 def read(mirror):
@@ -37,7 +39,8 @@ class Places:
         self.settle(self.elsewhere)
 
     def settle(self, paths: Iterable[str]) -> bool:
-        """Give each of some runs (iterable of str) a place; returns whether one of them lies elsewhere than its path says, anew."""
+        """Give each of some runs (iterable of str) a place; returns whether one of them lies elsewhere than
+        its path says, anew."""
         before = len(self.elsewhere)
         for path in paths:
             if path not in self._settled:
@@ -52,13 +55,16 @@ class Places:
         if path in self.elsewhere:
             return self.elsewhere[path]
         above, _, run_id = path.rpartition("/")
-        names = (local_names.twin_name(f"{run_id}~{number}" if number else run_id) for number in itertools.count())
+        names = (local_names.twin_name(f"{run_id}~{number}" if number else run_id)
+                 for number in itertools.count())
         places = itertools.chain([path], (f"{above}/{name}" for name in names))
-        return next(run_place for run_place in places if self._runs.get(local_names.folded(run_place), path) == path)
+        return next(run_place for run_place in places
+                    if self._runs.get(local_names.folded(run_place), path) == path)
 
     def rename(self, old, new, is_taken):
-        """The run `old` is called `new` now: that lies where it would without `old`, unless something is there that `is_taken(place)`
-        says is another run's. Returns whether that is another place than it had."""
+        """The run `old` is called `new` now: that lies where it would without `old`, unless something is
+        there that `is_taken(place)` says is another run's. Returns whether that is another place than it
+        had."""
         before = self.elsewhere.get(new, new)
         self.forget(old)
         self.forget(new)

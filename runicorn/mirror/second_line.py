@@ -1,4 +1,5 @@
-"""A second line for bulk, in a thread of its own: takes fetches over while there are many, hangs up when there are none."""
+"""A second line for bulk, in a thread of its own: takes fetches over while there are many, hangs up when
+there are none."""
 
 from __future__ import annotations
 
@@ -16,28 +17,37 @@ from runicorn.mirror.outcome import Outcome
 
 ENOUGH = 4 << 20                # bytes waiting that make a second line worth its login
 HELD = 800                      # fetches handed over at once: as many as are in flight, and some
-TRIAL = 8 << 20                 # bytes handed over before its bandwidth is known; of these so many are asked for at first:
+# Bytes handed over before its bandwidth is known; of these so many are asked for at first:
+TRIAL = 8 << 20
 TRIAL_CEILING = 256 << 10
-PATIENCE = 0.6                  # s, and eight round trips, after which a line that did not show that it is fast is not
+# s, and eight round trips, after which a line that did not show that it is fast is not
+PATIENCE = 0.6
 COUNT_SECONDS = 1.0             # between looks at whether all that waits has room
-PROBE = 4                       # looks at the first line while it is full, twenty a second, after which its bandwidth is known
-FAST = 3e6                      # bytes/s on the wire; a thinner line is full with the first, compressed one alone
+# Looks at the first line while it is full, twenty a second, after which its bandwidth is known
+PROBE = 4
+# bytes/s on the wire; a thinner line is full with the first, compressed one alone
+FAST = 3e6
 LULL = 0.5                      # s after somebody waited for an answer: another question follows, mostly
-LINGER, FIRST_LINGER = 3.0, 30.0            # s without work until it hangs up; before its first, the list may take long to come
+# s without work until it hangs up; before its first, the list may take long to come
+LINGER, FIRST_LINGER = 3.0, 30.0
 
 
 class SecondLine:
-    """Fetches over a line of its own. `dial()` returns a Remote or raises a RunicornError: one line only, then.
+    """Fetches over a line of its own. `dial()` returns a Remote or raises a RunicornError: one line only,
+    then.
 
-    The first line is compressed, which a thin line needs, and which holds a fast one up, and the server's processor: so the second is
-    not. What little it is given at first tells whether the line is fast. If so it gets all that is no matter of moments, else it hangs
-    up. It is dialled before there is work for it, for that takes as long as finding out what there is.
+    The first line is compressed, which a thin line needs, and which holds a fast one up, and the server's
+    processor: so the second is not. What little it is given at first tells whether the line is fast. If so it
+    gets all that is no matter of moments, else it hangs up. It is dialled before there is work for it, for
+    that takes as long as finding out what there is.
 
-    All public methods are for the sync's thread; its own, `bulk`, is `_run`, which takes from `_waiting` and adds to `_ended`.
+    All public methods are for the sync's thread; its own, `bulk`, is `_run`, which takes from `_waiting` and
+    adds to `_ended`.
     """
 
     def __init__(self, dial, mirror, root, room, log, moment, hearsay=(), tame=lambda client: None):
-        """moment, hearsay: as for the Fetcher. tame(client): has the line's Sftp keep to what lines to this server bear."""
+        """moment, hearsay: as for the Fetcher. tame(client): has the line's Sftp keep to what lines to this
+        server bear."""
         self._tame = tame
         self._hearsay, self._moment = hearsay, moment
         self._dial, self._mirror, self._root, self._room, self._log = dial, mirror, root, room, log
@@ -47,9 +57,11 @@ class SecondLine:
         self._unwanted = None           # (path, name) of what to give up, until the thread has seen to it
         self._thread = self._remote = self._fetcher = None
         self._fast = None               # whether the line is; None: not known yet
-        self._tried = None              # when it was given something first, later by how long it was held back since
+        # When it was given something first, later by how long it was held back since
+        self._tried = None
         self._resumes = 0.0             # when it is no more held back
-        self._fits, self._counted = True, (-math.inf, 0)        # whether all that waits has room; when that was found out, and of how many
+        # Whether all that waits has room; when that was found out, and of how many
+        self._fits, self._counted = True, (-math.inf, 0)
         self.refused = False            # the server grants one line only
         self.sent = self.received = self.requests = 0
 
@@ -81,27 +93,32 @@ class SecondLine:
             self._thread.start()
 
     def share(self, main, later):
-        """Take fetches over, when there are enough and the line is fast, from the list `later`, which is emptied from its end, and from the
-        end of the queue of `main`, the first line's Fetcher; dials when it is needed. Returns whether `main` should leave the rest to
-        this line, too."""
+        """Take fetches over, when there are enough and the line is fast, from the list `later`, which is
+        emptied from its end, and from the end of the queue of `main`, the first line's Fetcher; dials when it
+        is needed. Returns whether `main` should leave the rest to this line, too."""
         if time.monotonic() < self._resumes:
             return False
         self._judge(main)
         measured = main.full >= PROBE
         if self._fast is False and measured and main.wire_rate >= FAST:
             self._fast = self._tried = None         # worth another trial
-        dialled = self._thread is not None          # the first, compressed one may be slow for want of a processor: the trial tells
-        thin = self._fast is False or self._fast is None and not dialled and measured and main.wire_rate < FAST
+        # The first, compressed one may be slow for want of a processor: the trial tells
+        dialled = self._thread is not None
+        thin = (self._fast is False or self._fast is None and not dialled and measured
+                and main.wire_rate < FAST)
         enough = ENOUGH // 4 if self._taken_over else ENOUGH
-        if self.refused or thin or not main.has_waiting(enough, plan.total(later)) or not self._all_fits(main, later):
+        if (self.refused or thin or not main.has_waiting(enough, plan.total(later))
+                or not self._all_fits(main, later)):
             return False
         self.expect()
         if self._fetcher and self.held < HELD // 2:
-            self._take(main, later, HELD - self.held, math.inf if self._fast else TRIAL - plan.total(self._taken_over.values()))
+            self._take(main, later, HELD - self.held,
+                       math.inf if self._fast else TRIAL - plan.total(self._taken_over.values()))
         return self._fast is True and bool(self._taken_over)
 
     def _all_fits(self, main, later):
-        """Whether all that waits has room (bool): else the newest should have it, and this line begins with the oldest."""
+        """Whether all that waits has room (bool): else the newest should have it, and this line begins with
+        the oldest."""
         now, count = time.monotonic(), main.left + len(later)
         if now > self._counted[0] + COUNT_SECONDS or count > self._counted[1]:
             self._fits, self._counted = self._room.fits(main.waiting_bytes + plan.total(later)), (now, count)
@@ -112,10 +129,12 @@ class SecondLine:
         line = self._fetcher
         if line is None or self._fast is not None:
             return
-        since = line.client.answered_at - (self._tried or math.inf)        # whoever asks may have been busy since
+        # Whoever asks may have been busy since
+        since = line.client.answered_at - (self._tried or math.inf)
         if line.best_rate >= FAST or line.bytes >= TRIAL // 4 and line.bytes >= FAST * since:
             self._fast = True
-        elif self._tried and time.monotonic() > self._tried + PATIENCE + 8 * main.round_trip:       # answers may be too rare to fill it
+        # Answers may be too rare to fill it
+        elif self._tried and time.monotonic() > self._tried + PATIENCE + 8 * main.round_trip:
             self._fast = False
             self._log.info("one line is enough: a second one brings %.1f MB a second", line.wire_rate / 1e6)
             self._hang_up()
@@ -124,7 +143,8 @@ class SecondLine:
         """Take over `count` fetches, or so many that they have `size` bytes."""
         self._tried = self._tried or time.monotonic()
         while count > 0 and size > 0:
-            index = next((index for index in range(len(later) - 1, -1, -1) if main.can_wait(later[index])), None)
+            index = next((index for index in range(len(later) - 1, -1, -1) if main.can_wait(later[index])),
+                         None)
             fetch = main.take_back() if index is None else later.pop(index)
             if fetch is None:
                 break
@@ -188,7 +208,8 @@ class SecondLine:
             if not self._stopping.is_set():
                 self._log.info("no second line: %s", error)
                 self.refused = True     # asked for once: a refused login is never repeated
-        except Exception as error:      # the first line fetches what this one was given, and another of its kind would end so, too
+        # The first line fetches what this one was given, and another of its kind would end so, too
+        except Exception as error:
             self.refused = True
             faults.tell(self._log, error, "the second line")
 
@@ -198,8 +219,9 @@ class SecondLine:
         try:
             client = remote.open_sftp()
             self._tame(client)
-            fetcher = Fetcher(client, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended),
-                                    self._moment, hearsay=self._hearsay, ceiling=TRIAL_CEILING)
+            fetcher = Fetcher(client, self._mirror, self._root, self._room,
+                              lambda *ended: self._ended.append(ended), self._moment, hearsay=self._hearsay,
+                              ceiling=TRIAL_CEILING)
             fetcher.allow(1 << 60)
             self._fetcher = fetcher
             while not self._stopping.is_set():
@@ -207,11 +229,13 @@ class SecondLine:
                     fetcher.add([self._waiting.popleft()])
                 unwanted, self._unwanted = self._unwanted, None
                 if unwanted:
-                    fetcher.keep_only(lambda fetch, unwanted=unwanted: (fetch.path, fetch.name) not in unwanted)
+                    fetcher.keep_only(lambda fetch, unwanted=unwanted: (fetch.path,
+                                                                        fetch.name) not in unwanted)
                 seconds = self._heed()
                 if fetcher.left and (client.unanswered or not seconds):
                     fetcher.step(time.monotonic() + 0.1)
-                elif not self._waking.wait(min(seconds, LULL) or (LINGER if self._tried else FIRST_LINGER)) and not seconds:
+                elif (not self._waking.wait(min(seconds, LULL) or (LINGER if self._tried else FIRST_LINGER))
+                      and not seconds):
                     return
                 self._waking.clear()
         finally:

@@ -1,5 +1,5 @@
-"""What a connection's row shows: where its sync is and why, when the server was last heard, what its line carries. Reads live.json, writes
-nothing."""
+"""What a connection's row shows: where its sync is and why, when the server was last heard, what its line
+carries. Reads live.json, writes nothing."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class StateRow(TypedDict, total=False):
 
 
 class Status:
-    """The state of one sync. Its thread alone changes it (but `set_up_to_date(None)`, which any may call); `row` and the
-    attributes may be read from any."""
+    """The state of one sync. Its thread alone changes it (but `set_up_to_date(None)`, which any may call);
+    `row` and the attributes may be read from any."""
 
     def __init__(self, mirror: LocalCopy, clock: Clock, bell: Bell, log: Logger) -> None:
         """mirror: local_copy.LocalCopy; clock: clock.Clock, set to the time of the present pass."""
@@ -56,7 +56,8 @@ class Status:
         self.owner: Owner | None = None             # who holds the mirror's lock
         self.line = {"up": False, "since": time.time()}
         self._retry_at: float | None = None             # when the next try to get a line is, Unix s
-        self._up_to_date: float | None = None           # Unix s at which all that the server has was last known to be here
+        # Unix s at which all that the server has was last known to be here
+        self._up_to_date: float | None = None
         self._last_news: float | None = None        # when the server answered last, the clock's time
         self._heard = (0, 0)            # the line's traffic by then
         self._meter = Meter()
@@ -114,17 +115,22 @@ class Status:
         self._up_to_date = moment
 
     def row(self, remote_root, index):
-        """Return what the connection's row shows (dict; see README, "Connections"). remote_root: remote_root.RemoteRoot while a line is up;
+        """Return what the connection's row shows (dict; see README, "Connections"). remote_root:
+        remote_root.RemoteRoot while a line is up;
         index: remote_index.RemoteIndex once it was read; else None."""
         root = remote_root
-        last_news = None if self._last_news is None else self._clock.wall(self._last_news)      # whatever the wall clock was set to since
+        # Whatever the wall clock was set to since
+        last_news = None if self._last_news is None else self._clock.wall(self._last_news)
         row = {"state": self.state, "reason": self.reason, "since": self._since, "last_news": last_news,
-               "up_to_date": self._up_to_date, "retry_at": self._retry_at if self.state == "offline" else None,
-               "runs": len(index.lines) if index else 0, "running": len(root.beats.alive(index.foreign, self._clock.now())) if root else 0,
-               "progress": root.queue.progress_row() if root else None, "traffic": self._meter.told(self._clock.now()),
-               "owner": self.owner, "source": root.source if root else None,
+               "up_to_date": self._up_to_date, "retry_at": self._retry_at if self.state == "offline"
+               else None, "runs": len(index.lines) if index else 0,
+               "running": len(root.beats.alive(index.foreign, self._clock.now())) if root else 0,
+               "progress": root.queue.progress_row() if root else None,
+               "traffic": self._meter.told(self._clock.now()), "owner": self.owner,
+               "source": root.source if root else None,
                "rtt_ms": round(1000 * root.changes.round_trip) if root and root.changes.round_trip else None,
-               "manifest_age": round(self._clock.now() - root.list.manifest_made) if root and root.list.manifest_made else None}
+               "manifest_age": round(self._clock.now() - root.list.manifest_made)
+               if root and root.list.manifest_made else None}
         return row if index else self._from_index(row)
 
     def _from_index(self, row):
@@ -135,5 +141,6 @@ class Status:
             teller = earlier.get("owner")
             if isinstance(teller, dict) and teller.get("pid") == self.owner["pid"]:
                 return {**row, **earlier, "owner": self.owner}
-            row["state"] = "connecting"        # who holds it has said nothing yet, and what an earlier one said is over
+            # Who holds it has said nothing yet, and what an earlier one said is over
+            row["state"] = "connecting"
         return {**row, **{key: earlier[key] for key in ("runs", "running", "last_news") if key in earlier}}

@@ -1,7 +1,9 @@
-"""Keep one connection's mirror up to date: look what is new, fetch it, tell the pages. Is handed a way to the server, talks to no SSH.
+"""Keep one connection's mirror up to date: look what is new, fetch it, tell the pages. Is handed a way to the
+server, talks to no SSH.
 
-One pass, in order: hold the mirror's lock, have a line, read the tails somebody watches, survey the server when that is due,
-fetch what the plan says for as long as the rhythm allows, publish the index. `run` is passes in a loop.
+One pass, in order: hold the mirror's lock, have a line, read the tails somebody watches, survey the server
+when that is due, fetch what the plan says for as long as the rhythm allows, publish the index. `run` is
+passes in a loop.
 """
 
 import collections
@@ -22,13 +24,15 @@ from runicorn.mirror.room import Room
 from runicorn.mirror.status import Status
 from runicorn.ssh import grants
 
-TICK = 0.9                      # s between looks at what somebody watches: with a round trip and the writing, a second
+# s between looks at what somebody watches: with a round trip and the writing, a second
+TICK = 0.9
 IDLE = 5.0                      # s between looks while nobody does
 SLICE = 0.6                     # s of fetching between two looks
 FOLLOW = 3.0                    # s between tries to take over a mirror that another process holds
 PLACES = 20                     # running runs looked at per tick that nobody opened
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a line, growing and jittered
-DISK_RETRY, HELD_RETRY = 10.0, 1.0      # s between tries to write where this disk refused, and where readers keep a file open
+# s between tries to write where this disk refused, and where readers keep a file open
+DISK_RETRY, HELD_RETRY = 10.0, 1.0
 HASHING = 0.1                   # s between looks whether the server has hashed what it was asked for
 STEADY = 60.0                   # s; a line that held so long was good: the pauses between tries begin anew
 WAIT = 3600.0                   # s; until somebody wakes us
@@ -36,12 +40,13 @@ NAP = 5.0                       # s between looks whether the machine slept, whi
 
 
 class Sync:
-    """The mirror of one connection in `folder`. Constructing it opens, locks and writes nothing. Its thread runs `run`; `state` and what
-    stands below "what others ask of us" may be called from any.
-    options: the connection's settings (dict); connect: callable that returns a Remote or raises a RemoteError; bell: rung with `runs`,
-    `run:<key>` and `connections`; logger: tells the same story to a file; room: room.Room of all mirrors, None: as much as the disk
-    takes; look_elsewhere(client, root): called once a line when the root holds no runs; moved({old path: new path}): called when runs
-    were renamed on the server, before the index says so.
+    """The mirror of one connection in `folder`. Constructing it opens, locks and writes nothing. Its thread
+    runs `run`; `state` and what stands below "what others ask of us" may be called from any.
+    options: the connection's settings (dict); connect: callable that returns a Remote or raises a
+    RemoteError; bell: rung with `runs`, `run:<key>` and `connections`; logger: tells the same story to a
+    file; room: room.Room of all mirrors, None: as much as the disk takes; look_elsewhere(client, root):
+    called once a line when the root holds no runs; moved({old path: new path}): called when runs were renamed
+    on the server, before the index says so.
     """
 
     def __init__(self, options, folder, connect, bell, logger, room=None, look_elsewhere=None, moved=None):
@@ -52,14 +57,18 @@ class Sync:
         self._remote_root, self._index = None, None
         self._stopping, self._waking = threading.Event(), threading.Event()
         self._paused, self._now_asked = False, False
-        self._unfinished = False            # whether a survey somebody asked for began, and not all is here yet
+        # Whether a survey somebody asked for began, and not all is here yet
+        self._unfinished = False
         self._clock = clock.Clock()
-        self._due = self._look_due = self._retry_at = 0.0       # when what is next is due, the clock's time, s
+        # When what is next is due, the clock's time, s
+        self._due = self._look_due = self._retry_at = 0.0
         self._failures, self._line_began = 0, 0.0
         self._status = Status(self.mirror, self._clock, bell, logger)
-        self._publisher = Publisher(self.mirror, bell, self._clock, self._status, self._slug, moved or (lambda moved: None))
+        self._publisher = Publisher(self.mirror, bell, self._clock, self._status, self._slug,
+                                    moved or (lambda moved: None))
         self._inbox, self._adjusted = Inbox(self._waking.set, logger), collections.deque()
-        self._turns, self._caution, self._resting, self._refusals = Turns(), grants.Caution(), grants.Rest(IDLE), Refusals()
+        self._turns, self._caution, self._resting, self._refusals = (Turns(), grants.Caution(),
+                                                                     grants.Rest(IDLE), Refusals())
         self._no_root = self._room_made = False
 
     # -- the thread
@@ -69,7 +78,8 @@ class Sync:
         while not self._stopping.is_set():
             try:
                 pause = self.one_pass(time.time())
-            except Exception as error:      # while one trouble was told: what the machine is short of may be there the next time
+            # While one trouble was told: what the machine is short of may be there the next time
+            except Exception as error:
                 if not local_disk.is_shortage(error):
                     raise
                 pause = FIRST_RETRY
@@ -87,10 +97,11 @@ class Sync:
             now = self._clock.at(time.time())
 
     def one_pass(self, wall):
-        """Do what is due while the wall clock shows `wall` (Unix s), whatever it showed before, and return the seconds until the next
-        pass. Raises nothing a line can cause."""
+        """Do what is due while the wall clock shows `wall` (Unix s), whatever it showed before, and return
+        the seconds until the next pass. Raises nothing a line can cause."""
         if self._clock.was_set_back(wall):
-            self._due = self._look_due = 0.0        # how long it has been is not known to the second; an early look costs little
+            # How long it has been is not known to the second; an early look costs little
+            self._due = self._look_due = 0.0
         now = self._clock.at(wall)
         try:
             pause = self._pass(now)
@@ -110,15 +121,16 @@ class Sync:
                 return HELD_RETRY
             if local_disk.is_shortage(error):
                 return self._short(local_disk.passing(error), now)
-            detail = getattr(error, "strerror", None) or getattr(error.__cause__, "strerror", None) or str(error)
+            detail = (getattr(error, "strerror", None) or getattr(error.__cause__, "strerror", None)
+                      or str(error))
             text = str(error) if isinstance(error, SyncError) else f"the mirror can't be written: {detail}"
             self._retry_at = now + DISK_RETRY
             self._status.say("paused", "disk", text, detail=detail)
             return DISK_RETRY
 
     def _pass(self, now):
-        """One pass, phase by phase. Each returns its pause (s), or None where it asks for none: what is to be fetched does not wait for the
-        next look."""
+        """One pass, phase by phase. Each returns its pause (s), or None where it asks for none: what is to be
+        fetched does not wait for the next look."""
         until_begin = self._begin(now)
         if until_begin is not None:
             return until_begin
@@ -149,7 +161,8 @@ class Sync:
         return None
 
     def _look(self, remote_root, now):
-        """Survey the server, or look at what somebody watches, where that is due; returns the seconds until the next look."""
+        """Survey the server, or look at what somebody watches, where that is due; returns the seconds until
+        the next look."""
         remote_root.queue.allow(now, self._allowance(now))
         if self._room_made:
             self._room_made = False
@@ -162,8 +175,8 @@ class Sync:
         return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
 
     def _fetch(self, remote_root, now):
-        """Do what other threads asked for, fetch for a while, and check what is here once that is all; returns the pause while more is left
-        to do."""
+        """Do what other threads asked for, fetch for a while, and check what is here once that is all;
+        returns the pause while more is left to do."""
         queue = remote_root.queue
         for path in self._inbox.opened():
             self.mirror.take_back(path)
@@ -192,7 +205,8 @@ class Sync:
         return self.options.get("mode", "auto") == "auto"
 
     def _allowance(self, now):
-        """Return how many bytes the politeness budget (bytes a minute) leaves for this minute, None without one."""
+        """Return how many bytes the politeness budget (bytes a minute) leaves for this minute, None without
+        one."""
         budget = self.options.get("budget")
         return max(0, budget - self._status.bytes_of_minute(now)) if budget else None
 
@@ -236,7 +250,8 @@ class Sync:
         """Get a line, take up the mirror, and learn the list at once where a manifest or exec tells it."""
         self.mirror.check()                 # before a login that would lead to nothing
         self._status.say("connecting", "connecting", f"connecting to {self.options['host']}")
-        index, earlier = self._index or remote_index.RemoteIndex(self.mirror.load_index()), self.mirror.load_kept()
+        index, earlier = (self._index or remote_index.RemoteIndex(self.mirror.load_index()),
+                          self.mirror.load_kept())
         loading = threading.Thread(target=__import__, args=("runicorn.mirror.remote_root",), daemon=True)
         loading.start()                     # a login is waiting, mostly
         remote = self._connect()
@@ -246,11 +261,15 @@ class Sync:
             from runicorn.mirror.opening import Opening
             from runicorn.mirror.remote_root import RemoteRoot
             opening = Opening(remote, self.options, index, earlier, now, self._clock.wall)
-            remote_root = RemoteRoot(self.options, self.mirror, remote, opening, self._room, self.log, self._clock.wall, self._caution)
-            key = remote.host_key if isinstance(remote.host_key, str) else (remote.host_key or {}).get("fingerprint")
-            claim = self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
-                                       "host_key": key, "root": remote_root.root})
-            self._index = remote_index.RemoteIndex(self.mirror.load_index()) if claim is local_copy.NEW else index
+            remote_root = RemoteRoot(self.options, self.mirror, remote, opening, self._room, self.log,
+                                     self._clock.wall, self._caution)
+            key = (remote.host_key if isinstance(remote.host_key, str)
+                   else (remote.host_key or {}).get("fingerprint"))
+            claim = self.mirror.claim({"user": self.options["user"], "host": self.options["host"],
+                                       "port": self.options["port"], "host_key": key,
+                                       "root": remote_root.root})
+            self._index = (remote_index.RemoteIndex(self.mirror.load_index()) if claim is local_copy.NEW
+                           else index)
             remote_root.begin(self._index, rekeyed=claim is local_copy.REKEYED)
             remote_root.resume(earlier, now)
             self._status.say("syncing", "looking", "looking what is new")
@@ -275,7 +294,8 @@ class Sync:
         pause = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(self._failures - 1, 10)) * random.uniform(0.7, 1.3)
         self._retry_at = now + pause
         self._status.retry(self._clock.wall(now) + pause)
-        values = error.values if error.code else {"host": self.options["host"], "detail": str(error), **error.values}
+        values = error.values if error.code else {"host": self.options["host"], "detail": str(error),
+                                                  **error.values}
         self._hang_up("offline", error.code or "line", str(error), values)
         return pause
 
@@ -288,7 +308,8 @@ class Sync:
 
     def _hang_up(self, state, code, text, values=None):
         remote_root, self._remote_root = self._remote_root, None
-        self._now_asked |= self._unfinished         # the next line goes on with it, also where nothing comes by itself
+        # The next line goes on with it, also where nothing comes by itself
+        self._now_asked |= self._unfinished
         if remote_root:
             remote_root.close()
             self._status.line_ended()
@@ -298,7 +319,8 @@ class Sync:
         if remote_root or self._status.is_ours:
             try:
                 self._publisher.tell(remote_root, self.state())
-                self.mirror.save_folders(*((remote_root.skeleton.told(), remote_root.foreign.told()) if remote_root else ()))
+                self.mirror.save_folders(*((remote_root.skeleton.told(), remote_root.foreign.told())
+                                           if remote_root else ()))
             except SyncError as error:      # this disk is full, too; one trouble at a time
                 self.log.warning("%s", error)
 
@@ -308,7 +330,8 @@ class Sync:
         self._status.own(owner, ours=False)
         remote_root, self._remote_root = self._remote_root, None
         if remote_root:
-            remote_root.close()             # the cache was deleted under us, and they were first to make it anew
+            # The cache was deleted under us, and they were first to make it anew
+            remote_root.close()
         self._status.say("paused", "held", str(error), pid=owner)
 
     # -- who looks
@@ -318,7 +341,8 @@ class Sync:
         prefix, opened = f"run:{self._slug}:", []
         for topic in watched:
             paths = local_names.paths_of(topic[len(prefix):]) if topic.startswith(prefix) else ()
-            opened += [path for path in paths if path in remote_root.index and not remote_root.index.ended(path)][:1]
+            opened += [path for path in paths if path in remote_root.index
+                       and not remote_root.index.ended(path)][:1]
         return opened
 
     # -- what the pages see
@@ -337,12 +361,14 @@ class Sync:
         """Say what the line is used for."""
         fetches, say = remote_root.queue, self._status.say
         if fetches.left and fetches.full:
-            say("paused", "disk_full", f"the disk of {self.mirror.folder} is full: {fetches.left} files wait", left=fetches.left)
+            say("paused", "disk_full", f"the disk of {self.mirror.folder} is full: {fetches.left} files wait",
+                left=fetches.left)
         elif fetches.left:
             files_done, total = fetches.progress.files_done, fetches.progress.files_total
             say("syncing", "fetching", f"{files_done} of {total} files", done=files_done, total=total)
         elif self._no_root:
-            say("live", "no_root", f"{self.options['host']} has no folder {remote_root.root} yet", root=remote_root.root)
+            say("live", "no_root", f"{self.options['host']} has no folder {remote_root.root} yet",
+                root=remote_root.root)
         elif remote_root.looking:
             say("syncing", "looking", "looking what is new")
         elif remote_root.surveyed:
@@ -363,7 +389,8 @@ class Sync:
         self._waking.set()
 
     def adjust(self, options):
-        """Go on with other settings (dict), on the same line: host, port, user, auth, key and remote_root must be the same."""
+        """Go on with other settings (dict), on the same line: host, port, user, auth, key and remote_root
+        must be the same."""
         self._adjusted.append(options)
         self._waking.set()
 
@@ -404,16 +431,18 @@ class Sync:
         self._inbox.open_run(path)
 
     def peek(self, path, name, ranges, timeout=10.0):
-        """Return the bytes at `ranges`, [(offset, length), …], of a run's file as the server has it; negative offsets count
-        from its end. Nothing is kept. Raises RemoteError."""
+        """Return the bytes at `ranges`, [(offset, length), …], of a run's file as the server has it; negative
+        offsets count from its end. Nothing is kept. Raises RemoteError."""
         return self._ask(lambda remote_root, now: remote_root.peek(path, name, ranges), timeout)
 
     def verify(self, timeout=86_400.0):
-        """Compare every file here with the server's, whole; returns {"files", "refetched"} once that is queued. Raises RemoteError."""
+        """Compare every file here with the server's, whole; returns {"files", "refetched"} once that is
+        queued. Raises RemoteError."""
         return self._ask(lambda remote_root, now: remote_root.verify(now), timeout)
 
     def _ask(self, question, timeout):
-        """Let the sync's thread answer `question(remote_root, now)`; wait `timeout` s. Raises RemoteError, FaultError."""
+        """Let the sync's thread answer `question(remote_root, now)`; wait `timeout` s. Raises RemoteError,
+        FaultError."""
         try:
             if self._status.state in ("offline", "refused") or self._paused or self._status.is_anothers:
                 raise Empty       # nobody would answer soon

@@ -1,4 +1,5 @@
-"""The one-second rhythm: one batch reads what was appended to the files somebody watches. Opens them once, compares every seam."""
+"""The one-second rhythm: one batch reads what was appended to the files somebody watches. Opens them once,
+compares every seam."""
 
 from __future__ import annotations
 
@@ -17,17 +18,21 @@ if TYPE_CHECKING:
     from runicorn.mirror.room import Room
     from runicorn.mirror.seams import Client
 
-SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
+# Bytes before our end read again each time: the same bytes compress to nothing
+SEAM = 32
 CHUNK = 64 << 10                # bytes a file may grow by in one batch; more is asked for at once
-AGAIN = 10                      # files opened anew per batch: on NFS only an open refreshes the size, and a replaced file shows
+# Files opened anew per batch: on NFS only an open refreshes the size, and a replaced file shows
+AGAIN = 10
 ROUNDS = 4                      # batches in one tick at least where more waits …
-FLOOD = 0.4                     # … and s of a tick after which no other begins, so that a flood can't hold the thread
+# … and s of a tick after which no other begins, so that a flood can't hold the thread
+FLOOD = 0.4
 WIDEST = 64                     # chunks of all files in one batch
 SAME, GREW, CHANGED, NO_ROOM = "same", "grew", "changed", "no room"
 
 
 class Tails:
-    """Open files and where we are in them. Raises LineError, ProtocolError, and OSError when the disk takes nothing any more."""
+    """Open files and where we are in them. Raises LineError, ProtocolError, and OSError when the disk takes
+    nothing any more."""
 
     def __init__(self, client: Client, mirror: LocalCopy, root: str, room: Room) -> None:
         """room: room.Room, asked before anything is appended."""
@@ -40,40 +45,49 @@ class Tails:
         client.call(when_full=self._let_go)
 
     def look(self, files, others, patience=FLOOD):
-        """Read the ends of `files`, a list of (run path, file name), and LSTAT `others`, absolute paths, in one round trip; of files
-        that grew by more, what can be read in `patience` s. `behind` then holds those that are still not at their end.
+        """Read the ends of `files`, a list of (run path, file name), and LSTAT `others`, absolute paths, in
+        one round trip; of files that grew by more, what can be read in `patience` s. `behind` then holds
+        those that are still not at their end.
 
-        Returns ({(path, name): (outcome, bytes added)}, {absolute path: Attrs or SftpError}); the outcome is SAME, GREW, CHANGED,
-        NO_ROOM, or the SftpError, OSError or LayoutError of that file.
-        Files seen for the first time take a round trip more, and two those that the server does not let stay open.
+        Returns ({(path, name): (outcome, bytes added)}, {absolute path: Attrs or SftpError}); the outcome is
+        SAME, GREW, CHANGED, NO_ROOM, or the SftpError, OSError or LayoutError of that file. Files seen for
+        the first time take a round trip more, and two those that the server does not let stay open.
         """
         began = time.monotonic()
         files, passing = files[:self.client.lasting], files[self.client.lasting:]
         self._keep(files)
         refused, self._refused = self._refused, {}
         outcomes = {key: (error, 0) for key, error in refused.items()}
-        fresh, reads = ([key for key in files if key not in outcomes and (key in self._handles) == is_open] for is_open in (False, True))
+        fresh, reads = ([key for key in files if key not in outcomes and (key in self._handles) == is_open]
+                        for is_open in (False, True))
         fresh = self._regular(fresh, outcomes) if fresh else []
         for key in self._next_turn(reads):
             self.client.ask_open(self._absolute(key), functools.partial(self._opened_anew, key))
-        answers = self.client.batch([sftp.lstat(path) for path in others] + [sftp.open_file(self._absolute(key)) for key in fresh]
-                                     + self._reads(reads))
+        answers = self.client.batch([sftp.lstat(path) for path in others]
+                                    + [sftp.open_file(self._absolute(key)) for key in fresh]
+                                    + self._reads(reads))
         stats, answers = dict(zip(others, answers)), answers[len(others):]
         for key, handle in zip(fresh, answers):
             self._opened(key, handle, outcomes)
-        full = self._take([(key, data) for key, data in zip(reads, answers[len(fresh):]) if key in self._handles], outcomes)
-        self.behind = self._drain(full + [key for key in fresh if key in self._handles], outcomes, began + patience)
-        self._pass([*passing, *(key for key in fresh if isinstance(outcomes.get(key, (None, 0))[0], HandlesError))], outcomes)
+        full = self._take([(key, data) for key, data in zip(reads, answers[len(fresh):])
+                           if key in self._handles], outcomes)
+        self.behind = self._drain(full + [key for key in fresh if key in self._handles], outcomes,
+                                  began + patience)
+        self._pass([*passing, *(key for key in fresh
+                                if isinstance(outcomes.get(key, (None, 0))[0], HandlesError))], outcomes)
         return outcomes, stats
 
     def _drain(self, full, outcomes, until):
-        """Read on where more waits, in wider and wider batches; returns the keys of which more waits still (set)."""
+        """Read on where more waits, in wider and wider batches; returns the keys of which more waits still
+        (set)."""
         rounds, width = 0, 1
         while full and (rounds < ROUNDS or time.monotonic() < until):
             width = 1 if rounds < ROUNDS else max(1, min(2 * width, WIDEST // len(full)))
             answers = self.client.batch(self._reads(full, width))
-            joined = [_joined(answers[start:start + width], self._chunk) for start in range(0, len(answers), width)]
-            full = self._take([(key, data) for key, data in zip(full, joined) if key in self._handles], outcomes, width)
+            joined = [_joined(answers[start:start + width], self._chunk)
+                      for start in range(0, len(answers), width)]
+            full = self._take([(key, data) for key, data in zip(full, joined) if key in self._handles],
+                              outcomes, width)
             full, rounds = [key for key in full if key in self._handles], rounds + 1
         return set(full)
 
@@ -92,14 +106,15 @@ class Tails:
         return min(CHUNK, self.client.max_read)
 
     def peek(self, key, ranges):
-        """Return the bytes at `ranges`, [(offset, length), …], of a file as the server has it now; a negative offset counts from its
-        end. Raises SftpError."""
+        """Return the bytes at `ranges`, [(offset, length), …], of a file as the server has it now; a negative
+        offset counts from its end. Raises SftpError."""
         path = self._absolute(key)
         handle = self.client.open(path)
         try:
             size = self._size_there(path, handle) if any(offset < 0 for offset, _ in ranges) else 0
             places = [(max(0, size + offset) if offset < 0 else offset, length) for offset, length in ranges]
-            results = self.client.gather([functools.partial(self.client.ask_bytes, handle, *span) for span in places])
+            results = self.client.gather([functools.partial(self.client.ask_bytes, handle, *span)
+                                          for span in places])
         finally:
             self._close(handle)
         for data in results:
@@ -142,7 +157,8 @@ class Tails:
 
     def _next_turn(self, keys):
         self._turn += AGAIN
-        return [keys[(self._turn + step) % len(keys)] for step in range(min(AGAIN, len(keys)))] if keys else []
+        return ([keys[(self._turn + step) % len(keys)] for step in range(min(AGAIN, len(keys)))] if keys
+                else [])
 
     def _opened(self, key, handle, outcomes):
         if isinstance(handle, SftpError):
@@ -152,15 +168,16 @@ class Tails:
 
     def _reads(self, keys, width=1):
         self._ends.update((key, self._size(key)) for key in keys)
-        return [sftp.read(self._handles[key], max(0, self._ends[key] - SEAM) + chunk * self._chunk, self._chunk)
-                for key in keys for chunk in range(width)]
+        return [sftp.read(self._handles[key], max(0, self._ends[key] - SEAM) + chunk * self._chunk,
+                          self._chunk) for key in keys for chunk in range(width)]
 
     def _size(self, key):
         copy = self.mirror.stat(*key)
         return copy["size"] if copy else 0
 
     def _take(self, read, outcomes, width=1):
-        """Write what came, [(key, bytes or SftpError), …], of `width` chunks at most; return the keys of which more may wait."""
+        """Write what came, [(key, bytes or SftpError), …], of `width` chunks at most; return the keys of
+        which more may wait."""
         more = []
         for key, data in read:
             if isinstance(data, SftpError):
@@ -221,8 +238,8 @@ class Tails:
 
 
 def _joined(answers, chunk):
-    """Return what READs of `chunk` bytes, one after the other, answered as one: up to the first that came short, for what follows it
-    may have been read later. The SftpError of the first, if that is one."""
+    """Return what READs of `chunk` bytes, one after the other, answered as one: up to the first that came
+    short, for what follows it may have been read later. The SftpError of the first, if that is one."""
     if isinstance(answers[0], SftpError):
         return answers[0]
     parts = []

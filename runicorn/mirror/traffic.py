@@ -8,7 +8,8 @@ MINUTES = 60
 
 
 class Meter:
-    """Growing totals noted now and then, told as per-minute and per-hour figures. Times are s of a clock that only goes on."""
+    """Growing totals noted now and then, told as per-minute and per-hour figures. Times are s of a clock that
+    only goes on."""
 
     def __init__(self) -> None:
         self._minutes = collections.deque(maxlen=MINUTES)       # [minute, bytes, requests]
@@ -40,5 +41,6 @@ class Meter:
         """Return {"hour": bytes of the last hour, "rate": bytes/s, "requests": of the last hour}."""
         since = int(now // 60) - MINUTES
         minutes = [minute for minute in self._minutes if minute[0] > since]
-        return {"hour": sum(minute[1] for minute in minutes), "rate": round(self._rate[1]) if now - self._rate[0] < 10 else 0,
+        return {"hour": sum(minute[1] for minute in minutes),
+                "rate": round(self._rate[1]) if now - self._rate[0] < 10 else 0,
                 "requests": sum(minute[2] for minute in minutes)}

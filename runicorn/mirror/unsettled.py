@@ -1,4 +1,5 @@
-"""Which of our copies were read so soon after a change that another may hide under the same mtime, and when is each read again?
+"""Which of our copies were read so soon after a change that another may hide under the same mtime, and when
+is each read again?
 
 SFTP's mtimes are whole seconds, those of some disks (FAT) two. Asks no server.
 """
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from runicorn.mirror.plan import Fetch
     from runicorn.mirror.remote_index import File, Key
 
-MARGIN = 2.1                    # s after an mtime of whole seconds on the server's clock: what changes later has another
+# s after an mtime of whole seconds on the server's clock: what changes later has another
+MARGIN = 2.1
 REST = 10.0                     # s that a file of a running run did not change before it is read again …
 RATE = 30_000.0                 # … and one more for each so many bytes of it
 
@@ -27,12 +29,14 @@ class Moment(NamedTuple):
     """When a file's first byte was asked for."""
 
     now: float                  # s of our clock.Clock
-    server: float | None        # the server's clock showed this time (Unix s) or a later one; None: nobody knows
+    # The server's clock showed this time (Unix s) or a later one; None: nobody knows
+    server: float | None
     wall: float                 # what our wall clock showed (Unix s)
 
 
 class Unsettled:
-    """The files (run path, name) whose copies prove nothing yet. Such a copy has an mtime one second before the server's."""
+    """The files (run path, name) whose copies prove nothing yet. Such a copy has an mtime one second before
+    the server's."""
 
     def __init__(self, mirror: LocalCopy, clock: Callable[[], float], wall: Callable[[float], float]) -> None:
         """clock: callable that returns the time (s) of clock.Clock; wall: clock.Clock.wall."""
@@ -57,7 +61,8 @@ class Unsettled:
             self._mtimes[key] = mtime, now
 
     def is_settled(self, key: Key, mtime: float, began: Moment) -> bool:
-        """Whether what was read from the Moment `began` on can't have changed since without moving the mtime."""
+        """Whether what was read from the Moment `began` on can't have changed since without moving the
+        mtime."""
         if began.server is not None and mtime <= began.server - MARGIN:
             return True
         return plan.settled(mtime, self._since(key, mtime, began.now), began.now, began.wall)
@@ -72,8 +77,8 @@ class Unsettled:
             table.pop(key, None)
 
     def wait(self, fetch, began=None):
-        """Our copy of the file of a Fetch may be wrong. began: the Moment at which it was begun to be read, if it was read whole just
-        now. Returns when it may be read again (s)."""
+        """Our copy of the file of a Fetch may be wrong. began: the Moment at which it was begun to be read,
+        if it was read whole just now. Returns when it may be read again (s)."""
         key = fetch.path, fetch.name
         if began:
             self._read[key] = began.now
@@ -86,17 +91,22 @@ class Unsettled:
         self._waiting[key] = size
 
     def rests(self, fetch: Fetch, copy: File | None, ended: bool, now: float) -> bool:
-        """Whether to leave our copy ({"size", "mtime"}) as it is for now, though the Fetch `fetch` asks to read it again.
+        """Whether to leave our copy ({"size", "mtime"}) as it is for now, though the Fetch `fetch` asks to
+        read it again.
 
-        So it is of an append-only file of which we know nothing but that it is unproven: it is read again once it does not change.
+        So it is of an append-only file of which we know nothing but that it is unproven: it is read again
+        once it does not change.
         """
         key = fetch.path, fetch.name
-        if not copy or copy["size"] != fetch.size or not plan.is_appended(fetch.name) or fetch.mtime is None or copy["mtime"] is None:
+        if (not copy or copy["size"] != fetch.size or not plan.is_appended(fetch.name) or fetch.mtime is None
+                or copy["mtime"] is None):
             return False
-        if not plan.is_same_time(copy["mtime"] + 1, fetch.mtime) or fetch.tail and self._mirror.tail(*key, fetch.size) != fetch.tail:
+        if (not plan.is_same_time(copy["mtime"] + 1, fetch.mtime) or fetch.tail
+                and self._mirror.tail(*key, fetch.size) != fetch.tail):
             return False
         if self._mtimes[key][1] == now and key not in self._waiting:
-            changed = self._mirror.changed(*key)        # an earlier session gave it that time, and had seen the server's before
+            # An earlier session gave it that time, and had seen the server's before
+            changed = self._mirror.changed(*key)
             self._mtimes[key] = fetch.mtime, min(now, changed + now - self._wall(now)) if changed else now
         self._waiting[key] = fetch.size
         return not self._is_due(key, ended, now)
@@ -108,11 +118,13 @@ class Unsettled:
         return now >= max(since, self._read.get(key, since)) + REST + self._waiting[key] / RATE
 
     def waiting(self):
-        """Return the append-only files that are to be read again once they rest, those first that were read whole longest ago (list)."""
+        """Return the append-only files that are to be read again once they rest, those first that were read
+        whole longest ago (list)."""
         return sorted(self._waiting, key=lambda key: self._read.get(key, 0.0))
 
     def take_due(self, ended: Callable[[str], bool], now: float) -> set[str]:
-        """Return the runs of which files are to be read again now (set of paths). ended(path): whether a run ended."""
+        """Return the runs of which files are to be read again now (set of paths). ended(path): whether a run
+        ended."""
         due = [key for key in self._waiting if self._is_due(key, ended(key[0]), now)]
         for key in due:
             del self._waiting[key]
@@ -121,4 +133,5 @@ class Unsettled:
     def rename(self, moved: dict[str, str]) -> None:
         """Runs moved, {old path: new path}."""
         for table in (self._mtimes, self._read, self._waiting):
-            table.update({(moved[path], name): table.pop((path, name)) for path, name in list(table) if path in moved})
+            table.update({(moved[path], name): table.pop((path, name))
+                          for path, name in list(table) if path in moved})

@@ -1,4 +1,5 @@
-"""Compare whole files of the mirror with the server's, for what size and tail can't show. Reads both sides, changes neither."""
+"""Compare whole files of the mirror with the server's, for what size and tail can't show. Reads both sides,
+changes neither."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ for path, size in json.loads(sys.argv[1]):
 
 
 class WholeFiles:
-    """Compares a session's files whole and has those fetched again that differ; all methods belong to the session's thread."""
+    """Compares a session's files whole and has those fetched again that differ; all methods belong to the
+    session's thread."""
 
     def __init__(self, client: Client, remote: Remote, mirror: LocalCopy, root: str, queue: FetchQueue,
                  log: Logger) -> None:
@@ -61,7 +63,8 @@ class WholeFiles:
         return self._hashing is not None and self._hashing[0].busy
 
     def settle_suspects(self, can_hash, now):
-        """Have the server hash the files of which only the mtime moved, beside everything else, and take what it said.
+        """Have the server hash the files of which only the mtime moved, beside everything else, and take what
+        it said.
 
         can_hash: whether python3 answers there. Returns whether some are waited for.
         """
@@ -72,27 +75,35 @@ class WholeFiles:
             self._queue.judged(suspects, hashing.wrong, now)
         if self._queue.copies.suspects and not self._hashing:
             suspects = dict(self._queue.copies.suspects)
-            self._hashing = Hashing(self._remote, self._mirror, self._root, list(suspects), self._log), suspects
+            self._hashing = (Hashing(self._remote, self._mirror, self._root, list(suspects), self._log),
+                             suspects)
         return bool(self._hashing)
 
     def compare(self, paths, now):
-        """Compare all we hold of the runs `paths` and queue what differs; returns {"files": compared, "refetched": n}.
+        """Compare all we hold of the runs `paths` and queue what differs; returns {"files": compared,
+        "refetched": n}.
 
-        What can't be read there is no more than asked for once more, so that who looks is told why it does not come.
+        What can't be read there is no more than asked for once more, so that who looks is told why it does
+        not come.
         """
         index = self._queue.index
-        copies = [(path, name) for path in paths for name in index.entry(path)["files"]
-                if index.believes(path, name) and self._queue.copies.is_settled((path, name)) and self._mirror.stat(path, name)]
-        wrong, unread = differing(self._client, self._remote, self._mirror, self._root, copies, self._log) if copies else ([], [])
+        copies = [(path, name) for path in paths
+                  for name in index.entry(path)["files"]
+                  if index.believes(path, name) and self._queue.copies.is_settled((path, name))
+                  and self._mirror.stat(path, name)]
+        wrong, unread = (differing(self._client, self._remote, self._mirror, self._root, copies, self._log)
+                         if copies else ([], []))
         for path, name in wrong:
             self._log.warning("%s/%s was not what the server has; fetched again", path, name)
         self._queue.fetch_whole(wrong + unread, now)
         return {"files": len(copies) - len(unread), "refetched": len(wrong)}
 
     def compare_share(self, paths: Iterable[str], now: float) -> None:
-        """Compare so many of the runs among `paths` that ended, or that other loggers write no more, that a month compares all."""
+        """Compare so many of the runs among `paths` that ended, or that other loggers write no more, that a
+        month compares all."""
         index, alive = self._queue.index, set(self._queue.beats.alive(self._queue.index.foreign, now))
-        ended = sorted(path for path in paths if index.ended(path) or path in index.foreign and path not in alive)
+        ended = sorted(path for path in paths
+                       if index.ended(path) or path in index.foreign and path not in alive)
         if ended:
             start = self._turn = self._turn % len(ended)
             self._turn += len(ended) // MONTH + 1
@@ -100,8 +111,8 @@ class WholeFiles:
 
 
 def differing(client, remote, mirror, root, files, log):
-    """Return those of `files`, a list of (run path, name), whose first bytes on the server are not what we hold, and those that can't be
-    read there (two lists).
+    """Return those of `files`, a list of (run path, name), whose first bytes on the server are not what we
+    hold, and those that can't be read there (two lists).
 
     By sha256 through exec where that works, else by reading them again. Raises LineError, ProtocolError.
     """
@@ -124,7 +135,8 @@ def differing(client, remote, mirror, root, files, log):
 
 
 class Hashing:
-    """Compares `files` (see `differing`) by sha256 through exec, in a thread of its own; `wrong` (set) once it is not `busy`.
+    """Compares `files` (see `differing`) by sha256 through exec, in a thread of its own; `wrong` (set) once
+    it is not `busy`.
 
     Those that the server doesn't tell are, too.
     """
@@ -132,7 +144,8 @@ class Hashing:
     def __init__(self, remote: Remote, mirror: LocalCopy, root: str, files: list[Key],
                  log: Logger) -> None:
         self.wrong = set(files)
-        self._thread = threading.Thread(target=self._run, args=(remote, mirror, root, files, log), name="sha256", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(remote, mirror, root, files, log),
+                                        name="sha256", daemon=True)
         self._thread.start()
 
     @property
@@ -156,7 +169,8 @@ def _by_exec(remote, mirror, root, files):
     digests = out.decode("ascii", "replace").split()
     if len(digests) != len(files):
         raise SftpError(f"python3 answered for {len(digests)} of {len(files)} files", 4)
-    wrong = [key for key, size, theirs in zip(files, sizes, digests) if theirs != "unreadable" and theirs != _hash(mirror, key, size)]
+    wrong = [key for key, size, theirs in zip(files, sizes, digests)
+             if theirs != "unreadable" and theirs != _hash(mirror, key, size)]
     return wrong, [key for key, theirs in zip(files, digests) if theirs == "unreadable"]
 
 
@@ -172,11 +186,12 @@ def _hash(mirror, key, size):
 
 
 def _by_reading(client, mirror, root, files):
-    """Return those of `files` that differ, those that can't be read, and those that the server did not let be open beside the others
-    (three lists)."""
+    """Return those of `files` that differ, those that can't be read, and those that the server did not let be
+    open beside the others (three lists)."""
     places = [plan.remote_path(root, *key) for key in files]
     stats = client.batch([sftp.lstat(remote_path) for remote_path in places])
-    unread = [key for key, remote_path, attrs in zip(files, places, stats) if sftp.refusal(remote_path, attrs)]
+    unread = [key for key, remote_path, attrs in zip(files, places, stats)
+              if sftp.refusal(remote_path, attrs)]
     files = [key for key in files if key not in unread]
     handles = client.batch([sftp.open_file(plan.remote_path(root, *key)) for key in files])
     opened = {key: handle for key, handle in zip(files, handles) if not isinstance(handle, SftpError)}

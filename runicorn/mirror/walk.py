@@ -1,4 +1,5 @@
-"""Walk a root on the server by SFTP: many folders listed at once, the places the layout names, links included. Reads no file."""
+"""Walk a root on the server by SFTP: many folders listed at once, the places the layout names, links
+included. Reads no file."""
 
 import collections
 import functools
@@ -11,15 +12,17 @@ from runicorn.ssh import sftp
 
 FOLDERS = 200_000               # folders listed below one run
 PENDING = 400_000               # folders that wait to be listed, of all runs
-CROWD = 200_000                 # entries of one folder that are kept; of more, those that may be a run's own file
+# Entries of one folder that are kept; of more, those that may be a run's own file
+CROWD = 200_000
 LISTED = 400                    # folders listed at once; each takes two round trips
 MANY_NAMES = 50                 # entries in one answer that make another one likely; OpenSSH puts 100 in
 LONGEST = 4096                  # characters of a path that a link may lead to
 CLOSED = 20                     # folders above the runs that may not be listed, tried again with each look
-HOPS = 10                       # links read one after the other where the server does not say where a path really is
+# Links read one after the other where the server does not say where a path really is
+HOPS = 10
 
 
-# -- listing many folders ------------------------------------------------------------------------------------------
+# -- listing many folders ------------------------------------------------------------------------------------
 
 def list_folders(client, paths):
     """Return {path: [(name, Attrs), …] or SftpError} of many folders (absolute paths), listed at once."""
@@ -29,8 +32,9 @@ def list_folders(client, paths):
 
 
 def walk_folders(client, paths, took, listing=None):
-    """List folders (absolute paths) at once; `took(path, [(name, Attrs), …] or SftpError)` is called as each is done, and may
-    return more folders to list. listing: the class of what it is called with, Listing by default."""
+    """List folders (absolute paths) at once; `took(path, [(name, Attrs), …] or SftpError)` is called as each
+    is done, and may return more folders to list. listing: the class of what it is called with, Listing by
+    default."""
     lister = _Lister(client, paths, took, listing or Listing)
     try:
         while lister.pending:
@@ -41,7 +45,8 @@ def walk_folders(client, paths, took, listing=None):
 
 
 class _Lister:
-    """Folders being listed: OPENDIR, then READDIR twice ahead (most folders end with the second), then CLOSE."""
+    """Folders being listed: OPENDIR, then READDIR twice ahead (most folders end with the second), then
+    CLOSE."""
 
     def __init__(self, client, paths, took, listing):
         self.client, self.took, self.listing = client, took, listing
@@ -65,8 +70,8 @@ class _Lister:
 
 
 class Listing(list):
-    """[(name, Attrs), …] of a folder, "." among them where the server says it; `undecodable` counts names that are no UTF-8; `full`: no
-    more of it is wanted."""
+    """[(name, Attrs), …] of a folder, "." among them where the server says it; `undecodable` counts names
+    that are no UTF-8; `full`: no more of it is wanted."""
 
     undecodable, full = 0, False
 
@@ -104,13 +109,15 @@ class _Folder:
         elif isinstance(self.entries, list):
             crowded = len(self.entries) > CROWD
             self.entries.take([(name, attrs) for name, attrs in names
-                               if name not in (None, "..") and (not crowded or local_names.is_own(name))], names)
+                               if name not in (None, "..") and (not crowded or local_names.is_own(name))],
+                              names)
             self.count, self.ended = self.count + len(names), self.ended or self.entries.full
             if self.count > sftp.MAX_NAMES:
                 self.entries, self.ended = SftpError(f"{self.path} has too many entries", 4), True
         if self.ended and not self.unanswered:
             self.lister.client.ask(sftp.close(self.handle), _ignored)
-            if not self.count and self.entries == []:   # OpenSSH lists nothing, not even ".", of a folder whose files it may not look at
+            # OpenSSH lists nothing, not even ".", of a folder whose files it may not look at
+            if not self.count and self.entries == []:
                 return self.lister.client.ask(sftp.lstat(self.path + "/."), self.looked_into)
             self.complete()
         elif not self.ended and (len(names) >= MANY_NAMES or not self.unanswered):
@@ -119,10 +126,12 @@ class _Folder:
     def complete(self):
         """End; where the server lists names alone, LSTAT tells first what they are."""
         entries = self.entries
-        bare = [index for index, (_, attrs) in enumerate(entries) if attrs.mode is None] if isinstance(entries, list) else []
+        bare = ([index for index, (_, attrs) in enumerate(entries) if attrs.mode is None]
+                if isinstance(entries, list) else [])
         self.unanswered = len(bare)
         for index in bare:
-            self.lister.client.ask(sftp.lstat(f"{self.path}/{entries[index][0]}"), functools.partial(self.told, index))
+            self.lister.client.ask(sftp.lstat(f"{self.path}/{entries[index][0]}"),
+                                   functools.partial(self.told, index))
         if not bare:
             self.lister.end(self, entries)
 
@@ -141,45 +150,52 @@ def _ignored(answer):
     """A CLOSE has nothing to tell."""
 
 
-# -- the folders above the runs ------------------------------------------------------------------------------------
+# -- the folders above the runs ------------------------------------------------------------------------------
 
 class Skeleton:
-    """The folders from the root down to project/name/runs, and the runs in them; asked again only where an mtime moved.
+    """The folders from the root down to project/name/runs, and the runs in them; asked again only where an
+    mtime moved.
 
-    Symbolic links to folders are followed as manifest.Links decides. root: absolute, where it really is as far as the server tells.
-    `skipped` is {reason: count} of what the last whole refresh passed over; `complete` says whether there was one.
+    Symbolic links to folders are followed as manifest.Links decides. root: absolute, where it really is as
+    far as the server tells. `skipped` is {reason: count} of what the last whole refresh passed over;
+    `complete` says whether there was one.
     """
 
     def __init__(self, client, root, wall=lambda now: now, listed=lambda folder, listing, now: None):
-        """wall: clock.Clock.wall, where that is not the clock of the times handed in. listed(folder, listing, now): called with each
-        listing of a folder that no link leads to."""
+        """wall: clock.Clock.wall, where that is not the clock of the times handed in. listed(folder, listing,
+        now): called with each listing of a folder that no link leads to."""
         self.client, self.root, self.skipped, self._wall, self._listed = client, root, {}, wall, listed
         self._mtimes = {}             # folder -> (mtime, when first observed so, when listed); "" is the root
         self._children = {}         # folder -> {name: mtime} of the folders in it
         self._links = {}            # folder -> {name: uid} of the symbolic links in it
         self._passed = {}           # folder -> {reason: count} of what else is in it
-        self._closed = {}           # folder -> None, of those that may not be listed, those first that were tried longest ago
+        # Folder -> None, of those that may not be listed, those first that were tried longest ago
+        self._closed = {}
         self._listed_at = {}        # folder -> its absolute path when it was listed
         self._targets = {}          # link -> (uid, uid of the folder, where that really is, its mtime)
         self._decided = manifest.Links(root, collections.Counter())
         self.complete = False       # `refresh` reached the runs
 
     def told(self):
-        """Return what `resume` takes: {folder: [its mtime, {name: mtime} of the folders in it, {reason: count}]} of what can't have
-        changed unseen (dict); {} where there are links, which no mtime speaks for."""
+        """Return what `resume` takes: {folder: [its mtime, {name: mtime} of the folders in it, {reason:
+        count}]} of what can't have changed unseen (dict); {} where there are links, which no mtime speaks
+        for."""
         if not self.complete or any(self._links.values()):
             return {}
         sure = {}
         for folder, children in self._children.items():
             mtime, observed, listed = self._mtimes.get(folder, (None, 0.0, 0.0))
-            if folder not in self._mtimes or mtime is not None and plan.settled(mtime, observed, listed, self._wall(listed)):
+            if folder not in self._mtimes or mtime is not None and plan.settled(mtime, observed, listed,
+                                                                                self._wall(listed)):
                 sure[folder] = [mtime, children, dict(self._passed.get(folder, ()))]
         return sure
 
     def resume(self, folders):
-        """Take up what an earlier session told, or something that only looks like it: what shows the same mtime is not listed anew."""
+        """Take up what an earlier session told, or something that only looks like it: what shows the same
+        mtime is not listed anew."""
         for folder, folder_told in folders.items() if isinstance(folders, dict) else ():
-            if not (isinstance(folder_told, list) and len(folder_told) == 3 and all(isinstance(table, dict) for table in folder_told[1:])):
+            if not (isinstance(folder_told, list) and len(folder_told) == 3
+                    and all(isinstance(table, dict) for table in folder_told[1:])):
                 continue
             mtime, children, passed = folder_told
             self._children[folder], self._links[folder], self._passed[folder] = children, {}, collections.Counter(passed)
@@ -188,11 +204,13 @@ class Skeleton:
                 self._mtimes[folder] = mtime, 0.0, 2.0
 
     def absolute(self, folder):
-        """Return the absolute path of a folder (str), where a link leads to: LSTAT tells of the folder then."""
+        """Return the absolute path of a folder (str), where a link leads to: LSTAT tells of the folder
+        then."""
         return self._decided.real.get(folder) or (f"{self.root}/{folder}" if folder else self.root)
 
     def listed_as(self, path):
-        """Return the path under which a run is listed, which is another one where `path` passes a second link to a folder (str)."""
+        """Return the path under which a run is listed, which is another one where `path` passes a second link
+        to a folder (str)."""
         parts = path.split("/")
         for level in range(1, len(parts) + 1):
             same = self._decided.same.get("/".join(parts[:level]))
@@ -210,7 +228,8 @@ class Skeleton:
         return True
 
     def known(self, now):
-        """Return the folders to LSTAT (list of str, relative): those that were not listed in this very pass."""
+        """Return the folders to LSTAT (list of str, relative): those that were not listed in this very
+        pass."""
         return [folder for folder, (_, _, listed) in self._mtimes.items() if listed != now]
 
     def note(self, folder, attrs, now):
@@ -219,7 +238,8 @@ class Skeleton:
             return              # went with a folder above it
         mtime = None if isinstance(attrs, SftpError) else attrs.mtime
         old, observed, listed = self._mtimes[folder]
-        if mtime is None and isinstance(attrs, MissingFileError) or mtime is not None and folder and sftp.is_link(attrs):
+        if (mtime is None and isinstance(attrs, MissingFileError) or mtime is not None and folder
+                and sftp.is_link(attrs)):
             self._forget(folder)
         elif mtime != old or mtime is None:         # a server that tells no times is listed at each look
             self._mtimes[folder] = mtime, now, now
@@ -228,26 +248,30 @@ class Skeleton:
             self._children.pop(folder, None)
 
     def _forget(self, folder):
-        for below in [below for below in self._mtimes if not folder or below == folder or below.startswith(folder + "/")]:
+        for below in [below for below in self._mtimes
+                      if not folder or below == folder or below.startswith(folder + "/")]:
             del self._mtimes[below]
             self._children.pop(below, None)
             self._closed.pop(below, None)
-        self._children.pop(folder.rpartition("/")[0], None)     # what is in the folder above it has to be told again
+        # What is in the folder above it has to be told again
+        self._children.pop(folder.rpartition("/")[0], None)
 
     def forget_listings(self):
-        """List everything, and see where links lead, at the next refresh: the runs' own mtimes are in the listings only."""
+        """List everything, and see where links lead, at the next refresh: the runs' own mtimes are in the
+        listings only."""
         self._children.clear()
         self._targets.clear()
 
     def refresh(self, now, enough=lambda count: False):
-        """List what is not known (any more) and return {run path: its folder's mtime}; {} once `enough(count)` before the `count` folders
-        of a level are listed.
+        """List what is not known (any more) and return {run path: its folder's mtime}; {} once
+        `enough(count)` before the `count` folders of a level are listed.
 
         Raises SftpError when the root can't be listed.
         """
         self._decided = decided = manifest.Links(self.root, collections.Counter())
         folders, passed = [""], collections.Counter()
-        for folder in list(self._closed)[:CLOSED]:      # what opens it, an access list or another owner, need not show in any LSTAT
+        # What opens it, an access list or another owner, need not show in any LSTAT
+        for folder in list(self._closed)[:CLOSED]:
             self._children.pop(folder, None)
         for level in range(1, manifest.RUN + 1):
             if enough(len(folders)):
@@ -256,9 +280,11 @@ class Skeleton:
             list_level([folder for folder in folders if self._is_stale(folder, level)], now)
             for folder in folders:
                 passed.update(self._passed.get(folder, ()))
-            links = {_below(folder, name): uid for folder in folders for name, uid in self._links.get(folder, {}).items()}
+            links = {_below(folder, name): uid for folder in folders
+                     for name, uid in self._links.get(folder, {}).items()}
             self._resolve(links)
-            mtimes = {_below(folder, name): mtime for folder in folders for name, mtime in self._children.get(folder, {}).items()}
+            mtimes = {_below(folder, name): mtime for folder in folders
+                      for name, mtime in self._children.get(folder, {}).items()}
             followed = decided.follow({link: self._targets.get(link, NOWHERE)[:3] for link in links}, mtimes)
             mtimes.update((link, self._targets[link][3]) for link in followed)
             folders = list(mtimes)
@@ -289,7 +315,8 @@ class Skeleton:
                 self._take(folder, (), {"unreadable": 1} if isinstance(listing, DeniedError) else {})
                 mtime = None
             else:
-                self._take(folder, listing, {manifest.NO_UTF8: listing.undecodable} if listing.undecodable else {})
+                self._take(folder, listing, {manifest.NO_UTF8: listing.undecodable} if listing.undecodable
+                           else {})
                 mtime = next((attrs.mtime for name, attrs in listing if name == "."), None)
                 if not folder or path == f"{self.root}/{folder}":
                     self._listed(folder, listing, now)
@@ -325,9 +352,11 @@ class Skeleton:
         """Ask where links lead, {path: uid}, unless that is known."""
         fresh = [link for link in sorted(links)[:manifest.MOST_LINKS] if link not in self._targets]
         places = [f"{self.root}/{link}" for link in fresh]
-        answers = self.client.batch([ask(path) for ask in (sftp.stat_target, sftp.resolve) for path in places]) if fresh else ()
+        answers = self.client.batch([ask(path) for ask in (sftp.stat_target,
+                                                           sftp.resolve) for path in places]) if fresh else ()
         reals = dict(zip(fresh, answers[len(fresh):]))
-        unresolved = {link: path for link, path in zip(fresh, places) if reals[link] == path or not _is_path(reals[link])}
+        unresolved = {link: path for link, path in zip(fresh, places)
+                      if reals[link] == path or not _is_path(reals[link])}
         reals.update(_hop(self.client, unresolved) if unresolved else ())
         for link, attrs in zip(fresh, answers):
             folder = not isinstance(attrs, SftpError) and sftp.is_dir(attrs)
@@ -346,12 +375,15 @@ def _is_path(answer):
 
 
 def _hop(client, places):
-    """Return {link: where it leads}, by reading links one after the other. places: {link: its absolute path}."""
+    """Return {link: where it leads}, by reading links one after the other. places: {link: its absolute
+    path}."""
     places, moving = dict(places), list(places)
     for _ in range(HOPS if moving else 0):
         answers = client.batch([sftp.readlink(places[link]) for link in moving])
-        texts = {link: text for link, text in zip(moving, answers) if isinstance(text, str) and 0 < len(text) <= LONGEST}
-        places.update((link, posixpath.normpath(posixpath.join(posixpath.dirname(places[link]), text))) for link, text in texts.items())
+        texts = {link: text for link, text in zip(moving, answers)
+                 if isinstance(text, str) and 0 < len(text) <= LONGEST}
+        places.update((link, posixpath.normpath(posixpath.join(posixpath.dirname(places[link]), text)))
+                      for link, text in texts.items())
         moving = list(texts)
         if not moving:
             break
@@ -359,8 +391,8 @@ def _hop(client, places):
 
 
 class RunFiles(dict):
-    """The files of a run as a listing shows them; `skipped` is a Counter of what else is there, by reason; `closed` are the folders
-    below, "checkpoints/", that may not be listed (list of str)."""
+    """The files of a run as a listing shows them; `skipped` is a Counter of what else is there, by reason;
+    `closed` are the folders below, "checkpoints/", that may not be listed (list of str)."""
 
     def __init__(self):
         super().__init__()
@@ -379,13 +411,15 @@ class RunFiles(dict):
 
 
 def list_runs(client, root, paths, took):
-    """List runs at once, with their folders to depth 8; as each is whole, `took(run path, files or SftpError)` is called.
+    """List runs at once, with their folders to depth 8; as each is whole, `took(run path, files or
+    SftpError)` is called.
 
-    files: RunFiles {file name: {"size", "mtime", "tail": None}}, the run's own all; "." is the run's folder itself, and those below
-    end in "/".
+    files: RunFiles {file name: {"size", "mtime", "tail": None}}, the run's own all; "." is the run's folder
+    itself, and those below end in "/".
     """
     folders = {f"{root}/{path}": (path, "") for path in paths}
-    files_of, open_folders, counts = {path: RunFiles() for path in paths}, dict.fromkeys(paths, 1), dict.fromkeys(paths, 1)
+    files_of, open_folders, counts = ({path: RunFiles() for path in paths}, dict.fromkeys(paths, 1),
+                                      dict.fromkeys(paths, 1))
 
     def listed(absolute, listing):
         path, prefix = folders.pop(absolute)
@@ -413,7 +447,8 @@ def list_runs(client, root, paths, took):
 
 
 def _take_folder(files, path, prefix, listing):
-    """Add what a folder of a run shows to `files`; returns the names of the folders in it that are looked into."""
+    """Add what a folder of a run shows to `files`; returns the names of the folders in it that are looked
+    into."""
     deeper, deep = [], prefix.count("/") >= manifest.DEPTH
     if listing.undecodable:
         files.skipped[manifest.NO_UTF8] += listing.undecodable
@@ -433,7 +468,8 @@ def _reason(attrs):
     """Return why something in a run is passed over (str)."""
     if sftp.is_dir(attrs):
         return manifest.TOO_DEEP
-    return manifest.IN_RUNS if sftp.is_link(attrs) else manifest.FULL_RUN if sftp.is_file(attrs) else "outside"
+    return (manifest.IN_RUNS if sftp.is_link(attrs) else manifest.FULL_RUN if sftp.is_file(attrs)
+            else "outside")
 
 
 def _add(files, path, name, attrs):

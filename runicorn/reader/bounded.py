@@ -1,4 +1,5 @@
-"""Answers that stay small whatever a run holds: so much of each part, what is left out counted, the rest asked for by part. Pure."""
+"""Answers that stay small whatever a run holds: so much of each part, what is left out counted, the rest
+asked for by part. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ PARTS = ("config", "summary", "meta", "status")
 
 
 def run(answer: dict[str, Any], main: str | None = None) -> dict[str, Any]:
-    """Return the answer of Catalog.run with as much of each part as an answer takes, and "more" ({part: how many values (int) are left
-    out}) of those that hold more. main: name of a metric that is told in any case."""
+    """Return the answer of Catalog.run with as much of each part as an answer takes, and "more" ({part: how
+    many values (int) are left out}) of those that hold more. main: name of a metric that is told in any
+    case."""
     more, bounded = {}, dict(answer)
     for field in PARTS:
         bounded[field], more[field] = some(answer[field])
@@ -31,7 +33,8 @@ def run(answer: dict[str, Any], main: str | None = None) -> dict[str, Any]:
 
 
 def some(values: dict[str, Any], size: int = PART) -> tuple[dict[str, Any], int]:
-    """Return (as much of a nested dict as takes `size` bytes of JSON, how many values (int) of it are left out)."""
+    """Return (as much of a nested dict as takes `size` bytes of JSON, how many values (int) of it are left
+    out)."""
     taking = _Taking(size)
     return taking.dict(values), taking.left_out
 
@@ -51,8 +54,8 @@ def pairs(values: dict[str, Any]) -> Iterator[Any]:
 
 
 def page(items, find="", offset=0, limit=500, name=lambda item: item[0], short=None, size=PART):
-    """Return {"total", "matched", "offset", "items"} of those `items` whose name holds the text `find`: from the `offset`-th of them at
-    most `limit`, and not more than `size` bytes of JSON, but one in any case."""
+    """Return {"total", "matched", "offset", "items"} of those `items` whose name holds the text `find`: from
+    the `offset`-th of them at most `limit`, and not more than `size` bytes of JSON, but one in any case."""
     total, matched, room, items_within = 0, 0, size, []
     find, full = find.lower(), False
     for item in items:
@@ -76,7 +79,8 @@ def short_pair(pair: tuple[str, float | str]) -> list[Any]:
 
 
 def short(value):
-    """Return a value that JSON has, or of a long one a text: its beginning, how much is left out, and its end."""
+    """Return a value that JSON has, or of a long one a text: its beginning, how much is left out, and its
+    end."""
     if not isinstance(value, (str, dict, list)):
         return value
     if isinstance(value, str):
@@ -86,7 +90,8 @@ def short(value):
 
 
 def clipped(text: str, most: int = TEXT) -> str:
-    """Return a text of at most about `most` bytes; of a longer one the beginning and the end, with what is left out between them."""
+    """Return a text of at most about `most` bytes; of a longer one the beginning and the end, with what is
+    left out between them."""
     if len(text) <= most // 4 or len(text.encode("utf-8", "replace")) <= most:
         return text
     side = most // 8
@@ -94,9 +99,11 @@ def clipped(text: str, most: int = TEXT) -> str:
 
 
 def offered(runs: tuple[Any, ...], names: dict[str, Any]) -> dict[str, Any]:
-    """Return {"config", "summary", "metrics", "more"}: the names that a list of columns offers, sorted, and {side: how many more}.
+    """Return {"config", "summary", "metrics", "more"}: the names that a list of columns offers, sorted, and
+    {side: how many more}.
 
-    runs: run_entry.Entry; names: {side: sorted list of all}. Where there are too many, those that most runs have go first, then the short.
+    runs: run_entry.Entry; names: {side: sorted list of all}. Where there are too many, those that most runs
+    have go first, then the short.
     """
     columns, more = {}, {}
     for side, every in names.items():
@@ -128,7 +135,8 @@ def _offered(names, counts):
 def _metrics(metrics, main):
     """Return (as many of a run's metrics as an answer takes, in their order, how many are left out)."""
     front = [metric for metric in metrics if metric["name"] == main]
-    within = page([*front, *(metric for metric in metrics if metric["name"] != main)], limit=METRICS, size=2 * PART)["items"]
+    within = page([*front, *(metric for metric in metrics if metric["name"] != main)], limit=METRICS,
+                  size=2 * PART)["items"]
     if len(within) == len(metrics):
         return metrics, 0
     names = {metric["name"] for metric in within}
@@ -146,7 +154,8 @@ class _Taking:
         for name, value in values.items():
             nested = isinstance(value, dict) and value
             value_shown = "" if nested else short(value)
-            size = len(layout.json_bytes(name)) + len(layout.json_bytes(value_shown)) + 2 if self.room > 0 else 0
+            size = (len(layout.json_bytes(name)) + len(layout.json_bytes(value_shown)) + 2 if self.room > 0
+                    else 0)
             size = size if nested else max(size, LEAST)
             if not 0 < size <= self.room:
                 self.left_out += sum(1 for _ in pairs(value)) if nested else 1
@@ -159,7 +168,8 @@ class _Taking:
         return shown
 
     def _within(self, values):
-        """Take what is nested: not all of the room, so that what comes after it is told, too, and no nesting is too deep."""
+        """Take what is nested: not all of the room, so that what comes after it is told, too, and no nesting
+        is too deep."""
         share = self.room * 3 // 4
         inner = _Taking(share)
         shown = inner.dict(values)

@@ -1,6 +1,8 @@
-"""A local root as a command reads it, once and then no more: of each run only the small JSON files that moved since the last command.
+"""A local root as a command reads it, once and then no more: of each run only the small JSON files that moved
+since the last command.
 
-Their times, sizes and numbers are looked at, three a run; a viewer, which stays, makes the whole manifest instead.
+Their times, sizes and numbers are looked at, three a run; a viewer, which stays, makes the whole manifest
+instead.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class CommandRoot(LocalRoot):
             for path in first_look.paths(folder, self.passed):
                 reached = local_disk.reach(f"{folder}/{path}")
                 record = self._former.get(path)
-                if record is None or record.small != packed([file_mark(f"{reached}/{name}") for name in layout.SMALL]):
+                if record is None or record.small != packed(
+                                                            [file_mark(f"{reached}/{name}")
+                                                             for name in layout.SMALL]):
                     record = self._fresh(path, reached)
                 if record is not None:
                     records[path] = record
@@ -51,8 +55,10 @@ class CommandRoot(LocalRoot):
         ours = {path.rpartition(f"/{layout.RUNS}/")[0] for path in records}
         runs = self._find_others(os.fspath(self.folder), self.passed, ours)
         self._files = {run.path: [file[0] for file in run.files] for run in runs}
-        return {run.path: record_of(run.path, {"kinds": run.kinds, "files": {
-            name: {"size": size, "mtime": mtime / 1e9} for name, size, mtime, *_ in run.files}}) for run in runs}
+        return {run.path: record_of(run.path,
+                                    {"kinds": run.kinds, "files": {name: {"size": size, "mtime": mtime / 1e9}
+                                                                   for name, size, mtime, *_ in run.files}})
+                for run in runs}
 
     def foreign_files(self, path):
         return self._files.get(path, ())

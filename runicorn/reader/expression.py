@@ -1,4 +1,5 @@
-"""A regular expression searched for in a process of its own, so that one that takes for ever holds nobody up and can be stopped."""
+"""A regular expression searched for in a process of its own, so that one that takes for ever holds nobody up
+and can be stopped."""
 
 from __future__ import annotations
 
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-WAIT = 0.5              # s between two signs that it is still looking; writing one shows whether the client is still there
+# s between two signs that it is still looking; writing one shows whether the client is still there
+WAIT = 0.5
 BLOCK_SECONDS = 10      # that one block may take; a sane expression takes milliseconds
 MOST = 8                # searches at once
 SET_PIPE_SIZE = 1031    # F_SETPIPE_SZ of Linux, which Python's fcntl names from 3.10 on
-PIPE = 1 << 20          # bytes of the pipe to it, where the system lets us: so the next block waits there while one is searched
+# Bytes of the pipe to it, where the system lets us: so the next block waits there while one is searched
+PIPE = 1 << 20
 
 _places = threading.BoundedSemaphore(MOST)
 _at_work = set()        # processes
@@ -30,32 +33,36 @@ _at_work = set()        # processes
 
 @atexit.register
 def _end_all():
-    """A thread that is searching when the viewer ends has no time to clean up. (After SIGKILL, the alarm in `log_lines` does it.)"""
+    """A thread that is searching when the viewer ends has no time to clean up. (After SIGKILL, the alarm in
+    `log_lines` does it.)"""
     for process in list(_at_work):
         process.kill()
 
 
 class Expression:
-    """`with Expression(pattern, ignore_case) as expression:` starts the process and ends it, whatever it is doing.
+    """`with Expression(pattern, ignore_case) as expression:` starts the process and ends it, whatever it is
+    doing.
 
-    The thread of one request uses it; a thread of its own listens to the process. Raises UsageError if the pattern
-    is no regular expression, BusyError while MOST searches are under way.
+    The thread of one request uses it; a thread of its own listens to the process. Raises UsageError if the
+    pattern is no regular expression, BusyError while MOST searches are under way.
     """
 
     def __init__(self, pattern: str, ignore_case: bool) -> None:
         try:
             log_lines.matcher(pattern, ignore_case)
         except (log_lines.re.error, OverflowError, RecursionError) as error:
-            raise UsageError(f"{pattern!r} is no regular expression: {error}", code="usage", said="expression_bad",
-                             pattern=pattern[:200]) from error
+            raise UsageError(f"{pattern!r} is no regular expression: {error}", code="usage",
+                             said="expression_bad", pattern=pattern[:200]) from error
         self.pattern, self._request = pattern, [pattern, ignore_case, 2 * BLOCK_SECONDS]
         self._answers = queue.SimpleQueue()
 
     def __enter__(self):
         if not _places.acquire(blocking=False):
-            raise BusyError(f"{MOST} searches by expression are under way; stop one of them", code="busy", said="expression_many", n=MOST)
+            raise BusyError(f"{MOST} searches by expression are under way; stop one of them", code="busy",
+                            said="expression_many", n=MOST)
         source = log_lines.__loader__.get_source(log_lines.__name__)        # works from a zip, too
-        self.process = subprocess.Popen([sys.executable, "-S", "-I", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([sys.executable, "-S", "-I", "-c", source], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
         _at_work.add(self.process)
         self._room = _widened(self.process.stdin)
         threading.Thread(target=self._listen, name="expression", daemon=True).start()
@@ -70,8 +77,9 @@ class Expression:
         _places.release()
 
     def search(self, blocks: Iterator[Any]) -> Iterator[Any]:
-        """Yield (at, block, places) of each (at, block) in `blocks`: the places where lines of the block (bytes) begin that fit (a
-        list of int); and before that (at, block, None) every WAIT seconds. Raises UsageError if one takes more than BLOCK_SECONDS.
+        """Yield (at, block, places) of each (at, block) in `blocks`: the places where lines of the block
+        (bytes) begin that fit (a list of int); and before that (at, block, None) every WAIT seconds. Raises
+        UsageError if one takes more than BLOCK_SECONDS.
         """
         sent = collections.deque()
         for offset, block in blocks:
@@ -95,8 +103,9 @@ class Expression:
                 yield offset, block, json.loads(answer)
                 return
             break
-        raise UsageError(f"the expression {self.pattern[:200]!r} takes too long; make it simpler: repeats within repeats, such as (a+)+, "
-                         "can try more ways than there is time", code="usage", said="expression_slow", pattern=self.pattern[:200])
+        raise UsageError(f"the expression {self.pattern[:200]!r} takes too long; make it simpler: repeats "
+                         f"within repeats, such as (a+)+, " "can try more ways than there is time",
+                         code="usage", said="expression_slow", pattern=self.pattern[:200])
 
     def _say(self, data):
         try:

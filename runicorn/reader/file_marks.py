@@ -16,8 +16,8 @@ PACKED = struct.Struct("<4q")
 
 
 def file_mark(path: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
-    """Return what another state of a file differs in: (mtime in ns, bytes, inode, ctime in ns), None where it is absent. The last shows
-    that it may be read now."""
+    """Return what another state of a file differs in: (mtime in ns, bytes, inode, ctime in ns), None where it
+    is absent. The last shows that it may be read now."""
     try:
         status = os.stat(path)
     except OSError:
@@ -31,8 +31,10 @@ def mark_of(status):
 
 
 def packed(marks):
-    """Return marks (list of what `file_mark` returns) as one value (bytes), of zeros alone where no file is."""
-    return b"".join([PACKED.pack(*(number & (1 << 63) - 1 for number in mark)) if mark else bytes(PACKED.size) for mark in marks])
+    """Return marks (list of what `file_mark` returns) as one value (bytes), of zeros alone where no file
+    is."""
+    return b"".join([PACKED.pack(*(number & (1 << 63) - 1 for number in mark)) if mark else bytes(PACKED.size)
+                     for mark in marks])
 
 
 def newest(marks):
@@ -58,6 +60,7 @@ def live_beats(root: Path) -> dict[str, Any]:
     """Return {run id: mtime of its live file, ns}."""
     try:
         with os.scandir(os.path.join(root, layout.HIDDEN, layout.LIVE)) as items:
-            return {item.name[:-5]: item.stat(follow_symlinks=False).st_mtime_ns for item in items if item.name.endswith(".json")}
+            return {item.name[:-5]: item.stat(follow_symlinks=False).st_mtime_ns
+                    for item in items if item.name.endswith(".json")}
     except OSError:
         return {}               # nothing was ever live here

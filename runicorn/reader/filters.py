@@ -1,8 +1,10 @@
-"""The filter language of the run list: `loss<0.3 tag:baseline lr=0.001 -state:failed resnet`. Pure: knows words, not runs.
+"""The filter language of the run list: `loss<0.3 tag:baseline lr=0.001 -state:failed resnet`. Pure: knows
+words, not runs.
 
-Terms are separated by spaces and must all hold. A term is a word (somewhere in the run's names, tags, note, user), or
-FIELD OP VALUE with : = != < <= > >=. A leading `-` or `!` negates. Double quotes keep spaces and signs in a word, a field
-or a value; `*` stands for any text; after `:` commas separate alternatives (`state:running,stalled`).
+Terms are separated by spaces and must all hold. A term is a word (somewhere in the run's names, tags, note,
+user), or FIELD OP VALUE with : = != < <= > >=. A leading `-` or `!` negates. Double quotes keep spaces and
+signs in a word, a field or a value; `*` stands for any text; after `:` commas separate alternatives
+(`state:running,stalled`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 STATES = ("checking", "running", "stalled", "quiet", "lost", "finished", "failed", "interrupted")
-WHOLE = ("tag", "state", "connection", "user", "host", "id", "key", "group", "job_type")     # `:` means equal here, elsewhere "contains"
+# `:` means equal here, elsewhere "contains"
+WHOLE = ("tag", "state", "connection", "user", "host", "id", "key", "group", "job_type")
 TIMES = ("started", "ended")
 SPANS = ("duration", "age")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -33,7 +36,8 @@ LONGEST = 4000              # characters; a longer filter is a mistake
 
 
 class Term(NamedTuple):
-    """One condition. field: "" for a bare word. values: texts of which one must fit. at: its place in the filter."""
+    """One condition. field: "" for a bare word. values: texts of which one must fit. at: its place in the
+    filter."""
 
     field: str
     operator: str
@@ -45,7 +49,8 @@ class Term(NamedTuple):
 def parse(text: str) -> list[Term]:
     """Return the list of Terms in `text`. Raises FilterError, which says what is wrong and where."""
     if len(text) > LONGEST:
-        raise FilterError(f"the filter is longer than {LONGEST} characters", LONGEST, code="filter", said="filter_long", count=LONGEST)
+        raise FilterError(f"the filter is longer than {LONGEST} characters", LONGEST, code="filter",
+                          said="filter_long", count=LONGEST)
     terms, position = [], 0
     while position < len(text):
         if text[position].isspace():
@@ -72,8 +77,8 @@ def _piece(text, start):
             pieces.append((character, quoted is not None))
         position += 1
     if quoted is not None:
-        raise FilterError(f'the quote at {quoted + 1} is never closed: add a " at its end', quoted, code="filter", said="filter_quote",
-                          place=quoted + 1)
+        raise FilterError(f'the quote at {quoted + 1} is never closed: add a " at its end', quoted,
+                          code="filter", said="filter_quote", place=quoted + 1)
     return position, pieces
 
 
@@ -88,12 +93,12 @@ def _term(pieces, at):
     split, _, sign = min(signs)
     field, value = _text(pieces[:split]), pieces[split + len(sign):]
     if not field:
-        raise FilterError(f"{sign!r} at {at + 1} has no name before it, such as loss{sign}0.3", at, code="filter", said="filter_nameless",
-                          sign=sign, place=at + 1)
+        raise FilterError(f"{sign!r} at {at + 1} has no name before it, such as loss{sign}0.3", at,
+                          code="filter", said="filter_nameless", sign=sign, place=at + 1)
     values = tuple(_split(value)) if sign == ":" else (_text(value),)
     if not any(quoted for _, quoted in value) and not all(values):
-        raise FilterError(f"{field}{sign} at {at + 1} has no value after it", at, code="filter", said="filter_valueless",
-                          sign=field + sign, place=at + 1)
+        raise FilterError(f"{field}{sign} at {at + 1} has no value after it", at, code="filter",
+                          said="filter_valueless", sign=field + sign, place=at + 1)
     return Term(field, sign, values, negated, at)
 
 
@@ -114,16 +119,18 @@ def _split(pieces):
 
 def _checked(term):
     if not term.field and not term.values[0]:
-        raise FilterError(f"there is no word at {term.at + 1}", term.at, code="filter", said="filter_empty", place=term.at + 1)
+        raise FilterError(f"there is no word at {term.at + 1}", term.at, code="filter", said="filter_empty",
+                          place=term.at + 1)
     if term.field == "state" and term.operator in (":", "=", "!="):
         for value in term.values:
             if "*" not in value and value.lower() not in STATES:
-                raise FilterError(f"there is no state {value!r}; there are {', '.join(STATES)}", term.at, code="filter",
-                                  said="filter_state", value=value, states=", ".join(STATES))
+                raise FilterError(f"there is no state {value!r}; there are {', '.join(STATES)}", term.at,
+                                  code="filter", said="filter_state", value=value, states=", ".join(STATES))
     if term.operator in COMPARE and _amount(term) is None:
-        raise FilterError(f"{term.field}{term.operator} needs {_wanted(term.field)}, not {term.values[0]!r}", term.at, code="filter",
-                          said="filter_time" if term.field in TIMES else "filter_span" if term.field in SPANS else "filter_number",
-                          sign=term.field + term.operator, value=term.values[0])
+        raise FilterError(f"{term.field}{term.operator} needs {_wanted(term.field)}, not {term.values[0]!r}",
+                          term.at, code="filter", said="filter_time" if term.field in TIMES else "filter_span"
+                          if term.field in SPANS else "filter_number", sign=term.field + term.operator,
+                          value=term.values[0])
     return term
 
 
@@ -154,16 +161,18 @@ def _time(text):
     from datetime import datetime  # here: most filters name no time
 
     try:
-        return datetime(*(int(number or default) for number, default in zip(match.groups(), (0, 1, 1, 0, 0, 0)))).timestamp()
+        return datetime(*(int(number or default)
+                          for number, default in zip(match.groups(), (0, 1, 1, 0, 0, 0)))).timestamp()
     except (ValueError, OverflowError):
         return None
 
 
-# -- deciding -----------------------------------------------------------------------------------------------------
+# -- deciding ------------------------------------------------------------------------------------------------
 
 def compile_terms(terms: list[Term], getter: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function(run) -> bool. getter(field) gives a function(run) -> its values for the field (a sequence, empty if it
-    has none); getter("") one that gives a single lower-case text holding all the run's words."""
+    """Return a function(run) -> bool. getter(field) gives a function(run) -> its values for the field (a
+    sequence, empty if it has none); getter("") one that gives a single lower-case text holding all the run's
+    words."""
     tests = [_test(term, getter(term.field)) for term in terms]
 
     def fits(run):
@@ -228,7 +237,8 @@ def _same(term, text):
 
     def same(value):
         if isinstance(value, bool) or value is None:
-            return lower in (("true", "yes", "1") if value else ("none", "null") if value is None else ("false", "no", "0"))
+            return lower in (("true", "yes", "1") if value else ("none", "null") if value is None
+                             else ("false", "no", "0"))
         if isinstance(value, (int, float)):
             return amount is not None and (value == amount or math.isclose(value, amount, rel_tol=1e-9))
         shown = str(value).lower()

@@ -1,5 +1,5 @@
-"""The first look at a local root of which nothing is known yet: only the small JSON of each run, so that the list is there
-before the manifest is. Hashes nothing, lists no run's files."""
+"""The first look at a local root of which nothing is known yet: only the small JSON of each run, so that the
+list is there before the manifest is. Hashes nothing, lists no run's files."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-DECODE = json.JSONDecoder().decode      # json.loads guesses the encoding first, which takes a third of its time
+# json.loads guesses the encoding first, which takes a third of its time
+DECODE = json.JSONDecoder().decode
 
 
 def paths(root: str, passed: Any = None) -> list[str]:
-    """Return the paths of all runs below `root`, sorted (list of str). None for an absent root. passed: {reason: count} of what is no
-    run's and may not be looked into (Counter), added to."""
+    """Return the paths of all runs below `root`, sorted (list of str). None for an absent root. passed:
+    {reason: count} of what is no run's and may not be looked into (Counter), added to."""
     try:
-        return sorted(path for path, _ in manifest.runs(root, collections.Counter() if passed is None else passed))
+        return sorted(path for path, _ in manifest.runs(root,
+                                                        collections.Counter() if passed is None else passed))
     except manifest.ManifestError:
         return []
 
 
 def digest(paths):
     """Return what tells one set of paths (iterable of str) from another (str)."""
-    return hashlib.sha1("\n".join(sorted(paths)).encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+    return hashlib.sha1("\n".join(sorted(paths)).encode("utf-8",
+                                                        "surrogateescape"), usedforsecurity=False).hexdigest()
 
 
 def newest(paths: list[str], count: int) -> list[str]:
@@ -41,8 +44,9 @@ def newest(paths: list[str], count: int) -> list[str]:
 
 
 def entries(root: str, paths: Iterator[Any] | list[str]) -> Iterator[Any]:
-    """Yield (path, entry, part, marks) of the runs at `paths` below `root`: their small files as dicts or None, the part of a run's line
-    in a manifest that these make (bytes), or None where only a parse of that line can tell, and the file_marks of the files."""
+    """Yield (path, entry, part, marks) of the runs at `paths` below `root`: their small files as dicts or
+    None, the part of a run's line in a manifest that these make (bytes), or None where only a parse of that
+    line can tell, and the file_marks of the files."""
     for path in paths:
         folder = local_disk.reach(f"{root}/{path}")
         raws, marks = zip(*[_raw(f"{folder}{os.sep}{small}") for small in layout.SMALL])
@@ -64,8 +68,8 @@ def _is_another_loggers(folder):
 
 
 def _raw(path):
-    """Return (the bytes of a small file, None if it is absent or may not be read, its file_marks.file_mark before it was opened). A huge
-    one is cut, and then no JSON."""
+    """Return (the bytes of a small file, None if it is absent or may not be read, its file_marks.file_mark
+    before it was opened). A huge one is cut, and then no JSON."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,4 +1,5 @@
-"""Another logger's run as the list and its page show it: what ours tell in small files is taken from its columns."""
+"""Another logger's run as the list and its page show it: what ours tell in small files is taken from its
+columns."""
 
 from __future__ import annotations
 
@@ -36,14 +37,15 @@ class ForeignEntry(Entry):
     def __init__(self, key, members, before=None):
         super().__init__(key, members, before)
         self._rules = self.source.rules
-        is_same = isinstance(before, ForeignEntry) and (before.source, before.record.path) == (self.source, self.record.path) and (
-            before._rules == self._rules)
+        is_same = (isinstance(before, ForeignEntry)
+                   and (before.source, before.record.path) == (self.source, self.record.path)
+                   and (before._rules == self._rules))
         self._reading = before._reading if is_same else Reading()
         self._files_of = None
 
     def new_series(self, columns: Path | None, system: bool = True) -> Series:
-        """Return a Series of the run that keeps its columns in the folder `columns`, or nowhere for None. system: whether samples of the
-        machine are wanted, too."""
+        """Return a Series of the run that keeps its columns in the folder `columns`, or nowhere for None.
+        system: whether samples of the machine are wanted, too."""
         return Series(self.folder, columns, self._files(system))
 
     def _files(self, system):
@@ -56,17 +58,21 @@ class ForeignEntry(Entry):
     def slots(self):
         self._files_of = self._files_of or self._files(False)
         self._files_of(os.fspath(self.folder))
-        return {name: ((0, number), self._files_of.maker(name, kind)) for name, (number, kind) in self._files_of.numbers.items()}
+        return {name: ((0, number), self._files_of.maker(name, kind))
+                for name, (number, kind) in self._files_of.numbers.items()}
 
     def _beside(self, sizes):
-        """Return what the files of BESIDE that lie in the run's folder, of `sizes`, tell of how it was configured (dict)."""
+        """Return what the files of BESIDE that lie in the run's folder, of `sizes`, tell of how it was
+        configured (dict)."""
         files = {}
         for name in [name for name in reversed(BESIDE) if sizes.get(name)]:
-            files.update(foreign_files.config(os.path.join(self.folder, self.source.place(self.record.path, name))))
+            files.update(foreign_files.config(os.path.join(self.folder,
+                                                           self.source.place(self.record.path, name))))
         return files
 
     def _look(self, sizes=None):
-        """Return the Glance of the run; read again when its files grew, now or, where answers have waited enough, behind them."""
+        """Return the Glance of the run; read again when its files grew, now or, where answers have waited
+        enough, behind them."""
         sizes, glances = sizes or self.sizes(), self.source.glances
         if not self._reading.is_of(sizes):
             if glances.may_wait():
@@ -93,7 +99,8 @@ class ForeignEntry(Entry):
         return self._glance.whole
 
     def _read(self, sizes, seconds):
-        self._reading.go_on(sizes, lambda: self.new_series(self.source.columns, system=False), self._beside, seconds)
+        self._reading.go_on(sizes, lambda: self.new_series(self.source.columns, system=False), self._beside,
+                            seconds)
         self.source.know_gap(self.record.path, self._glance.end.gap)
 
     @property
@@ -112,7 +119,8 @@ class ForeignEntry(Entry):
         return [(name, number, 0) for number, name in enumerate(sorted(names), 1)]
 
     def duration(self, end: End | None = None) -> float | None:
-        """Return the seconds it has been logging, by its own clock (float), or None where its files tell no times."""
+        """Return the seconds it has been logging, by its own clock (float), or None where its files tell no
+        times."""
         return super().duration(end) or None
 
     def error(self) -> tuple[Any, Any]:
@@ -154,7 +162,8 @@ class ForeignEntry(Entry):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What its files tell of how it was configured, as far as somebody looked (dict of plain values by joined names)."""
+        """What its files tell of how it was configured, as far as somebody looked (dict of plain values by
+        joined names)."""
         return self._glance.config
 
     @property
@@ -168,9 +177,12 @@ class ForeignEntry(Entry):
         """What define_metric said of its metrics, as far as somebody looked, in the form of ours (dict)."""
         goals, entries = {"minimize": "min", "maximize": "max"}, {}
         for definition in self._glance.facts.get("definitions") or ():
-            entries[definition["name"]] = {**({"summary": ",".join(definition["summary"])} if definition.get("summary") else {}),
-                                     **({"goal": goals[definition["goal"]]} if definition.get("goal") in goals else {}),
-                                     **({"step_metric": definition["step_metric"]} if definition.get("step_metric") else {})}
+            entries[definition["name"]] = {**({"summary": ",".join(definition["summary"])}
+                                              if definition.get("summary") else {}),
+                                           **({"goal": goals[definition["goal"]]}
+                                              if definition.get("goal") in goals else {}),
+                                           **({"step_metric": definition["step_metric"]}
+                                              if definition.get("step_metric") else {})}
         return entries
 
     @property
@@ -179,7 +191,8 @@ class ForeignEntry(Entry):
         return f"{super().words}\n{self.name.lower()}"
 
     def total(self, step):
-        """Return how many steps it is to take, if its files say so and it is not past that at `step`, else None."""
+        """Return how many steps it is to take, if its files say so and it is not past that at `step`, else
+        None."""
         steps = layout.number(self._glance.facts.get("steps"))
         return steps if steps and (step is None or step <= steps) else None
 
@@ -206,7 +219,8 @@ class ForeignEntry(Entry):
         return verdict._replace(code="wandb_waits", text=WAITS) if self._waits() else verdict
 
     def _waits(self):
-        """Whether W&B has written nothing but the beginning of its file, which it does when some 10 KB are full or the run ends."""
+        """Whether W&B has written nothing but the beginning of its file, which it does when some 10 KB are
+        full or the run ends."""
         sizes = [size for name, size in (self._glance.sizes or {}).items() if name.endswith(".wandb")]
         return bool(sizes) and max(sizes) <= BEGINNING
 

@@ -1,4 +1,5 @@
-"""What a mirror's index says of the files of other loggers' runs, kept so long as their lines stay as they are."""
+"""What a mirror's index says of the files of other loggers' runs, kept so long as their lines stay as they
+are."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class Listed(NamedTuple):
-    """The files of one run, as its line in the index has them (`line`: see records.told): `files` {name: {"size", "mtime"}},
-    `newest`: the latest mtime by the server's clock (s), or None."""
+    """The files of one run, as its line in the index has them (`line`: see records.told): `files` {name:
+    {"size", "mtime"}}, `newest`: the latest mtime by the server's clock (s), or None."""
 
     line: object
     files: dict
@@ -26,8 +27,8 @@ class ForeignIndex:
     """The Listed of each run that was asked for. For one source."""
 
     def __init__(self, entry: Callable[..., Any], places: Callable[..., Any]) -> None:
-        """entry: function(path) returning the run's entry in the index, or None; places: function(path, names) returning {name: its name in
-        our folder}."""
+        """entry: function(path) returning the run's entry in the index, or None; places: function(path,
+        names) returning {name: its name in our folder}."""
         self._entry, self._find_places, self._listed, self._places = entry, places, {}, {}
 
     def of(self, record):
@@ -35,13 +36,15 @@ class ForeignIndex:
         listed = self._listed.get(record.path)
         if listed is None or listed.line != record.line:
             files = (self._entry(record.path) or {}).get("files", {})
-            times = [time for time in (layout.number(file["mtime"]) for file in files.values()) if time is not None]
+            times = [time for time in (layout.number(file["mtime"]) for file in files.values())
+                     if time is not None]
             listed = self._listed[record.path] = Listed(record.line, files, max(times, default=None))
             self._places.pop(record.path, None)
         return listed
 
     def places(self, record):
-        """Return {name: its name in our folder} of the files of the run of a Record; the list does without."""
+        """Return {name: its name in our folder} of the files of the run of a Record; the list does
+        without."""
         files = self.of(record).files
         if record.path not in self._places:
             self._places[record.path] = self._find_places(record.path, files)

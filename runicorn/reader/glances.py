@@ -1,4 +1,5 @@
-"""When the files of other loggers' runs are read for the list: an answer waits a moment for them, the rest is read behind it."""
+"""When the files of other loggers' runs are read for the list: an answer waits a moment for them, the rest is
+read behind it."""
 
 from __future__ import annotations
 
@@ -28,8 +29,9 @@ log = logging.getLogger("runicorn")
 
 
 class Glance:
-    """What the list shows of one run as of the sizes of its files: `end`, `values` {metric: last value}, `sparks` {metric: Spark},
-    `facts` as Series.facts tells them, `config` flat, `whole`: whether all of the files was read."""
+    """What the list shows of one run as of the sizes of its files: `end`, `values` {metric: last value},
+    `sparks` {metric: Spark}, `facts` as Series.facts tells them, `config` flat, `whole`: whether all of the
+    files was read."""
 
     def __init__(self, sizes: dict[str, int] | None, series: Series,
                  beside: dict[str, Any] | None = None) -> None:
@@ -65,21 +67,25 @@ class Reading:
 
     def go_on(self, sizes: dict[str, int], make: Callable[..., Any], beside: Callable[..., Any],
               seconds: float | None = None) -> None:
-        """Read on for `seconds`, or to the end. make: function() returning the run's Series; beside: function(sizes), as Glance has it."""
+        """Read on for `seconds`, or to the end. make: function() returning the run's Series; beside:
+        function(sizes), as Glance has it."""
         with self._lock:
             if not self.is_of(sizes):
                 series = self._series or make()
                 series.refresh(seconds)
                 self.glance = Glance(sizes, series, beside(sizes))
-                self._series = None if self.glance.whole else series       # goes on where it was, at the next look
+                # Goes on where it was, at the next look
+                self._series = None if self.glance.whole else series
 
 
 class Glances:
-    """Shares out the time for it. Thread-safe; what answers do not wait for is read by a thread of its own, which ends behind the last."""
+    """Shares out the time for it. Thread-safe; what answers do not wait for is read by a thread of its own,
+    which ends behind the last."""
 
     def __init__(self, tell: Callable[..., Any] | None = None,
                  clock: Callable[..., Any] = time.monotonic) -> None:
-        """tell: function(), called when runs were read behind the answers; None: an answer waits for all that it needs."""
+        """tell: function(), called when runs were read behind the answers; None: an answer waits for all that
+        it needs."""
         self._tell, self._clock = tell, clock
         self._lock, self._thread = threading.Lock(), None
         self._entries = {}              # key -> entry to be read, first come first served
@@ -138,7 +144,8 @@ class Glances:
         self._tell()
 
     def _read(self, entry):
-        """Read one entry on; returns whether that was all of it. A broken run must not keep the others waiting."""
+        """Read one entry on; returns whether that was all of it. A broken run must not keep the others
+        waiting."""
         try:
             return entry.read_on(SOON)
         except Exception as error:

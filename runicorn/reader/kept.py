@@ -1,4 +1,5 @@
-"""Keeps what the list knows between two starts, so that 10,000 runs are there at once: the manifest, and its lines as records.
+"""Keeps what the list knows between two starts, so that 10,000 runs are there at once: the manifest, and its
+lines as records.
 
 Both are caches: whatever does not fit is read anew.
 """
@@ -29,17 +30,20 @@ if TYPE_CHECKING:
 
 MARK = f"runicorn rows 9 {sys.version}"     # marshal's format belongs to one Python
 ROWS, SIZE = 1000, struct.Struct("<QI")     # packed at once; the bytes of a pack and their CRC-32
-SETTLED = 2.5                               # s; a file that changed so lately may change again within its time's second
+# s; a file that changed so lately may change again within its time's second
+SETTLED = 2.5
 UNKEPT = "what is known of the runs can't be kept for the next start: {}"
 
 
 def save(path: Path, index: Manifest, records: dict[str, Record], with_manifest: bool) -> None:
-    """Keep the records (dict: path -> Record) of the Manifest `index` beside `path`; with `with_manifest` the manifest too.
+    """Keep the records (dict: path -> Record) of the Manifest `index` beside `path`; with `with_manifest` the
+    manifest too.
 
     Raises SettingsError if they can't be written.
     """
     def pieces():
-        return _pieces((crc32(line), record.kept()) for record in records.values() if record.small is None and record.path in index
+        return _pieces((crc32(line), record.kept())
+                       for record in records.values() if record.small is None and record.path in index
                        for line in [index.line(record.path)] if record.line == told(line))
     try:
         head = [MARK, *_sums(pieces())]
@@ -54,8 +58,8 @@ def save(path: Path, index: Manifest, records: dict[str, Record], with_manifest:
 
 
 def load(path, index, again):
-    """Return {path: Record} of what was kept for the Manifest `index`; again(kept, line) makes a Record. Empty if nothing fits
-    or `path` is None."""
+    """Return {path: Record} of what was kept for the Manifest `index`; again(kept, line) makes a Record.
+    Empty if nothing fits or `path` is None."""
     records = {}
     for check, row in _rows(f"{path}.rows") if path is not None else ():
         line = index.line(row[0]) if row[0] in index else None
@@ -65,8 +69,9 @@ def load(path, index, again):
 
 
 def save_small(path: Path, records: Any) -> None:
-    """Keep the records (collection) with the marks of the small files that each was read from beside `path`, but for files so new that
-    they may change under the same mark. Raises SettingsError if they can't be written."""
+    """Keep the records (collection) with the marks of the small files that each was read from beside `path`,
+    but for files so new that they may change under the same mark. Raises SettingsError if they can't be
+    written."""
     since = (time.time() - SETTLED) * 1e9
 
     def pieces():
@@ -79,7 +84,8 @@ def save_small(path: Path, records: Any) -> None:
 
 
 def load_small(path, again):
-    """Return {path: Record} of what `save_small` kept; again(kept, None, marks) makes a Record. Empty if `path` is None."""
+    """Return {path: Record} of what `save_small` kept; again(kept, None, marks) makes a Record. Empty if
+    `path` is None."""
     records = {}
     for marks, row in _rows(f"{path}.small") if path is not None else ():
         records[row[0]] = again(row, None, marks)
@@ -112,7 +118,8 @@ def _read_head(path):
 def _write(path, head, pieces):
     beside = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600), "wb") as file:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600),
+                  "wb") as file:
             file.write(json.dumps(head).encode() + b"\n")
             file.writelines(pieces)
         disk.replace(beside, path)

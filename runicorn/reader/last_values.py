@@ -1,5 +1,5 @@
-"""The last values of a run's metrics that its summary.json missed: a writer puts them there every few seconds, and one that was
-killed never again. Reads events from their end."""
+"""The last values of a run's metrics that its summary.json missed: a writer puts them there every few
+seconds, and one that was killed never again. Reads events from their end."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def missed(folder: Path, sizes: dict[str, int], summary: dict[str, Any], definit
            alive: bool = False) -> dict[str, float]:
     """Return {name: value} of the metrics logged since summary.json was written.
 
-    sizes: {name: bytes} of the run's files; summary: what summary.json says (dict): a value that the user set over a metric's own
-    stays; definitions: the "metrics" of meta.json; alive: it is written again soon, so a short look will do.
+    sizes: {name: bytes} of the run's files; summary: what summary.json says (dict): a value that the user set
+    over a metric's own stays; definitions: the "metrics" of meta.json; alive: it is written again soon, so a
+    short look will do.
     """
     since = mtime(os.path.join(folder, SUMMARY))
     names = [name for name in reversed(events_of(sizes)) if sizes[name]]
@@ -43,8 +44,9 @@ def missed(folder: Path, sizes: dict[str, int], summary: dict[str, Any], definit
 
 
 def _unwritten(folder, names, names_written):
-    """Return {metric: value} of what attempts before the last logged in their last seconds: one that was killed had not written it, and
-    the summary that the next one went on with lacks it. names: their events, last attempt first; names_written: metrics that are told."""
+    """Return {metric: value} of what attempts before the last logged in their last seconds: one that was
+    killed had not written it, and the summary that the next one went on with lacks it. names: their events,
+    last attempt first; names_written: metrics that are told."""
     values = {}
     for name in names:
         until = None
@@ -59,17 +61,21 @@ def _unwritten(folder, names, names_written):
 
 
 class _Search:
-    """Goes through rows, last first, until it is known of each metric whether the summary's value was its own.
+    """Goes through rows, last first, until it is known of each metric whether the summary's value was its
+    own.
 
-    A value of the summary that the metric had when summary.json was written, or later where clocks differ, is the metric's; another
-    one the user set.
+    A value of the summary that the metric had when summary.json was written, or later where clocks differ, is
+    the metric's; another one the user set.
     """
 
     def __init__(self, summary, since):
         self.summary, self.since = summary, since
-        self.slack = 1.1 if since is not None and since == int(since) else 0.3        # s; SFTP tells whole seconds
-        self.newest, self.numbers = {}, {}          # of the rows that the summary may lack: last value, all values
-        self._own, self._settled = set(), set()     # metrics whose summary is their own, and those of which that is known
+        # s; SFTP tells whole seconds
+        self.slack = 1.1 if since is not None and since == int(since) else 0.3
+        # Of the rows that the summary may lack: last value, all values
+        self.newest, self.numbers = {}, {}
+        # Metrics whose summary is their own, and those of which that is known
+        self._own, self._settled = set(), set()
         self._cut = False                           # whether rows are left unread
 
     def take(self, row):
@@ -92,18 +98,22 @@ class _Search:
 
     def late(self):
         """Return {metric: value} of what the summary lacks."""
-        unknown = self.newest.keys() - self._settled if self._cut else set()       # taken for their own, as most are
+        # Taken for their own, as most are
+        unknown = self.newest.keys() - self._settled if self._cut else set()
         return {metric: value for metric, value in self.newest.items()
                 if metric not in self.summary or metric in self._own or metric in unknown}
 
 
 def _defined(numbers, summary, definitions):
-    """Return {"<metric>.max": value, …} of what define_metric has the summary keep, with the new `numbers` of each metric."""
+    """Return {"<metric>.max": value, …} of what define_metric has the summary keep, with the new `numbers` of
+    each metric."""
     found = {}
     for metric, values in numbers.items() if definitions else ():
         entry = definition_of(definitions, metric)
         finite = [value for value in map(number, values) if value is not None and math.isfinite(value)]
-        for rule in {"min", "max", "best"}.intersection(entry.get("summary", "").split(",")) if finite else ():
+        for rule in {"min", "max", "best"}.intersection(
+                                                        entry.get("summary",
+                                                                  "").split(",")) if finite else ():
             best = number(summary.get(f"{metric}.{rule}"))
             choose = min if (best_rule(metric, entry) if rule == "best" else rule) == "min" else max
             found[f"{metric}.{rule}"] = choose([*finite, *([] if best is None else [best])])
@@ -111,7 +121,8 @@ def _defined(numbers, summary, definitions):
 
 
 def _rows_back(folder, names, budget):
-    """Yield the rows (ts, step, data) of the files `names`, last row first; None where `budget` (bytes) ends before they do."""
+    """Yield the rows (ts, step, data) of the files `names`, last row first; None where `budget` (bytes) ends
+    before they do."""
     for name in names:
         try:
             file = open(open_regular(os.path.join(folder, name)), "rb")

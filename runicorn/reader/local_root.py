@@ -1,4 +1,5 @@
-"""The runs of a root on this machine: scanned, watched by the times of folders, and asked of their processes."""
+"""The runs of a root on this machine: scanned, watched by the times of folders, and asked of their
+processes."""
 
 from __future__ import annotations
 
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
-FOREIGN_AGAIN = 15.0        # s; the same where other loggers write: in what folder the next run begins, nobody knows
-SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
-FRESH = 60.0                # s; at the first scan, folders changed so recently may be changing still (file servers' clocks differ)
+# s; the same where other loggers write: in what folder the next run begins, nobody knows
+FOREIGN_AGAIN = 15.0
+# s; folders changed within their mtime's second are looked at once more after this
+SETTLE = 2.5
+# s; at the first scan, folders changed so recently may be changing still (file servers' clocks differ)
+FRESH = 60.0
 PACE = 20                   # a look that took t seconds is not repeated before PACE * t
-LOOK = 500                  # so many times what it takes lie between two looks at all folders: 0.2 % of a core
+# So many times what it takes lie between two looks at all folders: 0.2 % of a core
+LOOK = 500
 MANY = 2000                 # runs in a root whose first look takes long enough that …
 NEWEST = 200                # … so many are shown before it has come to all
 UNREADABLE = {"code": "unreadable", "text": "it can't be read: permission denied"}
@@ -40,13 +45,16 @@ class LocalRoot(Source):
         self._mtimes, self._stat_at = [], float("-inf")
         self.passed = collections.Counter()         # {reason: count} of what a command's look passed over
         self.others_passed = {}                     # the same of the search for other loggers' runs
-        self._writers, self._ids = own_runs.Writers(folder), set()      # ids of the runs at the last scan; another one that beats is new
+        # Ids of the runs at the last scan; another one that beats is new
+        self._writers, self._ids = own_runs.Writers(folder), set()
 
     def begin(self, look: bool = False, shown: Callable[..., Any] | None = None) -> None:
-        """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files;
+        """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each
+        run's small files;
         shown: called when the newest runs of a big root are here and the others are not."""
         with self.lock:
-            self.beats = live_beats(self.folder)        # before anybody looks: a beat that comes to be known is no sign of life
+            # Before anybody looks: a beat that comes to be known is no sign of life
+            self.beats = live_beats(self.folder)
             if not self._begun() and look:
                 self._look_first(shown)
 
@@ -61,25 +69,31 @@ class LocalRoot(Source):
         self._replace({path: records[path] for path in paths if path in records})
 
     def _read(self, paths):
-        return {path: record_of(path, entry, excerpt) for path, entry, excerpt, _ in first_look.entries(os.fspath(self.folder), paths)}
+        return {path: record_of(path, entry, excerpt)
+                for path, entry, excerpt, _ in first_look.entries(os.fspath(self.folder), paths)}
 
     def _begun(self):
-        """Take the index that was kept, or that a server's command left in the root; returns whether there was one."""
-        for path in ([f"{self.kept_path}.json"] if self.kept_path else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
+        """Take the index that was kept, or that a server's command left in the root; returns whether there
+        was one."""
+        for path in ([f"{self.kept_path}.json"] if self.kept_path
+                     else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
             try:
                 index = manifest.load(path)
             except manifest.ManifestError:
                 continue                    # none yet
             ours = os.path.abspath(index.header.get("root", "")) == os.path.abspath(self.folder)
-            if ours and all(map(local_names.is_plain, index.paths())):         # another user may have left one here
+            # Another user may have left one here
+            if ours and all(map(local_names.is_plain, index.paths())):
                 self.take(index)
                 return True
         return False
 
     def _feel(self, path, pulse, now):
-        """Look as at any run; of one that this machine wrote its process and its times tell more, at the first look already."""
+        """Look as at any run; of one that this machine wrote its process and its times tell more, at the
+        first look already."""
         if self.records[path].kinds:
-            age = own_runs.foreign_age(self.folder, self.run_folder(path), self.foreign_sizes(path)) if pulse.first_look is None else None
+            age = (own_runs.foreign_age(self.folder, self.run_folder(path), self.foreign_sizes(path))
+                   if pulse.first_look is None else None)
             if age is not None:
                 pulse.resume(now - max(age, LOST), now, now - age)
             return super()._feel(path, pulse, now)
@@ -99,17 +113,20 @@ class LocalRoot(Source):
         folder = os.fspath(self.run_folder(path))
         names = [*layout.SMALL, *quick_stats.own_sizes(folder)]
         return {name: dict(UNREADABLE) for name in names
-                if os.path.lexists(os.path.join(folder, name)) and not os.access(os.path.join(folder, name), os.R_OK)}
+                if os.path.lexists(os.path.join(folder, name))
+                and not os.access(os.path.join(folder, name), os.R_OK)}
 
     def refresh(self, now: float) -> None:
-        """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
+        """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no
+        runs."""
         with self.lock:
             self.beats = live_beats(self.folder)
             tree = self._folders(now)
-            due = (self._built is None or tree != self._tree or now - self._built > self._rest() or (self._again and now >= self._again)
-                   or not self.beats.keys() <= self._ids)
+            due = (self._built is None or tree != self._tree or now - self._built > self._rest()
+                   or (self._again and now >= self._again) or not self.beats.keys() <= self._ids)
             if due and (self._built is None or now - self._built >= PACE * self._cost):
-                changing = tree != self._tree if self._tree else max(filter(None, tree), default=0) / 1e9 > time.time() - FRESH
+                changing = (tree != self._tree if self._tree
+                            else max(filter(None, tree), default=0) / 1e9 > time.time() - FRESH)
                 self._again = now + SETTLE if changing else None
                 self._tree, self._built = tree, now
                 self._build()
@@ -123,7 +140,8 @@ class LocalRoot(Source):
 
     def _rest(self):
         """Return after how many seconds everything is looked at again."""
-        return FOREIGN_AGAIN if not self.records or any(record.kinds for record in self.records.values()) else BUILD_AGAIN
+        return (FOREIGN_AGAIN if not self.records or any(record.kinds for record in self.records.values())
+                else BUILD_AGAIN)
 
     def _go_on(self):
         """Read again what beats though it had ended: a resumed run."""
@@ -134,7 +152,8 @@ class LocalRoot(Source):
     def _build(self):
         started = time.perf_counter()
         try:
-            index = manifest.build(self.folder, self._manifest, find_others=self._find_others, into=self._spool())
+            index = manifest.build(self.folder, self._manifest, find_others=self._find_others,
+                                   into=self._spool())
             lines = manifest_lines.spooled(index.lines, self._index_folder(), manifest.BITS)
             self.take(manifest.Manifest(index.header, lines, index.skipped))
         except manifest.ManifestError:
@@ -143,7 +162,8 @@ class LocalRoot(Source):
         self._cost = time.perf_counter() - started
 
     def _index_folder(self):
-        """Return our own folder for what is known of roots (str, made where it is not there), or the system's for temporary files."""
+        """Return our own folder for what is known of roots (str, made where it is not there), or the system's
+        for temporary files."""
         folder = os.path.dirname(self.kept_path) if self.kept_path else None
         try:
             os.makedirs(folder or "", exist_ok=True)
@@ -161,18 +181,22 @@ class LocalRoot(Source):
             return None             # no room
 
     def _find_others(self, folder, skipped, ours):
-        """Find other loggers' runs, as foreign.find does, and note what was passed over where they, or too much, lie in the root."""
+        """Find other loggers' runs, as foreign.find does, and note what was passed over where they, or too
+        much, lie in the root."""
         passed = collections.Counter()
         runs = foreign.find(folder, passed, ours, self._looked_into, self.rules)
         for reason, count in passed.items():
             skipped[reason] = max(skipped[reason], count)       # the look at ours counted some of these
-        self.others_passed = {reason: count for reason, count in passed.items() if count and (runs or " beyond " in reason)}
+        self.others_passed = {reason: count for reason, count in passed.items()
+                              if count and (runs or " beyond " in reason)}
         return runs
 
     def _folders(self, now):
-        """Return the mtimes of all folders whose content is runs or folders of runs, not older than LOOK times what it takes."""
+        """Return the mtimes of all folders whose content is runs or folders of runs, not older than LOOK
+        times what it takes."""
         if self._listed[0] != self.version:
-            foreign_folders = {foreign.folder_of(path) for path, record in self.records.items() if record.kinds}
+            foreign_folders = {foreign.folder_of(path)
+                               for path, record in self.records.items() if record.kinds}
             runs = {path.rpartition("/")[0] for path, record in self.records.items() if not record.kinds}
             names = {path.rpartition("/")[0] for path in runs}
             projects = {path.rpartition("/")[0] for path in names}
@@ -180,7 +204,8 @@ class LocalRoot(Source):
             self._stat_at = float("-inf")
         if now >= self._stat_at:
             started = time.perf_counter()
-            self._mtimes = [file_marks.mtime_ns(local_disk.reach(f"{self.folder}/{folder}")) for folder in self._listed[1]]
+            self._mtimes = [file_marks.mtime_ns(local_disk.reach(f"{self.folder}/{folder}"))
+                            for folder in self._listed[1]]
             self._stat_at = now + LOOK * (time.perf_counter() - started)
         return self._mtimes
 

@@ -1,7 +1,8 @@
-"""Read a run's log by byte range from either end, search it, and find lines by time; any size, little memory. Colours stay in.
+"""Read a run's log by byte range from either end, search it, and find lines by time; any size, little memory.
+Colours stay in.
 
-A log is one file, or the files of several attempts read as one; offsets count bytes of the whole. What a terminal
-would show of a line is what follows its last carriage return; the stamp before it is told apart.
+A log is one file, or the files of several attempts read as one; offsets count bytes of the whole. What a
+terminal would show of a line is what follows its last carriage return; the stamp before it is told apart.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PAGE_BYTES = 64 << 10
-BLOCK_BYTES = 256 << 10         # read at once: fits the processor's cache, which doubles the speed of a search
+# Read at once: fits the processor's cache, which doubles the speed of a search
+BLOCK_BYTES = 256 << 10
 TEXT_LIMIT = 20_000             # characters of a line shown
 REACH = 4 << 20                 # how far the ends of one line are looked for; beyond, it is cut there
 PROGRESS_BYTES = 16 << 20       # a search says how far it is each time it read as much
@@ -43,11 +45,13 @@ class Log:
     reach = REACH               # how far a line with a stamp is looked for
 
     def __init__(self, paths: str | os.PathLike[str] | Iterable[str]) -> None:
-        self.paths = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+        self.paths = ([os.fspath(paths)] if isinstance(paths, (str, os.PathLike))
+                      else [os.fspath(path) for path in paths])
         self._look()
 
     def _look(self):
-        """Take in the present sizes. A file that ends in the middle of a line gets a newline if another follows it."""
+        """Take in the present sizes. A file that ends in the middle of a line gets a newline if another
+        follows it."""
         files, identity, base = [], [], 0
         for path in self.paths:
             size, *marks = self._stat(path)
@@ -75,7 +79,8 @@ class Log:
             stop = self._files[index + 1][0] if index + 1 < len(self._files) else self.size
             if offset < stop and end > base:
                 piece = self._piece(path, offset - base, min(end, base + size) - offset)
-                out += piece + b"\n" * (min(end, stop) - offset - len(piece) if stop > base + size and end >= stop else 0)
+                out += piece + b"\n" * (min(end, stop) - offset - len(piece)
+                                        if stop > base + size and end >= stop else 0)
                 offset = min(end, stop)
         return out
 
@@ -90,15 +95,17 @@ class Log:
         """Lines counted so far, from the beginning (int)."""
         return self._counts[-1] if self._counts else 0
 
-    # -- pages -----------------------------------------------------------------------------------------------------
+    # -- pages -----------------------------------------------------------------------------------------------
 
     def page(self, offset: int | None = None, before: int | None = None,
              limit_bytes: int = PAGE_BYTES) -> dict[str, Any]:
-        """Return a screen of lines: from the line at `offset` on, those that end at `before`, or the last ones.
+        """Return a screen of lines: from the line at `offset` on, those that end at `before`, or the last
+        ones.
 
-        {"start", "end", "size", "lines": [{"at": byte offset, "n": line number from 1 or None if not counted yet, "ts": Unix
-        seconds or None, "text": str, "cut": characters left out, absent if none}], "more_before", "more_after"}
-        `end` is where to go on: before a last line that has no newline yet, so that it comes again when it grew.
+        {"start", "end", "size", "lines": [{"at": byte offset, "n": line number from 1 or None if not counted
+        yet, "ts": Unix seconds or None, "text": str, "cut": characters left out, absent if none}],
+        "more_before", "more_after"} `end` is where to go on: before a last line that has no newline yet, so
+        that it comes again when it grew.
         """
         self._look()
         if offset is not None:
@@ -107,7 +114,8 @@ class Log:
         else:
             end = self.size if before is None else self._line_start(min(max(0, before), self.size))
             low = max(0, end - limit_bytes)
-            start = self._line_start(low, low - low % REACH)        # a moving line of days keeps its place while it grows
+            # a moving line of days keeps its place while it grows
+            start = self._line_start(low, low - low % REACH)
         raw = self.read(start, end - start)
         position, n, ts, lines = start, self._number(start), None, []
         for line in raw.split(b"\n")[:None if raw and not raw.endswith(b"\n") else -1]:
@@ -115,10 +123,12 @@ class Log:
             lines.append({"at": position, "n": n, "ts": ts, **_limited(text)})
             position, n = position + len(line) + 1, n and n + 1
         last = lines[-1]["at"] if raw and not raw.endswith(b"\n") and end == self.size else end
-        return {"start": start, "end": last, "size": self.size, "lines": lines, "more_before": start > 0, "more_after": end < self.size}
+        return {"start": start, "end": last, "size": self.size, "lines": lines, "more_before": start > 0,
+                "more_after": end < self.size}
 
     def _line_start(self, offset, cut=None):
-        """Return where the line that holds `offset` begins; `cut` (default: `offset`) if that is more than REACH before."""
+        """Return where the line that holds `offset` begins; `cut` (default: `offset`) if that is more than
+        REACH before."""
         low = offset
         while low > 0 and offset - low < REACH:
             step = min(low, PAGE_BYTES)
@@ -129,7 +139,8 @@ class Log:
         return 0 if low == 0 else offset if cut is None else cut
 
     def _line_end(self, offset):
-        """Return where the line that holds the byte before `offset` ends, its newline included; at most REACH after."""
+        """Return where the line that holds the byte before `offset` ends, its newline included; at most REACH
+        after."""
         if offset and self.read(offset - 1, 1) == b"\n":
             return offset
         high = offset
@@ -141,7 +152,8 @@ class Log:
         return min(high, self.size)
 
     def _number(self, offset):
-        """Return the number (from 1) of the line at `offset`, or None if counting so far would take too long."""
+        """Return the number (from 1) of the line at `offset`, or None if counting so far would take too
+        long."""
         blocks = offset // BLOCK_BYTES
         deadline = time.monotonic() + INDEX_SECONDS
         while len(self._counts) < blocks:
@@ -155,14 +167,16 @@ class Log:
         before = self._counts[blocks - 1] if blocks else 0
         return before + self.read(blocks * BLOCK_BYTES, offset - blocks * BLOCK_BYTES).count(b"\n") + 1
 
-    # -- search ----------------------------------------------------------------------------------------------------
+    # -- search ----------------------------------------------------------------------------------------------
 
     def find(self, pattern: str, regex: bool = False, start: Any = None, backwards: bool = False,
              ignore_case: bool = True) -> Iterator[Any]:
-        """Yield the lines that show `pattern`, as {"at", "n", "ts", "text"}, and now and then {"progress": bytes searched, "size"}.
+        """Yield the lines that show `pattern`, as {"at", "n", "ts", "text"}, and now and then {"progress":
+        bytes searched, "size"}.
 
-        start: where to begin, None: at the beginning, or for `backwards` at the end. Colours and stamps are not searched.
-        Raises UsageError for an empty pattern, for an expression that is none, and for one that takes too long; BusyError.
+        start: where to begin, None: at the beginning, or for `backwards` at the end. Colours and stamps are
+        not searched. Raises UsageError for an empty pattern, for an expression that is none, and for one that
+        takes too long; BusyError.
         """
         if not pattern:
             raise UsageError("there is nothing to search for: the pattern is empty")
@@ -176,7 +190,8 @@ class Log:
             yield from self._found(expression.search(blocks), backwards)
 
     def _found(self, searched_blocks, backwards):
-        """Yield what `find` does, of (offset, block, places of lines in it, or None while they are looked for)."""
+        """Yield what `find` does, of (offset, block, places of lines in it, or None while they are looked
+        for)."""
         searched = progress = 0
         for position, block, places in searched_blocks:
             if places is None:
@@ -216,10 +231,11 @@ class Log:
             yield begin, self.read(begin, end - begin)
             end = begin
 
-    # -- time ------------------------------------------------------------------------------------------------------
+    # -- time ------------------------------------------------------------------------------------------------
 
     def at_time(self, ts: float) -> int:
-        """Return the offset of the first line stamped at or after the second of `ts` (Unix seconds); the end if there is none.
+        """Return the offset of the first line stamped at or after the second of `ts` (Unix seconds); the end
+        if there is none.
 
         Stamps ascend in a log, so it is found by halving: about 20 short reads in a gigabyte.
         """
@@ -244,7 +260,8 @@ class Log:
         return self.size
 
     def _stamp_after(self, offset, end):
-        """Return (offset, Unix seconds) of the first stamped line after `offset`, or None if there is none before `end` or `reach`."""
+        """Return (offset, Unix seconds) of the first stamped line after `offset`, or None if there is none
+        before `end` or `reach`."""
         end = min(end, offset + self.reach)
         while offset < end:
             for match in STAMPED.finditer(self.read(offset, PAGE_BYTES)):
@@ -255,11 +272,13 @@ class Log:
         return None
 
 
-_COUNTED, _COUNTING = {}, Lock()        # what makes a log the same one -> lines before the end of each BLOCK_BYTES of it
+# What makes a log the same one -> lines before the end of each BLOCK_BYTES of it
+_COUNTED, _COUNTING = {}, Lock()
 
 
 def _counts(identity, size):
-    """Return the counts of the log of this identity (array), begun anew if it is shorter than what was counted."""
+    """Return the counts of the log of this identity (array), begun anew if it is shorter than what was
+    counted."""
     with _COUNTING:
         counts = _COUNTED.pop(identity, None)
         if counts is None or len(counts) * BLOCK_BYTES > size:
@@ -270,10 +289,11 @@ def _counts(identity, size):
         return counts
 
 
-# -- lines -----------------------------------------------------------------------------------------------------------
+# -- lines ---------------------------------------------------------------------------------------------------
 
 def _hits(block, base, places, n):
-    """Yield the lines of a block that begin at `places`; `base` is its offset, `n` the number of its first line or None."""
+    """Yield the lines of a block that begin at `places`; `base` is its offset, `n` the number of its first
+    line or None."""
     before = 0
     for begin in places:
         n, before = n and n + block.count(b"\n", before, begin), begin
@@ -283,12 +303,14 @@ def _hits(block, base, places, n):
 
 
 def _limited(text):
-    return {"text": text} if len(text) <= TEXT_LIMIT else {"text": text[:TEXT_LIMIT], "cut": len(text) - TEXT_LIMIT}
+    return {"text": text} if len(text) <= TEXT_LIMIT else {"text": text[:TEXT_LIMIT],
+                                                           "cut": len(text) - TEXT_LIMIT}
 
 
 def _signs(raw):
-    """Return bytes of which text that holds `raw` (lower-case ASCII) in any case holds at least one: much sooner looked for than
-    all text is folded. Two or more characters that have no case, else the letter that is rarest in English."""
+    """Return bytes of which text that holds `raw` (lower-case ASCII) in any case holds at least one: much
+    sooner looked for than all text is folded. Two or more characters that have no case, else the letter that
+    is rarest in English."""
     caseless, letters = max(re.split(rb"[a-z]+", raw), key=len), re.sub(rb"[^a-z]", b"", raw)
     if len(caseless) > 1 or not letters:
         return [caseless]
@@ -301,13 +323,15 @@ def _plain(pattern, ignore_case):
     fold = str.lower if ignore_case else str
     folded = fold(pattern)
     raw, lower = folded.encode("utf-8", "surrogateescape"), False
-    if folded != folded.upper() and ignore_case:        # bytes fold ASCII letters only: look for the longest part without others
+    # Bytes fold ASCII letters only: look for the longest part without others
+    if folded != folded.upper() and ignore_case:
         raw, lower = max(re.split(r"[^\x00-\x7f]+", folded), key=len).encode(), True
     signs = _signs(raw) if lower else [b""]
     drawn = matcher(re.escape(pattern), ignore_case)
 
     def match(block):
-        if b"\x1b" in block or b"\r" in block:      # colours or redrawn parts may divide what the eye reads as one word
+        # Colours or redrawn parts may divide what the eye reads as one word
+        if b"\x1b" in block or b"\r" in block:
             return drawn(block)
         hits, index = [], 0
         if not any(sign in block for sign in signs):

@@ -1,4 +1,5 @@
-"""The Series of the runs that somebody looks at: kept in memory, read as far as an answer can wait, parsed on behind it."""
+"""The Series of the runs that somebody looks at: kept in memory, read as far as an answer can wait, parsed on
+behind it."""
 
 from __future__ import annotations
 
@@ -28,20 +29,22 @@ LITTLE_SECONDS = 0.02       # … and no longer than this where a sample can be 
 
 
 class OpenSeries:
-    """The Series in memory, and their column cache on disk. Any thread may call `of`; what is parsed on has a thread of its own."""
+    """The Series in memory, and their column cache on disk. Any thread may call `of`; what is parsed on has a
+    thread of its own."""
 
     def __init__(self, folder: Path, columns: int, ring: Callable[..., Any] | None, clock: Any) -> None:
-        """folder: of the column cache (Path); columns: bytes that it may take; ring: function(topic), called when something was parsed
-        behind an answer; None parses before answering; clock: monotonic seconds."""
+        """folder: of the column cache (Path); columns: bytes that it may take; ring: function(topic), called
+        when something was parsed behind an answer; None parses before answering; clock: monotonic seconds."""
         self._folder, self._columns, self._ring, self._clock = folder, columns, ring, clock
         self._trimmed = float("-inf")
-        self._series, self._parsing = {}, set()         # key -> Series, asked for longest ago first; keys being parsed
+        # Key -> Series, asked for longest ago first; keys being parsed
+        self._series, self._parsing = {}, set()
         self._sizes, self._bytes = {}, 0        # bytes of columns in memory by key, and in all
         self._lock = threading.Lock()
 
     def of(self, entry: ForeignEntry | Entry) -> Series:
-        """Return the Series of the run of an Entry, as far as it can be read at once; the rest is parsed behind, then the run's topic
-        rings."""
+        """Return the Series of the run of an Entry, as far as it can be read at once; the rest is parsed
+        behind, then the run's topic rings."""
         with self._lock:
             series = self._series.pop(entry.key, None)
             if series is None or series.folder != os.fspath(entry.folder):
@@ -61,7 +64,8 @@ class OpenSeries:
             trim(self._folder, self._columns)
 
     def _read_some(self, key, series):
-        """Parse what an answer can wait for: all of it where that is soon done, else a little; the rest goes on behind it."""
+        """Parse what an answer can wait for: all of it where that is soon done, else a little; the rest goes
+        on behind it."""
         series.refresh(LITTLE_SECONDS)
         if 0 < series.behind <= COARSE_BYTES:
             series.refresh(READ_SECONDS)

@@ -1,5 +1,5 @@
-"""What this machine knows of the runs that its own processes write: whether the process is there, and how long ago it did something,
-by the one clock that both have."""
+"""What this machine knows of the runs that its own processes write: whether the process is there, and how
+long ago it did something, by the one clock that both have."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LIMIT = 1 << 16             # bytes of a live file
 
 
 class Writer(NamedTuple):
-    """The process that writes a run. lives: whether it is there (None: it is not of this machine, or nobody can say); same_clock: it
-    has our clock; beat: when its heart beat last (Unix s), or None."""
+    """The process that writes a run. lives: whether it is there (None: it is not of this machine, or nobody
+    can say); same_clock: it has our clock; beat: when its heart beat last (Unix s), or None."""
 
     lives: object = None
     same_clock: bool = False
@@ -34,12 +34,14 @@ class Writers:
 
     def __init__(self, root: str) -> None:
         self._root = os.fspath(root)
-        self._live_files = {}            # path of a live file -> (inode, facts or None, whether it is of this machine)
+        # Path of a live file -> (inode, facts or None, whether it is of this machine)
+        self._live_files = {}
         self._revived = {}          # path of a live file -> its beat when the process was first missed
 
     def of(self, path, record):
         """Return the Writer of the open run at `path`."""
-        for live_file in map(reach, (f"{self._root}/{HIDDEN}/{LIVE}/{slug(record.id)}.json", f"{self._root}/{path}/{BEAT}")):
+        for live_file in map(reach, (f"{self._root}/{HIDDEN}/{LIVE}/{slug(record.id)}.json",
+                                     f"{self._root}/{path}/{BEAT}")):
             try:
                 status = os.stat(live_file)
             except OSError:
@@ -61,10 +63,12 @@ class Writers:
         if facts["pid"] == os.getpid() or live.process_lives(facts["pid"], facts.get("start")):
             return True
         missed = self._revived.setdefault(live_file, beat)
-        return None if missed != beat else False        # a heart that beats on has a process, even if we can't see it
+        # a heart that beats on has a process, even if we can't see it
+        return None if missed != beat else False
 
     def _is_here(self, host):
-        """Whether what `host` writes into the root gets our clock's times: it is ours, and no file server is between."""
+        """Whether what `host` writes into the root gets our clock's times: it is ours, and no file server is
+        between."""
         if host != hostname():
             return False
         from runicorn.writer.system import on_network
@@ -72,16 +76,19 @@ class Writers:
 
 
 def foreign_age(root: str, folder: str, names: Iterable[str]) -> float | None:
-    """Return the seconds since a file of another logger's run was changed (float), None where its times are not by our clock."""
+    """Return the seconds since a file of another logger's run was changed (float), None where its times are
+    not by our clock."""
     from runicorn.writer.system import on_network
-    times = [changed for name in names for changed in [mtime(os.path.join(folder, name))] if changed is not None]
+    times = [changed for name in names for changed in [mtime(os.path.join(folder, name))]
+             if changed is not None]
     now = time.time()
-    return None if not times or max(times) > now + 2 or on_network(os.fspath(root)) else max(0.0, now - max(times))
+    return (None if not times or max(times) > now + 2 or on_network(os.fspath(root))
+            else max(0.0, now - max(times)))
 
 
 def ages(folder, writer):
-    """Return (seconds since the run at `folder` did anything, seconds since its last row or None), None where its times are ahead of
-    our clock, or there are none."""
+    """Return (seconds since the run at `folder` did anything, seconds since its last row or None), None where
+    its times are ahead of our clock, or there are none."""
     names = quick_stats.own_sizes(folder)
     times = {name: mtime(os.path.join(folder, name)) for name in names}
     times_known = [time for time in (writer.beat, *times.values()) if time is not None]

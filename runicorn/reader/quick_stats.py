@@ -1,5 +1,5 @@
-"""What a list shows of a run's events without keeping them: largest step, last time, median gap, a sparkline and the best
-value. Looks at ends, searches for one name; `series` is for the whole truth."""
+"""What a list shows of a run's events without keeping them: largest step, last time, median gap, a sparkline
+and the best value. Looks at ends, searches for one name; `series` is for the whole truth."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ WHOLE = 4 << 20             # bytes; a larger file is looked at in places for it
 PLACES, PLACE = 48, 32 << 10
 SMALL = 256 << 10           # bytes; of a larger file few places and the end say whether its steps only grow
 FEW, LITTLE = 16, 2 << 10
-RANKS, STATUS, MOST = 4096, 64 << 10, 2000      # files that ranks left of how they ended, bytes of one, characters of what one says
-VERDICT = ("status", "ended_at", "exit_code", "signal", "ended_by", "error", "reason")          # what is told of a rank
+# Files that ranks left of how they ended, bytes of one, characters of what one says
+RANKS, STATUS, MOST = 4096, 64 << 10, 2000
+# What is told of a rank
+VERDICT = ("status", "ended_at", "exit_code", "signal", "ended_by", "error", "reason")
 STEP = re.compile(rb'"(?:step|global_step)":\s*(-?\d+)')
 ROW = re.compile(rb'\n\{"ts": ?(-?\d[-+.\deE]*), ?"step": ?(-?\d+), ?"data":')       # as `log` writes one
-OTHER = re.compile(rb'\n\{"ts": ?-?\d[-+.\deE]*, ?"step": ?-?\d+, ?"type": ?"(?!metrics")')      # … and an image
+# … and an image
+OTHER = re.compile(rb'\n\{"ts": ?-?\d[-+.\deE]*, ?"step": ?-?\d+, ?"type": ?"(?!metrics")')
 BLOCK = 1 << 20
 
 
 class End(NamedTuple):
-    """The end of a run's events: the last step (int) or None, its time (Unix s) or None, the median seconds between rows or None."""
+    """The end of a run's events: the last step (int) or None, its time (Unix s) or None, the median seconds
+    between rows or None."""
 
     step: object = None
     ts: object = None
@@ -41,7 +45,8 @@ class End(NamedTuple):
 
 
 class Top(NamedTuple):
-    """How far an events file was read for its largest step: bytes, lines (None where parts were passed over), the step or None."""
+    """How far an events file was read for its largest step: bytes, lines (None where parts were passed over),
+    the step or None."""
 
     position: int = 0
     lines: object = 0
@@ -49,7 +54,8 @@ class Top(NamedTuple):
 
 
 class Spark(NamedTuple):
-    """A metric at a glance: `values` (floats, or None for NaN), the smallest and largest as (value, step), whether all points were seen."""
+    """A metric at a glance: `values` (floats, or None for NaN), the smallest and largest as (value, step),
+    whether all points were seen."""
 
     values: list
     low: object
@@ -58,40 +64,48 @@ class Spark(NamedTuple):
 
 
 def own_sizes(folder: str | os.PathLike[str]) -> dict[str, int]:
-    """Return {name: size in bytes} of the append-only files of the run in `folder`; empty if it can't be listed."""
+    """Return {name: size in bytes} of the append-only files of the run in `folder`; empty if it can't be
+    listed."""
     try:
         with os.scandir(folder) as items:
-            return {item.name: item.stat(follow_symlinks=False).st_size for item in items
-                    if item.name.startswith(("events", "logs", "system")) and parse_own(item.name) and item.is_file(follow_symlinks=False)}
+            return {item.name: item.stat(follow_symlinks=False).st_size
+                    for item in items if item.name.startswith(("events", "logs", "system"))
+                    and parse_own(item.name) and item.is_file(follow_symlinks=False)}
     except OSError as error:
         local_disk.pass_over(error)
         return {}           # removed, not fetched yet or not ours to read: nothing to show
 
 
 def rank_statuses(folder: Path) -> dict[str, Any]:
-    """Return {(attempt, rank): dict} of what the ranks other than 0 said of their ends in `folder`, of RANKS files at most."""
+    """Return {(attempt, rank): dict} of what the ranks other than 0 said of their ends in `folder`, of RANKS
+    files at most."""
     try:
         names = sorted(filter(parse_rank_status, os.listdir(folder)))[:RANKS]
     except OSError as error:
         local_disk.pass_over(error)
         return {}           # as above
-    statuses = ((parse_rank_status(name), read_json(os.path.join(folder, name), limit=STATUS)) for name in names)
-    return {rank: {field: _short(status[field]) for field in VERDICT if field in status} for rank, status in statuses if status is not None}
+    statuses = ((parse_rank_status(name), read_json(os.path.join(folder, name), limit=STATUS))
+                for name in names)
+    return {rank: {field: _short(status[field]) for field in VERDICT if field in status}
+            for rank, status in statuses if status is not None}
 
 
 def _short(value):
-    return value[-MOST:] if isinstance(value, str) else value if isinstance(value, (int, float)) or value is None else None
+    return (value[-MOST:] if isinstance(value, str) else value
+            if isinstance(value, (int, float)) or value is None else None)
 
 
 def events_of(sizes: dict[str, int]) -> list[str]:
     """Return the names of rank 0's events files in `sizes` (dict), first attempt first."""
-    files = sorted((parse_own(name)[1], name) for name in sizes if name.startswith("events") and parse_own(name) and not parse_own(name)[2])
+    files = sorted((parse_own(name)[1], name)
+                   for name in sizes if name.startswith("events") and parse_own(name)
+                   and not parse_own(name)[2])
     return [name for _, name in files]
 
 
 def end(folder: Path, sizes: dict[str, int], tops: dict[str, Top] | None = None) -> End:
-    """Return the End of the run in `folder`, whose files have `sizes`. tops: {name: Top} of the last look, which is brought up to
-    date; the step is the largest of the newest attempt that logged."""
+    """Return the End of the run in `folder`, whose files have `sizes`. tops: {name: Top} of the last look,
+    which is brought up to date; the step is the largest of the newest attempt that logged."""
     tops = {} if tops is None else tops
     for name in reversed(events_of(sizes)):
         if sizes[name]:
@@ -100,7 +114,8 @@ def end(folder: Path, sizes: dict[str, int], tops: dict[str, Top] | None = None)
             rows = _times(tail)
             top = tops[name] = _top(path, sizes[name], tops.get(name, Top()), tail, rows)
             if rows or top.step is not None:
-                last = rows[-1][1] if rows and not tail.endswith(b"\n") else None        # a whole row whose newline is not here yet
+                # a whole row whose newline is not here yet
+                last = rows[-1][1] if rows and not tail.endswith(b"\n") else None
                 return _end(rows, max((step for step in (top.step, last) if step is not None), default=None))
     return End()
 
@@ -141,13 +156,15 @@ def _times(tail):
 
 
 def _top(path, size, top_before, tail, rows):
-    """Return the Top of an events file, read from where `top_before` ended; of a large file that is new, in places. tail: its end (bytes),
+    """Return the Top of an events file, read from where `top_before` ended; of a large file that is new, in
+    places. tail: its end (bytes),
     rows: what is in it."""
     if size < top_before.position:
         top_before = Top()               # another file has the name now
     if size - top_before.position > SMALL:
         steps, few = [step for _, step in rows if step is not None], _some_steps(path, size, FEW, LITTLE)
-        if size - top_before.position > WHOLE or (steps and steps == sorted(steps) and max(few, default=0) <= steps[-1]):
+        if size - top_before.position > WHOLE or (steps and steps == sorted(steps)
+                                                  and max(few, default=0) <= steps[-1]):
             more = _some_steps(path, size, PLACES, PLACE) if size - top_before.position > WHOLE else []
             return Top(size, None, max([*few, *more, *steps], default=None))
     if not top_before.position and len(tail) < END:
@@ -174,12 +191,14 @@ def _stepped(top_before, block):
     """Return the Top after `block` (bytes: whole lines)."""
     lines, padded = block.count(b"\n"), b"\n" + block
     steps = [int(step) for _, step in ROW.findall(padded)]
-    if len(steps) < lines and len(steps) + len(OTHER.findall(padded)) < lines:       # written otherwise, or a broken line
+    # Written otherwise, or a broken line
+    if len(steps) < lines and len(steps) + len(OTHER.findall(padded)) < lines:
         parts = Parser(lines=top_before.lines or 0).parse(block) if block else ()
         steps = [step for rows in parts for step in rows.steps]
     top = max(steps, default=None)
     top = top if top_before.step is None or top is not None and top > top_before.step else top_before.step
-    return Top(top_before.position + len(block), None if top_before.lines is None else top_before.lines + lines, top)
+    return Top(top_before.position + len(block),
+               None if top_before.lines is None else top_before.lines + lines, top)
 
 
 def _tail(path, size=END):
@@ -205,14 +224,17 @@ def row_of(line):
 
 
 def spark(folder: Path, sizes: dict[str, int], metric: str, n: int = 24) -> Spark | None:
-    """Return the Spark of `metric` in the run in `folder`, at most `n` values, or None if it was not found."""
+    """Return the Spark of `metric` in the run in `folder`, at most `n` values, or None if it was not
+    found."""
     points, exact, cut = [], True, math.inf
-    pattern = re.compile(rb'"' + re.escape(json.dumps(metric, ensure_ascii=False)[1:-1].encode()) + rb'":\s*("?[-+.\w]+"?)')
+    pattern = re.compile(rb'"' + re.escape(json.dumps(metric, ensure_ascii=False)[1:-1].encode())
+                         + rb'":\s*("?[-+.\w]+"?)')
     events = events_of(sizes)
     for name in reversed(events):
         blocks, complete = _blocks(os.path.join(folder, name), sizes[name])
         exact = exact and complete
-        older = [(_value(match[1]), block, match.start()) for block in blocks for match in pattern.finditer(block)]
+        older = [(_value(match[1]), block, match.start()) for block in blocks
+                 for match in pattern.finditer(block)]
         if len(events) > 1:             # what a newer attempt logged again is superseded
             steps = [_step(point) or 0 for point in older]
             older = [point for point, step in zip(older, steps) if step < cut]
@@ -222,7 +244,8 @@ def spark(folder: Path, sizes: dict[str, int], metric: str, n: int = 24) -> Spar
         return None
     finite = [point for point in points if point[0] is not None and math.isfinite(point[0])]
     low, high = (choose(finite, key=lambda point: point[0]) if finite else None for choose in (min, max))
-    shown = _thin([value if value is not None and math.isfinite(value) else None for value, _, _ in points], n)
+    shown = _thin([value if value is not None and math.isfinite(value) else None for value, _, _ in points],
+                  n)
     return Spark(shown, low and (low[0], _step(low)), high and (high[0], _step(high)), exact)
 
 

@@ -1,4 +1,5 @@
-"""One run as the list and its page show it: where it was found, how far it is, how long it took. Looks at ends of files only."""
+"""One run as the list and its page show it: where it was found, how far it is, how long it took. Looks at
+ends of files only."""
 
 from __future__ import annotations
 
@@ -31,27 +32,32 @@ SETTLED = 2.0               # s; a folder may change once more within the second
 
 
 class Entry:
-    """One run as the list shows it: the member read, and all members (the same run through several connections)."""
+    """One run as the list shows it: the member read, and all members (the same run through several
+    connections)."""
 
-    __slots__ = ("key", "source", "record", "members", "owes", "_words", "_sizes", "_end", "_sparks", "_ranks", "_tops", "_summary")
+    __slots__ = ("key", "source", "record", "members", "owes", "_words", "_sizes", "_end", "_sparks",
+                 "_ranks", "_tops", "_summary")
 
     def __init__(self, key, members, before=None):
-        """before: the Entry that this one replaces, or None: what it read of files that are the same is not read again."""
+        """before: the Entry that this one replaces, or None: what it read of files that are the same is not
+        read again."""
         self.key, self.members = key, tuple(members)
         self.source, self.record = members[0].source, members[0].record
         self.owes = False           # whether its sparkline was left out for lack of time
         self._words, self._sizes, self._summary = None, None, None
         self._end, self._sparks, self._ranks, self._tops = None, NOTHING, UNSEEN, NOTHING
         if before is not None and (before.source, before.record.path) == (self.source, self.record.path):
-            self._end, self._sparks, self._ranks, self._tops = before._end, before._sparks, before._ranks, before._tops
+            self._end, self._sparks, self._ranks, self._tops = (before._end, before._sparks, before._ranks,
+                                                                before._tops)
 
     @property
     def words(self):
         """One lower-case text that holds all its words but the user's own."""
         if self._words is None:
             record, source = self.record, self.source
-            self._words = "\n".join(filter(None, (record.project, record.name, record.id, record.user, record.host, source.slug,
-                                                  source.name, record.note, *record.tags))).lower()
+            self._words = "\n".join(filter(None,
+                                           (record.project, record.name, record.id, record.user, record.host,
+                                            source.slug, source.name, record.note, *record.tags))).lower()
         return self._words
 
     @property
@@ -59,19 +65,21 @@ class Entry:
         return self.source.run_folder(self.record.path)
 
     def new_series(self, columns: Path) -> Series:
-        """Return a metrics.series.Series of the run that keeps its columns in the folder `columns`, or nowhere for None."""
+        """Return a metrics.series.Series of the run that keeps its columns in the folder `columns`, or
+        nowhere for None."""
         return Series(self.folder, columns, own_files.OwnFiles())
 
     def metric_files(self):
-        """Return {(stem, rank, attempt): (path, function(state) returning its reader)} of its files with metrics and samples that are here;
-        none of a format that is not known."""
+        """Return {(stem, rank, attempt): (path, function(state) returning its reader)} of its files with
+        metrics and samples that are here; none of a format that is not known."""
         return {} if self.record.newer else own_files.OwnFiles()(os.fspath(self.folder))
 
     def slots(self) -> dict[str, Any]:
-        """Return {file name: ((rank, attempt) by which a Series knows it, function(state) returning its reader)} of the files with
-        metrics, here or on the server."""
+        """Return {file name: ((rank, attempt) by which a Series knows it, function(state) returning its
+        reader)} of the files with metrics, here or on the server."""
         owned = {name: layout.parse_own(name) for name in {**self.there(), **self.sizes()}}
-        return {name: ((own[2], own[1]), own_files.MAKERS["events"]) for name, own in owned.items() if own and own[0] == "events"}
+        return {name: ((own[2], own[1]), own_files.MAKERS["events"])
+                for name, own in owned.items() if own and own[0] == "events"}
 
     @property
     def name(self):
@@ -114,11 +122,13 @@ class Entry:
         except (OSError, LayoutError):
             return {}               # gone, or not here yet
         if self._ranks[0] != changed:
-            self._ranks = changed if changed < time.time() - SETTLED else None, quick_stats.rank_statuses(folder)
+            self._ranks = (changed if changed < time.time() - SETTLED else None,
+                           quick_stats.rank_statuses(folder))
         return self._ranks[1]
 
     def sizes(self):
-        """Return {name: bytes} of the run's append-only files here; those of an ended local run are looked up once."""
+        """Return {name: bytes} of the run's append-only files here; those of an ended local run are looked up
+        once."""
         if self._sizes is None or not (self.record.ended and self.source.local):
             self._sizes = quick_stats.own_sizes(self.folder)
         return self._sizes
@@ -128,13 +138,15 @@ class Entry:
         return [(name, *layout.parse_own(name)[1:]) for name in sizes if name.startswith("logs")]
 
     def there(self):
-        """Return {name: bytes} of the run's append-only files as its server has them; empty for a run of this machine."""
+        """Return {name: bytes} of the run's append-only files as its server has them; empty for a run of this
+        machine."""
         return self.source.there(self.record.path)
 
     def error(self):
         """Return what the list says is wrong with the run: its code and a sentence (str), or (None, None)."""
         if self.record.newer:
-            return "newer", (f"its format is {self.record.newer:g}, which a newer Runicorn made; this one knows format {layout.FORMAT}: "
+            return "newer", (f"its format is {self.record.newer:g}, which a newer Runicorn made; this one "
+                             f"knows format {layout.FORMAT}: "
                              "name, state, times and files are shown, nothing else is read")
         if self.record.error == NO_META:
             why = self.source.left_out(self.record.path)
@@ -149,11 +161,13 @@ class Entry:
         """Return the name of a file of events of a local run that may not be read, or None."""
         if not self.source.local:
             return None             # of a mirror, the run's page and the connection say so
-        events = [name for name in quick_stats.events_of(self.sizes()) if not os.access(os.path.join(self.folder, name), os.R_OK)]
+        events = [name for name in quick_stats.events_of(self.sizes())
+                  if not os.access(os.path.join(self.folder, name), os.R_OK)]
         return events[0] if events else None
 
     def end(self, sizes=None):
-        """Return the quick_stats.End of the run's events, read again only when they grew; nothing of a format that is not known."""
+        """Return the quick_stats.End of the run's events, read again only when they grew; nothing of a format
+        that is not known."""
         if self.record.newer:
             return quick_stats.End()
         sizes = sizes or self.sizes()
@@ -163,23 +177,26 @@ class Entry:
         return self._end[1]
 
     def learn_step(self, step):
-        """Take the largest step as a whole reading of the events tells it: of a large file `end` looked at places only."""
+        """Take the largest step as a whole reading of the events tells it: of a large file `end` looked at
+        places only."""
         if self.record.newer:
             return
         end, sizes = self.end(), self._end[0]
         if step is not None and end.step is not None and step > end.step:
             name = [name for name in quick_stats.events_of(sizes) if sizes[name]][-1]
-            self._end, self._tops[name] = (sizes, end._replace(step=step)), self._tops[name]._replace(step=step)
+            self._end, self._tops[name] = ((sizes, end._replace(step=step)),
+                                           self._tops[name]._replace(step=step))
 
     @property
     def is_summed_up(self):
-        """Whether the writer wrote the summary whole at the end: not after a kill, and a later attempt knows nothing of what an earlier
-        one that was killed had not written yet."""
+        """Whether the writer wrote the summary whole at the end: not after a kill, and a later attempt knows
+        nothing of what an earlier one that was killed had not written yet."""
         return self.record.ended == "finished" and bool(self.record.summary) and not self.record.resumed
 
     @property
     def summary(self):
-        """The run's summary as the list shows it (dict): the last values of its metrics are those of its events."""
+        """The run's summary as the list shows it (dict): the last values of its metrics are those of its
+        events."""
         if self.is_summed_up or self.record.newer:
             return self.record.summary
         pulse = self.source.pulses.get(self.record.path)
@@ -194,7 +211,8 @@ class Entry:
         return self.record.config
 
     def total(self, step):
-        """Return how many steps the run is to take (float), if it says so and is not past that at `step`, else None."""
+        """Return how many steps the run is to take (float), if it says so and is not past that at `step`,
+        else None."""
         return total_steps(self.record, step)
 
     @property
@@ -211,7 +229,8 @@ class Entry:
             return {}               # a folder of a mirror that leads elsewhere
 
     def spark_until(self, deadline: float, metric: str, sizes: dict[str, int]) -> Spark | None:
-        """Return the Spark of a metric, of now or, where that takes reading and `deadline` (monotonic s) is past, the last one."""
+        """Return the Spark of a metric, of now or, where that takes reading and `deadline` (monotonic s) is
+        past, the last one."""
         may_read = self.glanced(metric, sizes) or time.monotonic() < deadline
         spark = self.spark(metric, sizes) if may_read else self.last_spark(metric)
         self.owes = not self.glanced(metric, sizes)
@@ -246,23 +265,29 @@ class Entry:
 
     @property
     def defined(self):
-        """What define_metric said of its metrics ({name or pattern: {"summary", "goal", "step_metric", "hidden"}})."""
+        """What define_metric said of its metrics ({name or pattern: {"summary", "goal", "step_metric",
+        "hidden"}})."""
         return self.record.defined or {}
 
     def rule(self, metric):
-        """Return "min" or "max": which value of a metric is its best, as its definition or else its name says."""
+        """Return "min" or "max": which value of a metric is its best, as its definition or else its name
+        says."""
         metric = self.defined_of(metric) or metric
         return layout.best_rule(metric, layout.definition_of(self.defined, metric))
 
     def definition(self, metric: str) -> dict[str, Any]:
-        """Return what define_metric said of how a metric is shown ({"step_metric", "hidden"}, what there is)."""
+        """Return what define_metric said of how a metric is shown ({"step_metric", "hidden"}, what there
+        is)."""
         definition = layout.definition_of(self.defined, metric)
-        return {key: definition[key] for key in ("step_metric", "hidden") if definition.get(key) not in (None, metric)}
+        return {key: definition[key] for key in ("step_metric", "hidden")
+                if definition.get(key) not in (None, metric)}
 
     def defined_of(self, name):
-        """Return the metric of whose values define_metric keeps `name` ("loss" of "loss.min"), or None where that is no such name."""
+        """Return the metric of whose values define_metric keeps `name` ("loss" of "loss.min"), or None where
+        that is no such name."""
         metric, _, rule = name.rpartition(".")
-        rules = layout.definition_of(self.record.defined, metric).get("summary", "") if metric and self.record.defined else ""
+        rules = (layout.definition_of(self.record.defined, metric).get("summary", "")
+                 if metric and self.record.defined else "")
         return metric if rule in rules.split(",") else None
 
     def here(self):
@@ -270,7 +295,8 @@ class Entry:
         return self.source.local or self.source.complete(self.record.path)
 
     def logged(self, to_end=True):
-        """Whether the events of all its attempts and ranks are; if not `to_end`, the beginning of each is enough."""
+        """Whether the events of all its attempts and ranks are; if not `to_end`, the beginning of each is
+        enough."""
         return self.source.local or self.source.complete(self.record.path, "events", to_end)
 
 
@@ -284,7 +310,8 @@ class Member:
 
 
 def freshness(member):
-    """Return a key: local files first, then a source whose line is up, then the one that saw the run change last."""
+    """Return a key: local files first, then a source whose line is up, then the one that saw the run change
+    last."""
     pulse = member.source.pulses.get(member.record.path)
     return member.source.local, member.source.up, (pulse.changed or 0.0) if pulse else 0.0
 
@@ -295,8 +322,10 @@ def newest(entry):
 
 
 def total_steps(record, step):
-    """Return how many steps the run is to take (float), if its config says so and it is not past that at `step`, else None."""
-    totals = [value for value in (record.config.get(name) for name in ("max_steps", "total_steps")) if _is_positive(value)]
+    """Return how many steps the run is to take (float), if its config says so and it is not past that at
+    `step`, else None."""
+    totals = [value for value in (record.config.get(name) for name in ("max_steps", "total_steps"))
+              if _is_positive(value)]
     return totals[0] if totals and (step is None or step <= totals[0]) else None
 
 
@@ -305,15 +334,16 @@ def _is_positive(value):
 
 
 def attempts(status, entry):
-    """Return [{"n", "started_at", "from_step"}] of the run's attempts, the last of them where there are many, from its status or else its
-    files."""
+    """Return [{"n", "started_at", "from_step"}] of the run's attempts, the last of them where there are many,
+    from its status or else its files."""
     if entry.record.newer:
         return []
     listed = status.get("attempts") if isinstance(status.get("attempts"), list) else []
     by_number = {item.get("n", index): item for index, item in enumerate(listed, 1) if isinstance(item, dict)}
     events = {layout.parse_own(name)[1]: name for name in quick_stats.events_of(entry.sizes())}
     numbers = sorted({n for n in by_number if isinstance(n, int)} | set(events) | {1})
-    return [_attempt(n, by_number.get(n, {}), status, entry.folder, events.get(n)) for n in numbers[-MOST_ATTEMPTS:]]
+    return [_attempt(n, by_number.get(n, {}), status, entry.folder, events.get(n))
+            for n in numbers[-MOST_ATTEMPTS:]]
 
 
 def _attempt(n, attempt, status, folder, name):
@@ -325,10 +355,11 @@ def _attempt(n, attempt, status, folder, name):
 
 
 def progress(entry, series, end):
-    """Return {"step", "total", "about", "share", "speed" (steps/s), "eta" (s)} of the run; None where it can't be known.
+    """Return {"step", "total", "about", "share", "speed" (steps/s), "eta" (s)} of the run; None where it
+    can't be known.
 
-    about: the total is reckoned from the steps that its epochs took so far; share: of the way (0 to 1). A finished run has come all
-    of its way, wherever it was to go.
+    about: the total is reckoned from the steps that its epochs took so far; share: of the way (0 to 1). A
+    finished run has come all of its way, wherever it was to go.
     """
     step, speed, ended = end.step, series.times.speed(), entry.record.ended
     total = planned = entry.total(step)
@@ -338,13 +369,14 @@ def progress(entry, series, end):
         total = _by_epochs(entry.config, series, step)
     steps_left = total - step if total is not None and step is not None else None
     share = 1.0 if ended == "finished" else min(1.0, (step + 1) / total) if steps_left is not None else None
-    return {"step": step, "total": None if total is None else round(total), "about": total is not None and planned is None,
-            "share": share, "speed": speed, "eta": steps_left / speed if steps_left is not None and speed and not ended else None}
+    return {"step": step, "total": None if total is None else round(total),
+            "about": total is not None and planned is None, "share": share, "speed": speed,
+            "eta": steps_left / speed if steps_left is not None and speed and not ended else None}
 
 
 def _by_epochs(config, series, step):
-    """Return how many steps the run is to take, if the config tells `epochs` and what the run logged of its `epoch` tells how many
-    steps one takes; else None. Nothing is known before the second epoch has begun."""
+    """Return how many steps the run is to take, if the config tells `epochs` and what the run logged of its
+    `epoch` tells how many steps one takes; else None. Nothing is known before the second epoch has begun."""
     epochs, pace = config.get("epochs"), series.steps_by_epoch()
     total = epochs * pace if _is_positive(epochs) and pace else None
     return max(total, step) if total is not None and step <= total * (1 + PACE_ERROR) else None

@@ -1,4 +1,5 @@
-"""The run list: filter, sort, group, slice, and states counted. Works on the merged runs; reads no file but through them."""
+"""The run list: filter, sort, group, slice, and states counted. Works on the merged runs; reads no file but
+through them."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ GROUPS, GROUPS_BYTES = 500, 64 << 10      # named in one answer, JSON of them
 
 
 class Ordered(NamedTuple):
-    """The runs (list of run_entry.Entry) of a question in their order, and what an answer says of all of them ({"matched", …})."""
+    """The runs (list of run_entry.Entry) of a question in their order, and what an answer says of all of them
+    ({"matched", …})."""
 
     runs: list
     facts: dict
@@ -41,7 +43,8 @@ class Ordered(NamedTuple):
 class View:
     """Merged runs with what the reader noted about them: answers for the run list.
 
-    runs: sequence of run_entry.Entry; names: what `names_of` says of them; notes: {key: {"tags"?, "note"?, "hidden"?}};
+    runs: sequence of run_entry.Entry; names: what `names_of` says of them; notes: {key: {"tags"?, "note"?,
+    "hidden"?}};
     main_metric: {project: metric}; rule: function(metric, run) -> "min" or "max".
     """
 
@@ -49,7 +52,7 @@ class View:
                  main_metric: dict[str, Any], rule: Callable[..., Any]) -> None:
         self.runs, self.names, self.notes, self.main_metric, self.rule = runs, names, notes, main_metric, rule
 
-    # -- one run ---------------------------------------------------------------------------------------------------
+    # -- one run ---------------------------------------------------------------------------------------------
 
     def tags(self, run):
         own = self.notes.get(run.key, {}).get("tags")
@@ -70,12 +73,15 @@ class View:
             return picked
         if "val/loss" in summary:
             return "val/loss"
-        numbers = [name for name, value in summary.items() if not isinstance(value, bool) and layout.number(value) is not None
+        numbers = [name for name, value in summary.items()
+                   if not isinstance(value, bool) and layout.number(value) is not None
                    and name.rpartition("/")[2] not in DROPPED and run.defined_of(name) is None]
-        return next((name for name in numbers if "loss" in name.rpartition("/")[2].lower()), numbers[0] if numbers else None)
+        return next((name for name in numbers if "loss" in name.rpartition("/")[2].lower()),
+                    numbers[0] if numbers else None)
 
     def getter(self, field: str) -> Callable[..., Any]:
-        """Return a function(run) -> values (sequence; empty if it has none) of a field, as the filter language names it."""
+        """Return a function(run) -> values (sequence; empty if it has none) of a field, as the filter
+        language names it."""
         if not field:
             return lambda run: (self.words(run),)
         plain, bare = _FIELDS.get(field), _SAID.get(field)
@@ -91,7 +97,8 @@ class View:
         return self.bare(field)
 
     def bare(self, field: str) -> Callable[..., Any]:
-        """Return a function(run) -> the values of what a bare `field` stands for in the summary or the config."""
+        """Return a function(run) -> the values of what a bare `field` stands for in the summary or the
+        config."""
         stands_for = self.meaning(field)
 
         def get(run):
@@ -100,10 +107,11 @@ class View:
         return get
 
     def meaning(self, field: str) -> Callable[..., Any]:
-        """Return a function(run) -> the name (str) in the run's summary or config that a bare `field` stands for, or None.
+        """Return a function(run) -> the name (str) in the run's summary or config that a bare `field` stands
+        for, or None.
 
-        Of each run for itself: the name that is just this; else one whose last part it is, the main metric before others, val/loss
-        before train/loss, the summary before the config.
+        Of each run for itself: the name that is just this; else one whose last part it is, the main metric
+        before others, val/loss before train/loss, the summary before the config.
         """
         metrics = _by_last_part(self.names["summary"], field, "/")
         settings = _by_last_part(self.names["config"], field, ".")
@@ -118,7 +126,8 @@ class View:
         return stands_for
 
     def meanings(self, fields: list[str], runs: tuple[Any, ...]) -> dict[str, dict[str, Any]]:
-        """Return {field: {name: how many of `runs` it stands for}} of those bare `fields` that stand for anything but themselves."""
+        """Return {field: {name: how many of `runs` it stands for}} of those bare `fields` that stand for
+        anything but themselves."""
         meant = {}
         for field in dict.fromkeys(fields):
             if _is_logged(field) and not field.startswith(("config.", "summary.")):
@@ -135,25 +144,29 @@ class View:
     def words(self, run: ForeignEntry | Entry) -> str:
         """Return one lower-case text that holds all the run's words."""
         own = self.notes.get(run.key)
-        return run.words + "\n" + "\n".join((*(own.get("tags") or ()), own.get("note") or "")).lower() if own else run.words
+        return run.words + "\n" + "\n".join((*(own.get("tags")
+                                               or ()), own.get("note") or "")).lower() if own else run.words
 
     def row(self, run, gets=None, spark=False, deadline=0.0):
-        """Return the Row of one run (dict; see the README, "HTTP API"). gets: {column: its getter}; spark: whether to look for a
-        sparkline, at most until `deadline` (monotonic s)."""
+        """Return the Row of one run (dict; see the README, "HTTP API"). gets: {column: its getter}; spark:
+        whether to look for a sparkline, at most until `deadline` (monotonic s)."""
         record, sizes = run.record, run.sizes()
         end = run.end(sizes)
-        main, verdict, (error_code, error) = self.main_name(run), run.verdict(), run.error()     # of another logger's, `end` looked
+        # Of another logger's, `end` looked
+        main, verdict, (error_code, error) = self.main_name(run), run.verdict(), run.error()
         glanced = run.spark_until(deadline, main, sizes) if spark and main else None
-        return {
-            "key": run.key, "id": record.id, "connection": run.source.slug, "connection_name": run.source.name, "project": record.project,
-            "name": run.name, "user": record.user, "host": record.host, "group": record.group,
-            "job_type": record.job_type, "tags": list(self.tags(run)), "note": self.note(run),
-            "hidden": self.hidden(run), "state": verdict.state, "reason": verdict.reason(), "stale": not run.source.up,
-            "started": record.started, "ended": record.finished, "duration": run.duration(end), "step": end.step,
-            "total": run.total(end.step), "main": self._main(run, main, glanced), "spark": glanced.values if glanced else None,
-            "values": {column: layout.strict(value[0]) for column, get in (gets or {}).items() for value in [get(run)] if value},
-            "sources": len(run.members), "here": run.here(), "gone": run.gone, "newer": bool(record.newer),
-            "format": record.newer or None, "kinds": list(record.kinds), "error": error, "error_code": error_code}
+        return {"key": run.key, "id": record.id, "connection": run.source.slug,
+                "connection_name": run.source.name, "project": record.project, "name": run.name,
+                "user": record.user, "host": record.host, "group": record.group, "job_type": record.job_type,
+                "tags": list(self.tags(run)), "note": self.note(run), "hidden": self.hidden(run),
+                "state": verdict.state, "reason": verdict.reason(), "stale": not run.source.up,
+                "started": record.started, "ended": record.finished, "duration": run.duration(end),
+                "step": end.step, "total": run.total(end.step), "main": self._main(run, main, glanced),
+                "spark": glanced.values if glanced else None,
+                "values": {column: layout.strict(value[0]) for column, get in (gets or {}).items()
+                           for value in [get(run)] if value}, "sources": len(run.members), "here": run.here(),
+                "gone": run.gone, "newer": bool(record.newer), "format": record.newer or None,
+                "kinds": list(record.kinds), "error": error, "error_code": error_code}
 
     def _main(self, run, name, glanced):
         if name is None:
@@ -163,10 +176,11 @@ class View:
         return {"metric": name, "value": layout.strict(run.summary.get(name)), "rule": side,
                 "best": {"value": best[0], "step": best[1]} if best else None}
 
-    # -- the list --------------------------------------------------------------------------------------------------
+    # -- the list --------------------------------------------------------------------------------------------
 
     def chosen(self, text: str = "", hidden: bool = False, **sides: Any) -> list[Entry] | tuple[Any, ...]:
-        """Return the runs that fit the filter `text` and the sidebar's choice (project, name, connection, tag).
+        """Return the runs that fit the filter `text` and the sidebar's choice (project, name, connection,
+        tag).
 
         Raises FilterError, which says where.
         """
@@ -191,13 +205,16 @@ class View:
         return [run for _, run in keyed] + without
 
     def _sort_value(self, field):
-        """Return a function(run) -> key, or None for a run without the field. Raises UsageError for an unknown field."""
+        """Return a function(run) -> key, or None for a run without the field. Raises UsageError for an
+        unknown field."""
         if field == "started":
             return lambda run: run.record.started
         if field == "state":
             return lambda run: STATE_ORDER[run.state()]
-        if not (field in PLAIN or field in _FIELDS or field.startswith(("config.", "summary.")) or self._knows(field)):
-            raise UsageError(f"runs can't be sorted by {field!r}; sort by {', '.join(PLAIN)}, config.NAME, summary.NAME or the last "
+        if not (field in PLAIN or field in _FIELDS or field.startswith(("config.", "summary."))
+                or self._knows(field)):
+            raise UsageError(f"runs can't be sorted by {field!r}; sort by {', '.join(PLAIN)}, config.NAME, "
+                             f"summary.NAME or the last "
                              "part of one")
         get = self.getter("tag" if field == "tags" else field)
 
@@ -209,12 +226,16 @@ class View:
     def _knows(self, field):
         names = self.names
         return (field in names["summary"] or field in names["config"]
-                or bool(_by_last_part(names["summary"], field, "/") or _by_last_part(names["config"], field, ".")))
+                or bool(_by_last_part(names["summary"], field, "/")
+                        or _by_last_part(names["config"], field, ".")))
 
-    def list(self, text="", sort="-started", offset=0, limit=100, columns=(), spark=False, group=None, hidden=False, **sides):
-        """Return the answer of GET /api/runs without its news (dict). limit None: all. Raises FilterError, UsageError."""
+    def list(self, text="", sort="-started", offset=0, limit=100, columns=(), spark=False, group=None,
+             hidden=False, **sides):
+        """Return the answer of GET /api/runs without its news (dict). limit None: all. Raises FilterError,
+        UsageError."""
         ordered = self.ordered(text, sort, columns, group, hidden, **sides)
-        return self.page(ordered, ordered.runs[offset:None if limit is None else offset + limit], offset, columns, spark)
+        return self.page(ordered, ordered.runs[offset:None if limit is None else offset + limit], offset,
+                         columns, spark)
 
     def ordered(self, text="", sort="-started", columns=(), group=None, hidden=False, **sides):
         """Return the Ordered runs of a question. Raises FilterError, UsageError."""
@@ -226,40 +247,47 @@ class View:
             facts["groups"] = bounded.page(groups, limit=GROUPS, size=GROUPS_BYTES)["items"]
             facts["more_groups"] = len(groups) - len(facts["groups"])
         facts["means"] = self.meanings(_fields(text, sort, columns), self.runs)
-        facts["unread"] = sum(run.unread for run in self.runs)          # so many more may fit, or stand elsewhere, once they are read
+        # So many more may fit, or stand elsewhere, once they are read
+        facts["unread"] = sum(run.unread for run in self.runs)
         return Ordered(chosen, facts)
 
     def page(self, ordered, runs, offset=0, columns=(), spark=False):
-        """Return the answer (dict) that tells the rows of `runs`, which stand in an Ordered from the `offset`-th on."""
+        """Return the answer (dict) that tells the rows of `runs`, which stand in an Ordered from the
+        `offset`-th on."""
         deadline = time.monotonic() + SPARK_SECONDS
         gets = {column: self.getter(column) for column in columns}
         rows = [self.row(run, gets, spark, deadline) for run in runs]
-        return {**ordered.facts, "offset": offset, "runs": rows, "owes": spark and any(run.owes for run in runs)}
+        return {**ordered.facts, "offset": offset, "runs": rows,
+                "owes": spark and any(run.owes for run in runs)}
 
     def _grouped(self, runs, field):
         get, groups = self.getter(field), {}
         for run in runs:
             found = get(run)
             groups.setdefault(found[0] if found else None, []).append(run)
-        order = sorted(groups, key=lambda value: (value is None, STATE_ORDER[value] if field == "state" else _ordered(value)))
+        order = sorted(groups, key=lambda value: (value is None,
+                                                  STATE_ORDER[value] if field == "state"
+                                                  else _ordered(value)))
         return ([run for value in order for run in groups[value]],
                 [{"value": layout.strict(value), "count": len(groups[value])} for value in order])
 
     def states(self, hidden: bool = False) -> Any:
         """Return {state: how many runs are in it}."""
-        return collections.Counter(run.record.ended or run.state() for run in self.runs if hidden or not self.notes or not self.hidden(run))
+        return collections.Counter(run.record.ended or run.state()
+                                   for run in self.runs if hidden or not self.notes or not self.hidden(run))
 
 
 def names_of(runs: tuple[Any, ...]) -> dict[str, Any]:
-    """Return {"config", "summary", "metrics"}: the names that any of `runs` has, sorted; metrics are the numeric ones of summary; and
-    "offered": what bounded.offered says of them."""
+    """Return {"config", "summary", "metrics"}: the names that any of `runs` has, sorted; metrics are the
+    numeric ones of summary; and "offered": what bounded.offered says of them."""
     config, summary, metrics = set(), set(), set()
     for run in runs:
         said = run.known_summary
         config.update(run.config)
         summary.update(said)
         if len(metrics) < len(summary):
-            metrics.update(name for name, value in said.items() if name not in metrics and layout.number(value) is not None)
+            metrics.update(name for name, value in said.items()
+                           if name not in metrics and layout.number(value) is not None)
     names = {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
     return {**names, "offered": bounded.offered(runs, names)}
 
@@ -301,18 +329,18 @@ def _ordered(value):
 
 
 def natural(text: str) -> list[Any]:
-    """Return a key (list) that puts run2 before run10: the numbers in a text by their size, the words between without their case."""
+    """Return a key (list) that puts run2 before run10: the numbers in a text by their size, the words between
+    without their case."""
     parts = DIGITS.split(text.lower())
     parts[1::2] = [(len(digits), digits) for digits in (part.lstrip("0") for part in parts[1::2])]
     return parts
 
 
-_SIDES = {
-    "project": lambda view, run: (local_names.run_parts(run.record.path)[0], run.record.project),
-    "name": lambda view, run: (local_names.run_parts(run.record.path)[1], run.record.name, run.name),
-    "connection": lambda view, run: [name for member in run.members for name in (member.source.slug, member.source.name)],
-    "tag": lambda view, run: view.tags(run),
-}
+_SIDES = {"project": lambda view, run: (local_names.run_parts(run.record.path)[0], run.record.project),
+          "name": lambda view, run: (local_names.run_parts(run.record.path)[1], run.record.name, run.name),
+          "connection": lambda view, run: [name for member in run.members
+                                           for name in (member.source.slug, member.source.name)],
+          "tag": lambda view, run: view.tags(run),}
 
 
 def _some(value):

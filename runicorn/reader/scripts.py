@@ -1,4 +1,5 @@
-"""Runs for scripts and commands: one Catalog, up to date, whose states are those of a running viewer where there is one.
+"""Runs for scripts and commands: one Catalog, up to date, whose states are those of a running viewer where
+there is one.
 
     import runicorn
     for run in runicorn.runs("loss<0.3 tag:baseline"):
@@ -28,11 +29,13 @@ MARGIN = 1.0                # s; a heart may beat a little late
 
 
 def open_reader(roots: list[Any], mirrors: list[Any], home: Path) -> Catalog:
-    """Return a Catalog over local roots [(slug, folder)] and mirrors [(slug, folder[, name])], up to date; no connection is opened.
+    """Return a Catalog over local roots [(slug, folder)] and mirrors [(slug, folder[, name])], up to date; no
+    connection is opened.
 
     A viewer that runs beside is asked how the open runs stand; without one they are looked at here.
     """
-    catalog = Catalog(roots, mirrors, home, settings.Overlay(home), time.monotonic, lambda: settings.preferences(home), local=CommandRoot)
+    catalog = Catalog(roots, mirrors, home, settings.Overlay(home), time.monotonic,
+                      lambda: settings.preferences(home), local=CommandRoot)
     catalog.refresh()
     with contextlib.suppress(SettingsError):        # a full or read-only home: the next command reads anew
         catalog.save()
@@ -44,7 +47,8 @@ def open_reader(roots: list[Any], mirrors: list[Any], home: Path) -> Catalog:
 
 
 def decide(catalog, wait=time.sleep):
-    """Look a second time, one beat after the first: of each run that was "checking" it is known then whether it is alive."""
+    """Look a second time, one beat after the first: of each run that was "checking" it is known then whether
+    it is alive."""
     if catalog.undecided():
         wait(max(0.0, BEAT + MARGIN - (time.monotonic() - catalog.looked_at)))
         catalog.decide()
@@ -52,10 +56,11 @@ def decide(catalog, wait=time.sleep):
 
 def runs(filter: str = "", sort: str = "-started", limit: Any = None,
          root: Path | None = None) -> list[OpenedRun]:
-    """Return the runs on this machine that fit `filter` (list of OpenedRun), local ones and those mirrored from servers.
+    """Return the runs on this machine that fit `filter` (list of OpenedRun), local ones and those mirrored
+    from servers.
 
-    filter, sort: as in the run list, such as "loss<0.3 tag:baseline" and "summary.val/loss"; root: folder of runs instead of the
-    default one. Opens no connection. Raises FilterError, UsageError.
+    filter, sort: as in the run list, such as "loss<0.3 tag:baseline" and "summary.val/loss"; root: folder of
+    runs instead of the default one. Opens no connection. Raises FilterError, UsageError.
     """
     catalog = _script_reader(root)
     if any(term.field == "state" for term in parse(filter)):
@@ -74,12 +79,14 @@ def open_run(run_id: str, root: Any = None) -> OpenedRun:
 
 def _script_reader(root):
     home = layout.home_dir()
-    return open_reader([("local", layout.default_root(root))], mirror_folders(home) if root is None else [], home)
+    return open_reader([("local", layout.default_root(root))], mirror_folders(home) if root is None else [],
+                       home)
 
 
 class OpenedRun:
-    """One run, for scripts. `key`, `id`, `project`, `name`, `user`, `host` (str); `tags` (list); `state` (str), with its
-    `reason` (dict with "code" and "text"); `started` (Unix s), `duration` (s), `step` (last one); `folder` (Path)."""
+    """One run, for scripts. `key`, `id`, `project`, `name`, `user`, `host` (str); `tags` (list); `state`
+    (str), with its `reason` (dict with "code" and "text"); `started` (Unix s), `duration` (s), `step` (last
+    one); `folder` (Path)."""
 
     def __init__(self, catalog, row):
         self._reader, self._row = catalog, row
@@ -92,8 +99,9 @@ class OpenedRun:
 
     @property
     def state(self):
-        """How the run stands (str), as `runicorn runs` and the pages say it. Of a run that was "checking" at first, and only where
-        nothing else tells, it is known after a second look: then this takes up to 11 s, once for all runs of a call."""
+        """How the run stands (str), as `runicorn runs` and the pages say it. Of a run that was "checking" at
+        first, and only where nothing else tells, it is known after a second look: then this takes up to 11 s,
+        once for all runs of a call."""
         if self._row["state"] == "checking":
             decide(self._reader)
             self._row = self._reader.row(self.key)
@@ -122,9 +130,11 @@ class OpenedRun:
         return list(self._reader.series(self.key).metrics())
 
     def metrics(self, names=None, rank=0):
-        """Return {name: (steps, times, values)}, arrays of one length in the order logged, for `names` (default: all).
+        """Return {name: (steps, times, values)}, arrays of one length in the order logged, for `names`
+        (default: all).
 
-        times are Unix seconds; superseded points are left out. Raises NotFoundError for a metric that was never logged.
+        times are Unix seconds; superseded points are left out. Raises NotFoundError for a metric that was
+        never logged.
         """
         series = self._reader.series(self.key)
         logged = series.metrics()
@@ -132,11 +142,13 @@ class OpenedRun:
             raise DataError(f"{self.key} can't be read: {self._row['error']}")
         for name in names or ():
             if name not in logged:
-                raise NotFoundError(f"{self.key} never logged {name!r}; it logged {', '.join(logged) or 'nothing'}")
+                raise NotFoundError(f"{self.key} never logged {name!r}; it logged "
+                                    f"{', '.join(logged) or 'nothing'}")
         return {name: series.points(name, rank) for name in names or logged}
 
     def to_pandas(self, names: list[str] | None = None) -> Any:
-        """Return a DataFrame with a column for each metric, by step. Raises MissingPackageError without pandas."""
+        """Return a DataFrame with a column for each metric, by step. Raises MissingPackageError without
+        pandas."""
         try:
             import pandas
         except ImportError as error:

@@ -1,4 +1,5 @@
-"""Ask the viewers of this home that run beside us, so that all of us say the same. Reads `run/<port>.json`."""
+"""Ask the viewers of this home that run beside us, so that all of us say the same. Reads
+`run/<port>.json`."""
 
 from __future__ import annotations
 
@@ -21,23 +22,28 @@ LIMIT = 64 << 20            # bytes of an answer
 
 
 def states(home: Path) -> list[Any]:
-    """Return what the running viewers of the home folder tell (list of dicts, see catalog.Catalog.states), oldest viewer first."""
+    """Return what the running viewers of the home folder tell (list of dicts, see catalog.Catalog.states),
+    oldest viewer first."""
     states_told = []
     for note in notes(home):
         sources = (asked(note, "/api/states") or {}).get("sources")
-        states_told += [source for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
+        states_told += ([source for source in sources if isinstance(source, dict)]
+                        if isinstance(sources, list) else [])
     return states_told
 
 
 def notes(home: Path) -> list[Any]:
-    """Return what the viewers of the home folder, running or killed, left of where they answer (list of dicts: "url", "token")."""
+    """Return what the viewers of the home folder, running or killed, left of where they answer (list of
+    dicts: "url", "token")."""
     folder = os.path.join(home, "run")
     try:
         names = sorted(os.listdir(folder))
     except OSError:
         return []               # no viewer ever ran here
-    notes_read = [read_json(os.path.join(folder, name), limit=1 << 16) for name in names if name.endswith(".json")]
-    return [note for note in notes_read if note and isinstance(note.get("url"), str) and isinstance(note.get("token"), str)]
+    notes_read = [read_json(os.path.join(folder, name), limit=1 << 16)
+                  for name in names if name.endswith(".json")]
+    return [note for note in notes_read if note and isinstance(note.get("url"), str)
+            and isinstance(note.get("token"), str)]
 
 
 def asked(note, path):
@@ -60,8 +66,9 @@ def asked(note, path):
 
 
 def _is_ours(line, note):
-    """Whether a viewer of ours is at the far end of a connection: somebody else's program may have the port of one that was killed, and
-    is not to see the token. Where the system does not say whose it is, the viewer's process at least is there."""
+    """Whether a viewer of ours is at the far end of a connection: somebody else's program may have the port
+    of one that was killed, and is not to see the token. Where the system does not say whose it is, the
+    viewer's process at least is there."""
     until = time.monotonic() + PATIENCE
     while True:
         user = peer_user(line.getpeername(), line.getsockname(), time.time())

@@ -1,7 +1,9 @@
-"""The files of ~/.ssh/config, with Include, as blocks under the conditions of their Host and Match lines, found by host. Decides no option.
+"""The files of ~/.ssh/config, with Include, as blocks under the conditions of their Host and Match lines,
+found by host. Decides no option.
 
-Thousands of hosts are looked up one after the other: each reads the blocks only that may apply to it, found by the plain names and by the
-beginnings and ends of the patterns on Host and Match lines. Format: ssh_config(5).
+Thousands of hosts are looked up one after the other: each reads the blocks only that may apply to it, found
+by the plain names and by the beginnings and ends of the patterns on Host and Match lines. Format:
+ssh_config(5).
 """
 
 import collections
@@ -31,7 +33,8 @@ Block.__doc__ = """What stands between two lines that switch: condition: the Con
 
 
 class Condition:
-    """A Host or Match line ("host", "match"), with its values; above: the Condition under which its file was included, or None."""
+    """A Host or Match line ("host", "match"), with its values; above: the Condition under which its file was
+    included, or None."""
 
     def __init__(self, keyword, values, path, above):
         self.keyword, self.values, self.path, self.above = keyword, values, path, above
@@ -60,12 +63,13 @@ class Condition:
         return criteria
 
     def key(self):
-        """Return (what is compared, patterns without which the condition does not hold): "host", "originalhost", "hostname" and a list;
-        None where it must be looked at for every host."""
+        """Return (what is compared, patterns without which the condition does not hold): "host",
+        "originalhost", "hostname" and a list; None where it must be looked at for every host."""
         if self.keyword == "host":
             return "host", positive(self.values)
         if self.above is not None or self.has_include:
-            return None         # whether it holds is found out when its line comes, and what is included under it asks for that
+            # Whether it holds is found out when its line comes, and what is included under it asks for that
+            return None
         try:
             criteria = {word: value for word, negated, value in self.criteria if not negated}
         except UsageError:
@@ -87,7 +91,8 @@ def comma_separated(value):
 
 
 class Patterns:
-    """Patterns of a Host line, or of a criterion (tuple): a name fits if it is one of them, and none of those that begin with "!"."""
+    """Patterns of a Host line, or of a criterion (tuple): a name fits if it is one of them, and none of those
+    that begin with "!"."""
 
     def __init__(self, patterns):
         self._plain = {pattern for pattern in patterns if not PATTERN.search(pattern)}
@@ -105,13 +110,15 @@ def fits(pattern, name):
     begin, star, end = pattern.partition("*")
     if "?" in pattern or "*" in end:
         return _regex(pattern).fullmatch(name) is not None
-    return len(name) >= len(begin) + len(end) and name.startswith(begin) and name.endswith(end) if star else name == pattern
+    return (len(name) >= len(begin) + len(end) and name.startswith(begin) and name.endswith(end) if star
+            else name == pattern)
 
 
 @functools.lru_cache(1000)
 def _regex(pattern):
     pattern = re.sub(r"\*+", "*", pattern)
-    return re.compile("".join({"*": ".*", "?": "."}.get(char) or re.escape(char) for char in pattern), re.DOTALL)
+    return re.compile("".join({"*": ".*", "?": "."}.get(char) or re.escape(char) for char in pattern),
+                      re.DOTALL)
 
 
 class _Index:
@@ -170,9 +177,11 @@ class Blocks:
     def of(self, host, original, hostname):
         """Yield the blocks that may apply to a host, in order.
 
-        host: what Host lines are compared with; original: as the user called it; hostname(): its name as said by the options so far.
+        host: what Host lines are compared with; original: as the user called it; hostname(): its name as said
+        by the options so far.
         """
-        places = {*self._always, *self._indexes["host"].places(host), *self._indexes["originalhost"].places(original)}
+        places = {*self._always, *self._indexes["host"].places(host),
+                  *self._indexes["originalhost"].places(original)}
         if not self._indexes["hostname"]:
             yield from (self.all[position] for position in sorted(places))
             return
@@ -180,7 +189,8 @@ class Blocks:
         while True:
             if hostname() != name:
                 name = hostname()
-                waiting = [position for position in places | self._indexes["hostname"].places(name.lower()) if position > last]
+                waiting = [position for position in places | self._indexes["hostname"].places(name.lower())
+                           if position > last]
                 heapq.heapify(waiting)
             if not waiting:
                 return
@@ -230,7 +240,8 @@ class Files:
     def _read(self, path):
         if path not in self._lines:
             if path != SYSTEM_CONFIG and local.others_may_change(path):
-                raise UsageError(f"others may change {path}, which names commands that run as you; ssh refuses it, too: `chmod go-w "
+                raise UsageError(f"others may change {path}, which names commands that run as you; ssh "
+                                 f"refuses it, too: `chmod go-w "
                                  f"{path}`, and let it be yours")
             self._stamps[path] = _stamp(path)
             self._lines[path] = _lines(path)
@@ -238,7 +249,8 @@ class Files:
 
     def _stands_for(self, patterns, path, folder):
         """Return the files (list of str) that an Include line in the file `path` stands for."""
-        base, files = folder if path != SYSTEM_CONFIG and Path(folder) in Path(path).parents else os.path.dirname(path), []
+        base, files = (folder if path != SYSTEM_CONFIG and Path(folder) in Path(path).parents
+                       else os.path.dirname(path), [])
         for pattern in patterns:
             pattern = os.path.join(base, os.path.expanduser(pattern))
             if pattern not in self._included:
@@ -250,13 +262,14 @@ class Files:
     def unchanged(self):
         """Whether every file is what it was when it was read, and every Include stands for the same."""
         return (all(_stamp(path) == stamp for path, stamp in self._stamps.items())
-                and all(before and _at_rest(os.path.dirname(pattern)) == before or sorted(glob.glob(pattern)) == names
+                and all(before and _at_rest(os.path.dirname(pattern)) == before
+                        or sorted(glob.glob(pattern)) == names
                         for pattern, (names, before) in self._included.items()))
 
 
 def _at_rest(folder):
-    """Return what changes when a file comes into a folder or goes (tuple); None where that may not show, as the folder's own name is a
-    pattern, or it changed a moment ago."""
+    """Return what changes when a file comes into a folder or goes (tuple); None where that may not show, as
+    the folder's own name is a pattern, or it changed a moment ago."""
     stamp = None if PATTERN.search(folder) or "[" in folder else _stamp(folder)
     return stamp if stamp and time.time() - stamp[0] / 1e9 > COARSE else None
 
@@ -275,14 +288,16 @@ def _lines(path):
         text = local_disk.utf8(Path(path).read_bytes()).decode("utf-8", "surrogateescape")
     except OSError:
         return []           # ssh passes over it as well
-    return [line for line in (_line(raw, path, number) for number, raw in enumerate(text.splitlines(), 1)) if line]
+    return [line for line in (_line(raw, path, number) for number, raw in enumerate(text.splitlines(), 1))
+            if line]
 
 
 def _line(raw, path, number):
     raw = raw.strip()
     if not raw or raw.startswith("#"):
         return None
-    keyword, _, values = re.sub(r"^(\w+)\s*=\s*|^(\w+)\s+", lambda match: (match[1] or match[2]) + "\0", raw, count=1).partition("\0")
+    keyword, _, values = re.sub(r"^(\w+)\s*=\s*|^(\w+)\s+", lambda match: (match[1] or match[2]) + "\0", raw,
+                                count=1).partition("\0")
     if keyword.lower() in WHOLE:
         return keyword.lower(), [values.strip()]
     if not re.search(r"""["'\\#]""", values):
@@ -294,9 +309,11 @@ def _line(raw, path, number):
 
 
 def _words(text):
-    """Return the words of a line's values up to a comment, as OpenSSH's argv_split has them; None where a quote has no other half.
+    """Return the words of a line's values up to a comment, as OpenSSH's argv_split has them; None where a
+    quote has no other half.
 
-    A backslash escapes quotes and itself, outside of quotes a space too; any other stands for itself, as in C:\\Users."""
+    A backslash escapes quotes and itself, outside of quotes a space too; any other stands for itself, as in
+    C:\\Users."""
     words, word, quote, index = [], None, "", 0
     while index < len(text) and not (word is None and text[index] == "#"):
         char, after = text[index], text[index + 1:index + 2]

@@ -1,5 +1,5 @@
-"""Everything one connection needs to be made: who the server is, the way there over jump hosts and commands, each host's login. Is handed
-paramiko, imports it not."""
+"""Everything one connection needs to be made: who the server is, the way there over jump hosts and commands,
+each host's login. Is handed paramiko, imports it not."""
 
 import socket
 from collections import namedtuple
@@ -18,7 +18,8 @@ CHANNEL_SECONDS = 20        # for a jump host to reach the next one
 WINDOW_BYTES = 16 << 20     # paramiko's own 2 MiB moves 40 MB/s at 50 ms and no more
 PACKET_BYTES = 64 << 10
 
-# One host to log in at. name: as the user calls it; hostname: after ~/.ssh/config; auth: key, agent, password or hop (a jump host:
+# One host to log in at. name: as the user calls it; hostname: after ~/.ssh/config; auth: key, agent, password
+# or hop (a jump host:
 # whatever works); keys: paths; options: what ~/.ssh/config says about it.
 Target = namedtuple("Target", "name hostname port user auth keys key_required identities_only options")
 
@@ -58,22 +59,26 @@ class Dialer:
 
     def _target(self):
         connection = self.connection
-        port = connection["port"] if connection["port"] != 22 else None         # 22 is the form's default: ~/.ssh/config may know better
+        # 22 is the form's default: ~/.ssh/config may know better
+        port = connection["port"] if connection["port"] != 22 else None
         options = user_config.lookup(connection["host"], connection["user"], port)
         keys = [str(Path(connection["key"]).expanduser())] if connection["key"] else []
-        return Target(connection["host"], options["hostname"], options["port"], options["user"], connection["auth"],
-                      keys or options.get("identityfile", []), bool(keys), options.get("identitiesonly", "").lower() == "yes", options)
+        return Target(connection["host"], options["hostname"], options["port"], options["user"],
+                      connection["auth"], keys or options.get("identityfile", []), bool(keys),
+                      options.get("identitiesonly", "").lower() == "yes", options)
 
     def _hop(self, host, user, port):
         options = user_config.lookup(host, user, port)
-        keys = list(options.get("identityfile", [])) or ([str(Path(self.connection["key"]).expanduser())] if self.connection["key"] else [])
+        keys = list(options.get("identityfile", [])) or ([str(Path(self.connection["key"]).expanduser())]
+                                                         if self.connection["key"] else [])
         return Target(host, options["hostname"], options["port"], options["user"], "hop", keys, False,
                       options.get("identitiesonly", "").lower() == "yes", options)
 
     # -- the way there
 
     def _line(self, target, depth=0):
-        """Return a byte stream to the target's SSH port: over jump hosts, through a ProxyCommand, or by TCP."""
+        """Return a byte stream to the target's SSH port: over jump hosts, through a ProxyCommand, or by
+        TCP."""
         if depth > user_config.JUMPS:
             raise user_config.circle(target.name)
         jump, command = target.options.get("proxyjump", "none"), target.options.get("proxycommand", "none")
@@ -82,7 +87,8 @@ class Dialer:
         if command.lower() != "none":
             self.log("name", f"by ProxyCommand {command}", said="proxy", command=command)
             pipe = Pipe(local.shell_words(command, replaced=True))
-            passes = target.options.get("proxyusefdpass", "no").lower() in ("yes", "true") and hasattr(socket, "recv_fds")
+            passes = (target.options.get("proxyusefdpass", "no").lower() in ("yes", "true")
+                      and hasattr(socket, "recv_fds"))
             return self._counted(passed_socket(pipe, target) if passes else pipe)
         return self._counted(dialled(target, self.log))
 
@@ -99,16 +105,18 @@ class Dialer:
         return line
 
     def _hop_secrets(self, via):
-        """Return the secrets of a jump host, kept in memory with the connection's; a key of both has one passphrase."""
+        """Return the secrets of a jump host, kept in memory with the connection's; a key of both has one
+        passphrase."""
         hop = self.secrets.setdefault(f"{via.user}@{via.hostname}:{via.port}", {})
         if self.secrets.get("passphrase"):
             hop.setdefault("passphrase", self.secrets["passphrase"])
         return hop
 
     def _through(self, transport, via, after):
-        with as_line_errors(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}", via.name, FOR_NOW):
-            return transport.open_channel("direct-tcpip", (after.hostname, after.port), ("127.0.0.1", 0), window_size=WINDOW_BYTES,
-                                          timeout=CHANNEL_SECONDS)
+        with as_line_errors(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}", via.name,
+                            FOR_NOW):
+            return transport.open_channel("direct-tcpip", (after.hostname, after.port), ("127.0.0.1", 0),
+                                          window_size=WINDOW_BYTES, timeout=CHANNEL_SECONDS)
 
     def _counted(self, line):
         counted = Counted(line)
@@ -118,7 +126,8 @@ class Dialer:
     # -- one host: handshake, host key, login
 
     def _logged_in(self, target, line, secrets, compress):
-        transport = ssh_transport.transport_class(self.ssh)(line, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES)
+        transport = ssh_transport.transport_class(self.ssh)(line, default_window_size=WINDOW_BYTES,
+                                                            default_max_packet_size=PACKET_BYTES)
         self.opened.append(transport)
         transport.use_compression(compress)
         Handshake(self.ssh, target, self.home, self.ask, self.log).run(transport, line)
@@ -126,7 +135,7 @@ class Dialer:
         login.run()
         self.asked_user = self.asked_user or login.asked_user
         method, takes = transport.auth_handler.auth_method, ", ".join(login.offered)
-        self.log("login", f"{target.user} by {method} (it takes {takes or 'anybody'})", said="login_done" if takes else "login_open",
-                 user=target.user, method=method, takes=takes)
+        self.log("login", f"{target.user} by {method} (it takes {takes or 'anybody'})",
+                 said="login_done" if takes else "login_open", user=target.user, method=method, takes=takes)
         transport.set_keepalive(KEEPALIVE_SECONDS)
         return transport

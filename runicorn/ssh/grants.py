@@ -1,7 +1,9 @@
-"""What a server grants and does not announce: files open at once, requests at once, the length of a read, requests a second.
+"""What a server grants and does not announce: files open at once, requests at once, the length of a read,
+requests a second.
 
-Each is learned from a refusal. One that may mean "not now" is asked again with less of what it may have been too much of; where
-that is granted, so much is kept to from then on, and a little more is tried later. A refusal that stands is the server's answer.
+Each is learned from a refusal. One that may mean "not now" is asked again with less of what it may have been
+too much of; where that is granted, so much is kept to from then on, and a little more is tried later. A
+refusal that stands is the server's answer.
 """
 
 import collections
@@ -20,7 +22,8 @@ SHORT_READ = 4096               # bytes; what a server must be able to answer th
 SHORTEST_READ = 256
 STEP = 8                        # by how much less is asked at once after a refusal
 GROWTH = 50                     # granted at a learned limit, after which half as much more is tried
-STANDING = 8                    # doubted refusals of a kind that stood, and none of it granted since, after which none is doubted any more
+# Doubted refusals of a kind that stood, and none of it granted since, after which none is doubted any more
+STANDING = 8
 STREAK = 6                      # refusals of a kind in a row that make it the server's pace, not its files
 FIRST_PAUSE, LONGEST_PAUSE = 0.3, 5.0       # s; of a server that refuses everything for a while
 DOUBT, PATIENCE = 2.0, 15.0     # s within which some request must be granted; the latter once a pause helped
@@ -28,13 +31,14 @@ TOO_MUCH = ("too many", "limit", "quota", "handle", "busy", "resource", "emfile"
 
 HANDLES, LENGTH, LOAD, PAUSE = "handles", "length", "load", "pause"
 Trial = collections.namedtuple("Trial", "why level")
-# A request as the client keeps it: done takes its result; trial: with how much less it is asked again (None: the first time).
+# A request as the client keeps it: done takes its result; trial: with how much less it is asked again (None:
+# the first time).
 Asked = collections.namedtuple("Asked", "request done trial", defaults=[None])
 
 
 class Grants:
-    """Of one SFTP session. `handles`, `at_once` and `longest` are how many files may be open, how many requests unanswered, and how
-    many bytes a READ may ask for (int)."""
+    """Of one SFTP session. `handles`, `at_once` and `longest` are how many files may be open, how many
+    requests unanswered, and how many bytes a READ may ask for (int)."""
 
     def __init__(self, handles, longest, clock=time.monotonic):
         self.handles = self._most_handles = handles
@@ -45,10 +49,12 @@ class Grants:
         self._open = self._opening = 0          # handles granted and not closed; asked for
         self.deferred = collections.deque()     # what waits for a handle
         self._retrying = self._at_limit = 0
-        self._stood = collections.Counter()     # kind -> doubted refusals that stood since it was last granted
+        # Kind -> doubted refusals that stood since it was last granted
+        self._stood = collections.Counter()
         self._granted = set()                   # kinds that were granted at least once
         self._streak = collections.Counter()    # kind -> refusals in a row
-        self._pause, self._until, self._since, self._patience, self._clock = FIRST_PAUSE, 0.0, 0.0, DOUBT, clock
+        self._pause, self._until, self._since, self._patience, self._clock = (FIRST_PAUSE, 0.0, 0.0, DOUBT,
+                                                                              clock)
 
     def announce(self, handles, longest):
         """Take what the server announces."""
@@ -56,7 +62,8 @@ class Grants:
         self.longest = longest
 
     def keep_to(self, requests, handles):
-        """Ask for no more than so many requests and files at once, also of a server that announces more later."""
+        """Ask for no more than so many requests and files at once, also of a server that announces more
+        later."""
         self._requests = self._most_requests = min(self._most_requests, requests)
         self._bound = min(self._bound, handles)
         self.handles = self._most_handles = min(self.handles, handles)
@@ -168,7 +175,8 @@ class Grants:
             return Trial(HANDLES, self._open)
         if trial is None and kind == READ and pending.request.cost > SHORT_READ:
             return Trial(LENGTH, SHORT_READ)
-        if trial and trial.why is LOAD and trial.level > 1 or others and not (trial and trial.why in (LOAD, PAUSE)):
+        if trial and trial.why is LOAD and trial.level > 1 or others and not (trial
+                                                                              and trial.why in (LOAD, PAUSE)):
             level = max(1, (trial.level if trial and trial.why is LOAD else others) // STEP)
             self._quiet = min(level, self._quiet or level)
             return Trial(LOAD, level)
@@ -181,7 +189,8 @@ class Grants:
             return None
         self._since = self._since or now
         if now - self._since > self._patience:
-            self._since, self._patience = 0.0, 0.0      # in vain: no more pauses, until something is granted that was refused before
+            # In vain: no more pauses, until something is granted that was refused before
+            self._since, self._patience = 0.0, 0.0
             return None
         if not self.pausing():
             self._until = now + self._pause
@@ -196,7 +205,8 @@ def _is_retry(pending):
 
 
 def _may_be_for_now(kind, error):
-    """Whether an error may be one for now: not that a file is absent, and no lack of rights unless its words say otherwise."""
+    """Whether an error may be one for now: not that a file is absent, and no lack of rights unless its words
+    say otherwise."""
     if kind not in DOUBTED:
         return False
     if isinstance(error, DeniedError):
@@ -207,10 +217,12 @@ def _may_be_for_now(kind, error):
 
 
 class Caution:
-    """How much is asked at once over the next line, where a server cut one after the other, or fell silent, under many requests."""
+    """How much is asked at once over the next line, where a server cut one after the other, or fell silent,
+    under many requests."""
 
     LEVELS = (REQUESTS, None), (64, 32), (16, 8), (4, 3), (1, 1)
-    QUICK = 10.0                # s from the first crowd of requests to the last answer; a line that lasts longer can bear them
+    # s from the first crowd of requests to the last answer; a line that lasts longer can bear them
+    QUICK = 10.0
 
     def __init__(self):
         self._level = self._strikes = 0
@@ -223,7 +235,8 @@ class Caution:
     def lost(self, client, error):
         """A line ended with `error`; client: its sftp.Sftp."""
         crowded = client.unanswered and client.answered_at - client.crowded_at < self.QUICK
-        lower = [level for level, (requests, _) in enumerate(self.LEVELS) if level > self._level and requests < client.crowd]
+        lower = [level for level, (requests, _) in enumerate(self.LEVELS)
+                 if level > self._level and requests < client.crowd]
         if crowded and lower and isinstance(error, LineError):
             self._strikes += 1
             self._level = lower[0] if self._strikes > 1 else self._level
@@ -232,7 +245,8 @@ class Caution:
 
 
 class Rest:
-    """How long a line may rest: `seconds`, less where the server cut two lines one after the other that had rested equally long."""
+    """How long a line may rest: `seconds`, less where the server cut two lines one after the other that had
+    rested equally long."""
 
     SAME, SHORTEST = 0.7, 1.0           # s
 

@@ -17,21 +17,27 @@ from pathlib import Path
 from runicorn import local_disk
 from runicorn.errors import HostKeyError
 
-Line = namedtuple("Line", "marker names key_type blob path")    # marker: "", "@revoked" or "@cert-authority"; blob: bytes of the key
-Verdict = namedtuple("Verdict", "kind expected")            # kind: known, unknown, changed, revoked; expected: [Line] of this host
+# marker: "", "@revoked" or "@cert-authority"; blob: bytes of the key
+Line = namedtuple("Line", "marker names key_type blob path")
+# kind: known, unknown, changed, revoked; expected: [Line] of this host
+Verdict = namedtuple("Verdict", "kind expected")
 Certificate = namedtuple("Certificate", "kind principals after before critical authority signature signed")
 
 HOST_CERTIFICATE = 2
-KRL, KRL_SECONDS = b"SSHKRL\n\0", 10         # how a key revocation list begins (OpenSSH's PROTOCOL.krl); s for ssh-keygen to read it
-REVOKED = 1                     # how ssh-keygen -Q ends where a key is in the list; 255 where it could not tell
+# How a key revocation list begins (OpenSSH's PROTOCOL.krl); s for ssh-keygen to read it
+KRL, KRL_SECONDS = b"SSHKRL\n\0", 10
+# How ssh-keygen -Q ends where a key is in the list; 255 where it could not tell
+REVOKED = 1
 CERTIFIED = "-cert-v01@openssh.com"
 # How many strings of key material follow the nonce in a certificate (PROTOCOL.certkeys)
-KEY_STRINGS = {"ssh-rsa": 2, "ssh-ed25519": 1, "ecdsa-sha2-nistp256": 2, "ecdsa-sha2-nistp384": 2, "ecdsa-sha2-nistp521": 2}
+KEY_STRINGS = {"ssh-rsa": 2, "ssh-ed25519": 1, "ecdsa-sha2-nistp256": 2, "ecdsa-sha2-nistp384": 2,
+               "ecdsa-sha2-nistp521": 2}
 
 
 def read(paths, name):
-    """Return the lines (list of Line) of all `paths` that can be read and speak about `name` (as host_name gives it); lines that
-    make no sense are passed over. Each file is read again only when it changed: some have 100,000 lines."""
+    """Return the lines (list of Line) of all `paths` that can be read and speak about `name` (as host_name
+    gives it); lines that make no sense are passed over. Each file is read again only when it changed: some
+    have 100,000 lines."""
     return [line for path in paths for line in _lines_about(os.fspath(path), name)]
 
 
@@ -43,7 +49,8 @@ def _lines_about(path, name):
             with open(path, "rb") as file:
                 _keep((path, name), stamp, _about(local_disk.utf8(file.read()), name, path))
     except OSError:
-        return []               # absent or private: the same as knowing no host, and an unknown key is asked about
+        # Absent or private: the same as knowing no host, and an unknown key is asked about
+        return []
     return _cache[path, name][1]
 
 
@@ -58,7 +65,8 @@ def _keep(key, stamp, lines):
 
 
 def _about(data, name, path):
-    """Return the lines about `name` in the bytes of a file. Only those with the name, a pattern, a marker or a hash are looked at."""
+    """Return the lines about `name` in the bytes of a file. Only those with the name, a pattern, a marker or
+    a hash are looked at."""
     raw = name.encode("utf-8", "surrogateescape")
     chosen = {match.start(): match[0] for match in SIGNED.finditer(data)}
     if b"*" in data or b"?" in data:
@@ -73,7 +81,8 @@ def _about(data, name, path):
     for _, text in sorted(chosen.items()):
         marker, *fields = text.split(None, 2)
         names = marker if marker[:1] != b"@" else fields[0] if fields else b""
-        if _is_among(name, names.decode("utf-8", "surrogateescape")):       # before anything else is done with it
+        # Before anything else is done with it
+        if _is_among(name, names.decode("utf-8", "surrogateescape")):
             line = parse(text.decode("utf-8", "surrogateescape"), path)
             lines += [line] if line else []
     return lines
@@ -84,7 +93,8 @@ PATTERNED = re.compile(rb"^[ \t]*[^\s#@|]*[*?][^\n]*", re.MULTILINE)
 
 
 def parse(text, path=None):
-    """Return the Line in one line of a known_hosts file, or None for a comment and for what makes no sense."""
+    """Return the Line in one line of a known_hosts file, or None for a comment and for what makes no
+    sense."""
     fields = text.split()
     marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
     if len(fields) < 3 or fields[0].startswith("#") or marker not in ("", "@revoked", "@cert-authority"):
@@ -97,12 +107,14 @@ def parse(text, path=None):
 
 
 def host_name(host, port):
-    """Return the name under which known_hosts keeps a host (str): "host", or "[host]:port" for another port than 22."""
+    """Return the name under which known_hosts keeps a host (str): "host", or "[host]:port" for another port
+    than 22."""
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
 def matches(line, name):
-    """Whether `line` speaks about `name` (as host_name gives it): hashed, listed or by pattern, "!" excluding."""
+    """Whether `line` speaks about `name` (as host_name gives it): hashed, listed or by pattern, "!"
+    excluding."""
     return _is_among(name, line.names)
 
 
@@ -119,7 +131,8 @@ def _is_among(name, names):
 
 
 def _wildcard(pattern, name):
-    """Whether a pattern ("*" any text, "?" one character) is `name`, in a time that grows with both only: a file has 100,000 of them."""
+    """Whether a pattern ("*" any text, "?" one character) is `name`, in a time that grows with both only: a
+    file has 100,000 of them."""
     head, *pieces = pattern.split("*")
     if not pieces:
         return _is_piece(head, name)
@@ -127,7 +140,8 @@ def _wildcard(pattern, name):
     if end < start or not (_is_piece(head, name[:start]) and _is_piece(pieces[-1], name[end:])):
         return False
     for piece in pieces[:-1]:
-        ends = (index + len(piece) for index in range(start, end - len(piece) + 1) if _is_piece(piece, name[index:index + len(piece)]))
+        ends = (index + len(piece) for index in range(start, end - len(piece) + 1)
+                if _is_piece(piece, name[index:index + len(piece)]))
         start = next(ends, -1)
         if start < 0:
             return False
@@ -135,20 +149,23 @@ def _wildcard(pattern, name):
 
 
 def _is_piece(piece, text):
-    return piece == text or len(piece) == len(text) and "?" in piece and all(sign in ("?", char) for sign, char in zip(piece, text))
+    return (piece == text or len(piece) == len(text) and "?" in piece
+            and all(sign in ("?", char) for sign, char in zip(piece, text)))
 
 
 def _hashed(names, name):
     """Whether the hashed names of a line are those of `name` (bytes)."""
     try:
         _, _, salt, digest = names.split("|")
-        return hmac.compare_digest(hmac.digest(binascii.a2b_base64(salt), name, "sha1"), binascii.a2b_base64(digest))
+        return hmac.compare_digest(hmac.digest(binascii.a2b_base64(salt), name, "sha1"),
+                                   binascii.a2b_base64(digest))
     except (binascii.Error, ValueError):
         return False        # a torn line knows no host
 
 
 def judge(lines, key_type, blob):
-    """Return the Verdict on a host's plain key by the lines about it. A revoked key is revoked even where another line knows it."""
+    """Return the Verdict on a host's plain key by the lines about it. A revoked key is revoked even where
+    another line knows it."""
     if any(line.marker == "@revoked" and line.blob == blob for line in lines):
         return Verdict("revoked", [])
     plain = [line for line in lines if not line.marker]
@@ -158,7 +175,8 @@ def judge(lines, key_type, blob):
 
 
 def is_revoked(path, key_type, blob):
-    """Whether the file `path` that RevokedHostKeys names holds a key: public keys, one a line, or a KRL, which ssh-keygen reads.
+    """Whether the file `path` that RevokedHostKeys names holds a key: public keys, one a line, or a KRL,
+    which ssh-keygen reads.
 
     Raises HostKeyError where it can't be read: ssh trusts no key then."""
     try:
@@ -167,31 +185,38 @@ def is_revoked(path, key_type, blob):
             return _is_in_krl(path, key_type, blob)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         why = f"no end within {KRL_SECONDS} s" if isinstance(error, subprocess.TimeoutExpired) else error
-        raise HostKeyError(f"RevokedHostKeys {path} can't be read ({why}), and no host key is trusted without it: mend the file, or "
+        raise HostKeyError(f"RevokedHostKeys {path} can't be read ({why}), and no host key is trusted "
+                           f"without it: mend the file, or "
                            "~/.ssh/config") from error
     revoked = re.finditer(rb"^[ \t]*[\w@.-]+[ \t]+([\w+/=]+)", data, re.MULTILINE)
     return base64.b64encode(blob) in {match[1] for match in revoked}
 
 
 def _is_in_krl(path, key_type, blob):
-    """Whether the KRL `path` revokes a key, as ssh-keygen tells. Raises OSError, TimeoutExpired, and ValueError in its words."""
+    """Whether the KRL `path` revokes a key, as ssh-keygen tells. Raises OSError, TimeoutExpired, and
+    ValueError in its words."""
     import tempfile
-    with tempfile.TemporaryDirectory() as folder:       # ssh-keygen opens what it reads by name, and Windows has no /dev/stdin
+    # ssh-keygen opens what it reads by name, and Windows has no /dev/stdin
+    with tempfile.TemporaryDirectory() as folder:
         key = Path(folder) / "key.pub"
         key.write_bytes(f"{key_type} {base64.b64encode(blob).decode()}\n".encode())
-        process = subprocess.run(["ssh-keygen", "-Q", "-f", path, key], stdin=subprocess.DEVNULL, capture_output=True, timeout=KRL_SECONDS)
+        process = subprocess.run(["ssh-keygen", "-Q", "-f", path, key], stdin=subprocess.DEVNULL,
+                                 capture_output=True, timeout=KRL_SECONDS)
     if process.returncode not in (0, REVOKED):
-        raise ValueError(process.stderr.decode("utf-8", "replace").strip() or f"ssh-keygen ended with {process.returncode}")
+        raise ValueError(process.stderr.decode("utf-8", "replace").strip()
+                         or f"ssh-keygen ended with {process.returncode}")
     return process.returncode == REVOKED
 
 
 def known_types(lines):
-    """Return the key types that the lines about a host know, to be offered first: else a server with two keys could look changed."""
+    """Return the key types that the lines about a host know, to be offered first: else a server with two keys
+    could look changed."""
     return [line.key_type for line in lines if not line.marker]
 
 
 def authorities(lines):
-    """Return the blobs of the certificate authorities trusted to vouch for a host by the lines about it, revoked ones left out."""
+    """Return the blobs of the certificate authorities trusted to vouch for a host by the lines about it,
+    revoked ones left out."""
     revoked = {line.blob for line in lines if line.marker == "@revoked"}
     return [line.blob for line in lines if line.marker == "@cert-authority" and line.blob not in revoked]
 
@@ -214,7 +239,8 @@ def fingerprint(blob):
 
 
 def comparison(key_type, version):
-    """Return the command (str) that shows a key's fingerprint on its server, "" where nobody says where that server keeps its keys.
+    """Return the command (str) that shows a key's fingerprint on its server, "" where nobody says where that
+    server keeps its keys.
 
     version: how the server calls itself in the SSH handshake ("SSH-2.0-OpenSSH_9.2p1 Debian-2")."""
     kind = next((name for name in ("ed25519", "ecdsa", "dss") if name in key_type), "rsa")
@@ -226,10 +252,11 @@ def comparison(key_type, version):
     return f"ssh-keygen -lf {folder}ssh_host_{kind.replace('dss', 'dsa')}_key.pub"
 
 
-# -- host certificates --------------------------------------------------------------------------------------------
+# -- host certificates ---------------------------------------------------------------------------------------
 
 def certificate(blob):
-    """Return the Certificate in a host key's blob; `signed` are the bytes its authority signed. Raises HostKeyError."""
+    """Return the Certificate in a host key's blob; `signed` are the bytes its authority signed. Raises
+    HostKeyError."""
     try:
         return _certificate(blob)
     except (struct.error, ValueError, KeyError, UnicodeDecodeError) as error:
@@ -269,7 +296,8 @@ def _strings(data):
 
 
 def refusal(certificate, host, trusted, now):
-    """Return why the Certificate `certificate` does not vouch for `host` (str), or None when it does, its signature apart.
+    """Return why the Certificate `certificate` does not vouch for `host` (str), or None when it does, its
+    signature apart.
 
     trusted: the blobs authorities() gave. now: Unix seconds.
     """
@@ -281,6 +309,7 @@ def refusal(certificate, host, trusted, now):
         return "it has a critical option, which OpenSSH allows in no host certificate"
     if not certificate.after <= now < certificate.before:
         return "it is not valid now"
-    if certificate.principals and host.lower() not in certificate.principals:      # no patterns, as ssh has it
+    # No patterns, as ssh has it
+    if certificate.principals and host.lower() not in certificate.principals:
         return f"it is made for {', '.join(certificate.principals)}"
     return None

@@ -1,6 +1,8 @@
-"""Which keys a login offers, in which order: files, certificates and the agent's, as ssh(1) has them. Is handed paramiko.
+"""Which keys a login offers, in which order: files, certificates and the agent's, as ssh(1) has them. Is
+handed paramiko.
 
-A file that is no OpenSSH or PEM key of its own form (PKCS#8) is read by cryptography, which paramiko brings along.
+A file that is no OpenSSH or PEM key of its own form (PKCS#8) is read by cryptography, which paramiko brings
+along.
 """
 
 import base64
@@ -14,9 +16,11 @@ from runicorn import local_disk
 from runicorn.errors import LoginError
 from runicorn.ssh import local
 
-DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")     # what OpenSSH tries, without the FIDO kinds, which need the system's ssh
+# What OpenSSH tries, without the FIDO kinds, which need the system's ssh
+DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 FIDO_KEYS = ("id_ed25519_sk", "id_ecdsa_sk")
-AGENT_KEYS = 50             # of those nobody named; sshd hangs up after MaxAuthTries (6 unless its administrator chose another number)
+# Of those nobody named; sshd hangs up after MaxAuthTries (6 unless its administrator chose another number)
+AGENT_KEYS = 50
 
 
 class Keys:
@@ -36,14 +40,15 @@ class Keys:
             self._agent.close()
 
     def candidates(self):
-        """Yield (key, what it is in words), the likeliest first: of each file that is named its key, from the agent where that
-        holds it; then the agent's others, unless IdentitiesOnly. Raises LoginError."""
+        """Yield (key, what it is in words), the likeliest first: of each file that is named its key, from the
+        agent where that holds it; then the agent's others, unless IdentitiesOnly. Raises LoginError."""
         target, named, offered = self.target, [], set()
         files = self._files()
         if target.auth == "agent":
             agent_keys = self._asked_agent()
             if not agent_keys:
-                raise LoginError("there is no SSH agent with a key in it; start one and run `ssh-add`, or choose a key file",
+                raise LoginError("there is no SSH agent with a key in it; start one and run `ssh-add`, or "
+                                 "choose a key file",
                                  code="agent")
         for path in files:
             agent_keys = self._of_agent(path)
@@ -58,40 +63,50 @@ class Keys:
             yield from self._certified(key, None)
 
     def nothing(self):
-        """Return the LoginError for a login that had no key at all to offer: what stood in the way of each."""
+        """Return the LoginError for a login that had no key at all to offer: what stood in the way of
+        each."""
         target, name = self.target, self.target.name
         unused = [f"{path} ({why})" for path, why in self.passed_over.items()]
         if target.auth == "agent":
-            unused += [f"{path} (not in the agent: `ssh-add {path}`, or set the connection to its key)" for path in target.keys]
-        unused += [f"{path} (not there)" for path in target.keys if target.auth != "agent" and not Path(path).exists()]
+            unused += [f"{path} (not in the agent: `ssh-add {path}`, or set the connection to its key)"
+                       for path in target.keys]
+        unused += [f"{path} (not there)" for path in target.keys
+                   if target.auth != "agent" and not Path(path).exists()]
         unused += [f"{path} (a FIDO key)" for path in self._fido()]
         provider = target.options.get("pkcs11provider", "none")
         if provider != "none":
-            unused.append(f"PKCS11Provider {provider} (a smart card: or give its keys to the agent, `ssh-add -s {provider}`)")
+            unused.append(f"PKCS11Provider {provider} (a smart card: or give its keys to the agent, "
+                          f"`ssh-add -s {provider}`)")
         text = f"there is no key to offer to {name}: {', '.join(unused) or 'none is named'}"
         advice = "FIDO keys, smart cards and Kerberos need your system's ssh: set the connection to it (auth: system)"
-        return LoginError(f"{text}. {advice}", code="key_missing", said="no_key_usable", host=name, detail=", ".join(unused))
+        return LoginError(f"{text}. {advice}", code="key_missing", said="no_key_usable", host=name,
+                          detail=", ".join(unused))
 
     # -- files
 
     def _files(self):
-        """Return the files (list of str) that are named, or the usual ones; their private half may be in the agent only."""
+        """Return the files (list of str) that are named, or the usual ones; their private half may be in the
+        agent only."""
         target = self.target
         if target.keys:
-            usable = [path for path in target.keys if path.lower() != "none" and (Path(path).is_file() or self._of_agent(path))]
+            usable = [path for path in target.keys
+                      if path.lower() != "none" and (Path(path).is_file() or self._of_agent(path))]
             if target.key_required and not usable:
-                raise LoginError(f"the key file {target.keys[0]} is not there", code="key_missing", key=target.keys[0])
+                raise LoginError(f"the key file {target.keys[0]} is not there", code="key_missing",
+                                 key=target.keys[0])
             return usable
-        usual = [str(path) for path in (Path("~/.ssh").expanduser() / name for name in DEFAULT_KEYS) if path.is_file()]
+        usual = [str(path) for path in (Path("~/.ssh").expanduser() / name for name in DEFAULT_KEYS)
+                 if path.is_file()]
         elsewhere = self._fido() or target.options.get("pkcs11provider", "none") != "none"
         if not usual and not elsewhere and target.auth == "key" and not self._quiet_agent():
-            raise LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file", code="key_missing",
-                             said="no_key")
+            raise LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file",
+                             code="key_missing", said="no_key")
         return usual if target.auth != "agent" else []
 
     def _fido(self):
         """Return the usual FIDO keys (list of str) that are there: they need the system's ssh."""
-        return [str(path) for path in (Path("~/.ssh").expanduser() / name for name in FIDO_KEYS) if path.is_file()]
+        return [str(path) for path in (Path("~/.ssh").expanduser() / name for name in FIDO_KEYS)
+                if path.is_file()]
 
     def _load_or_skip(self, path):
         try:
@@ -99,7 +114,8 @@ class Keys:
         except LoginError as error:
             if self.target.key_required or error.code != "key_format":
                 raise
-            self.passed_over[path] = error.values.get("why", "of no kind we know")      # one of several: the next may fit
+            # One of several: the next may fit
+            self.passed_over[path] = error.values.get("why", "of no kind we know")
             return []
 
     def _load(self, path):
@@ -109,22 +125,23 @@ class Keys:
                              why="the public half, whose key no agent holds")
         mode = _exposed(path)
         if mode:
-            raise LoginError(f"others may read the key file {path} (mode {mode}), so ssh does not use it, and we do not: "
-                             f"`chmod 600 {path}`", code="key_format", said="key_exposed", key=path, mode=mode,
-                             why=f"others may read it: `chmod 600 {path}`")
+            raise LoginError(f"others may read the key file {path} (mode {mode}), so ssh does not use it, "
+                             f"and we do not: " f"`chmod 600 {path}`", code="key_format", said="key_exposed",
+                             key=path, mode=mode, why=f"others may read it: `chmod 600 {path}`")
         try:
             return self._read(path, None)
         except self.ssh.PasswordRequiredException:
             return self._read(path, self._passphrase(f"Passphrase for {path}"))
 
     def _read(self, path, passphrase):
-        """Return the key of a file. Notepad and PowerShell put a mark before what they save, or save UTF-16."""
+        """Return the key of a file. Notepad and PowerShell put a mark before what they save, or save
+        UTF-16."""
         error = None
         try:
             data = local_disk.utf8(Path(path).read_bytes())
         except OSError as problem:
-            raise LoginError(f"the key file {path} can't be read: {problem.strerror}", code="key_missing", said="key_unreadable",
-                             key=path, detail=problem.strerror) from problem
+            raise LoginError(f"the key file {path} can't be read: {problem.strerror}", code="key_missing",
+                             said="key_unreadable", key=path, detail=problem.strerror) from problem
         for read in (*(functools.partial(self._read_as, kind) for kind in self._kinds()), self._read_pkcs8):
             try:
                 return read(data, passphrase)
@@ -134,7 +151,8 @@ class Keys:
                 error = problem     # another kind of key
         if passphrase is not None:
             self.secrets.pop("passphrase", None)
-            raise LoginError(f"the passphrase does not open the key {path}", code="passphrase", key=path) from error
+            raise LoginError(f"the passphrase does not open the key {path}", code="passphrase",
+                             key=path) from error
         raise _unknown_kind(path) from error
 
     @staticmethod
@@ -145,7 +163,8 @@ class Keys:
         return self.ssh.Ed25519Key, self.ssh.ECDSAKey, self.ssh.RSAKey
 
     def _read_pkcs8(self, data, passphrase):
-        """Read what OpenSSL 3 and clouds write: "BEGIN PRIVATE KEY" and "BEGIN ENCRYPTED PRIVATE KEY" (RFC 5958)."""
+        """Read what OpenSSL 3 and clouds write: "BEGIN PRIVATE KEY" and "BEGIN ENCRYPTED PRIVATE KEY" (RFC
+        5958)."""
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import serialization as pem
         if b" PRIVATE KEY-----" not in data:
@@ -166,14 +185,16 @@ class Keys:
         raise ValueError("of a kind that SSH does not use")
 
     def _certified(self, key, path):
-        """Yield the key of a file (None: the agent alone has it) with each certificate that is made for it, then the key alone."""
+        """Yield the key of a file (None: the agent alone has it) with each certificate that is made for it,
+        then the key alone."""
         beside = [f"{path.removesuffix('.pub')}-cert.pub"] if path else []
         for certificate in dict.fromkeys([*self.target.options.get("certificatefile", []), *beside]):
             if _certifies(certificate, key):
                 certified = self._again(key, path)
                 certified.load_certificate(certificate)
                 yield certified, f"{certificate}"
-        yield key, f"agent key {key.comment or key.get_name()}" if isinstance(key, self.ssh.AgentKey) else path
+        yield (key, f"agent key {key.comment or key.get_name()}" if isinstance(key, self.ssh.AgentKey)
+               else path)
 
     def _again(self, key, path):
         """Return the same key once more, to which a certificate may be tied."""
@@ -192,7 +213,8 @@ class Keys:
         try:
             return self._asked_agent()
         except LoginError:
-            return []               # the agent is only a convenience here; the passphrase is asked for instead
+            # The agent is only a convenience here; the passphrase is asked for instead
+            return []
 
     def _asked_agent(self):
         """Return the agent's keys (list), asked once. Raises LoginError when it does not answer."""
@@ -208,7 +230,8 @@ class Keys:
         named = self.target.options.get("identityagent", "SSH_AUTH_SOCK")
         if named.lower() == "none":
             return ()
-        path = os.environ.get(named[1:], "") if named[:1] == "$" else named if named != "SSH_AUTH_SOCK" else local.usual_agent()
+        path = (os.environ.get(named[1:], "") if named[:1] == "$" else named if named != "SSH_AUTH_SOCK"
+                else local.usual_agent())
         self._agent = self._agent_at(path) if path is not None else self.ssh.Agent()
         return self._agent.get_keys()
 
@@ -222,7 +245,8 @@ class Keys:
 
 
 def _exposed(path):
-    """Return the mode (str) of a key file of ours that others may read or write, as ssh refuses it; "" for a good one."""
+    """Return the mode (str) of a key file of ours that others may read or write, as ssh refuses it; "" for a
+    good one."""
     try:
         status = os.stat(path)
     except OSError:
@@ -241,12 +265,15 @@ def _unknown_kind(path):
     except (OSError, binascii.Error):
         head = raw = b""        # not even that: it is called neither
     if head.startswith(b"PuTTY-User-Key-File"):
-        return LoginError(f"{path} is a PuTTY key: export it as OpenSSH key (PuTTYgen, Conversions) and name that file",
-                          code="key_format", said="key_putty", key=path, why="a PuTTY key: export it as OpenSSH key")
+        return LoginError(f"{path} is a PuTTY key: export it as OpenSSH key (PuTTYgen, Conversions) and "
+                          f"name that file", code="key_format", said="key_putty", key=path,
+                          why="a PuTTY key: export it as OpenSSH key")
     if b"sk-" in raw[:400] or (_public_kind(path) or "").startswith("sk-"):
-        return LoginError(f"{path} is a FIDO key, which needs your system's ssh: set the connection to it (auth: system)",
+        return LoginError(f"{path} is a FIDO key, which needs your system's ssh: set the connection to it "
+                          f"(auth: system)",
                           code="key_format", said="key_fido", key=path, why="a FIDO key: auth: system")
-    return LoginError(f"{path} is no OpenSSH or PEM private key of a kind we know; where ssh can use it, set the connection to your "
+    return LoginError(f"{path} is no OpenSSH or PEM private key of a kind we know; where ssh can use it, "
+                      f"set the connection to your "
                       "system's ssh (auth: system)", code="key_format", key=path, why="of no kind we know")
 
 
@@ -263,13 +290,15 @@ def _public_blob(path):
     try:
         with open(path, "rb") as file:
             words = local_disk.utf8(file.read(1 << 16)).decode().split()
-        return base64.b64decode(words[1], validate=True) if words[0].partition("-")[0] in ("ssh", "ecdsa", "sk") else None
+        return (base64.b64decode(words[1], validate=True)
+                if words[0].partition("-")[0] in ("ssh", "ecdsa", "sk") else None)
     except (OSError, IndexError, UnicodeDecodeError, binascii.Error):
         return None                 # no public half there: nothing to compare with
 
 
 def _certifies(path, key):
-    """Whether the certificate in a file is made for `key`: it holds the same public numbers (OpenSSH's PROTOCOL.certkeys)."""
+    """Whether the certificate in a file is made for `key`: it holds the same public numbers (OpenSSH's
+    PROTOCOL.certkeys)."""
     blob = _public_blob(path)
     if not blob:
         return False

@@ -1,4 +1,5 @@
-"""The byte stream to one SSH port: by TCP, or the socket that a ProxyCommand hands over, with its bytes counted. Speaks no SSH."""
+"""The byte stream to one SSH port: by TCP, or the socket that a ProxyCommand hands over, with its bytes
+counted. Speaks no SSH."""
 
 import errno
 import ipaddress
@@ -13,13 +14,14 @@ from runicorn.ssh.process import Pipe
 
 TCP_SECONDS = 10            # per address
 FIRST_BYTES = 400
-AHEAD = 256 << 10           # bytes asked of the stream at once: paramiko asks for a packet's head, then for its rest
+# Bytes asked of the stream at once: paramiko asks for a packet's head, then for its rest
+AHEAD = 256 << 10
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
 def dialled(target, log):
-    """Return a socket that is connected to the port of `target` (dialer.Target), by the first of its addresses that answers. Raises
-    LineError."""
+    """Return a socket that is connected to the port of `target` (dialer.Target), by the first of its
+    addresses that answers. Raises LineError."""
     began, options = time.monotonic(), target.options
     try:
         family = FAMILIES.get(options.get("addressfamily", "any").lower(), socket.AF_UNSPEC)
@@ -28,7 +30,8 @@ def dialled(target, log):
         if isinstance(error, OSError):
             local_disk.pass_over(error)
         why = getattr(error, "strerror", error)
-        raise LineError(f"the name {target.hostname} is not known here ({why}): check the spelling, the network or the VPN",
+        raise LineError(f"the name {target.hostname} is not known here ({why}): check the spelling, the "
+                        f"network or the VPN",
                         code="name", host=target.hostname) from error
     log("name", ", ".join(dict.fromkeys(address[4][0] for address in addresses)))
     errors, causes = [], []
@@ -49,10 +52,11 @@ def dialled(target, log):
                 line.close()
             local_disk.pass_over(error)
             errors.append(error.strerror or str(error))
-            causes.append(errno.errorcode.get(error.errno, "ETIMEDOUT" if isinstance(error, TimeoutError) else errors[-1]))
-    raise LineError(f"{target.hostname}:{target.port} does not answer ({'; '.join(dict.fromkeys(errors))}): is the port right, "
-                    "sshd running, a firewall or VPN in between?",
-                    code="port", host=target.hostname, port=str(target.port), causes=list(dict.fromkeys(causes)))
+            causes.append(errno.errorcode.get(error.errno,
+                                              "ETIMEDOUT" if isinstance(error, TimeoutError) else errors[-1]))
+    raise LineError(f"{target.hostname}:{target.port} does not answer ({'; '.join(dict.fromkeys(errors))}): "
+                    f"is the port right, " "sshd running, a firewall or VPN in between?", code="port",
+                    host=target.hostname, port=str(target.port), causes=list(dict.fromkeys(causes)))
 
 
 def passed_socket(pipe, target):
@@ -63,8 +67,8 @@ def passed_socket(pipe, target):
         line = socket.socket(fileno=passed[0])
     except (OSError, IndexError) as error:
         words = ssh_words.sentence(pipe.said()) or str(error)
-        raise LineError(f"the ProxyCommand to {target.name} brought no server: {words}", code="banner", said="proxy_said", words=words,
-                        host=target.name) from error
+        raise LineError(f"the ProxyCommand to {target.name} brought no server: {words}", code="banner",
+                        said="proxy_said", words=words, host=target.name) from error
     finally:
         pipe.close()
     keep_alive(line)
@@ -86,7 +90,8 @@ class Counted:
         self._line = line
         self._closed = False        # paramiko looks at this private mark of sockets when it ends
         self.sent = self.received = 0
-        self.first = bytearray()    # the first bytes that came: what is no SSH server gives itself away by them
+        # The first bytes that came: what is no SSH server gives itself away by them
+        self.first = bytearray()
         self._ahead, self._start = b"", 0       # bytes that came and nobody asked for yet, from `_start` on
         self.settimeout = line.settimeout
 
@@ -95,9 +100,11 @@ class Counted:
         return ssh_words.sentence(self._line.said()) if isinstance(self._line, Pipe) else ""
 
     def is_local(self):
-        """Whether the other end is an address of this computer's own (127.x.x.x, ::1); never so behind a jump host or a command."""
+        """Whether the other end is an address of this computer's own (127.x.x.x, ::1); never so behind a jump
+        host or a command."""
         try:
-            return isinstance(self._line, socket.socket) and ipaddress.ip_address(self._line.getpeername()[0]).is_loopback
+            return (isinstance(self._line, socket.socket)
+                    and ipaddress.ip_address(self._line.getpeername()[0]).is_loopback)
         except (OSError, ValueError):
             return False        # cut, or an address of another kind
 

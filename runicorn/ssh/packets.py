@@ -1,4 +1,5 @@
-"""SFTP packets over one byte stream: whole ones come and go, none waits for ever, and text where a packet should be is told as that."""
+"""SFTP packets over one byte stream: whole ones come and go, none waits for ever, and text where a packet
+should be is told as that."""
 
 import socket
 import struct
@@ -12,13 +13,15 @@ PIECE = 1 << 20                 # bytes handed to the stream at once
 RECEIVED = 255 << 10           # bytes asked of the stream at once
 NOISE = 120                     # bytes of what is no SFTP that are shown
 POLL = 0.001                    # s; streams take 0 for something else
-SLICE = 5.0                     # s waited in one go: more than that is no silence of the server but a stop of ours
+# s waited in one go: more than that is no silence of the server but a stop of ours
+SLICE = 5.0
 
 
 class Packets:
-    """The two ways of `stream`, which has send(bytes) -> int, recv(n) -> bytes, settimeout(s) and close(). One thread owns it; any may
-    `close`. `sent` and `received` are bytes, `answered_at` is when the last came (monotonic s). Raises LineError when the stream ends
-    or stalls and ProtocolError when the server breaks the protocol."""
+    """The two ways of `stream`, which has send(bytes) -> int, recv(n) -> bytes, settimeout(s) and close().
+    One thread owns it; any may `close`. `sent` and `received` are bytes, `answered_at` is when the last came
+    (monotonic s). Raises LineError when the stream ends or stalls and ProtocolError when the server breaks
+    the protocol."""
 
     def __init__(self, stream, timeout):
         """timeout: s to wait for a whole packet, or PROGRESS bytes of one."""
@@ -75,7 +78,8 @@ class Packets:
         return packet
 
     def wait(self):
-        """Wait for the next packet and return it. Time in which this process itself stood still is no silence of the server."""
+        """Wait for the next packet and return it. Time in which this process itself stood still is no silence
+        of the server."""
         remaining, mark = self._timeout, self.received
         packet = self.take()
         while packet is None:
@@ -88,16 +92,21 @@ class Packets:
         return packet
 
     def _no_packet(self, size):
-        """Return the error for a length that can't be one: most often it is text of the login shell, which comes again at each try."""
+        """Return the error for a length that can't be one: most often it is text of the login shell, which
+        comes again at each try."""
         noise = bytes(self._buffer[self._start:self._start + NOISE]).decode("utf-8", "replace")
         noise = " ".join("".join(c if c.isprintable() else " " for c in noise).split())
         if self._begun:
             text = bytes(self._buffer[self._start:self._start + 4]).isascii()
             return ProtocolError(f"the server sent an SFTP packet of {size} bytes"
-                                 + (f' ("{noise}": does a program that its shell starts print that?)' if text else ""))
-        return RemoteError(f'the server answered "{noise}" instead of SFTP: its shell prints something at login. Let ~/.bashrc '
-                           "and its like print to a terminal only (`[ -t 1 ] && echo …`) until `ssh HOST true` prints nothing, or "
-                           "ask for `Subsystem sftp internal-sftp` in its sshd_config, then test the connection",
+                                 + (f' ("{noise}": does a program that its shell starts print that?)' if text
+                                    else ""))
+        return RemoteError(f'the server answered "{noise}" instead of SFTP: its shell prints something at '
+                           f'login. Let ~/.bashrc '
+                           "and its like print to a terminal only (`[ -t 1 ] && echo …`) until `ssh HOST "
+                           "true` prints nothing, or "
+                           "ask for `Subsystem sftp internal-sftp` in its sshd_config, then test the "
+                           "connection",
                            code="sftp", said="sftp_noise", detail=noise)
 
     def _receive(self, seconds):

@@ -1,4 +1,5 @@
-"""A program's standard input and output as one byte stream, and the last of what it says on standard error: ssh, or a ProxyCommand."""
+"""A program's standard input and output as one byte stream, and the last of what it says on standard error:
+ssh, or a ProxyCommand."""
 
 import os
 import socket
@@ -8,14 +9,16 @@ from runicorn.errors import LineError
 from runicorn.ssh import local
 
 SAID_BYTES = 64 << 10       # of standard error; what comes before the last of it is dropped
-LAST_WORDS = 0.5            # s to wait for them after the process ended; a grandchild may hold its standard error open for ever
+# s to wait for them after the process ended; a grandchild may hold its standard error open for ever
+LAST_WORDS = 0.5
 END_SECONDS = 5
 
 
 class Pipe:
     """A process's standard input and output as one byte stream with timeouts: send, recv, settimeout, close.
 
-    apart: give it a session of its own, without a terminal to ask questions on; it ends with all that it started.
+    apart: give it a session of its own, without a terminal to ask questions on; it ends with all that it
+    started.
     """
 
     def __init__(self, command, apart=False):
@@ -26,8 +29,8 @@ class Pipe:
             self.process, self.socket = local.started(command, self._errors.end, apart)
         except OSError as error:
             name = command if isinstance(command, str) else command[0]
-            raise LineError(f"{name} can't be started: {error.strerror}", code="line", said="not_started", command=name,
-                            detail=error.strerror) from error
+            raise LineError(f"{name} can't be started: {error.strerror}", code="line", said="not_started",
+                            command=name, detail=error.strerror) from error
         finally:
             self._errors.begin()
 
@@ -65,7 +68,8 @@ class Pipe:
 
 
 class _Errors(threading.Thread):
-    """Gathers standard error as it comes: the process is never held up by it, and a talkative one fills neither memory nor disk."""
+    """Gathers standard error as it comes: the process is never held up by it, and a talkative one fills
+    neither memory nor disk."""
 
     def __init__(self):
         super().__init__(name="words of ssh", daemon=True)

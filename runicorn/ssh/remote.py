@@ -1,4 +1,5 @@
-"""The only door to paramiko: connect, check the host key, log in, open a stream, run a command; or let the system's ssh do it."""
+"""The only door to paramiko: connect, check the host key, log in, open a stream, run a command; or let the
+system's ssh do it."""
 
 import contextlib
 import logging
@@ -13,20 +14,24 @@ from runicorn.ssh import transport as ssh_transport
 from runicorn.ssh.channel_errors import as_line_errors
 from runicorn.ssh.dialer import PACKET_BYTES, WINDOW_BYTES, Dialer, silent
 
-OUTPUT_LIMIT, SAID_LIMIT = system_remote.OUTPUT_LIMIT, 1 << 20       # bytes of what a command prints, and of its standard error
+# Bytes of what a command prints, and of its standard error
+OUTPUT_LIMIT, SAID_LIMIT = system_remote.OUTPUT_LIMIT, 1 << 20
 CHANNEL_PAUSES = (0.1, 0.3, None)
-SFTP_SECONDS = 60           # for SFTP to begin: a home folder that is mounted, start files that take their time
+# For SFTP to begin: a home folder that is mounted, start files that take their time
+SFTP_SECONDS = 60
 
 
 def connect(connection, ask=None, secrets=None, home=None, log=None, compress=True):
     """Log in and return a Remote. Tries once.
 
-    connection: a dict as in config.json. ask(question: dict) -> str or None relays host key questions and prompts.
-    secrets: {"password", "passphrase"}, read, and filled with what the user types, also for jump hosts; memory only.
+    connection: a dict as in config.json. ask(question: dict) -> str or None relays host key questions and
+    prompts.
+    secrets: {"password", "passphrase"}, read, and filled with what the user types, also for jump hosts;
+    memory only.
     home: Runicorn's folder (Path).
-    log(stage, text, **values): told as each of name, port, jump, banner, host_key, login is passed; values: what `text` is
-    made of, for a translation (`said` names the sentence; a text without any holds no words). compress: zlib on the line.
-    Raises LineError, LoginError, HostKeyError, MissingPackageError, RemoteError.
+    log(stage, text, **values): told as each of name, port, jump, banner, host_key, login is passed; values:
+    what `text` is made of, for a translation (`said` names the sentence; a text without any holds no words).
+    compress: zlib on the line. Raises LineError, LoginError, HostKeyError, MissingPackageError, RemoteError.
     """
     secrets = {} if secrets is None else secrets
     if connection["auth"] != "system":
@@ -47,16 +52,18 @@ def hosts():
 def _paramiko(connection):
     """Return the paramiko module; None where it is absent and the system's ssh can take its place."""
     try:
-        with _without("invoke"):        # paramiko takes half of its start to load it, for a `Match exec` that we read ourselves
+        # Paramiko takes half of its start to load it, for a `Match exec` that we read ourselves
+        with _without("invoke"):
             import paramiko
     except ImportError as error:
         if connection["auth"] == "password":
-            raise MissingPackageError("logging in with a password needs paramiko: pip install paramiko", code="missing",
-                                      said="missing_paramiko") from error
+            raise MissingPackageError("logging in with a password needs paramiko: pip install paramiko",
+                                      code="missing", said="missing_paramiko") from error
         return None
     logger = logging.getLogger("paramiko")
     if not logger.handlers:
-        logger.addHandler(logging.NullHandler())        # it would print tracebacks of what we report in one sentence
+        # It would print tracebacks of what we report in one sentence
+        logger.addHandler(logging.NullHandler())
     return paramiko
 
 
@@ -87,7 +94,8 @@ class Remote:
         self.host, self.port, self.user = target.hostname, target.port, target.user
 
     def open_stream(self, timeout=30, meanwhile=None):
-        """Return a channel on which SFTP was asked for, to be spoken at once: send, recv, settimeout, close. Raises LineError, RemoteError.
+        """Return a channel on which SFTP was asked for, to be spoken at once: send, recv, settimeout, close.
+        Raises LineError, RemoteError.
 
         meanwhile: called once the server was asked for the channel, before it answered.
         """
@@ -98,8 +106,8 @@ class Remote:
         return channel
 
     def open_sftp(self, timeout=30, start=None, meanwhile=None):
-        """Return an sftp.Sftp over a new channel; see there for `start`, and `open_stream` for `meanwhile`. Raises LineError,
-        ProtocolError, RemoteError."""
+        """Return an sftp.Sftp over a new channel; see there for `start`, and `open_stream` for `meanwhile`.
+        Raises LineError, ProtocolError, RemoteError."""
         channel, client = self.open_stream(timeout, meanwhile), None
         try:
             client = sftp.Sftp(channel, timeout, max(timeout, SFTP_SECONDS), start)
@@ -108,7 +116,8 @@ class Remote:
             if not self.alive:
                 raise
             if channel.closed and not channel.event_ready:
-                raise RemoteError(f"{self._target.name} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config",
+                raise RemoteError(f"{self._target.name} offers no SFTP; ask for `Subsystem sftp "
+                                  f"internal-sftp` in its sshd_config",
                                   code="sftp", host=self._target.name) from error
             if not channel.eof_received:
                 raise remote_shell.silent(self._target.name, max(timeout, SFTP_SECONDS)) from error
@@ -122,11 +131,13 @@ class Remote:
         with as_line_errors(self._ssh, f"a channel at {self._target.name}", self._target.name):
             for patience in CHANNEL_PAUSES:
                 try:
-                    channel = self._transport.open_session(window_size=WINDOW_BYTES, max_packet_size=PACKET_BYTES, timeout=timeout)
+                    channel = self._transport.open_session(window_size=WINDOW_BYTES,
+                                                           max_packet_size=PACKET_BYTES, timeout=timeout)
                     break
                 except self._ssh.SSHException as error:
                     refused = isinstance(error, self._ssh.ChannelException) or "Unable to open" in str(error)
-                    if patience is None or not (refused and self.alive):    # dropbear may open one and close it at once
+                    # Dropbear may open one and close it at once
+                    if patience is None or not (refused and self.alive):
                         raise
                     time.sleep(patience)    # MaxSessions: the session closed a moment ago may still count
         channel.settimeout(timeout)
@@ -134,8 +145,8 @@ class Remote:
         return channel
 
     def run(self, command, stdin=b"", timeout=60):
-        """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError, DeniedError when it may
-        not, ProtocolError when it prints without end."""
+        """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError,
+        DeniedError when it may not, ProtocolError when it prints without end."""
         deadline = time.monotonic() + timeout
         for _ in range(2):
             channel = self._command_channel(min(timeout, 30))
@@ -175,10 +186,11 @@ class Remote:
         return self.exec_allowed
 
     def second(self):
-        """Return another Remote with the same login, for bulk. Asks nobody: raises LoginError where that can't be."""
+        """Return another Remote with the same login, for bulk. Asks nobody: raises LoginError where that
+        can't be."""
         if self.interactive:
-            raise LoginError(f"{self._target.name} asks a question at each login, so there is one line only", code="no_answer",
-                             host=self._target.name)
+            raise LoginError(f"{self._target.name} asks a question at each login, so there is one line only",
+                             code="no_answer", host=self._target.name)
         dialer = self._dialer.another()
         return Remote(dialer, *dialer.dial(compress=False))
 
@@ -200,12 +212,14 @@ class Remote:
 
 
 def _talk(channel, stdin, deadline):
-    """Feed `stdin`, gather both outputs, return (status, stdout, stderr); None where the server did not take the command."""
+    """Feed `stdin`, gather both outputs, return (status, stdout, stderr); None where the server did not take
+    the command."""
     problem = []
     feeder = threading.Thread(target=_feed, args=(channel, stdin, problem), daemon=True)
     feeder.start()
     outputs = (channel.recv, bytearray(), OUTPUT_LIMIT), (channel.recv_stderr, bytearray(), SAID_LIMIT)
-    for read, output, most in outputs:            # both are buffered below, so one after the other can't lock up within the window
+    # Both are buffered below, so one after the other can't lock up within the window
+    for read, output, most in outputs:
         while True:
             channel.settimeout(max(0.01, deadline - time.monotonic()))
             data = read(1 << 16)

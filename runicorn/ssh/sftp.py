@@ -1,8 +1,10 @@
-"""A read-only SFTP client: hundreds of requests in flight over one byte stream. Knows no SSH, and has no packet that writes.
+"""A read-only SFTP client: hundreds of requests in flight over one byte stream. Knows no SSH, and has no
+packet that writes.
 
 Protocol: version 3, draft-ietf-secsh-filexfer-02; extension limits@openssh.com, OpenSSH PROTOCOL section 4.8.
-One thread owns a client. Requests are values made by `lstat`, `read`, … below; `batch` sends many and returns all answers,
-`ask` and `pump` are for who wants to go on while answers come in. What a server grants is learned in `grants`.
+One thread owns a client. Requests are values made by `lstat`, `read`, … below; `batch` sends many and returns
+all answers, `ask` and `pump` are for who wants to go on while answers come in. What a server grants is
+learned in `grants`.
 """
 
 import collections
@@ -20,9 +22,11 @@ from runicorn.ssh.sftp_answers import FAILURE, STATUS
 INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, REALPATH, STAT, READLINK = 1, 2, 3, 4, 5, 7, 8, 11, 12, 16, 17, 19
 EXTENDED = 200
 FOR_READING = 1                 # SSH_FXF_READ, the only flag ever sent with OPEN
-MAX_READ, SAFE_READ = 255 << 10, 32 << 10       # OpenSSH's own, 256 KiB messages less their heads; what every server must answer
+# OpenSSH's own, 256 KiB messages less their heads; what every server must answer
+MAX_READ, SAFE_READ = 255 << 10, 32 << 10
 MAX_NAMES = 1_000_000           # entries in one folder; a server that lists for ever is cut off there
-MOST_HANDLES, USUAL_HANDLES = 1024, 100         # files and folders open at once, whatever the server grants; where it announces nothing
+# Files and folders open at once, whatever the server grants; where it announces nothing
+MOST_HANDLES, USUAL_HANDLES = 1024, 100
 IN_FLIGHT_BYTES = 16 << 20      # answers asked for; the window of our SSH channel
 BURST = 32                      # answers handed out between two sends
 TIMEOUT = 30                    # s without an answer
@@ -36,12 +40,14 @@ def is_dir(attrs):
 
 
 def is_file(attrs):
-    """Whether `attrs` are a regular file's; a server that sends no mode has only files and folders it does not tell apart."""
+    """Whether `attrs` are a regular file's; a server that sends no mode has only files and folders it does
+    not tell apart."""
     return stat.S_ISREG(attrs.mode or 0)
 
 
 def refusal(path, attrs):
-    """Return the SftpError for which a file may not be opened, None if it may. attrs: what LSTAT of it gave, an Attrs or an SftpError.
+    """Return the SftpError for which a file may not be opened, None if it may. attrs: what LSTAT of it gave,
+    an Attrs or an SftpError.
 
     An OPEN of a pipe would hold the server's process up for ever, and one of a device does who knows what.
     """
@@ -55,7 +61,7 @@ def is_link(attrs):
     return stat.S_ISLNK(attrs.mode or 0)
 
 
-# -- requests ------------------------------------------------------------------------------------------------------
+# -- requests ------------------------------------------------------------------------------------------------
 
 def lstat(path):
     """Ask for the Attrs of `path` (str), a link's own."""
@@ -78,7 +84,8 @@ def open_file(path):
 
 
 def read(handle, offset, length):
-    """Ask for at most `length` bytes at `offset`; fewer may come before the end of the file, b"" only at it."""
+    """Ask for at most `length` bytes at `offset`; fewer may come before the end of the file, b"" only at
+    it."""
     body = _string(handle) + struct.pack(">QI", offset, length)
     return Request(READ, body, "an open file", length, functools.partial(answers.data, length))
 
@@ -100,7 +107,8 @@ def opendir(path):
 
 
 def readdir(handle):
-    """Ask for the next entries of a folder: a list of (name, Attrs), empty at its end. Undecodable names are None."""
+    """Ask for the next entries of a folder: a list of (name, Attrs), empty at its end. Undecodable names are
+    None."""
     return Request(READDIR, _string(handle), "an open folder", SAFE_READ, answers.names)
 
 
@@ -110,7 +118,8 @@ def realpath(path):
 
 
 def resolve(path):
-    """Ask for the absolute path (str) of `path`, in which some servers follow links; undecodable bytes are escaped (PEP 383)."""
+    """Ask for the absolute path (str) of `path`, in which some servers follow links; undecodable bytes are
+    escaped (PEP 383)."""
     return Request(REALPATH, _string(path), path, 0, answers.path)
 
 
@@ -128,23 +137,25 @@ def _string(text):
     return struct.pack(">I", len(raw)) + raw
 
 
-# -- the client ----------------------------------------------------------------------------------------------------
+# -- the client ----------------------------------------------------------------------------------------------
 
 class Sftp:
-    """An SFTP session over `stream`, which has send(bytes) -> int, recv(n) -> bytes, settimeout(s) and close(): a socket fits.
+    """An SFTP session over `stream`, which has send(bytes) -> int, recv(n) -> bytes, settimeout(s) and
+    close(): a socket fits.
 
-    timeout: s to wait for the next packet; first: for the first, before which there may be a login. start: a path of which `start`
-    becomes the absolute one (str or SftpError), at no turn of its own. Raises LineError when the stream ends or stalls and
-    ProtocolError when the server breaks the protocol; after either the session is of no more use.
-    `sent` and `received` are bytes, `requests` a count, `folders` how many folders are being listed, `grants` a grants.Grants.
-    `unanswered` counts requests now, `crowd` at most; `crowded_at` is when that first was half of it, `answered_at` when the last
-    answer came (monotonic s).
+    timeout: s to wait for the next packet; first: for the first, before which there may be a login. start: a
+    path of which `start` becomes the absolute one (str or SftpError), at no turn of its own. Raises LineError
+    when the stream ends or stalls and ProtocolError when the server breaks the protocol; after either the
+    session is of no more use. `sent` and `received` are bytes, `requests` a count, `folders` how many folders
+    are being listed, `grants` a grants.Grants. `unanswered` counts requests now, `crowd` at most;
+    `crowded_at` is when that first was half of it, `answered_at` when the last answer came (monotonic s).
     """
 
     def __init__(self, stream, timeout=TIMEOUT, first=None, start=None):
         self._packets = Packets(stream, first or timeout)
         self._waiting, self._in_flight, self._cost, self._next = collections.deque(), {}, 0, 0
-        self._closing, self._refill, self._shed, self._idle = 0, None, None, None       # the first: of those in flight
+        # The first: of those in flight
+        self._closing, self._refill, self._shed, self._idle = 0, None, None, None
         self.requests = self.folders = self.crowd = 0
         self.crowded_at = 0.0
         self.grants = grants.Grants(USUAL_HANDLES, SAFE_READ)
@@ -156,8 +167,8 @@ class Sftp:
         packet = self._packets.wait()
         self._packets.begin(timeout)
         if packet[0] != VERSION or len(packet) < 5 or struct.unpack_from(">I", packet, 1)[0] < 3:
-            raise RemoteError("the server does not speak SFTP version 3, which every client since 2001 does", code="sftp",
-                              said="sftp_version")
+            raise RemoteError("the server does not speak SFTP version 3, which every client since 2001 does",
+                              code="sftp", said="sftp_version")
         if b"limits@openssh.com" in packet:
             self.ask(_limits(), self._set_limits)       # travels with the first requests, costs no round trip
         while start is not None and self.start is None:
@@ -171,12 +182,15 @@ class Sftp:
         if isinstance(limits, SftpError):
             return              # announced and refused: the careful defaults stay
         _, longest, _, handles = limits
-        self.grants.announce(max(1, min(handles or USUAL_HANDLES, MOST_HANDLES)), max(1024, min(longest or MAX_READ, MAX_READ)))
+        self.grants.announce(max(1, min(handles or USUAL_HANDLES, MOST_HANDLES)),
+                             max(1024, min(longest or MAX_READ, MAX_READ)))
 
     def call(self, before_sending=None, when_full=None, while_idle=None):
-        """before_sending(): asks for more, so that the line stays full; when_full(): closes files, and tells whether any were open;
-        while_idle(): does a little of what can be done while no answer is here, and tells whether there was any of it; asks nothing."""
-        self._refill, self._shed, self._idle = before_sending or self._refill, when_full or self._shed, while_idle or self._idle
+        """before_sending(): asks for more, so that the line stays full; when_full(): closes files, and tells
+        whether any were open; while_idle(): does a little of what can be done while no answer is here, and
+        tells whether there was any of it; asks nothing."""
+        self._refill, self._shed, self._idle = (before_sending or self._refill, when_full or self._shed,
+                                                while_idle or self._idle)
 
     def count_folders(self, count):
         """So many more folders are being listed; below 0: fewer."""
@@ -225,7 +239,8 @@ class Sftp:
     def pump(self):
         """Send what may be in flight, wait for at least one answer, and hand out what came, BURST at most.
 
-        More stay for the next call, so that the server is asked on while we are at work: else both would wait in turn.
+        More stay for the next call, so that the server is asked on while we are at work: else both would wait
+        in turn.
         """
         self.send()
         if not self._in_flight:
@@ -241,7 +256,8 @@ class Sftp:
             self._answer(packet)
 
     def batch(self, requests):
-        """Send all requests at once and return their results in order; a refused one's place holds its SftpError."""
+        """Send all requests at once and return their results in order; a refused one's place holds its
+        SftpError."""
         return self.gather([functools.partial(self.ask, request) for request in requests])
 
     def send(self):
@@ -264,18 +280,22 @@ class Sftp:
         if out:
             self.requests += len(out)
             if len(in_flight) > self.crowd:
-                self.crowd, self.crowded_at = len(in_flight), self.crowded_at if len(in_flight) < 2 * self.crowd else time.monotonic()
+                self.crowd, self.crowded_at = (len(in_flight),
+                                               self.crowded_at if len(in_flight) < 2 * self.crowd
+                                               else time.monotonic())
             self._packets.send(b"".join(out))
 
     def _unblock(self):
-        """Nothing is in flight: wait where the server wants a pause; where requests wait for files to be closed, close some."""
+        """Nothing is in flight: wait where the server wants a pause; where requests wait for files to be
+        closed, close some."""
         pause = self.grants.pausing()
         if pause:
             return time.sleep(pause)
         if not self.grants.deferred or self._shed and self._shed():
             return
         for pending in self.grants.take_deferred():
-            pending.done(HandlesError(f"{pending.request.about}: the server lets no more files be open at once", FAILURE))
+            pending.done(HandlesError(f"{pending.request.about}: the server lets no more files be open at "
+                                      f"once", FAILURE))
 
     def _answer(self, packet):
         if len(packet) < answers.BODY:
@@ -303,7 +323,8 @@ class Sftp:
         if again and again.trial.why is grants.LENGTH:
             again = again._replace(request=_shortened(again.request, again.trial.level))
         if again and again.trial.why is grants.PAUSE:
-            self._waiting.append(again)         # what others ask meanwhile tells whether it is this request's own trouble
+            # What others ask meanwhile tells whether it is this request's own trouble
+            self._waiting.append(again)
         elif again:
             self._waiting.appendleft(again)
         if self.grants.deferred:
@@ -325,11 +346,13 @@ class Sftp:
         return self._one(realpath(path))
 
     def open(self, path):
-        """Return a handle (bytes) to read the regular file `path`; close it with `close_handle`. Raises SftpError."""
+        """Return a handle (bytes) to read the regular file `path`; close it with `close_handle`. Raises
+        SftpError."""
         return self._looked_at(path)[0]
 
     def _looked_at(self, path, attrs=None):
-        """Return (a handle to read the regular file `path`, its size). attrs: what LSTAT of it gave a moment ago."""
+        """Return (a handle to read the regular file `path`, its size). attrs: what LSTAT of it gave a moment
+        ago."""
         attrs = attrs or self.lstat(path)
         error = refusal(path, attrs)
         if error:
@@ -337,14 +360,16 @@ class Sftp:
         return self._one(open_file(path)), attrs.size or 0
 
     def ask_open(self, path, take):
-        """As `ask` with OPEN, but LSTAT first: only a regular file is opened, and `take` is handed the Attrs, too."""
+        """As `ask` with OPEN, but LSTAT first: only a regular file is opened, and `take` is handed the Attrs,
+        too."""
         def looked(attrs):
             error = refusal(path, attrs)
             take(error) if error else self.ask(open_file(path), lambda handle: take(handle, attrs))
         self.ask(lstat(path), looked)
 
     def ask_bytes(self, handle, offset, length, take):
-        """As `ask` with READs of an open file: `take` gets `length` bytes at `offset`, fewer only at the file's end, or the SftpError."""
+        """As `ask` with READs of an open file: `take` gets `length` bytes at `offset`, fewer only at the
+        file's end, or the SftpError."""
         def ask_on(data_before):
             size = min(length - len(data_before), self.max_read)
             self.ask(read(handle, offset + len(data_before), size), functools.partial(came, data_before))
@@ -368,8 +393,8 @@ class Sftp:
         return [results[index] for index in range(len(asks))]
 
     def parts(self, places):
-        """Return the bytes (or the SftpError) at each of `places`, [(path of a file known as regular, offset, length), …]: each file is
-        opened, read and closed, as many at once as the server lets be open."""
+        """Return the bytes (or the SftpError) at each of `places`, [(path of a file known as regular, offset,
+        length), …]: each file is opened, read and closed, as many at once as the server lets be open."""
         def ask_part(path, offset, length, take):
             def opened(handle):
                 if isinstance(handle, SftpError):
@@ -388,7 +413,8 @@ class Sftp:
         self._one(close(handle))
 
     def listdir(self, path):
-        """Return [(name, Attrs), …] of a folder, without "." and "..", sorted by name; undecodable names are left out."""
+        """Return [(name, Attrs), …] of a folder, without "." and "..", sorted by name; undecodable names are
+        left out."""
         handle = self._one(opendir(path))
         entries, count = [], 0
         while True:
@@ -403,8 +429,8 @@ class Sftp:
         return sorted(entries)
 
     def read_pieces(self, path, limit, attrs=None):
-        """Yield the bytes of a file, at most `limit`, in pieces of up to IN_FLIGHT_BYTES. attrs: its LSTAT, if that was asked for a moment
-        ago. Raises SftpError."""
+        """Yield the bytes of a file, at most `limit`, in pieces of up to IN_FLIGHT_BYTES. attrs: its LSTAT,
+        if that was asked for a moment ago. Raises SftpError."""
         (handle, size), offset = self._looked_at(path, attrs), 0
         size = min(size, limit)
         try:
@@ -418,7 +444,8 @@ class Sftp:
     def _read_all(self, handle, offset, length):
         pieces, size_read = {}, 0
         while size_read < length:
-            places = [(start, min(self.max_read, length - start)) for start in range(size_read, length, self.max_read)][:grants.REQUESTS]
+            places = [(start, min(self.max_read, length - start))
+                      for start in range(size_read, length, self.max_read)][:grants.REQUESTS]
             answers = self.batch([read(handle, offset + start, size) for start, size in places])
             for (start, size), answer in zip(places, answers):
                 if isinstance(answer, SftpError):

@@ -1,4 +1,5 @@
-"""SFTP's answers read: files' attributes, handles, data, names, statuses. Whatever a server sends is bounded and checked here.
+"""SFTP's answers read: files' attributes, handles, data, names, statuses. Whatever a server sends is bounded
+and checked here.
 
 Protocol: version 3, draft-ietf-secsh-filexfer-02; extension limits@openssh.com, OpenSSH PROTOCOL section 4.8.
 """
@@ -18,7 +19,8 @@ LARGEST = 1 << 60               # bytes; no file is that large: a size beyond co
 Attrs = collections.namedtuple("Attrs", "size mtime mode uid gid")
 Attrs.__doc__ = """What the server says of a file: size in bytes, mtime in whole s, mode bits; None for what it did not send."""
 
-# Each parser takes (type, packet) and reads from BODY on; what would run past the packet's end is a struct.error or a
+# Each parser takes (type, packet) and reads from BODY on; what would run past the packet's end is a
+# struct.error or a
 # ProtocolError. Thousands come a second, so they read by offset instead of through an object.
 
 BODY = 5                        # of a packet without its length: a byte of type, four of number
@@ -31,7 +33,8 @@ def _string_at(raw, offset, limit=MAX_PACKET):
     size, = _U32.unpack_from(raw, offset)
     end = offset + 4 + size
     if size > limit or end > len(raw):
-        raise ProtocolError(f"the server sent an SFTP string of {size} bytes where at most {min(limit, len(raw) - offset - 4)} fit")
+        raise ProtocolError(f"the server sent an SFTP string of {size} bytes where at most "
+                            f"{min(limit, len(raw) - offset - 4)} fit")
     return raw[offset + 4:end], end
 
 
@@ -96,7 +99,8 @@ def real_path(kind, raw):
 def path(kind, raw):
     """Return a path (str), undecodable bytes escaped (PEP 383)."""
     expect(NAME, kind)
-    return _string_at(raw, BODY + 4)[0].decode("utf-8", "surrogateescape") if _U32.unpack_from(raw, BODY)[0] else ""
+    return (_string_at(raw, BODY + 4)[0].decode("utf-8", "surrogateescape") if _U32.unpack_from(raw, BODY)[0]
+            else "")
 
 
 def limits(kind, raw):
@@ -118,7 +122,8 @@ def _decoded(raw):
 
 
 def status(request, raw):
-    """Return what a STATUS answer means: None for OK, b"" or [] at an end, else an SftpError (returned, not raised)."""
+    """Return what a STATUS answer means: None for OK, b"" or [] at an end, else an SftpError (returned, not
+    raised)."""
     code, = _U32.unpack_from(raw, BODY)
     if code == OK and request.parse is None:
         return None

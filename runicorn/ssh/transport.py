@@ -1,21 +1,24 @@
-"""paramiko's Transport as we need it: asks for the login service once, hears all that the server says, keeps its first bytes.
+"""paramiko's Transport as we need it: asks for the login service once, hears all that the server says, keeps
+its first bytes.
 
-Is handed paramiko, imports it not. Go's and AsyncSSH's servers hang up at a second service request (RFC 4253, section 10).
+Is handed paramiko, imports it not. Go's and AsyncSSH's servers hang up at a second service request (RFC 4253,
+section 10).
 """
 
 import collections
 import functools
 import threading
 
-WORDS = 500                 # characters of what a server says that are kept: its last, after a banner of pages
+# Characters of what a server says that are kept: its last, after a banner of pages
+WORDS = 500
 CHANNEL_MESSAGES = range(93, 98)        # WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE (RFC 4254)
 CHANNEL_OPEN, CHANNEL_CLOSE = 90, 97
 LEGACY = ("diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1")
 
 
 class Heard:
-    """What is ours in an AuthOnlyHandler: adds each banner to what the server said; paramiko keeps the last alone. paramiko's
-    thread hears, the one that logs in asks and waits. ssh: paramiko."""
+    """What is ours in an AuthOnlyHandler: adds each banner to what the server said; paramiko keeps the last
+    alone. paramiko's thread hears, the one that logs in asks and waits. ssh: paramiko."""
 
     ssh = None
 
@@ -40,9 +43,10 @@ class Heard:
 
 
 class Transport:
-    """What is ours in a ServiceRequestingTransport. `words` (str): the last of the server's banners and parting words; `heard`: how many
-    there were. `disconnected`: whether the server said that it hangs up. `peer_kex` (str or None): the key exchanges it offers. Any
-    thread may ask for a channel or send on one; paramiko's own thread, one for each Transport, hears what the server says."""
+    """What is ours in a ServiceRequestingTransport. `words` (str): the last of the server's banners and
+    parting words; `heard`: how many there were. `disconnected`: whether the server said that it hangs up.
+    `peer_kex` (str or None): the key exchanges it offers. Any thread may ask for a channel or send on one;
+    paramiko's own thread, one for each Transport, hears what the server says."""
 
     ssh = handler = None            # paramiko, and its handler of logins with what is ours in that
 
@@ -66,7 +70,8 @@ class Transport:
         self._meanwhile = meanwhile
 
     def hear(self, text):
-        lines = (" ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in text.splitlines())
+        lines = (" ".join("".join(c if c.isprintable() else " " for c in line).split())
+                 for line in text.splitlines())
         text = " ".join(dict.fromkeys(filter(None, lines))).rstrip(".")     # of lines that are repeated, one
         if text:
             self.heard += 1
@@ -77,8 +82,8 @@ class Transport:
         return self.handler(self)
 
     def ensure_session(self):
-        """Ask for the login service, once, and wait for nothing: what is asked next travels with it, and its answer tells. paramiko's
-        own waits a turn for the answer, for ever where the line breaks."""
+        """Ask for the login service, once, and wait for nothing: what is asked next travels with it, and its
+        answer tells. paramiko's own waits a turn for the answer, for ever where the line breaks."""
         if self._service_asked:
             return
         if not self.is_active() or not self.initial_kex_done:
@@ -91,8 +96,10 @@ class Transport:
         self._send_message(message)
 
     def begin(self, channel, kind, name):
-        """Ask for a subsystem or a command on an open `channel` and wait for nothing: the server reads what is sent next as its input.
-        kind, what: "subsystem", "sftp" or "exec", a command (str). A refused one's channel is closed, not `event_ready`.
+        """Ask for a subsystem or a command on an open `channel` and wait for nothing: the server reads what
+        is sent next as its input.
+        kind, what: "subsystem", "sftp" or "exec", a command (str). A refused one's channel is closed, not
+        `event_ready`.
 
         Servers other than OpenSSH are waited for: ProFTPD hangs up at input for what it refused."""
         message = self.ssh.Message()
@@ -107,8 +114,8 @@ class Transport:
             channel.event.wait(channel.gettimeout())
 
     def _send_message(self, data):
-        """Send nothing on a channel after its CLOSE: sshd hangs up at that. The thread that reads may send the CLOSE in the
-        moment in which another one is about to send data or an EOF."""
+        """Send nothing on a channel after its CLOSE: sshd hangs up at that. The thread that reads may send
+        the CLOSE in the moment in which another one is about to send data or an EOF."""
         raw = data.asbytes()
         kind, channel = raw[0], raw[1:5]
         with self._sending:
@@ -163,8 +170,8 @@ class Packetizer:
 
 
 class Chunks:
-    """What is ours in a BufferedPipe, which a channel's bytes wait in to be read; paramiko's own moves all of them whenever some are read.
-    Any thread may read, paramiko's feeds."""
+    """What is ours in a BufferedPipe, which a channel's bytes wait in to be read; paramiko's own moves all of
+    them whenever some are read. Any thread may read, paramiko's feeds."""
 
     ssh = None
 
@@ -219,8 +226,8 @@ def transport_class(ssh):
     """Return paramiko's Transport with what is ours; ssh: the module paramiko."""
     handler = type("Heard", (Heard, ssh.auth_handler.AuthOnlyHandler), {"ssh": ssh})
     packets = type("Packetizer", (Packetizer, ssh.packet.Packetizer), {})
-    return functools.partial(type("Transport", (Transport, ssh.ServiceRequestingTransport), {"ssh": ssh, "handler": handler}),
-                             packetizer_class=packets)
+    return functools.partial(type("Transport", (Transport, ssh.ServiceRequestingTransport),
+                                  {"ssh": ssh, "handler": handler}), packetizer_class=packets)
 
 
 @functools.lru_cache(1)
@@ -237,6 +244,8 @@ def take_chunks(ssh, channel):
 
 
 def is_legacy(kex):
-    """Whether a server that offers these key exchanges (str, as in `peer_kex`) speaks nothing newer than SHA-1."""
-    names = [name.strip() for name in (kex or "").split(",") if name.strip() and "ext-info" not in name and "strict" not in name]
+    """Whether a server that offers these key exchanges (str, as in `peer_kex`) speaks nothing newer than
+    SHA-1."""
+    names = [name.strip() for name in (kex or "").split(",")
+             if name.strip() and "ext-info" not in name and "strict" not in name]
     return bool(names) and all(name in LEGACY for name in names)

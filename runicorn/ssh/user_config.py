@@ -1,4 +1,5 @@
-"""~/.ssh/config, with Include: what applies to a host, first value wins. Format: ssh_config(5). Opens no connection."""
+"""~/.ssh/config, with Include: what applies to a host, first value wins. Format: ssh_config(5). Opens no
+connection."""
 
 import functools
 import hashlib
@@ -14,23 +15,29 @@ from runicorn.ssh.config_files import MANY, PATTERN, SYSTEM_CONFIG, Files, Patte
 
 EXEC_SECONDS = 10           # for `Match exec`
 FILES = {"userknownhostsfile", "globalknownhostsfile"}      # keywords of several files: lists
-FLAGS = {"identitiesonly", "proxyusefdpass", "stricthostkeychecking", "canonicalizehostname", "canonicalizefallbacklocal",
-         "nohostauthenticationforlocalhost"}       # keywords of few words, in any case; true and false are yes and no
+# Keywords of few words, in any case; true and false are yes and no
+FLAGS = {"identitiesonly", "proxyusefdpass", "stricthostkeychecking", "canonicalizehostname",
+         "canonicalizefallbacklocal", "nohostauthenticationforlocalhost"}
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-JUMPS = 8                   # more jump hosts than this, each told by the next one's own entry, lead in a circle
+# More jump hosts than this, each told by the next one's own entry, lead in a circle
+JUMPS = 8
 
 
 def lookup(host, user="", port=None, paths=None, folder=None, commands=True, files=None):
-    """Return the options for `host` as ssh would see them: dict of lower-case keyword -> str (list for those in MANY and FILES).
+    """Return the options for `host` as ssh would see them: dict of lower-case keyword -> str (list for those
+    in MANY and FILES).
 
-    user, port: given by the caller, they win over the files. paths: config files (default: ~/.ssh/config and the system's).
-    folder: the user's .ssh folder (Path). commands: whether `Match exec` runs its command; else it does not match. files: Files, where
-    many hosts are looked up. Always there: hostname, user, port (int); with knownhostscommand also tokens (dict), its % tokens that are
-    known by now. Raises UsageError for a broken file.
+    user, port: given by the caller, they win over the files. paths: config files (default: ~/.ssh/config and
+    the system's).
+    folder: the user's .ssh folder (Path). commands: whether `Match exec` runs its command; else it does not
+    match. files: Files, where many hosts are looked up. Always there: hostname, user, port (int); with
+    knownhostscommand also tokens (dict), its % tokens that are known by now. Raises UsageError for a broken
+    file.
     """
     folder = os.path.expanduser(folder or "~/.ssh")
     options = {"user": user, "port": str(port or "")}
-    reading = _Reading(host, folder, {keyword: value for keyword, value in options.items() if value}, commands, files or Files())
+    reading = _Reading(host, folder, {keyword: value for keyword, value in options.items() if value},
+                       commands, files or Files())
     paths = [f"{folder}/config", SYSTEM_CONFIG] if paths is None else list(map(os.fspath, paths))
     for path in paths:
         reading.file(path)
@@ -52,12 +59,14 @@ def hosts(paths=None, folder=None, files=None):
 
 
 def offered():
-    """Return {name: its options, as lookup(name, commands=False) gives them} of `hosts()`, kept until a file changes."""
+    """Return {name: its options, as lookup(name, commands=False) gives them} of `hosts()`, kept until a file
+    changes."""
     global _offered
     home = os.path.expanduser("~")
     if _offered is None or _offered[0] != home or not _offered[1].unchanged():
         files = Files()
-        _offered = home, files, {name: lookup(name, commands=False, files=files) for name in hosts(files=files)}
+        _offered = (home, files, {name: lookup(name, commands=False, files=files)
+                                  for name in hosts(files=files)})
     return _offered[2]
 
 
@@ -82,7 +91,8 @@ class _Reading:
                     self.take(keyword, words)
 
     def holds(self, condition):
-        """Whether a Condition, and those under which its file was included, hold; as found out when its line came."""
+        """Whether a Condition, and those under which its file was included, hold; as found out when its line
+        came."""
         if condition is None:
             return True
         if condition not in self.conditions:
@@ -101,26 +111,29 @@ class _Reading:
             self.options.setdefault(keyword, values if keyword in FILES else " ".join(values))
 
     def decided(self, keyword):
-        """Whether the way there was settled by the other keyword for it: of ProxyJump and ProxyCommand the first counts."""
+        """Whether the way there was settled by the other keyword for it: of ProxyJump and ProxyCommand the
+        first counts."""
         if keyword == "proxycommand":
             return self.options.get("proxyjump", "none").lower() != "none"
         return keyword == "proxyjump" and "proxycommand" in self.options
 
     def read_again(self):
-        """Begin the second reading that `Match final` and CanonicalizeHostname ask for, under the host's real name; return whether
-        there is one."""
+        """Begin the second reading that `Match final` and CanonicalizeHostname ask for, under the host's real
+        name; return whether there is one."""
         canonical = self.options.get("canonicalizehostname", "no")
         if canonical not in ("yes", "always") and not self.wants_final:
             return False
         name = self.hostname().lower()
         name = self.canonical(name, canonical == "always") if canonical in ("yes", "always") else name
-        self.options["hostname"], self.host = name, name.lower()        # no HostName of the second reading counts
+        # No HostName of the second reading counts
+        self.options["hostname"], self.host = name, name.lower()
         self.final, self.conditions = True, {}
         return True
 
     def canonical(self, name, always):
         """Return the full name (str) under which one of CanonicalDomains knows a host, or `name` itself."""
-        proxied = any(self.options.get(keyword, "none").lower() != "none" for keyword in ("proxyjump", "proxycommand"))
+        proxied = any(self.options.get(keyword, "none").lower() != "none"
+                      for keyword in ("proxyjump", "proxycommand"))
         dots = self.options.get("canonicalizemaxdots", "1")
         if not self.commands or proxied and not always or ":" in name or re.fullmatch(r"[\d.]+", name):
             return name
@@ -130,12 +143,14 @@ class _Reading:
             return name
         for domain in self.options.get("canonicaldomains", "").split():
             try:
-                socket.getaddrinfo(f"{name}.{domain.strip('.')}.", None)       # with the root's dot: in no search list
+                # With the root's dot: in no search list
+                socket.getaddrinfo(f"{name}.{domain.strip('.')}.", None)
             except (OSError, UnicodeError):
                 continue            # not in this domain
             return f"{name}.{domain.strip('.')}"
         if self.options.get("canonicalizefallbacklocal") == "no":
-            raise UsageError(f"no domain of CanonicalDomains knows the host {name}, and CanonicalizeFallbackLocal is no")
+            raise UsageError(f"no domain of CanonicalDomains knows the host {name}, and "
+                             f"CanonicalizeFallbackLocal is no")
         return name
 
     def matched(self, condition):
@@ -164,20 +179,23 @@ class _Reading:
 
     def tokens(self):
         name, jump = socket.gethostname(), self.options.get("proxyjump", "")
-        letters = {"h": self.hostname().lower(), "n": self.original, "p": self.options.get("port", "22"), "d": self.home,
-                "r": self.options.get("user") or self.files.user, "u": self.files.user, "l": name, "L": name.split(".")[0],
-                "k": self.options.get("hostkeyalias", self.original), "i": str(os.getuid()) if hasattr(os, "getuid") else "0",
-                "j": "" if jump.lower() == "none" else jump}
+        letters = {"h": self.hostname().lower(), "n": self.original, "p": self.options.get("port", "22"),
+                   "d": self.home, "r": self.options.get("user") or self.files.user, "u": self.files.user,
+                   "l": name, "L": name.split(".")[0], "k": self.options.get("hostkeyalias", self.original),
+                   "i": str(os.getuid()) if hasattr(os, "getuid") else "0",
+                   "j": "" if jump.lower() == "none" else jump}
         letters["C"] = hashlib.sha1("".join(letters[letter] for letter in "lhprj").encode("utf-8", "surrogateescape")).hexdigest()
         return letters
 
     def finished(self):
-        options = dict(self.options, hostname=self.hostname().lower(), user=self.options.get("user") or self.files.user)
+        options = dict(self.options, hostname=self.hostname().lower(),
+                       user=self.options.get("user") or self.files.user)
         options["port"] = _port(options.get("port", "22"))
         for keyword in MANY | FILES | {"identityagent", "revokedhostkeys"}:
             if keyword in options:
                 value = options[keyword]
-                options[keyword] = [self.path(text) for text in value] if isinstance(value, list) else self.path(value)
+                options[keyword] = ([self.path(text) for text in value] if isinstance(value, list)
+                                    else self.path(value))
         for keyword in ("proxycommand", "proxyjump"):
             if keyword in options:
                 options[keyword] = self.expanded(options[keyword])
@@ -209,7 +227,8 @@ def _patterns(patterns):
 def _tokens(text, tokens):
     if "%" not in text:
         return text
-    return re.sub(r"%(.)", lambda match: "%" if match[1] == "%" else str(tokens.get(match[1], match[0])), text)
+    return re.sub(r"%(.)", lambda match: "%" if match[1] == "%" else str(tokens.get(match[1], match[0])),
+                  text)
 
 
 def _succeeds(command):
@@ -221,25 +240,29 @@ def _succeeds(command):
 
 
 def known_hosts_lines(options, **tokens):
-    """Return what KnownHostsCommand prints (str), "" without one. options: as lookup gives them; tokens: those of the moment (%H …).
-    Raises UsageError when it fails, as ssh goes no further then."""
+    """Return what KnownHostsCommand prints (str), "" without one. options: as lookup gives them; tokens:
+    those of the moment (%H …). Raises UsageError when it fails, as ssh goes no further then."""
     words = shlex.split(options.get("knownhostscommand", "none"))
     if not words or words == ["none"]:
         return ""
     words = [_tokens(word, {**options["tokens"], **tokens}) for word in words]
     try:
-        process = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=EXEC_SECONDS)
+        process = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                 errors="replace", timeout=EXEC_SECONDS)
         failure = f"exit status {process.returncode}" if process.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:
         failure = getattr(error, "strerror", None) or f"no end within {EXEC_SECONDS} s"
     if failure:
-        raise UsageError(f"KnownHostsCommand {words[0]} failed ({failure}): ssh asks it for host keys; mend it, or ~/.ssh/config")
+        raise UsageError(f"KnownHostsCommand {words[0]} failed ({failure}): ssh asks it for host keys; mend "
+                         f"it, or ~/.ssh/config")
     return process.stdout
 
 
 def seconds(text, otherwise):
-    """Return a time as ssh_config(5) writes it ("40", "1m30s") in s (int); `otherwise` for None and what makes no sense."""
-    parts = re.findall(r"(\d+)([smhdw]?)", text.lower()) if text and re.fullmatch(r"(\d+[smhdwSMHDW]?)+", text) else None
+    """Return a time as ssh_config(5) writes it ("40", "1m30s") in s (int); `otherwise` for None and what
+    makes no sense."""
+    parts = (re.findall(r"(\d+)([smhdw]?)", text.lower())
+             if text and re.fullmatch(r"(\d+[smhdwSMHDW]?)+", text) else None)
     return sum(int(number) * UNITS[unit or "s"] for number, unit in parts) if parts else otherwise
 
 
@@ -250,7 +273,8 @@ def _port(text):
 
 
 def jumps(text):
-    """Return the hops of a ProxyJump value, nearest first: list of (host, user or "", port or None). Raises UsageError."""
+    """Return the hops of a ProxyJump value, nearest first: list of (host, user or "", port or None). Raises
+    UsageError."""
     hops = []
     for hop in text.split(","):
         matched = re.fullmatch(r"(?:ssh://)?(?:(.+)@)?(\[[^\]]+\]|[^:@\s]+)(?::(\d+))?/?", hop.strip())
@@ -262,4 +286,5 @@ def jumps(text):
 
 def circle(host):
     """Return the error for a ProxyJump that leads to itself (RemoteError)."""
-    return RemoteError(f"ProxyJump leads in a circle at {host}; mend ~/.ssh/config", code="channel", said="jump_circle", host=host)
+    return RemoteError(f"ProxyJump leads in a circle at {host}; mend ~/.ssh/config", code="channel",
+                       said="jump_circle", host=host)

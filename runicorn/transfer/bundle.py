@@ -1,8 +1,10 @@
-"""Carry runs between machines that have no line: one archive with only the new bytes, and back into a root, checked.
+"""Carry runs between machines that have no line: one archive with only the new bytes, and back into a root,
+checked.
 
-A bundle is a gzipped tar: `bundle.json` (what it is), then for each file its bytes as member `N` and what they are as `N.json`
-({"path", "name", "offset", "size", "mtime", "whole", "sha256", "before"}), at last `end.json` (how many). Names in the tar are numbers
-alone, so nothing in it can point anywhere; the paths inside the JSON are checked as any server's are.
+A bundle is a gzipped tar: `bundle.json` (what it is), then for each file its bytes as member `N` and what
+they are as `N.json` ({"path", "name", "offset", "size", "mtime", "whole", "sha256", "before"}), at last
+`end.json` (how many). Names in the tar are numbers alone, so nothing in it can point anywhere; the paths
+inside the JSON are checked as any server's are.
 """
 
 from __future__ import annotations
@@ -35,15 +37,17 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 BLOCK = 1 << 20
-LIMIT = 20 * 10**9          # bytes a bundle may unpack to unless the user says more: a bomb unpacks to anything
+# Bytes a bundle may unpack to unless the user says more: a bomb unpacks to anything
+LIMIT = 20 * 10**9
 RESERVE = 256 << 20         # bytes that stay free on the disk whatever comes in
 NOTE_LIMIT = 1 << 20        # bytes of one of our own JSON members
-NOWHERE = 1 << 60           # where the bytes of a file that was cut while it was packed would belong: behind all there is
+# Where the bytes of a file that was cut while it was packed would belong: behind all there is
+NOWHERE = 1 << 60
 ANY = Rules([{"files": "*", "pattern": ""}])        # a rule of whoever packed a file may have named it
 SKIP, PUT, APPEND, GAP, CLASH = "unchanged", "put", "appended", "gap", "clash"
 
 
-# -- out ----------------------------------------------------------------------------------------------------------
+# -- out -----------------------------------------------------------------------------------------------------
 
 def snapshot(root: Path) -> Manifest:
     """Return the Manifest of a root as it is now. Raises NotFoundError when it is no folder."""
@@ -55,10 +59,12 @@ def snapshot(root: Path) -> Manifest:
 
 def bundle(root: Path, after: Manifest, before: Manifest | None,
            output: str | os.PathLike[str]) -> dict[str, Any]:
-    """Write what brings the Manifest `before` (None: nothing) to `after`, this root's, into the archive `output`.
+    """Write what brings the Manifest `before` (None: nothing) to `after`, this root's, into the archive
+    `output`.
 
-    Returns {"files", "bytes", "runs", "problems": [str], "incomplete": {(run path, file name)} of what it lacks}.
-    The archive appears whole or not at all. Raises UsageError if `output` exists, OSError that names it where it can't be written.
+    Returns {"files", "bytes", "runs", "problems": [str], "incomplete": {(run path, file name)} of what it
+    lacks}. The archive appears whole or not at all. Raises UsageError if `output` exists, OSError that names
+    it where it can't be written.
     """
     if os.path.exists(output):
         raise UsageError(f"{output} is there already; choose another name with -o")
@@ -68,8 +74,9 @@ def bundle(root: Path, after: Manifest, before: Manifest | None,
               "problems": [], "incomplete": set()}
     try:
         with tarfile.open(beside, "w:gz", compresslevel=6, format=tarfile.GNU_FORMAT) as archive:
-            _put_note(archive, "bundle.json", {"format": FORMAT, "kind": "runicorn bundle", "host": socket.gethostname(),
-                                               "root": str(root), "made_at": round(time.time(), 3)})
+            _put_note(archive, "bundle.json", {"format": FORMAT, "kind": "runicorn bundle",
+                                               "host": socket.gethostname(), "root": str(root),
+                                               "made_at": round(time.time(), 3)})
             for fetch in fetches:
                 _pack(archive, root, fetch, report)
             _put_note(archive, "end.json", {"files": report["files"]})
@@ -82,15 +89,18 @@ def bundle(root: Path, after: Manifest, before: Manifest | None,
 
 
 def changed(before: Manifest, after: Manifest) -> list[Fetch]:
-    """Return what brings one Manifest to another: list of plan.Fetch, small JSON first, then the newest runs."""
+    """Return what brings one Manifest to another: list of plan.Fetch, small JSON first, then the newest
+    runs."""
     fetches = []
     for path in after.paths():
         new = after.entry(path)["files"]
         old = before.entry(path)["files"] if path in before else {}
         for fetch in plan.diff(path, old, new):
             file = new[fetch.name]
-            if file["size"] < old.get(fetch.name, file)["size"] or fetch.offset and _may_be_rewritten(fetch.name):
-                # A log that shrank was replaced; a table that got another column grew, and nobody compares what lies before its new end.
+            if file["size"] < old.get(fetch.name,
+                                      file)["size"] or fetch.offset and _may_be_rewritten(fetch.name):
+                # A log that shrank was replaced; a table that got another column grew, and nobody compares
+                # what lies before its new end.
                 fetch = plan.Fetch(path, fetch.name, 0, file["size"], file["mtime"], file["tail"], True)
             fetches.append(fetch)
     return sorted(fetches, key=plan.order, reverse=True)
@@ -98,16 +108,21 @@ def changed(before: Manifest, after: Manifest) -> list[Fetch]:
 
 def _may_be_rewritten(name):
     """Whether a file that grows may also be written anew: a table or a text that is none of our own logs."""
-    return layout.parse_own(name) is None and foreign.kind_by_name(name.rpartition("/")[2]) not in ("wandb", "tensorboard")
+    return (layout.parse_own(name) is None
+            and foreign.kind_by_name(name.rpartition("/")[2]) not in ("wandb", "tensorboard"))
 
 
 def _pack(archive, root, fetch, report):
-    """Add one file's new bytes: of a log those that were listed, of any other file all that it has now, which may be another file since.
+    """Add one file's new bytes: of a log those that were listed, of any other file all that it has now, which
+    may be another file since.
 
-    What vanished, shrank or was replaced since it was listed, or can't be read, is incomplete: it comes with the next bundle.
+    What vanished, shrank or was replaced since it was listed, or can't be read, is incomplete: it comes with
+    the next bundle.
     """
     try:
-        file = open(layout.open_regular(local_disk.reach(Path(root, foreign.folder_of(fetch.path), fetch.name))), "rb")
+        file = open(layout.open_regular(local_disk.reach(
+                                                         Path(root, foreign.folder_of(fetch.path),
+                                                              fetch.name))), "rb")
     except OSError as error:
         report["incomplete"].add((fetch.path, fetch.name))
         if not isinstance(error, FileNotFoundError):        # not ours to read, or no regular file any more
@@ -124,11 +139,12 @@ def _pack(archive, root, fetch, report):
         member = tarfile.TarInfo(str(number))
         member.size = size - fetch.offset
         archive.addfile(member, reading)
-    note = {"path": fetch.path, "name": fetch.name, "offset": fetch.offset, "size": size, "mtime": mtime, "whole": fetch.whole,
-            "sha256": reading.hexdigest(), "before": before}
+    note = {"path": fetch.path, "name": fetch.name, "offset": fetch.offset, "size": size, "mtime": mtime,
+            "whole": fetch.whole, "sha256": reading.hexdigest(), "before": before}
     if reading.is_cut:
         report["incomplete"].add((fetch.path, fetch.name))
-        report["problems"].append(f"{fetch.path}/{fetch.name}: it was cut while it was read; the next bundle has it")
+        report["problems"].append(f"{fetch.path}/{fetch.name}: it was cut while it was read; the next "
+                                  f"bundle has it")
         note.update(offset=NOWHERE, size=NOWHERE + member.size, whole=False, cut=True)
     _put_note(archive, f"{number}.json", note)
     report["files"] += 1
@@ -136,7 +152,8 @@ def _pack(archive, root, fetch, report):
 
 
 def _extent(file, fetch):
-    """Return (size, mtime) of what to pack of an open file; (None, None) of a log that is not the one that was listed."""
+    """Return (size, mtime) of what to pack of an open file; (None, None) of a log that is not the one that
+    was listed."""
     status = os.fstat(file.fileno())
     if not plan.is_appended(fetch.name):
         return status.st_size, status.st_mtime
@@ -148,7 +165,8 @@ def _extent(file, fetch):
 
 
 class _Hashing:
-    """A file that knows the SHA-256 of what was read from it. Zeros stand for what it lost meanwhile: the archive was told its size."""
+    """A file that knows the SHA-256 of what was read from it. Zeros stand for what it lost meanwhile: the
+    archive was told its size."""
 
     def __init__(self, file):
         self._file, self._sha = file, hashlib.sha256()
@@ -163,7 +181,8 @@ class _Hashing:
 
 
 def forget(index: Manifest, incomplete: set[Any]) -> None:
-    """Take out of the Manifest `index` the files that a bundle could not bring (iterable of (run path, file name))."""
+    """Take out of the Manifest `index` the files that a bundle could not bring (iterable of (run path, file
+    name))."""
     for path, name in incomplete:
         entry = json.loads(index.line(path))
         entry["files"].pop(name, None)
@@ -177,14 +196,16 @@ def _put_note(archive, name, value):
     archive.addfile(member, io.BytesIO(data))
 
 
-# -- in -----------------------------------------------------------------------------------------------------------
+# -- in ------------------------------------------------------------------------------------------------------
 
 def take_in(archive: Path, root: Path, limit: int = LIMIT) -> dict[str, Any]:
-    """Merge the bundle `archive` (path) into a root; what is there already stays, so doing it twice changes nothing.
+    """Merge the bundle `archive` (path) into a root; what is there already stays, so doing it twice changes
+    nothing.
 
     Returns {"files", "runs", "unchanged", "put", "appended", "gap", "clash", "bytes", "problems": [str]}.
-    A file that misses the bytes before it (an older bundle was left out) is a gap; one whose bytes differ is a clash.
-    Raises DataError for what is no bundle, is cut short or damaged: what came before that point is kept.
+    A file that misses the bytes before it (an older bundle was left out) is a gap; one whose bytes differ is
+    a clash. Raises DataError for what is no bundle, is cut short or damaged: what came before that point is
+    kept.
     """
     report = {"files": 0, "bytes": 0, "problems": [], **dict.fromkeys((SKIP, PUT, APPEND, GAP, CLASH), 0)}
     runs = set()
@@ -193,38 +214,45 @@ def take_in(archive: Path, root: Path, limit: int = LIMIT) -> dict[str, Any]:
         with gzip.open(archive) as unpacked:
             _merge(_Members(unpacked, archive, limit), Path(local_disk.long(root)), report, runs)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
-        raise DataError(f"{archive} is cut short, damaged or no bundle after {report['files']} files ({error}); "
+        raise DataError(f"{archive} is cut short, damaged or no bundle after {report['files']} files "
+                        f"({error}); "
                         "copy it again and import it again: what is in stays in") from error
     report["runs"] = len(runs)
     return report
 
 
 class _Members:
-    """The members of a tar in order, each refused unless it is a plain file of the expected name and a sane size.
+    """The members of a tar in order, each refused unless it is a plain file of the expected name and a sane
+    size.
 
-    Only plain headers are read (POSIX.1-1988 ustar, with GNU's large sizes): `tarfile` would follow links and read
-    extended headers of any size into memory.
+    Only plain headers are read (POSIX.1-1988 ustar, with GNU's large sizes): `tarfile` would follow links and
+    read extended headers of any size into memory.
     """
 
     def __init__(self, unpacked, archive, limit):
         self._unpacked, self._archive, self._limit, self._total = unpacked, archive, limit, 0
 
     def next(self, names, largest=None):
-        """Return (name, size) of the next member, which must be one of `names`; its bytes must be taken with `blocks`."""
+        """Return (name, size) of the next member, which must be one of `names`; its bytes must be taken with
+        `blocks`."""
         header = self._unpacked.read(tarfile.BLOCKSIZE)
         if len(header) < tarfile.BLOCKSIZE or not any(header):
             raise EOFError("it ends too early")
         member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
-        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.name not in names or member.size < 0:
-            raise DataError(f"{self._archive} holds {member.name[:100]!r} where {names[0]!r} belongs: refused")
+        if (member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.name not in names
+                or member.size < 0):
+            raise DataError(f"{self._archive} holds {member.name[:100]!r} where {names[0]!r} belongs: "
+                            f"refused")
         self._total += member.size
         if self._total > self._limit or (largest and member.size > largest):
-            raise DataError(f"{self._archive} unpacks to more than {self._limit / 10**9:g} GB: refused; --limit allows more, "
+            raise DataError(f"{self._archive} unpacks to more than {self._limit / 10**9:g} GB: refused; "
+                            f"--limit allows more, "
                             "if you trust it")
         return member.name, member.size
 
     def blocks(self, size):
-        """Yield the bytes of the member whose header was read, and step over what fills its last tar block."""
+        """Yield the bytes of the member whose header was read, and step over what fills its last tar
+        block."""
         remaining = size
         while remaining:
             data = self._unpacked.read(min(remaining, BLOCK))
@@ -249,7 +277,8 @@ class _Members:
 def _merge(members, root, report, runs):
     head = members.note("bundle.json")
     if head.get("kind") != "runicorn bundle" or head.get("format") != FORMAT:
-        raise DataError(f"this is a bundle of format {head.get('format')!r}, which this Runicorn does not know: refused")
+        raise DataError(f"this is a bundle of format {head.get('format')!r}, which this Runicorn does not "
+                        f"know: refused")
     with tempfile.TemporaryDirectory(prefix=".import-", dir=root) as scratch:
         cases = _Cases(os.path.exists(os.path.join(root, os.path.basename(scratch).upper())))
         while True:
@@ -270,7 +299,8 @@ def _merge(members, root, report, runs):
 
 def _room(root, size):
     if shutil.disk_usage(root).free < size + RESERVE:
-        raise DataError(f"the disk of {local_disk.short(root)} has no room for the next {max(size // 1000, 1)} kB; what came before is in")
+        raise DataError(f"the disk of {local_disk.short(root)} has no room for the next "
+                        f"{max(size // 1000, 1)} kB; what came before is in")
 
 
 def _spool(blocks, spool):
@@ -295,10 +325,12 @@ def _entry(entry, size, digest):
 
 
 class _Cases:
-    """The run that a root's disk has in the place of one: another, where it ignores case and their ids differ in that alone."""
+    """The run that a root's disk has in the place of one: another, where it ignores case and their ids differ
+    in that alone."""
 
     def __init__(self, ignores_case):
-        self._ignores_case, self._listed = ignores_case, {}         # folder of runs -> {what such a disk sees of an id: the id it has}
+        # Folder of runs -> {what such a disk sees of an id: the id it has}
+        self._ignores_case, self._listed = ignores_case, {}
         self.said = set()               # problems that were told
 
     def check(self, run):
@@ -310,7 +342,8 @@ class _Cases:
             self._listed[run.parent] = {local_names.folded(name): name for name in names}
         has = self._listed[run.parent].setdefault(local_names.folded(run.name), run.name)
         if has != run.name:
-            raise LayoutError(f"this disk ignores case and has the run {has[:100]} there; nothing of {run.name[:100]} was taken in")
+            raise LayoutError(f"this disk ignores case and has the run {has[:100]} there; nothing of "
+                              f"{run.name[:100]} was taken in")
 
 
 def _apply(root, entry, spool, report, cases):
@@ -337,34 +370,42 @@ def _apply(root, entry, spool, report, cases):
         if outcome in (PUT, APPEND) and entry["mtime"] is not None:
             os.utime(target, (entry["mtime"], entry["mtime"]))
         elif outcome in (PUT, APPEND):
-            report["problems"].append(f"{relative[:300]} came with no time a file can have; it has the time of now")
-    except (OSError, OverflowError) as error:           # a name too long, a folder in the way, a time beyond all clocks …
+            report["problems"].append(f"{relative[:300]} came with no time a file can have; it has the time "
+                                      f"of now")
+    # a name too long, a folder in the way, a time beyond all clocks …
+    except (OSError, OverflowError) as error:
         if getattr(error, "errno", None) in local_disk.DISK_ERRORS:
             disk_of = local_disk.short(root)
-            raise DataError(f"the disk of {disk_of} takes nothing more ({error.strerror}); what came before is in") from error
+            raise DataError(f"the disk of {disk_of} takes nothing more ({error.strerror}); what came before "
+                            f"is in") from error
         report[CLASH] += 1
-        report["problems"].append(f"{relative[:300]} can't be stored here: {getattr(error, 'strerror', None) or error}")
+        report["problems"].append(f"{relative[:300]} can't be stored here: "
+                                  f"{getattr(error, 'strerror', None) or error}")
         return
     report[outcome] += 1
     if outcome in (PUT, APPEND):
         report["bytes"] += entry["size"] - entry["offset"]
     elif outcome == GAP:
-        report["problems"].append(f"{relative} misses the bytes before {entry['offset']}: import the bundle before this one first")
+        report["problems"].append(f"{relative} misses the bytes before {entry['offset']}: import the bundle "
+                                  f"before this one first")
     elif outcome == CLASH:
-        report["problems"].append(f"{relative} differs from what is here; it was left as it is (what was written anew there comes with "
+        report["problems"].append(f"{relative} differs from what is here; it was left as it is (what was "
+                                  f"written anew there comes with "
                                   "runicorn bundle --since all)")
 
 
 def _replace(target, entry, spool, root):
-    """Put a whole file in place unless what is here is the same, newer, or a longer log that begins so. A table that was written anew
-    since takes the place of the older one."""
+    """Put a whole file in place unless what is here is the same, newer, or a longer log that begins so. A
+    table that was written anew since takes the place of the older one."""
     if target.is_file():
         status = target.stat()
-        is_another = layout.parse_own(entry["name"]) is None and (
-            status.st_mtime > (entry["mtime"] or 0) or status.st_size > entry["size"] or not _same(target, spool, 0))
+        is_another = layout.parse_own(entry["name"]) is None and (status.st_mtime > (entry["mtime"] or 0)
+                                                                  or status.st_size > entry["size"]
+                                                                  or not _same(target, spool, 0))
         if plan.is_appended(entry["name"]) and status.st_size and not is_another:
             return _append(target, entry, spool)
-        if status.st_mtime > (entry["mtime"] or 0) or (status.st_size == entry["size"] and _same(target, spool, 0)):
+        if status.st_mtime > (entry["mtime"] or 0) or (status.st_size == entry["size"]
+                                                       and _same(target, spool, 0)):
             return SKIP
     layout.make_folders(root, os.path.relpath(target.parent, root).replace(os.sep, "/"))
     disk.replace(spool, target)
@@ -387,7 +428,8 @@ def _append(target, entry, spool):
 
 
 def _follows(target, entry):
-    """Whether what stands here before the bytes that came is what stood there: its last bytes are, where the bundle tells them."""
+    """Whether what stands here before the bytes that came is what stood there: its last bytes are, where the
+    bundle tells them."""
     if not entry["offset"] or not isinstance(entry.get("before"), str):
         return True                     # an older Runicorn packed it
     with open(layout.open_regular(target), "rb") as own:

@@ -1,4 +1,5 @@
-"""Does this folder keep the format (README, "Format")? Reads a root or one run, changes nothing, says what is wrong and where."""
+"""Does this folder keep the format (README, "Format")? Reads a root or one run, changes nothing, says what is
+wrong and where."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ STATES = ("running", *ENDED)
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted
 STAMP = re.compile(rb"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d([+-]\d{4})?\] ")
 DEEPEST = 64                # levels of a value in a file of ours; readers go no deeper
-WITH_FILES = ("image", "table", "plot", "audio", "video", "html", "object3d", "molecule", "plotly", "bokeh")      # types of rows
+# Types of rows
+WITH_FILES = ("image", "table", "plot", "audio", "video", "html", "object3d", "molecule", "plotly", "bokeh")
 OLD_EXTRAS = ("global_step", "time", "stage")       # what Runicorn 0.4 to 0.7 put beside the metrics
 LONGEST = 64 << 20      # bytes; a longer line is no line
 
@@ -50,8 +52,8 @@ Finding.__doc__ = """What was found: `path` (relative to what was checked), `lin
 
 
 def check(path, only=None):
-    """Yield a Finding for all that is wrong or worth a note in a root or a run folder; only: path of another logger's run in the root, of
-    which alone is told. Raises NotFoundError for any other path."""
+    """Yield a Finding for all that is wrong or worth a note in a root or a run folder; only: path of another
+    logger's run in the root, of which alone is told. Raises NotFoundError for any other path."""
     path = Path(path).expanduser()
     if not path.is_dir():
         raise NotFoundError(f"{path} is not a folder")
@@ -62,17 +64,21 @@ def check(path, only=None):
     runs = run_folders(path, skipped)
     rules = RuleBook(home_dir()).of_folder(path)
     if only is not None:
-        yield from _foreign_findings([run for run in foreign.find(os.fspath(path), Counter(), rules=rules) if run.path == only], rules)
+        yield from _foreign_findings([run for run in foreign.find(os.fspath(path), Counter(), rules=rules)
+                                      if run.path == only], rules)
         return
-    others = foreign.find(os.fspath(path), skipped, {relative.rpartition(f"/{RUNS}/")[0] for relative, folder in runs
-                                                      if is_run(folder) or not os.access(folder, os.R_OK | os.X_OK)},
-                          rules=rules)
-    runs = [(relative, folder) for relative, folder in runs if relative not in {foreign_run.path for foreign_run in others}]
+    others = foreign.find(os.fspath(path), skipped,
+                          {relative.rpartition(f"/{RUNS}/")[0]
+                           for relative, folder in runs if is_run(folder)
+                           or not os.access(folder, os.R_OK | os.X_OK)}, rules=rules)
+    runs = [(relative, folder) for relative, folder in runs
+            if relative not in {foreign_run.path for foreign_run in others}]
     for own in own_experiments(path):
         for finding in check(own):
             yield finding._replace(path=f"{own.relative_to(path).as_posix()}/{finding.path}")
     if not runs and not others and not (path / HIDDEN).is_dir():
-        raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
+        raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has "
+                            f"{META}")
     for relative, folder in runs:
         yield from check_run(folder, relative + "/", expected=relative)
     yield from _foreign_findings(others, rules)
@@ -86,12 +92,15 @@ def _foreign_findings(others, rules):
     """Yield the findings of other loggers' runs (list of foreign.Run)."""
     for foreign_run in others:
         count = f"{len(foreign_run.files)} {'file' if len(foreign_run.files) == 1 else 'files'}"
-        yield Finding(foreign_run.path, None, f"not ours: {', '.join(foreign.NAMES[kind] for kind in foreign_run.kinds)}, {count}", False)
+        yield Finding(foreign_run.path, None,
+                      f"not ours: {', '.join(foreign.NAMES[kind] for kind in foreign_run.kinds)}, {count}",
+                      False)
         yield from check_foreign(foreign_run, rules)
 
 
 def check_foreign(run, rules):
-    """Yield a finding for each reason for which something of a file of another logger's run (foreign.Run) is passed over."""
+    """Yield a finding for each reason for which something of a file of another logger's run (foreign.Run) is
+    passed over."""
     series = Series(run.folder, None, ForeignFiles(run.path, run.kinds, system=False, rules=lambda: rules))
     series.refresh()
     for path, reasons in series.passed_over():
@@ -105,9 +114,11 @@ def is_run(path):
 
 
 def run_folders(root, skipped):
-    """Return [(path below the root, its folder)] of the runs, sorted; what is passed over is counted in `skipped` (Counter)."""
+    """Return [(path below the root, its folder)] of the runs, sorted; what is passed over is counted in
+    `skipped` (Counter)."""
     folders = manifest.runs(root, skipped)
-    return sorted((path, Path(local_disk.reach(folder))) for path, folder in folders if not path.startswith("."))
+    return sorted((path, Path(local_disk.reach(folder)))
+                  for path, folder in folders if not path.startswith("."))
 
 
 def check_run(folder: Path, prefix: str, expected: str | None) -> Iterator[Any]:
@@ -116,7 +127,9 @@ def check_run(folder: Path, prefix: str, expected: str | None) -> Iterator[Any]:
     yield from findings
     if meta is not None:
         if isinstance(meta.get("format"), (int, float)) and meta["format"] > FORMAT:
-            yield Finding(prefix + META, None, f"format {meta['format']} was made by a newer Runicorn; this one knows {FORMAT}", False)
+            yield Finding(prefix + META, None,
+                          f"format {meta['format']} was made by a newer Runicorn; this one knows {FORMAT}",
+                          False)
             return
         yield from check_meta(meta, prefix + META, expected)
     for name, rules in ((STATUS, check_status), (SUMMARY, lambda value, path: ())):
@@ -138,7 +151,7 @@ def check_run(folder: Path, prefix: str, expected: str | None) -> Iterator[Any]:
             yield from check_status(value, prefix + name) if value is not None else ()
 
 
-# -- small files --------------------------------------------------------------------------------------------------
+# -- small files ---------------------------------------------------------------------------------------------
 
 def load(path, place_name):
     """Return (dict or None, [findings]) of a small JSON file."""
@@ -150,14 +163,16 @@ def load(path, place_name):
     except OSError as error:
         return None, [Finding(place_name, None, f"can't be read: {error.strerror}", True)]
     except (ValueError, RecursionError) as error:
-        return None, [Finding(place_name, getattr(error, "lineno", None), f"is no strict JSON: {error}", True)]
+        return (None, [Finding(place_name, getattr(error, "lineno", None), f"is no strict JSON: {error}",
+                               True)])
     if not isinstance(value, dict):
         return None, [Finding(place_name, None, "is no JSON object", True)]
     return value, []
 
 
 def strict_json(raw: bytes) -> dict[str, Any]:
-    """Return the value of strict JSON text (bytes, UTF-8). Raises ValueError, also for a bare NaN or Infinity."""
+    """Return the value of strict JSON text (bytes, UTF-8). Raises ValueError, also for a bare NaN or
+    Infinity."""
     def refuse(word):
         raise ValueError(f'{word} must be written as the string "{word}"')
     value = json.loads(raw.decode("utf-8"), parse_constant=refuse)
@@ -171,15 +186,18 @@ def _depth(value):
     level, depth = [value], 0
     while level and depth <= DEEPEST:
         level = [item for outer in level if isinstance(outer, (dict, list))
-                 for item in (outer.values() if isinstance(outer, dict) else outer) if isinstance(item, (dict, list))]
+                 for item in (outer.values() if isinstance(outer, dict) else outer)
+                 if isinstance(item, (dict, list))]
         depth += 1
     return depth
 
 
 def check_meta(meta: dict[str, Any], label: str, expected: str | None) -> Iterator[Any]:
     if "format" not in meta:
-        yield Finding(label, None, "has no format number: an older Runicorn wrote it; it is read as it is", False)
-    for field, kind in (("id", str), ("project", str), ("name", str), ("created_at", (int, float)), ("config", dict), ("tags", list)):
+        yield Finding(label, None, "has no format number: an older Runicorn wrote it; it is read as it is",
+                      False)
+    for field, kind in (("id", str), ("project", str), ("name", str), ("created_at", (int, float)),
+                        ("config", dict), ("tags", list)):
         old = field in ("config", "tags") or "format" not in meta
         if field not in meta:
             yield Finding(label, None, f"{field} is missing", not old)
@@ -195,14 +213,16 @@ def check_place(meta: dict[str, Any], label: str, expected: str) -> Iterator[Any
         project, name, run_id = split_run_path(expected)
         for field, folder in (("project", project), ("name", name), ("id", run_id)):
             if isinstance(meta.get(field), str) and meta[field] and slug(meta[field]) != folder:
-                yield Finding(label, None, f"{field} {meta[field]!r} belongs in the folder {slug(meta[field])!r}, not {folder!r}", True)
+                yield Finding(label, None, f"{field} {meta[field]!r} belongs in the folder "
+                                           f"{slug(meta[field])!r}, not {folder!r}", True)
     except LayoutError as error:
         yield Finding(label, None, str(error), True)
 
 
 def check_status(status: dict[str, Any], label: str) -> Iterator[Any]:
     if status.get("status") not in STATES:
-        yield Finding(label, None, f"status is {status.get('status')!r:.60}; it may be {', '.join(STATES)}", True)
+        yield Finding(label, None, f"status is {status.get('status')!r:.60}; it may be {', '.join(STATES)}",
+                      True)
     for field in ("started_at", "ended_at"):
         if status.get(field) is not None and number(status[field]) is None:
             yield Finding(label, None, f"{field} is {status[field]!r:.60}, not Unix seconds", True)
@@ -226,7 +246,7 @@ def check_live(root):
             yield Finding(label, None, f"names the run {beat.get('path')!r:.100}, which is not here", True)
 
 
-# -- append-only files --------------------------------------------------------------------------------------------
+# -- append-only files ---------------------------------------------------------------------------------------
 
 def gathered(findings: Iterator[Any], path: str) -> Iterator[Any]:
     """Yield the findings (line, text, wrong) of one file; beyond a few of a kind only their number."""
@@ -257,14 +277,16 @@ def lines(path: Path) -> Iterator[Any]:
 
 
 def rows(path: Path) -> Iterator[Any]:
-    """Yield (number, dict or None, finding or None) of each JSON line; torn ends and filled holes are notes."""
+    """Yield (number, dict or None, finding or None) of each JSON line; torn ends and filled holes are
+    notes."""
     for n, line, torn in lines(path):
         try:
             value = strict_json(line)
             problem = None if isinstance(value, dict) else (n, "is no JSON object", True)
         except (ValueError, RecursionError) as error:
             value = None
-            problem = (n, "an unfinished last line", False) if torn else (n, f"is no strict JSON: {error}", True)
+            problem = (n, "an unfinished last line", False) if torn else (n, f"is no strict JSON: {error}",
+                                                                          True)
             if not line.strip(b"\0\r "):
                 problem = (n, "an empty line or zero bytes, which readers skip", False)
         yield n, value if isinstance(value, dict) else None, problem
@@ -312,16 +334,20 @@ def check_media(n, row, folder):
     if not isinstance(data, dict):
         yield n, "data: is no JSON object", True
         return
-    old = "key" in data and ("path" in data or "file" in data)          # Runicorn 0.4 to 0.7 wrote one image a row
-    images = [data] if old else [image for value in data.values() for image in (value if isinstance(value, list) else [value])]
-    images = [{"file": image.get("file", image.get("path"))} if isinstance(image, dict) else image for image in images]
+    # Runicorn 0.4 to 0.7 wrote one image a row
+    old = "key" in data and ("path" in data or "file" in data)
+    images = [data] if old else [image for value in data.values()
+                                 for image in (value if isinstance(value, list) else [value])]
+    images = [{"file": image.get("file", image.get("path"))} if isinstance(image, dict) else image
+              for image in images]
     for file in [image.get("file") if isinstance(image, dict) else image for image in images]:
         if not is_here(folder, file, os.path.isfile):
             yield n, f"{row['type']}: {file!r:.100} is not here", True
 
 
 def is_here(folder, path, kind):
-    """Whether what a file calls `path` is a path in the folder, and what lies there is of a kind (os.path.isfile, os.path.isdir)."""
+    """Whether what a file calls `path` is a path in the folder, and what lies there is of a kind
+    (os.path.isfile, os.path.isdir)."""
     try:
         return isinstance(path, str) and kind(local_disk.reach(inside(folder, path)))
     except LayoutError:

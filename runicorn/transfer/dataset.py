@@ -1,11 +1,13 @@
-"""A dataset of many runs in a folder: what is in it, what of it is still true, and what is to be written. Pure but for `records`.
+"""A dataset of many runs in a folder: what is in it, what of it is still true, and what is to be written.
+Pure but for `records`.
 
-    DIR/_runicorn.json  _schema.json        what it is of, whether it is complete, its files; columns, their types, what was unified
+    DIR/_runicorn.json  _schema.json        what it is of, whether it is complete, its files; columns, their
+    types, what was unified
     DIR/runs/runs.parquet                   a row a run
     DIR/points/project_folder=vision-3f2a91bc/part-0123456789ab.parquet
 
-A file of points holds some runs of one project, and says in its footer which, each with a mark of the files that it was read from. So the
-files themselves tell what need not be written again.
+A file of points holds some runs of one project, and says in its footer which, each with a mark of the files
+that it was read from. So the files themselves tell what need not be written again.
 """
 
 import hashlib
@@ -20,15 +22,17 @@ RUNS, POINTS = "runs", "points"
 RUNS_FILE = f"{RUNS}/runs.parquet"
 FORMAT = 1
 PART_BYTES = 256 << 20      # of the files that one file of points is made from, or of one run's
-PART_RUNS, OPEN_RUNS = 2000, 50         # of ended runs in a file; of those that go on, which are written again each time
+# Of ended runs in a file; of those that go on, which are written again each time
+PART_RUNS, OPEN_RUNS = 2000, 50
 ORDINARY = re.compile(r"[a-z][a-z0-9_-]{0,59}\Z")
 # What engines, or Windows, take for something else.
 WORDS = {"null", "none", "nan", "inf", "infinity", "true", "false", "con", "prn", "aux", "nul", "com", "lpt"}
 
 
 class Run(NamedTuple):
-    """A run to be exported. `mark`: of the state of its files, and of what is said of it with each point; `size`: bytes of its files with
-    metrics; `ended`: whether they grow no more; `root`, `path`: where it lies; `kinds`, `files`: of another logger's run, else empty."""
+    """A run to be exported. `mark`: of the state of its files, and of what is said of it with each point;
+    `size`: bytes of its files with metrics; `ended`: whether they grow no more; `root`, `path`: where it
+    lies; `kinds`, `files`: of another logger's run, else empty."""
 
     key: str
     connection: str
@@ -52,8 +56,8 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """`complete`: {file: {key: [mark, points, lines skipped]}} of what stays; `parts`: what is to be written; `stale`: files to be deleted
-    first."""
+    """`complete`: {file: {key: [mark, points, lines skipped]}} of what stays; `parts`: what is to be written;
+    `stale`: files to be deleted first."""
 
     complete: dict
     parts: list
@@ -75,13 +79,13 @@ def run_of(entry):
             mark = f"\0{stem} {rank} {attempt} {os.path.basename(path)} {found.st_size} {found.st_mtime_ns}"
             digest.update(mark.encode("utf-8", "surrogatepass"))
     names = tuple(sorted(entry.source.foreign_files(record.path))) if record.kinds else ()
-    return Run(entry.key, *identity, digest.hexdigest()[:16], sizes, bool(record.ended), os.fspath(entry.source.folder), record.path,
-               tuple(record.kinds), names)
+    return Run(entry.key, *identity, digest.hexdigest()[:16], sizes, bool(record.ended),
+               os.fspath(entry.source.folder), record.path, tuple(record.kinds), names)
 
 
 def project_folder(project):
-    """Return the folder of a project's points: a label that is safe on any disk, and a text to every engine. The name itself is in the
-    column `project`."""
+    """Return the folder of a project's points: a label that is safe on any disk, and a text to every engine.
+    The name itself is in the column `project`."""
     label = project
     if not ORDINARY.match(project) or project.rstrip("0123456789") in WORDS:
         plain = re.sub(r"[^a-z0-9_-]+", "-", project[:200].lower()).strip("-")[:40] or "project"
@@ -91,8 +95,8 @@ def project_folder(project):
 
 
 def records(folder, note_of):
-    """Return {file: {key: [mark, points, skipped]}} of the files of points in DIR, {} of one that is not whole. note_of: function(path)
-    returning what a file says of itself."""
+    """Return {file: {key: [mark, points, skipped]}} of the files of points in DIR, {} of one that is not
+    whole. note_of: function(path) returning what a file says of itself."""
     found, points = {}, os.path.join(folder, POINTS)
     for project in sorted(os.listdir(points)) if os.path.isdir(points) else ():
         if project.startswith("project_folder="):
@@ -106,8 +110,8 @@ def records(folder, note_of):
 def plan(runs, before):
     """Return the Plan for `runs` (list of Run); before: as `records` returns it.
 
-    A file all of whose runs are as they were stays. One of whose runs some changed or went is written again under its name, so that whoever
-    reads meanwhile sees each run once; runs that are in no file get new ones.
+    A file all of whose runs are as they were stays. One of whose runs some changed or went is written again
+    under its name, so that whoever reads meanwhile sees each run once; runs that are in no file get new ones.
     """
     waiting = {run.key: run for run in runs}
     complete, parts, stale = {}, [], []
@@ -130,16 +134,19 @@ def _belongs(file, run):
 
 
 def _new_parts(runs):
-    """Return Parts of runs (Run) that are in no file: some of one project, which have all ended or all go on, until they are enough."""
+    """Return Parts of runs (Run) that are in no file: some of one project, which have all ended or all go on,
+    until they are enough."""
     parts, kind, size = [], None, 0
     for run in sorted(runs, key=lambda run: (project_folder(run.project), not run.ended, run.key)):
         most = PART_RUNS if run.ended else OPEN_RUNS
-        if (project_folder(run.project), run.ended) != kind or size + run.size > PART_BYTES or len(parts[-1]) >= most:
+        if ((project_folder(run.project), run.ended) != kind or size + run.size > PART_BYTES
+                or len(parts[-1]) >= most):
             kind, size = (project_folder(run.project), run.ended), 0
             parts.append([])
         parts[-1].append(run)
         size += run.size
-    return [Part(f"{POINTS}/{project_folder(part[0].project)}/part-{_name(part)}.parquet", part) for part in parts]
+    return [Part(f"{POINTS}/{project_folder(part[0].project)}/part-{_name(part)}.parquet", part)
+            for part in parts]
 
 
 def _name(runs):
@@ -148,7 +155,8 @@ def _name(runs):
 
 
 def foreign_content(folder):
-    """Return what is in a folder that is no dataset of ours (sorted list of names; empty where it may become one)."""
+    """Return what is in a folder that is no dataset of ours (sorted list of names; empty where it may become
+    one)."""
     with local_disk.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries)
     return [] if STATE in names else [name for name in names if name not in (LOCK, WORK, ".DS_Store")]

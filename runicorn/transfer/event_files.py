@@ -1,4 +1,5 @@
-"""Read the TensorBoard event files of one folder as the rows of one run, in order and without what restarts superseded. Writes nothing."""
+"""Read the TensorBoard event files of one folder as the rows of one run, in order and without what restarts
+superseded. Writes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 BLOCK, LONGEST = 1 << 20, 16 << 20          # bytes handed over at once, and at most where a record is as long
 LAST = 1e11                                 # s; the year 5138
-NO_VALUES = ("hyperparameters", "graphs", "run metadata")       # counted by the reader, but no values of a tag
+# Counted by the reader, but no values of a tag
+NO_VALUES = ("hyperparameters", "graphs", "run metadata")
 
 
 def is_event_file(path: Path) -> bool:
@@ -29,9 +31,11 @@ def is_event_file(path: Path) -> bool:
 
 
 class EventFiles:
-    """The files of one folder, in the order of their names, as TensorBoard reads them. Each is read twice: what supersedes comes last.
+    """The files of one folder, in the order of their names, as TensorBoard reads them. Each is read twice:
+    what supersedes comes last.
 
-    config: {hyperparameter: value}; skipped: values that are no scalars (int); damage: sentences (list of str).
+    config: {hyperparameter: value}; skipped: values that are no scalars (int); damage: sentences (list of
+    str).
     """
 
     def __init__(self, paths: Iterator[Any] | list[Any]) -> None:
@@ -44,7 +48,8 @@ class EventFiles:
                 pass
             facts = reader.facts()
             self.config.update(facts.get("config", {}))
-            self.skipped += sum(count for name, count in facts.get("counts", {}).items() if name not in NO_VALUES)
+            self.skipped += sum(count for name, count in facts.get("counts", {}).items()
+                                if name not in NO_VALUES)
             if reader.skipped:
                 reasons = ", ".join(f"{count} {reason}" for reason, count in reader.skipped.items())
                 self.damage.append(f"{local_disk.short(str(path))}: left out: {reasons}")
@@ -54,10 +59,12 @@ class EventFiles:
         self._purges = {name: _Lowest(purges) for name, purges in starts.items()}
 
     def rows(self) -> Iterator[Any]:
-        """Yield (wall time s, step, {tag: number}); neighbours of the same time and step are one. Raises OSError."""
+        """Yield (wall time s, step, {tag: number}); neighbours of the same time and step are one. Raises
+        OSError."""
         row, last = None, 0.0
         for ts, step, data in self._records():
-            ts = last = ts if abs(ts) < LAST else last          # a time that no calendar has: that of the point before
+            # a time that no calendar has: that of the point before
+            ts = last = ts if abs(ts) < LAST else last
             if row and row[:2] == (ts, step) and row[2].keys().isdisjoint(data):
                 row[2].update(data)
                 continue
@@ -71,16 +78,19 @@ class EventFiles:
         for number, path in enumerate(self._paths):
             for parts in _parts(path, tensorboard.Reader()):
                 records = [(row, ts, step, part.names, values) for part in parts
-                           for row, ts, step, values in zip(part.rows, part.ts, part.steps, zip(*part.columns))]
+                           for row, ts, step, values in zip(part.rows, part.ts, part.steps,
+                                                            zip(*part.columns))]
                 for row, ts, step, names, values in sorted(records, key=lambda record: record[0]):
                     data = dict(zip(names, values))
                     if self._purges:
-                        data = {name: value for name, value in data.items() if step < self._limit((number, row), name)}
+                        data = {name: value for name, value in data.items()
+                                if step < self._limit((number, row), name)}
                     if data:
                         yield ts, step, data
 
     def _limit(self, position, name):
-        return min(self._purges[key].after(position) if key in self._purges else math.inf for key in (None, name))
+        return min(self._purges[key].after(position) if key in self._purges else math.inf
+                   for key in (None, name))
 
 
 class _Lowest:
@@ -97,7 +107,8 @@ class _Lowest:
 
 
 def _parts(path, reader):
-    """Yield the Parts of each block of a file; an unfinished record at its end is left, as a writer may still be at work."""
+    """Yield the Parts of each block of a file; an unfinished record at its end is left, as a writer may still
+    be at work."""
     with open(layout.open_regular(path), "rb") as file:
         end, position, length = os.fstat(file.fileno()).st_size, 0, BLOCK
         while position < end:

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
     from runicorn.reader.catalog import Catalog
 
-CELLS, SPARSE = 50_000_000, 50      # of a table with a column a metric, beyond which it may have so many cells a value at most
+# Of a table with a column a metric, beyond which it may have so many cells a value at most
+CELLS, SPARSE = 50_000_000, 50
 FORMATS = ("csv", "tensorboard", "html")
 
 
 def stream(reader, key, format, long=False):
-    """Return an iterator of bytes: the run `key` of a catalog.Catalog as "csv", "tensorboard" (a zip with the folder TensorBoard
-    wants) or "html". Raises UsageError for another format, NotFoundError, and DataError while the run is not all here."""
+    """Return an iterator of bytes: the run `key` of a catalog.Catalog as "csv", "tensorboard" (a zip with the
+    folder TensorBoard wants) or "html". Raises UsageError for another format, NotFoundError, and DataError
+    while the run is not all here."""
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
     if format == "tensorboard":
@@ -40,21 +42,24 @@ def stream(reader, key, format, long=False):
         pieces = _zipped(f"{folder}/{tensorboard_name(facts)}", tensorboard(rows(reader, key), facts))
     else:
         pieces = csv(rows(reader, key), long) if format == "csv" else html(reader, [key])
-    return chain([next(pieces)], pieces)        # what can't be exported is told here, not in the middle of a download
+    # What can't be exported is told here, not in the middle of a download
+    return chain([next(pieces)], pieces)
 
 
 def rows(reader: Catalog, key: str) -> ForeignRows | Rows:
-    """Return the rows.Rows of a run. Raises NotFoundError, and DataError while it is not all here; of one that still runs the server
-    may have a little more."""
+    """Return the rows.Rows of a run. Raises NotFoundError, and DataError while it is not all here; of one
+    that still runs the server may have a little more."""
     entry = _all_here(reader, key)
     return ForeignRows(entry.new_series(None)) if entry.record.kinds else Rows(entry.folder)
 
 
 def told(reader, key):
-    """Return what a TensorBoard log says of a run beside its rows (dict): "id", "config", "started", "ended", "state"."""
+    """Return what a TensorBoard log says of a run beside its rows (dict): "id", "config", "started", "ended",
+    "state"."""
     entry = reader.entry(key)
     record, config = entry.record, reader.small(key)[META].get("config")
-    return {"id": record.id, "started": record.started, "ended": record.finished, "state": entry.state(), "config": config or {}}
+    return {"id": record.id, "started": record.started, "ended": record.finished, "state": entry.state(),
+            "config": config or {}}
 
 
 def html(reader: Catalog, keys: list[str]) -> Iterator[Any]:
@@ -76,21 +81,25 @@ def require_all_here(entry):
         raise DataError(f"{entry.key} is not all here yet; wait until it is synced, then try again")
 
 
-# -- CSV (RFC 4180, with "\n") ----------------------------------------------------------------------------------------
+# -- CSV (RFC 4180, with "\n") -------------------------------------------------------------------------------
 
 def csv(rows: ForeignRows | Rows, long: bool = False) -> Iterator[Any]:
-    """Yield the rows of a rows.Rows as CSV in UTF-8: step, ts (Unix seconds), rank if there are several, and a column a metric.
+    """Yield the rows of a rows.Rows as CSV in UTF-8: step, ts (Unix seconds), rank if there are several, and
+    a column a metric.
 
-    long: a line for each value instead: metric, rank, step, ts, value. Every float64 reads back bit by bit; NaN and the
-    infinities are NaN, Infinity and -Infinity; what a row does not have is empty. Raises DataError.
+    long: a line for each value instead: metric, rank, step, ts, value. Every float64 reads back bit by bit;
+    NaN and the infinities are NaN, Infinity and -Infinity; what a row does not have is empty. Raises
+    DataError.
     """
     count, values = rows.extent
     cells = count * len(rows.names)
     if not long and cells > max(CELLS, SPARSE * values):
-        raise DataError(f"a table with a column for each of {len(rows.names):,} metrics would have {cells:,} cells for {values:,} values; "
+        raise DataError(f"a table with a column for each of {len(rows.names):,} metrics would have "
+                        f"{cells:,} cells for {values:,} values; "
                         "take the long one, a line for each value (--long)")
     ranked = len(rows.ranks) > 1
-    head = ["metric", "rank", "step", "ts", "value"] if long else ["step", "ts", *(["rank"] if ranked else []), *rows.names]
+    head = ["metric", "rank", "step", "ts", "value"] if long else ["step", "ts",
+                                                                   *(["rank"] if ranked else []), *rows.names]
     yield (",".join(map(_quoted, head)) + "\n").encode("utf-8", "replace")
     for rank in rows.ranks:
         lines = _long_lines(rank) if long else _wide_lines(rows.names, rank if ranked else None)
@@ -99,14 +108,16 @@ def csv(rows: ForeignRows | Rows, long: bool = False) -> Iterator[Any]:
 
 
 def _in_order(blocks):
-    """Return what is told of the rows of a block in their order. blocks: [(line numbers, list of as many)]."""
+    """Return what is told of the rows of a block in their order. blocks: [(line numbers, list of as
+    many)]."""
     if len(blocks) == 1:
         return blocks[0][1]
     return map(itemgetter(1), sorted(chain.from_iterable(zip(*block) for block in blocks), key=itemgetter(0)))
 
 
 def _wide_lines(names, rank):
-    """Return a function from a Part to its lines (list of str); `names` are the columns, in order; rank: None for no such column."""
+    """Return a function from a Part to its lines (list of str); `names` are the columns, in order; rank: None
+    for no such column."""
     forms = {}
 
     def lines(part):
@@ -116,7 +127,8 @@ def _wide_lines(names, rank):
             forms[part.names] = (f"%s,%r,{'' if rank is None else f'{rank},'}{cells}\n",
                                  [columns[name] for name in names if name in columns])
         form, order = forms[part.names]
-        return list(map(form.__mod__, zip(part.steps, part.ts, *[_cells(part.columns[index]) for index in order])))
+        return list(map(form.__mod__, zip(part.steps, part.ts,
+                                          *[_cells(part.columns[index]) for index in order])))
     return lines
 
 
@@ -126,7 +138,8 @@ def _long_lines(rank):
 
     def lines(part):
         if part.names not in forms:
-            forms[part.names] = [_quoted(name).replace("%", "%%") + f",{rank},%s,%r,%s\n" for name in part.names]
+            forms[part.names] = [_quoted(name).replace("%", "%%") + f",{rank},%s,%r,%s\n"
+                                 for name in part.names]
         columns = [list(map(form.__mod__, zip(part.steps, part.ts, _cells(column))))
                    for form, column in zip(forms[part.names], part.columns)]
         return columns[0] if len(columns) == 1 else list(map("".join, zip(*columns)))
@@ -134,9 +147,11 @@ def _long_lines(rank):
 
 
 def _cells(column):
-    """Return numbers as cells: the shortest text that reads back the same, NaN and infinities as JSON and everybody else spell them."""
+    """Return numbers as cells: the shortest text that reads back the same, NaN and infinities as JSON and
+    everybody else spell them."""
     cells = map(repr, column)
-    return cells if math.isfinite(sum(column)) else [cell if cell[-1] not in "nf" else _finite(cell) for cell in cells]
+    return cells if math.isfinite(sum(column)) else [cell if cell[-1] not in "nf" else _finite(cell)
+                                                     for cell in cells]
 
 
 def _finite(cell):
@@ -147,17 +162,21 @@ def _quoted(text):
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
 
 
-# -- TensorBoard ------------------------------------------------------------------------------------------------------
+# -- TensorBoard ---------------------------------------------------------------------------------------------
 
 def tensorboard(rows, run):
-    """Yield the bytes of one TensorBoard event file: every row of a rows.Rows, and the run's config as hyperparameters.
+    """Yield the bytes of one TensorBoard event file: every row of a rows.Rows, and the run's config as
+    hyperparameters.
 
-    run: as `told` tells it. Values become float32, TensorBoard's own precision; a metric of another rank is tagged "rank3/loss".
-    Raises DataError.
+    run: as `told` tells it. Values become float32, TensorBoard's own precision; a metric of another rank is
+    tagged "rank3/loss". Raises DataError.
     """
     started = run.get("started") or rows.first_ts or 0.0
-    config = {name: value for name, value in html_report.flattened(run.get("config") or {}).items() if value is not None}
-    yield tfevents.opening(started) + b"".join(tfevents.hparams(config, rows.names, started, run.get("ended"), run.get("state")))
+    config = {name: value for name, value in html_report.flattened(run.get("config") or {}).items()
+              if value is not None}
+    yield tfevents.opening(started) + b"".join(
+                                               tfevents.hparams(config, rows.names, started, run.get("ended"),
+                                                                run.get("state")))
     scalars = tfevents.Scalars()
     for rank in rows.ranks:
         for parts in rows.blocks(rank):
@@ -166,7 +185,8 @@ def tensorboard(rows, run):
 
 def _records(scalars, part, rank):
     tags = tuple(f"rank{rank}/{name}" for name in part.names) if rank else part.names
-    return [scalars.record(ts, step, tags, values) for ts, step, values in zip(part.ts, part.steps, zip(*part.columns))]
+    return [scalars.record(ts, step, tags, values)
+            for ts, step, values in zip(part.ts, part.steps, zip(*part.columns))]
 
 
 def tensorboard_name(run: dict[str, Any]) -> str:

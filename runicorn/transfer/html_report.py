@@ -1,7 +1,8 @@
-"""One HTML page that shows a run, or compares several, from a disk, with no network: scripts, style and data are all inside.
+"""One HTML page that shows a run, or compares several, from a disk, with no network: scripts, style and data
+are all inside.
 
-Whatever a run holds is data: it stands in a JSON block with every "<" escaped and reaches the page as text only. The page's
-own scripts are allowed by their hashes, so nothing else can run.
+Whatever a run holds is data: it stands in a JSON block with every "<" escaped and reaches the page as text
+only. The page's own scripts are allowed by their hashes, so nothing else can run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ BUCKETS = 500               # of a curve; at most three points each, one for eve
 SMOOTH = 0.9                # weight of the smoothed curve one may look at instead
 SMOOTHED_FROM = 200         # points; a curve of fewer would only lag behind itself
 DIGITS = 8                  # of a drawn value: finer than a screen, half the size of a float64
-FACTS = ("id", "key", "project", "name", "state", "user", "host", "started", "ended", "duration", "tags", "note", "connection_name")
+FACTS = ("id", "key", "project", "name", "state", "user", "host", "started", "ended", "duration", "tags",
+         "note", "connection_name")
 SCRIPTS = ("uplot/uPlot.iife.min.js", "report/report.js")
 STYLES = ("uplot/uPlot.min.css", "report/report.css")
 
@@ -37,20 +39,24 @@ def page(runs):
     scripts, styles = _assets(SCRIPTS), _assets(STYLES)
     title = html.escape(", ".join(f"{run.get('project')}/{run.get('name')}" for run, _ in runs))
     policy = f"default-src 'none'; script-src {_allowed(scripts)}; style-src {_allowed(styles)}; img-src data:"
-    yield ('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
+    yield ('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" '
+           'content="width=device-width">\n'
            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
            f'<title>{title} · Runicorn</title>\n').encode("utf-8", "replace")
-    yield b"".join(b"<style>" + style + b"</style>\n" for style in styles) + b'</head>\n<body>\n<main id="report"></main>\n'
+    yield (b"".join(b"<style>" + style + b"</style>\n" for style in styles)
+           + b'</head>\n<body>\n<main id="report"></main>\n')
     yield b'<script type="application/json" id="data">\n'
     yield from _data(runs)
-    yield b"</script>\n" + b"".join(b"<script>" + script + b"</script>\n" for script in scripts) + b"</body>\n</html>\n"
+    yield (b"</script>\n" + b"".join(b"<script>" + script + b"</script>\n" for script in scripts)
+           + b"</body>\n</html>\n")
 
 
 def _assets(names):
     try:
         files = [assets.read(name) for name in names]
     except FileNotFoundError as error:
-        raise MissingPackageError("this copy has no uPlot for the report's charts; run `make` once where there is a network") from error
+        raise MissingPackageError("this copy has no uPlot for the report's charts; run `make` once where "
+                                  "there is a network") from error
     for name, text in zip(names, files):
         if b"</s" in text.lower():              # it would end its own element
             raise DataError(f"static/{name} holds an end tag and can't stand inside a page")
@@ -79,18 +85,22 @@ def _data(runs):
 
 
 def _facts(run, series):
-    metrics = {name: {"last": facts["last"], "points": facts["points"], "step": facts["last_step"], "rule": layout.best_rule(name),
-                      "best": facts["best"] and facts["best"][layout.best_rule(name)]} for name, facts in series.metrics().items()}
+    metrics = {name: {"last": facts["last"], "points": facts["points"], "step": facts["last_step"],
+                      "rule": layout.best_rule(name),
+                      "best": facts["best"] and facts["best"][layout.best_rule(name)]}
+               for name, facts in series.metrics().items()}
     bests = {metric["name"]: metric["best"] for metric in run.get("metrics") or []}
     for name, best in bests.items():             # the rule the user chose, where there is one
         if best and name in metrics:
             metrics[name].update(rule=best["rule"], best=[best["value"], best["step"]])
-    return {**{name: run.get(name) for name in FACTS}, "metrics": metrics, "config": flattened(run.get("config") or {}),
-            "summary": flattened(run.get("summary") or {}), "git": (run.get("meta") or {}).get("git")}
+    return {**{name: run.get(name) for name in FACTS}, "metrics": metrics,
+            "config": flattened(run.get("config") or {}), "summary": flattened(run.get("summary") or {}),
+            "git": (run.get("meta") or {}).get("git")}
 
 
 def _curve(run, series, metric, rank):
-    """Return one drawn curve, {"run", "metric", "rank", "x", "y", "smooth": [x, y] or None, "nan", "n", "m"}, or None; x is the step."""
+    """Return one drawn curve, {"run", "metric", "rank", "x", "y", "smooth": [x, y] or None, "nan", "n", "m"},
+    or None; x is the step."""
     shown = series.picture(metric, buckets=BUCKETS, smooth=SMOOTH, rank=rank)
     if shown is None:
         return None
@@ -98,10 +108,11 @@ def _curve(run, series, metric, rank):
         raise DataError(f"{series.folder} is not all here yet; wait until it is synced, then try again")
     points = list(zip(shown["x"], shown["last"]))
     if not shown["exact"]:
-        points = sorted({*points, *zip(shown["min_x"], shown["min"]), *zip(shown["max_x"], shown["max"])}, key=lambda point: point[0])
-    return {"run": run, "metric": metric, "rank": rank, "x": [x for x, _ in points], "y": _short(y for _, y in points),
-            "smooth": [shown["x"], _short(shown["smooth"])] if shown["m"] >= SMOOTHED_FROM else None,
-            "nan": shown["nan"], "n": shown["n"], "m": shown["m"]}
+        points = sorted({*points, *zip(shown["min_x"], shown["min"]), *zip(shown["max_x"], shown["max"])},
+                        key=lambda point: point[0])
+    return {"run": run, "metric": metric, "rank": rank, "x": [x for x, _ in points],
+            "y": _short(y for _, y in points), "smooth": [shown["x"], _short(shown["smooth"])]
+            if shown["m"] >= SMOOTHED_FROM else None, "nan": shown["nan"], "n": shown["n"], "m": shown["m"]}
 
 
 def _short(values):
@@ -120,6 +131,7 @@ def flattened(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _json(value):
-    """Return strict JSON (bytes) that can stand inside a script element: no "<", so no end tag and no comment."""
+    """Return strict JSON (bytes) that can stand inside a script element: no "<", so no end tag and no
+    comment."""
     text = json.dumps(layout.strict(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").encode("utf-8", "replace")

@@ -1,7 +1,8 @@
-"""Take runs of other makes into a root: TensorBoard event files and folders of Runicorn 0.4 to 0.7. Times stay as they were.
+"""Take runs of other makes into a root: TensorBoard event files and folders of Runicorn 0.4 to 0.7. Times
+stay as they were.
 
-Doing it twice changes nothing; doing it again after the source grew adds what is new. Images, audio and histograms of TensorBoard
-are counted and left out.
+Doing it twice changes nothing; doing it again after the source grew adds what is new. Images, audio and
+histograms of TensorBoard are counted and left out.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 def take_in(source: Path, root: Path, project: Any = None, name: Any = None) -> dict[str, Any]:
     """Take every run below the folder `source` into a root.
 
-    Returns {"runs", "new", "points", "skipped": int each, "damage", "problems": lists of sentences: what of a file was left out, and
-    files that could not be read}. Raises NotFoundError when there is nothing known in it.
+    Returns {"runs", "new", "points", "skipped": int each, "damage", "problems": lists of sentences: what of a
+    file was left out, and files that could not be read}. Raises NotFoundError when there is nothing known in
+    it.
     """
     source = Path(source)
     if not source.is_dir():
@@ -40,15 +42,17 @@ def take_in(source: Path, root: Path, project: Any = None, name: Any = None) -> 
         else:
             _take_tensorboard(folder, far, files, root, project, name, report)
     if not report["runs"] and not report["problems"]:
-        raise NotFoundError(f"{source} holds neither TensorBoard logs (*.tfevents.*) nor runs of Runicorn ({layout.META})")
+        raise NotFoundError(f"{source} holds neither TensorBoard logs (*.tfevents.*) nor runs of Runicorn "
+                            f"({layout.META})")
     return report
 
 
 def holds_any(source: str | os.PathLike[str], most: int = 2000) -> bool:
-    """Whether the folder `source` holds anything that `take_in` would take, as far as the first `most` folders in it show."""
+    """Whether the folder `source` holds anything that `take_in` would take, as far as the first `most`
+    folders in it show."""
     folders = itertools.islice(_walk(Path(source)), most)
-    return any(layout.META in files and (layout.own_file("events") in files or layout.STATUS in files) or _event_files(folder, files, [])
-               for folder, files in folders)
+    return any(layout.META in files and (layout.own_file("events") in files or layout.STATUS in files)
+               or _event_files(folder, files, []) for folder, files in folders)
 
 
 def _walk(source):
@@ -56,10 +60,11 @@ def _walk(source):
         yield Path(folder), set(files)
 
 
-# -- Runicorn 0.4 to 0.7 ------------------------------------------------------------------------------------------
+# -- Runicorn 0.4 to 0.7 -------------------------------------------------------------------------------------
 
 def _take_old(folder, root, project, name, report):
-    """Copy one run as it is; project and name from its meta, or from `path` ("cv/yolo") as 0.6 and 0.7 had it."""
+    """Copy one run as it is; project and name from its meta, or from `path` ("cv/yolo") as 0.6 and 0.7 had
+    it."""
     meta = layout.read_json(folder / layout.META) or {}
     names_above = [name_part for name_part in str(meta.get("path") or "").split("/") if name_part]
     project = project or _text(meta, "project") or (names_above[0] if names_above else "default")
@@ -94,7 +99,7 @@ def _copy(file, target, run):
     return True
 
 
-# -- TensorBoard --------------------------------------------------------------------------------------------------
+# -- TensorBoard ---------------------------------------------------------------------------------------------
 
 def _event_files(folder, files, problems):
     """Return the Paths of the event files among `files`; appends to `problems` what can't be looked at."""
@@ -108,7 +113,8 @@ def _event_files(folder, files, problems):
 
 
 def _take_tensorboard(folder, source, files, root, project, name, report):
-    """Write one run from the event files of one folder. Its id comes from its first time and its place, so it is the same again."""
+    """Write one run from the event files of one folder. Its id comes from its first time and its place, so it
+    is the same again."""
     paths = _event_files(folder, files, report["problems"])
     if not paths:
         return
@@ -120,8 +126,9 @@ def _take_tensorboard(folder, source, files, root, project, name, report):
     first_row = next(rows, None)
     if first_row:
         log_path = folder.relative_to(source).as_posix()
-        report["new"] += _write_run(root, project or source.resolve().name, name or (log_path if log_path != "." else "run"), log_path,
-                                    first_row, rows, log.config)
+        report["new"] += _write_run(root, project or source.resolve().name,
+                                    name or (log_path if log_path != "." else "run"), log_path, first_row,
+                                    rows, log.config)
 
 
 def _counted(rows, report):
@@ -131,15 +138,18 @@ def _counted(rows, report):
 
 
 def _write_run(root, project, name, log_path, first_row, rows, config):
-    """Write the run's four files; returns whether anything changed. A log knows no time zone, so its id is in UTC: the same everywhere."""
+    """Write the run's four files; returns whether anything changed. A log knows no time zone, so its id is in
+    UTC: the same everywhere."""
     started = first_row[0]
     suffix = hashlib.sha256(f"{project}/{log_path}@{started!r}".encode()).hexdigest()[:6]
     run_id = time.strftime("%Y%m%d_%H%M%S_", time.gmtime(started)) + suffix
     target = Path(layout.make_folders(root, layout.run_path(project, name, run_id)))
-    changed, last, ended = _write_events(target / layout.own_file("events"), itertools.chain([first_row], rows))
-    meta = {"id": run_id, "project": project, "name": name, "created_at": started, "tags": ["tensorboard"], "config": config,
-            "format": layout.FORMAT}
-    small = {layout.META: meta, layout.SUMMARY: last, layout.STATUS: {"status": "finished", "started_at": started, "ended_at": ended}}
+    changed, last, ended = _write_events(target / layout.own_file("events"),
+                                         itertools.chain([first_row], rows))
+    meta = {"id": run_id, "project": project, "name": name, "created_at": started, "tags": ["tensorboard"],
+            "config": config, "format": layout.FORMAT}
+    small = {layout.META: meta, layout.SUMMARY: last,
+             layout.STATUS: {"status": "finished", "started_at": started, "ended_at": ended}}
     for path, data in ((target / file, layout.to_json(value).encode()) for file, value in small.items()):
         if not path.is_file() or path.read_bytes() != data:
             layout.replace_file(path, data)
@@ -149,7 +159,8 @@ def _write_run(root, project, name, log_path, first_row, rows, config):
 
 
 def _write_events(path, rows):
-    """Write rows as they come beside `path`, and over it unless it is the same; returns (whether it changed, last values, last time)."""
+    """Write rows as they come beside `path`, and over it unless it is the same; returns (whether it changed,
+    last values, last time)."""
     beside, last = path.with_name(path.name + layout.BESIDE), {}
     try:
         with open(beside, "wb") as file:

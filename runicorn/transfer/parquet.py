@@ -1,6 +1,8 @@
-"""The files of a dataset in Apache Parquet: points in row groups of a million, and the table of runs. The one module that imports pyarrow.
+"""The files of a dataset in Apache Parquet: points in row groups of a million, and the table of runs. The one
+module that imports pyarrow.
 
-A file of points says in its footer, under "runicorn", which runs it holds, of which state of their files, and how many points of each.
+A file of points says in its footer, under "runicorn", which runs it holds, of which state of their files, and
+how many points of each.
 """
 
 import io
@@ -15,25 +17,30 @@ try:
     import pyarrow.parquet
 except ImportError as error:
     raise MissingPackageError(
-        f"a Parquet dataset needs the Python package pyarrow ({error}): pip install 'runicorn[parquet]', or 'pyarrow >= 16'") from error
+        f"a Parquet dataset needs the Python package pyarrow ({error}): pip install 'runicorn[parquet]', or "
+        f"'pyarrow >= 16'") from error
 
-pyarrow.set_memory_pool(pyarrow.system_memory_pool())      # the others keep what a row group took: 40 MB more for the whole export
+# The others keep what a row group took: 40 MB more for the whole export
+pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 GROUP = 1_000_000           # rows of a row group
 TEXT_BYTES = 64 << 20       # of texts that a row group holds at most
 NOTE = b"runicorn"          # key of what a file of points says of itself
 NO_ATTEMPT = -1
 OF_RUN = ("connection", "project", "name", "run")
-INDEXED = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())        # while it is written; in the file it is a string
-POINTS = [("connection", INDEXED), ("project", INDEXED), ("name", INDEXED), ("run", INDEXED), ("attempt", pyarrow.int32()),
-          ("rank", pyarrow.int32()), ("superseded", pyarrow.bool_()), ("step", pyarrow.float64()), ("ts", pyarrow.float64()),
-          ("metric", INDEXED), ("value", pyarrow.float64()), ("text", pyarrow.string())]
-RUNS = {"id": "string", "connection": "string", "project": "string", "name": "string", "state": "string", "user": "string",
-        "host": "string", "group": "string", "job_type": "string", "tags": "list", "note": "string", "kinds": "list",
-        "created": "double", "started": "double", "ended": "double", "duration": "double", "attempts": "int64", "points": "int64",
-        "skipped": "int64", "folder": "string", "error": "string"}
-TYPES = {"string": pyarrow.string(), "list": pyarrow.list_(pyarrow.string()), "double": pyarrow.float64(), "int64": pyarrow.int64(),
-         "bool": pyarrow.bool_()}
+# While it is written; in the file it is a string
+INDEXED = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+POINTS = [("connection", INDEXED), ("project", INDEXED), ("name", INDEXED), ("run", INDEXED),
+          ("attempt", pyarrow.int32()), ("rank", pyarrow.int32()), ("superseded", pyarrow.bool_()),
+          ("step", pyarrow.float64()), ("ts", pyarrow.float64()), ("metric", INDEXED),
+          ("value", pyarrow.float64()), ("text", pyarrow.string())]
+RUNS = {"id": "string", "connection": "string", "project": "string", "name": "string", "state": "string",
+        "user": "string", "host": "string", "group": "string", "job_type": "string", "tags": "list",
+        "note": "string", "kinds": "list", "created": "double", "started": "double", "ended": "double",
+        "duration": "double", "attempts": "int64", "points": "int64", "skipped": "int64", "folder": "string",
+        "error": "string"}
+TYPES = {"string": pyarrow.string(), "list": pyarrow.list_(pyarrow.string()), "double": pyarrow.float64(),
+         "int64": pyarrow.int64(), "bool": pyarrow.bool_()}
 
 
 def point_types():
@@ -42,7 +49,8 @@ def point_types():
 
 
 def _options(strings):
-    """Return how files are written: strings by a dictionary; no types but Parquet's own, which every engine reads alike."""
+    """Return how files are written: strings by a dictionary; no types but Parquet's own, which every engine
+    reads alike."""
     return {"compression": "zstd", "use_dictionary": strings, "store_schema": False, "write_statistics": True}
 
 
@@ -64,16 +72,18 @@ class _Sink(io.RawIOBase):
         self._gone = True
 
 
-# -- points -------------------------------------------------------------------------------------------------------
+# -- points --------------------------------------------------------------------------------------------------
 
 class PointsFile:
-    """Writes a file of points into an open binary file. Rows are gathered in arrays and written a row group at a time, so memory stays
-    flat; nothing is whole before `close`."""
+    """Writes a file of points into an open binary file. Rows are gathered in arrays and written a row group
+    at a time, so memory stays flat; nothing is whole before `close`."""
 
     def __init__(self, file):
         schema = pyarrow.schema(POINTS)
         self._schema, self._sink = schema, _Sink(file)
-        self._writer = pyarrow.parquet.ParquetWriter(self._sink, schema, **_options([name for name, kind in POINTS if kind == INDEXED]))
+        self._writer = pyarrow.parquet.ParquetWriter(self._sink, schema,
+                                                     **_options([name for name, kind in POINTS
+                                                                 if kind == INDEXED]))
         self._runs, self.rows = [], 0
         self._metrics = {}              # name -> its number
         self._begin()
@@ -81,7 +91,8 @@ class PointsFile:
     def _begin(self):
         self._run, self._attempt, self._rank, self._metric = (array("i") for _ in range(4))
         self._superseded, self._step, self._ts, self._value = bytearray(), array("d"), array("d"), array("d")
-        self._texts, self._text_bytes, self._without = {}, 0, set()      # row -> its text; rows that have no number
+        # Row -> its text; rows that have no number
+        self._texts, self._text_bytes, self._without = {}, 0, set()
 
     def begin_run(self, *identity):
         """Say whose points come now: their OF_RUN (str)."""
@@ -91,14 +102,16 @@ class PointsFile:
         """Append the points of a points.Chunk."""
         count, width = len(chunk.steps), len(chunk.names)
         numbers = array("i", [self._metrics.setdefault(name, len(self._metrics)) for name in chunk.names])
-        if chunk.cells is not None and width > count:           # a wide row costs nothing for each of its metrics
+        # a wide row costs nothing for each of its metrics
+        if chunk.cells is not None and width > count:
             self._value.extend(chunk.cells)
             self._metric.extend(numbers * count)
             for step, ts in zip(chunk.steps, chunk.ts):
                 self._step.extend(array("d", [step]) * width)
                 self._ts.extend(array("d", [ts]) * width)
         else:
-            columns = chunk.columns if chunk.cells is None else [chunk.cells[place::width] for place in range(width)]
+            columns = chunk.columns if chunk.cells is None else [chunk.cells[place::width]
+                                                                 for place in range(width)]
             for number, column in zip(numbers, columns):
                 self._value.extend(column)
                 self._metric.extend(array("i", [number]) * count)
@@ -158,11 +171,13 @@ class PointsFile:
             column.extend(values)
         self._run = array("i", [0]) * len(self._value)          # what is left is of one chunk
         self._metrics = {}
-        self._metric = array("i", [self._metrics.setdefault(names[number], len(self._metrics)) for number in self._metric])
+        self._metric = array("i", [self._metrics.setdefault(names[number], len(self._metrics))
+                                   for number in self._metric])
         self._texts, self._without, self._text_bytes = texts, without, sum(map(len, texts.values()))
 
     def _columns(self):
-        return self._run, self._attempt, self._rank, self._metric, self._superseded, self._step, self._ts, self._value
+        return (self._run, self._attempt, self._rank, self._metric, self._superseded, self._step, self._ts,
+                self._value)
 
     def _table(self, names, count):
         run, attempt, rank, metric, superseded, step, ts, value = self._columns()
@@ -170,13 +185,16 @@ class PointsFile:
         if NO_ATTEMPT in self._attempt:
             attempt = pyarrow.compute.if_else(pyarrow.compute.equal(attempt, NO_ATTEMPT), None, attempt)
         if self._without:
-            value = pyarrow.compute.if_else(pyarrow.array([row in self._without for row in range(count)]), None, value)
-        text = pyarrow.array([self._texts.get(row) for row in range(count)], pyarrow.string()) if self._texts else pyarrow.nulls(
-            count, pyarrow.string())
-        identities = [_indexed(run, [identity[place] for identity in self._runs]) for place in range(len(OF_RUN))]
+            value = pyarrow.compute.if_else(pyarrow.array([row in self._without for row in range(count)]),
+                                            None, value)
+        text = (pyarrow.array([self._texts.get(row) for row in range(count)], pyarrow.string()) if self._texts
+                else pyarrow.nulls(count, pyarrow.string()))
+        identities = [_indexed(run, [identity[place] for identity in self._runs])
+                      for place in range(len(OF_RUN))]
         flags = _from(superseded, pyarrow.uint8(), count).cast(pyarrow.bool_())
-        return pyarrow.Table.from_arrays([*identities, attempt, _integers(rank), flags, _doubles(step), _doubles(ts),
-                                          _indexed(_integers(metric), names), value, text], schema=self._schema)
+        return pyarrow.Table.from_arrays([*identities, attempt, _integers(rank), flags, _doubles(step),
+                                          _doubles(ts), _indexed(_integers(metric), names), value, text],
+                                         schema=self._schema)
 
 
 def _from(values, kind, count):
@@ -192,7 +210,8 @@ def _doubles(values):
 
 
 def _indexed(numbers, words):
-    """Return the words (str) that some numbers (an Arrow array) stand for, by a dictionary of those that occur, each once."""
+    """Return the words (str) that some numbers (an Arrow array) stand for, by a dictionary of those that
+    occur, each once."""
     dictionary, places = {}, [0] * len(words)
     for number in numbers.unique().to_pylist():
         places[number] = dictionary.setdefault(words[number], len(dictionary))
@@ -210,14 +229,15 @@ def note_of(path):
     return note if isinstance(note, dict) else None
 
 
-# -- runs ---------------------------------------------------------------------------------------------------------
+# -- runs ----------------------------------------------------------------------------------------------------
 
 class RunsFile:
     """Writes the table of runs into an open binary file. columns: {name: a type as in RUNS}, all of them."""
 
     def __init__(self, file, columns):
         self._schema = pyarrow.schema([(name, TYPES[kind]) for name, kind in columns.items()])
-        strings = [name if kind == "string" else f"{name}.list.element" for name, kind in columns.items() if kind in ("string", "list")]
+        strings = [name if kind == "string" else f"{name}.list.element"
+                   for name, kind in columns.items() if kind in ("string", "list")]
         self._writer = pyarrow.parquet.ParquetWriter(file, self._schema, **_options(strings))
 
     def add(self, rows):

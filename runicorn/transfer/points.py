@@ -1,7 +1,9 @@
-"""Every point of one run, for a dataset: read once, superseded ones too, a megabyte of its files at a time. Formats nothing.
+"""Every point of one run, for a dataset: read once, superseded ones too, a megabyte of its files at a time.
+Formats nothing.
 
-What supersedes what is told by newer attempts, so these are read first: an older attempt's point is superseded from the first step on at
-which a newer one logged the same metric. What other loggers wrote is told by columns, one of their files at a time, as `curves` joins them.
+What supersedes what is told by newer attempts, so these are read first: an older attempt's point is
+superseded from the first step on at which a newer one logged the same metric. What other loggers wrote is
+told by columns, one of their files at a time, as `curves` joins them.
 """
 
 import math
@@ -20,8 +22,10 @@ OWN = own_files.MAKERS["events"]
 
 
 class Chunk(NamedTuple):
-    """Points of one file. attempt: number, None of another logger's file; superseded: a bool for all rows, or bytes with 0 or 1 for each;
-    ts, steps: array('d') of the rows; columns: an array('d') of values for each of `names`, or None where `cells` has them row by row."""
+    """Points of one file. attempt: number, None of another logger's file; superseded: a bool for all rows, or
+    bytes with 0 or 1 for each;
+    ts, steps: array('d') of the rows; columns: an array('d') of values for each of `names`, or None where
+    `cells` has them row by row."""
 
     attempt: object
     rank: int
@@ -34,7 +38,8 @@ class Chunk(NamedTuple):
 
 
 class TextChunk(NamedTuple):
-    """Values that a float64 does not say whole, each with whether it is superseded: `texts` is a list of (full_parse.Text, bool)."""
+    """Values that a float64 does not say whole, each with whether it is superseded: `texts` is a list of
+    (full_parse.Text, bool)."""
 
     attempt: object
     rank: int
@@ -42,16 +47,20 @@ class TextChunk(NamedTuple):
 
 
 class Points:
-    """The points of a run whose files are `files`: {(stem, rank, attempt): (path, function(state) returning its reader)}, as own_files.find
-    and foreign_files tell them. `skipped` (int): lines and records that could not be read, once all chunks are taken."""
+    """The points of a run whose files are `files`: {(stem, rank, attempt): (path, function(state) returning
+    its reader)}, as own_files.find and foreign_files tell them. `skipped` (int): lines and records that could
+    not be read, once all chunks are taken."""
 
     def __init__(self, files):
         self._files, self.skipped = files, 0
-        self._kinds = {}                # metric -> kind of the file that is believed first of those that hold it; of others' files
+        # Metric -> kind of the file that is believed first of those that hold it; of others' files
+        self._kinds = {}
 
     def chunks(self):
-        """Yield Chunks and TextChunks. Raises DataError for a file that can't be read, or was replaced meanwhile."""
-        others = {key: file for key, file in self._files.items() if key[0] == "inner" or key[0] == "events" and file[1] is not OWN}
+        """Yield Chunks and TextChunks. Raises DataError for a file that can't be read, or was replaced
+        meanwhile."""
+        others = {key: file for key, file in self._files.items()
+                  if key[0] == "inner" or key[0] == "events" and file[1] is not OWN}
         cuts = {}                       # of other loggers' metrics
         for _, (path, make) in sorted(others.items(), reverse=True):
             yield from self._of_table(self._table(path, make), cuts)
@@ -65,11 +74,11 @@ class Points:
             for name, step in firsts.items():
                 cuts[name] = min(step, cuts.get(name, math.inf))
 
-    # -- ours ------------------------------------------------------------------------------------------------------
+    # -- ours ------------------------------------------------------------------------------------------------
 
     def _of_own(self, path, attempt, rank, cuts, firsts):
-        """Yield what is in one file of ours. cuts: {metric: step from which on its points are superseded}; firsts: takes {metric: the
-        first step it was logged at}."""
+        """Yield what is in one file of ours. cuts: {metric: step from which on its points are superseded};
+        firsts: takes {metric: the first step it was logged at}."""
         for parts, texts in self._blocks(path):
             for part in parts:
                 steps = array("d", part.steps)
@@ -79,12 +88,14 @@ class Points:
                 yield from _chunks(part, steps, attempt, rank, cuts, self._kinds if not rank else {})
             for text in texts:
                 firsts[text.name] = min(text.step, firsts.get(text.name, math.inf))
-            kept = [(text, text.step >= cuts.get(text.name, math.inf)) for text in texts if rank or text.name not in self._kinds]
+            kept = [(text, text.step >= cuts.get(text.name, math.inf))
+                    for text in texts if rank or text.name not in self._kinds]
             if kept:
                 yield TextChunk(attempt, rank, kept)
 
     def _blocks(self, path):
-        """Yield (list of parse.Part, list of full_parse.Text) of one file, up to its end as it was at first."""
+        """Yield (list of parse.Part, list of full_parse.Text) of one file, up to its end as it was at
+        first."""
         file = File(path, None, FullReader)
         try:
             more = file.look()
@@ -98,7 +109,7 @@ class Points:
             raise _unreadable(path, error) from error
         self.skipped += file.skipped
 
-    # -- other loggers' --------------------------------------------------------------------------------------------
+    # -- other loggers' --------------------------------------------------------------------------------------
 
     def _table(self, path, make):
         """Return the columns.Table of a file, read to its end as it was at first."""
@@ -122,8 +133,8 @@ class Points:
             for superseded, names in alike.items():
                 for begin in range(0, len(steps), PIECE):
                     piece = slice(begin, begin + PIECE)
-                    yield Chunk(None, 0, superseded and superseded[piece], tuple(names), ts[piece], steps[piece],
-                                [group.columns[name].values[piece] for name in names])
+                    yield Chunk(None, 0, superseded and superseded[piece], tuple(names), ts[piece],
+                                steps[piece], [group.columns[name].values[piece] for name in names])
 
 
 class _Block:
@@ -148,7 +159,8 @@ def _chunks(part, steps, attempt, rank, cuts, without):
     ts = array("d", part.ts)
     if not cuts and not without:
         cells = part.cells if type(part) is RowPart else None
-        yield Chunk(attempt, rank, False, part.names, ts, steps, None if cells is not None else part.columns, cells)
+        yield Chunk(attempt, rank, False, part.names, ts, steps, None if cells is not None else part.columns,
+                    cells)
         return
     alike, lowest, highest = {}, min(steps), max(steps)
     for index, name in enumerate(part.names):
@@ -158,19 +170,21 @@ def _chunks(part, steps, attempt, rank, cuts, without):
             alike.setdefault(cut, []).append(index)
     columns = part.columns
     for cut, places in alike.items():
-        yield Chunk(attempt, rank, _from(cut, steps), tuple([part.names[place] for place in places]), ts, steps,
-                    [columns[place] for place in places])
+        yield Chunk(attempt, rank, _from(cut, steps), tuple([part.names[place] for place in places]), ts,
+                    steps, [columns[place] for place in places])
 
 
 def _from(cut, steps):
-    """Return which of some steps are at or beyond `cut`: a bool for all of them, or bytes with 0 or 1 for each."""
+    """Return which of some steps are at or beyond `cut`: a bool for all of them, or bytes with 0 or 1 for
+    each."""
     if not math.isfinite(cut):
         return cut < 0
     return bytes([step >= cut for step in steps])
 
 
 def _superseded(table, group, name, cuts):
-    """Return which points of a metric in a columns.Table are superseded, as `_from` does; takes over into `cuts` what it supersedes."""
+    """Return which points of a metric in a columns.Table are superseded, as `_from` does; takes over into
+    `cuts` what it supersedes."""
     cut, flags = cuts.get(name, math.inf), b""
     for begin, end, until in curves.stretches(table, name):         # the newest rows first
         cut = min(cut, until)

@@ -1,7 +1,9 @@
-"""Every row of one run, straight from its files, for exports: holds one block of them, so memory stays flat. Formats nothing.
+"""Every row of one run, straight from its files, for exports: holds one block of them, so memory stays flat.
+Formats nothing.
 
-A row is what one call of `log` wrote. Values that a later attempt logged again are left out, as `curves` does: an older attempt's
-are superseded from the first step on at which a newer attempt logged the same metric.
+A row is what one call of `log` wrote. Values that a later attempt logged again are left out, as `curves`
+does: an older attempt's are superseded from the first step on at which a newer attempt logged the same
+metric.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 
 
 class Rows:
-    """The rows of the run in `folder`, as far as they are here when it is made. `ranks` (list of int); `names`: the metrics, in the
-    order first logged (list of str); `first_ts`: of the first row (Unix seconds), or None; `extent`: how many rows and values.
-    Reads everything once for these, and once more for the rows. Raises DataError."""
+    """The rows of the run in `folder`, as far as they are here when it is made. `ranks` (list of int);
+    `names`: the metrics, in the order first logged (list of str); `first_ts`: of the first row (Unix
+    seconds), or None; `extent`: how many rows and values. Reads everything once for these, and once more for
+    the rows. Raises DataError."""
 
     def __init__(self, folder: Path) -> None:
         paths = {}                      # (rank, attempt) -> path
@@ -42,9 +45,11 @@ class Rows:
         except OSError as error:
             raise _unreadable(folder, error) from error
         self.ranks = sorted({rank for rank, _ in paths})
-        self._attempts = {rank: [path for (of, _), path in sorted(paths.items()) if of == rank] for rank in self.ranks}
+        self._attempts = {rank: [path for (of, _), path in sorted(paths.items()) if of == rank]
+                          for rank in self.ranks}
         self.extent = 0, 0
-        self._cuts, names, times = {}, {}, []           # path -> {metric: the first step at which a newer attempt logged it}
+        # Path -> {metric: the first step at which a newer attempt logged it}
+        self._cuts, names, times = {}, {}, []
         for rank in self.ranks:
             firsts = []
             for path in self._attempts[rank]:
@@ -57,7 +62,8 @@ class Rows:
         self.names, self.first_ts = list(names), min(times, default=None)
 
     def _first_steps(self, path, times):
-        """Return {metric: the smallest step it was logged at} of one file, in the order first logged; adds its first time to `times`."""
+        """Return {metric: the smallest step it was logged at} of one file, in the order first logged; adds
+        its first time to `times`."""
         lowest_steps = {}
         for parts in _blocks(path):
             parts.sort(key=lambda part: part.rows[0])
@@ -70,16 +76,17 @@ class Rows:
         return lowest_steps
 
     def blocks(self, rank: int) -> Iterator[Any]:
-        """Yield the rows of a rank in the order logged, about a megabyte of the file at a time: lists of parse.Part, whose `rows`
-        (line numbers) tell the order within a list. Times are floats, steps integers where they are whole. Raises DataError."""
+        """Yield the rows of a rank in the order logged, about a megabyte of the file at a time: lists of
+        parse.Part, whose `rows` (line numbers) tell the order within a list. Times are floats, steps integers
+        where they are whole. Raises DataError."""
         for path in self._attempts[rank]:
             for parts in _blocks(path):
                 yield [counted for part in parts for counted in _counting(part, self._cuts[path])]
 
 
 class ForeignRows:
-    """The same of another logger's run, out of its metrics.series.Series, which is read whole: metrics that were logged at the same steps
-    make the same rows, in the order of the steps. Raises DataError."""
+    """The same of another logger's run, out of its metrics.series.Series, which is read whole: metrics that
+    were logged at the same steps make the same rows, in the order of the steps. Raises DataError."""
 
     ranks = (0,)
 
@@ -90,18 +97,20 @@ class ForeignRows:
         for name, steps, times, values in series.points_of(self.names):
             alike.setdefault(steps.tobytes(), (steps, times, {}))[2][name] = values
         self._alike = [table for table in alike.values() if len(table[0])]
-        self.extent = sum(len(steps) for steps, *_ in self._alike), sum(len(steps) * len(columns) for steps, _, columns in self._alike)
+        self.extent = (sum(len(steps) for steps, *_ in self._alike),
+                       sum(len(steps) * len(columns) for steps, _, columns in self._alike))
 
     def blocks(self, rank: int) -> Iterator[Any]:
         """Yield one list of parse.Part, whose `rows` are the steps. rank: 0."""
-        yield [Part(tuple(columns), list(steps), list(map(float, times)), _steps(list(steps)), list(columns.values()))
-               for steps, times, columns in self._alike]
+        yield [Part(tuple(columns), list(steps), list(map(float, times)), _steps(list(steps)),
+                    list(columns.values())) for steps, times, columns in self._alike]
 
 
 def _grown(extent, parts):
     """Return (rows, values) with those of some Parts."""
     rows, values = extent
-    return rows + sum(len(part.rows) for part in parts), values + sum(len(part.rows) * len(part.names) for part in parts)
+    return (rows + sum(len(part.rows) for part in parts),
+            values + sum(len(part.rows) * len(part.names) for part in parts))
 
 
 def _blocks(path):
@@ -114,7 +123,8 @@ def _blocks(path):
             more = file.step()
             if file.position < before:
                 raise DataError(f"{path} was replaced while it was read; try again")
-            yield [part._replace(ts=list(map(float, part.ts)), steps=_steps(part.steps)) for part in file.table.parts]
+            yield [part._replace(ts=list(map(float, part.ts)), steps=_steps(part.steps))
+                   for part in file.table.parts]
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -137,7 +147,8 @@ def _unreadable(path, error):
 
 
 def _steps(steps):
-    """Return steps as they are told everywhere: whole ones as int, unless they are beyond what an int64 holds."""
+    """Return steps as they are told everywhere: whole ones as int, unless they are beyond what an int64
+    holds."""
     if set(map(type, steps)) == {int} and min(steps) > -STEP_LIMIT and max(steps) < STEP_LIMIT:
         return steps
     return [float(step) if abs(step) >= STEP_LIMIT or step != int(step) else int(step) for step in steps]

@@ -1,6 +1,8 @@
-"""One table out of many configs (or summaries): which of their values have a column, and of what type. Pure; bounded whatever is in them.
+"""One table out of many configs (or summaries): which of their values have a column, and of what type. Pure;
+bounded whatever is in them.
 
-Names are joined as in the run list: `model.layers`, `val/loss`. A list is its JSON text. What has no column is told as JSON, in one text.
+Names are joined as in the run list: `model.layers`, `val/loss`. A list is its JSON text. What has no column
+is told as JSON, in one text.
 """
 
 from typing import NamedTuple
@@ -19,7 +21,8 @@ WORDS = {TEXT: "text", LIST: "lists", BOOL: "booleans", INT: "integers", LONG_IN
 
 
 class Column(NamedTuple):
-    """`name`; `type`: "bool", "int64", "double" or "string"; `runs`: how many have it; `kinds`: of its values, or-ed."""
+    """`name`; `type`: "bool", "int64", "double" or "string"; `runs`: how many have it; `kinds`: of its
+    values, or-ed."""
 
     name: str
     type: str
@@ -28,7 +31,8 @@ class Column(NamedTuple):
 
 
 class Tally:
-    """Counts the names in many flat documents. `counts` is {name: [runs, kinds]}, at most `limit` names: those of most runs stay."""
+    """Counts the names in many flat documents. `counts` is {name: [runs, kinds]}, at most `limit` names:
+    those of most runs stay."""
 
     def __init__(self, counts=(), limit=NAMES_OF_PART):
         self.counts, self._limit = dict(counts), limit
@@ -53,19 +57,22 @@ class Tally:
         return dict(sorted(self.counts.items(), key=lambda item: -item[1][0])[:self._limit])
 
     def columns(self, most=COLUMNS):
-        """Return the Columns (list, by name): of names that differ in case only, which engines take for one, that of most runs."""
+        """Return the Columns (list, by name): of names that differ in case only, which engines take for one,
+        that of most runs."""
         columns, taken = [], set()
         for name, (runs, kinds) in sorted(self.counts.items(), key=lambda item: (-item[1][0], item[0])):
             folded = name.casefold()
-            if len(columns) < most and len(name) <= NAME_LENGTH and name.isprintable() and folded not in taken:
+            if (len(columns) < most and len(name) <= NAME_LENGTH and name.isprintable()
+                    and folded not in taken):
                 taken.add(folded)
                 columns.append(Column(name, type_of(kinds), runs, kinds))
         return sorted(columns)
 
 
 def flattened(document, joint):
-    """Return ({name: value}, {name: value}) of a document (dict of JSON values): its values by joined names, plain ones and texts as they
-    are, lists as they are; and those whose joined name another one has already."""
+    """Return ({name: value}, {name: value}) of a document (dict of JSON values): its values by joined names,
+    plain ones and texts as they are, lists as they are; and those whose joined name another one has
+    already."""
     flat, twins, ahead = {}, {}, [("", document, LEVELS)] if isinstance(document, dict) else []
     while ahead:
         prefix, value, levels = ahead.pop()
@@ -103,7 +110,8 @@ def type_of(kinds):
 
 
 def clash(column):
-    """Return what was unified in a Column (str: "integers and fractions become double"), None where all its values are of one kind."""
+    """Return what was unified in a Column (str: "integers and fractions become double"), None where all its
+    values are of one kind."""
     kinds = column.kinds & ~NOT_FINITE if column.kinds & ~NOT_FINITE else column.kinds
     if column.type in ("bool", "int64") or not kinds & (kinds - 1):
         return None
@@ -112,7 +120,8 @@ def clash(column):
 
 
 def row(document, joint, columns):
-    """Return ([value for each of `columns`], JSON text of what has none or None) of one document. columns: list of Column."""
+    """Return ([value for each of `columns`], JSON text of what has none or None) of one document. columns:
+    list of Column."""
     flat, rest = flattened(document, joint)
     cells = []
     for column in columns:
@@ -129,7 +138,8 @@ def cell_of(value, type):
     """Return a JSON value as a cell of a column of some type, None for null and for what does not fit it."""
     of = kind(value)
     if type == "string":
-        return None if value is None else visible(value) if isinstance(value, str) else visible(layout.to_json(value))
+        return (None if value is None else visible(value) if isinstance(value, str)
+                else visible(layout.to_json(value)))
     if type == "double":
         return layout.number(value) if of & (INT | FLOAT | NOT_FINITE) else None
     return value if of & (BOOL if type == "bool" else INT | LONG_INT) else None

@@ -1,4 +1,5 @@
-"""Which values of a root or a run look like secrets, for `runicorn check --secrets`. Says where they stand, never what they are."""
+"""Which values of a root or a run look like secrets, for `runicorn check --secrets`. Says where they stand,
+never what they are."""
 
 from __future__ import annotations
 
@@ -19,17 +20,20 @@ if TYPE_CHECKING:
 
 
 def scan(path):
-    """Yield a Finding for each value that looks like a secret in a root or a run folder. Raises NotFoundError for any other path."""
+    """Yield a Finding for each value that looks like a secret in a root or a run folder. Raises NotFoundError
+    for any other path."""
     path = Path(path).expanduser()
     runs = [("", path)] if is_run(path) else run_folders(path, Counter())
     if not runs:
-        raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
+        raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has "
+                            f"{META}")
     for relative, folder in runs:
         yield from scan_run(folder, relative and relative + "/")
 
 
 def scan_run(folder, prefix):
-    """Yield the findings of one run's own files; media and what the user put beside them are not looked into."""
+    """Yield the findings of one run's own files; media and what the user put beside them are not looked
+    into."""
     for name in (META, STATUS, SUMMARY, *sorted(filter(parse_rank_status, os.listdir(folder)))):
         value, findings = load(folder / name, prefix + name)
         yield from (finding for finding in findings if finding.wrong and (folder / name).exists())
@@ -56,7 +60,8 @@ def scan_logs(path):
 
 
 def differing(value: Any, shown: Any, key: str = "") -> Iterator[Any]:
-    """Yield the key ("config.db.password", "argv[2]") of each value that is another in `shown`, which has the same shape."""
+    """Yield the key ("config.db.password", "argv[2]") of each value that is another in `shown`, which has the
+    same shape."""
     if isinstance(value, dict) and len(value) == len(shown):
         for name, item in zip(shown, value.values()):
             yield from differing(item, shown[name], f"{key}.{name}" if key else name)

@@ -1,7 +1,9 @@
-"""Write TensorBoard event files: TFRecord framing around Event messages, by hand, so that no package is needed. Reads none.
+"""Write TensorBoard event files: TFRecord framing around Event messages, by hand, so that no package is
+needed. Reads none.
 
 Formats: tensorflow/core/lib/io/record_writer.h (framing, masked CRC), tensorflow/core/util/event.proto and
-tensorflow/core/framework/summary.proto (messages), tensorboard/plugins/hparams/plugin_data.proto (hyperparameters).
+tensorflow/core/framework/summary.proto (messages), tensorboard/plugins/hparams/plugin_data.proto
+(hyperparameters).
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from operator import getitem, xor
 from runicorn.metrics.kinds import crc32c
 
 FLOAT32_MAX = 3.4028235677973366e38         # from here on a value rounds to infinity
-STATUS = {"finished": 1, "failed": 2, "interrupted": 2, "running": 3}       # hparams' Status: success, failure, running
+# hparams' Status: success, failure, running
+STATUS = {"finished": 1, "failed": 2, "interrupted": 2, "running": 3}
 
 
-# -- framing ----------------------------------------------------------------------------------------------------------
+# -- framing -------------------------------------------------------------------------------------------------
 
 def masked(crc: int) -> bytes:
     """Return a CRC as TFRecord stores it (bytes)."""
@@ -35,7 +38,7 @@ def record(data: bytes) -> bytes:
     return _LENGTHS[len(data)] + data + masked(crc32c.crc32c(data))
 
 
-# -- protocol buffers: only what these messages need (protobuf.dev, "Encoding") ----------------------------------------
+# -- protocol buffers: only what these messages need (protobuf.dev, "Encoding") ------------------------------
 
 def varint(value: int) -> bytes:
     """Return a 64-bit integer as a protobuf varint (bytes); a negative one as its two's complement."""
@@ -64,7 +67,7 @@ def integer(field: int, value: int) -> bytes:
     return varint(field << 3) + varint(value)
 
 
-# -- events -----------------------------------------------------------------------------------------------------------
+# -- events --------------------------------------------------------------------------------------------------
 
 def opening(ts: float) -> bytes:
     """Return the record every event file begins with (bytes)."""
@@ -72,13 +75,15 @@ def opening(ts: float) -> bytes:
 
 
 class Scalars:
-    """Makes records of scalars. Records of the same tags differ in a few bytes only, so only those are packed and summed."""
+    """Makes records of scalars. Records of the same tags differ in a few bytes only, so only those are packed
+    and summed."""
 
     def __init__(self):
         self._forms = {}
 
     def record(self, ts, step, tags, values):
-        """Return one record (bytes) of the values (floats; TensorBoard keeps them as float32) of `tags` (tuple of str)."""
+        """Return one record (bytes) of the values (floats; TensorBoard keeps them as float32) of `tags`
+        (tuple of str)."""
         step = varint(int(step))
         form = self._forms.get((tags, len(step)))
         if form is None:
@@ -96,7 +101,8 @@ class _Form:
         around = [_around(tag) for tag in tags]
         length = sum(len(text) + 4 for text in around)
         self.changing = f"<d{step_bytes}s{len(tags)}f"
-        pieces = [b"\x09", 8, b"\x10", step_bytes, b"\x2a" + varint(length)]         # Event.wall_time, step, summary
+        # Event.wall_time, step, summary
+        pieces = [b"\x09", 8, b"\x10", step_bytes, b"\x2a" + varint(length)]
         for text in around:
             pieces += [text, 4]
         self.fixed = b"".join(bytes(piece) for piece in pieces)                     # bytes(8) are eight zeros
@@ -111,7 +117,8 @@ class _Form:
         self.tables = [crc32c.table(offset - 1 - index) for index in places] if offset <= crc32c.CHUNK else ()
 
     def record(self, data):
-        """Return the record whose changing bytes are `data`. The sum is linear: theirs is xored onto that of the fixed ones."""
+        """Return the record whose changing bytes are `data`. The sum is linear: theirs is xored onto that of
+        the fixed ones."""
         body = bytearray(self.fixed)
         for index, byte in zip(self.places, data):
             body[index] = byte
@@ -133,15 +140,19 @@ def _single(value):
 def hparams(config, metrics, started, ended, state):
     """Return the records (bytes) that TensorBoard's HPARAMS page reads.
 
-    config: {name: bool, number or str}; metrics: tags to show beside them; started, ended: Unix seconds or None; state: as in
-    STATUS, anything else is unknown.
+    config: {name: bool, number or str}; metrics: tags to show beside them; started, ended: Unix seconds or
+    None; state: as in STATUS, anything else is unknown.
     """
-    infos = b"".join(message(4, message(1, name) + integer(4, _kind(value))) for name, value in config.items())
+    infos = b"".join(message(4, message(1, name) + integer(4, _kind(value)))
+                     for name, value in config.items())
     shown = b"".join(message(5, message(1, message(2, tag))) for tag in metrics)
-    values = b"".join(message(1, message(1, name) + message(2, _value(value))) for name, value in config.items())
+    values = b"".join(message(1, message(1, name) + message(2, _value(value)))
+                      for name, value in config.items())
     content = {"_hparams_/experiment": message(2, infos + shown),
                "_hparams_/session_start_info": message(3, values + double(5, started or 0.0)),
-               "_hparams_/session_end_info": message(4, integer(1, STATUS.get(state, 0)) + double(2, ended or 0.0))}
+               "_hparams_/session_end_info": message(4,
+                                                     integer(1, STATUS.get(state, 0))
+                                                     + double(2, ended or 0.0))}
     for tag, data in content.items():
         metadata = message(9, message(1, message(1, "hparams") + message(2, data)))
         yield record(double(1, started or 0.0) + message(5, message(1, message(1, tag) + metadata)))

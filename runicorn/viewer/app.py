@@ -1,4 +1,5 @@
-"""The viewer: pages, static files and the API on one port. The only door to bottle; what is answered is in `routes` and its kin."""
+"""The viewer: pages, static files and the API on one port. The only door to bottle; what is answered is in
+`routes` and its kin."""
 
 from __future__ import annotations
 
@@ -66,9 +67,10 @@ this address works here, also after a restart.</p>
         '<h2>没有这个页面</h2>\n<p><a href="/">全部实验</a></p>'),
 }
 PAGES = ("/", "/runs/<key:path>", "/compare", "/settings")
-TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
-         "svg": "image/svg+xml", "png": "image/png", "ico": "image/x-icon", "woff2": "font/woff2", "json": "application/json",
-         "map": "application/json", "txt": "text/plain; charset=utf-8"}
+TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8",
+         "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml", "png": "image/png",
+         "ico": "image/x-icon", "woff2": "font/woff2", "json": "application/json", "map": "application/json",
+         "txt": "text/plain; charset=utf-8"}
 LASTING = "private, max-age=31536000, immutable"      # a browser does not ask for it again
 TEXTUAL = ("text/", "application/json", "image/svg")
 PRIVATE = 0o600
@@ -80,7 +82,8 @@ class Site:
 
     def __init__(self, home: Path, catalog: Catalog, connections: Registry, bell: Bell, overlay: Overlay,
                  guard: Guard, offline: bool = False) -> None:
-        self.home, self.catalog, self.connections, self.bell, self.overlay = home, catalog, connections, bell, overlay
+        self.home, self.catalog, self.connections, self.bell, self.overlay = (home, catalog, connections,
+                                                                              bell, overlay)
         self.guard, self.offline, self.port, self.url = guard, offline, 0, ""
         self.sample_times, self.room, self.listing = SampleTimes(), Home(home), Listing(catalog, bell)
         self._silent = threading.Lock()
@@ -96,7 +99,8 @@ class Site:
     def say_address(self):
         """Say that address once: a browser asked of which nobody could tell whose it is."""
         if self._silent.acquire(blocking=False):
-            print(f"runicorn: a browser came that is not known here; if it is yours, open {self.address()}", file=sys.stderr, flush=True)
+            print(f"runicorn: a browser came that is not known here; if it is yours, open {self.address()}",
+                  file=sys.stderr, flush=True)
 
 
 def make_app(site: Site) -> Any:
@@ -116,12 +120,13 @@ def make_app(site: Site) -> Any:
 
 
 def _answering(site, function, pages=None):
-    """Return a bottle callback: admit, run the route, turn its answer or error into a response. pages: what makes a page of a refusal;
-    None for the API."""
+    """Return a bottle callback: admit, run the route, turn its answer or error into a response. pages: what
+    makes a page of a refusal; None for the API."""
     def callback(**parts):
         ask = _ask()
         try:
-            by = site.guard.admit(bottle.request.environ, bottle.request.get_cookie(cookie_name(site.port)), pages is None)
+            by = site.guard.admit(bottle.request.environ, bottle.request.get_cookie(cookie_name(site.port)),
+                                  pages is None)
             result = function(site, ask, **parts)
             answer = result if isinstance(result, Answer) else to_json(result)
         except Exception as error:          # raised again unless it is ours, or the machine's
@@ -167,16 +172,19 @@ def _sent(site, answer, cookie=False):
     accepted, body, coding = bottle.request.get_header("Accept-Encoding", ""), answer.body, None
     if isinstance(body, Pieces):
         body, coding = (body.deflated(), "deflate") if "deflate" in accepted else (body.plain(), None)
-    if isinstance(body, bytes) and not coding and len(body) >= GZIP_FROM and answer.type.startswith(TEXTUAL) and "gzip" in accepted:
+    if (isinstance(body, bytes) and not coding and len(body) >= GZIP_FROM and answer.type.startswith(TEXTUAL)
+            and "gzip" in accepted):
         body, coding = zipped(body), "gzip"
     status, refused = answer.status, {}
     if status == 400 and bottle.request.query_string and "typed=1" in bottle.request.query_string.split("&"):
-        status, refused = 200, {"Runicorn-Refused": "400"}      # asked while its reader types: no fault, and the console stays empty
+        # Asked while its reader types: no fault, and the console stays empty
+        status, refused = 200, {"Runicorn-Refused": "400"}
     response = bottle.HTTPResponse(body, status)
     for name, value in {**_common(answer.type), **answer.headers, **refused}.items():
         response.set_header(name, value)
     if cookie:
-        response.set_cookie(cookie_name(site.port), site.guard.cookie(site.port), path="/", samesite="strict", httponly=True)
+        response.set_cookie(cookie_name(site.port), site.guard.cookie(site.port), path="/", samesite="strict",
+                            httponly=True)
     if coding:
         response.set_header("Content-Encoding", coding)
     if isinstance(body, bytes):
@@ -185,14 +193,17 @@ def _sent(site, answer, cookie=False):
 
 
 def _common(kind):
-    return {"Content-Type": kind, "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
-            "Referrer-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store",
+    return {"Content-Type": kind, "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin",
+            "Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store",
             "Vary": "Accept-Encoding", "X-Runicorn-Time": f"{time.time():.3f}"}
 
 
 def _unrouted(pages, error):
     """What bottle answers by itself: no such route, a wrong method, a bug of ours."""
-    code = {404: "not_found", 405: "method", 400: "request"}.get(error.status_code, "bug" if error.status_code >= 500 else "request")
+    code = {404: "not_found", 405: "method", 400: "request"}.get(error.status_code,
+                                                                 "bug" if error.status_code >= 500
+                                                                 else "request")
     message = {"not_found": "there is nothing at this address; GET /api lists the routes",
                "method": "this address does not take that method", "request": str(error.body),
                "bug": "a bug in Runicorn: please report what the viewer's terminal shows"}[code]
@@ -216,7 +227,8 @@ class Pages:
         self._files = {}             # name -> (bytes, zipped or None, ETag), as they were at that stamp
 
     def page(self, site: Site, ask: Ask, key: str | None = None) -> Answer:
-        """Answer a page; an address that carries the token leads to the one without it, where the cookie does its work."""
+        """Answer a page; an address that carries the token leads to the one without it, where the cookie does
+        its work."""
         if ask.text("token"):
             query_left = [(name, value) for name, value in ask.query if name != "token"]
             query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query_left)
@@ -224,12 +236,14 @@ class Pages:
             return Answer(b"", "text/plain", 303, {"Location": address + (f"?{query}" if query else "")})
         self._renew()
         text = self._file("index.html")[0].decode("utf-8")
-        for word, value in (("token", site.guard.token), ("version", VERSION), ("static", f"/static/{self._stamp}")):
+        for word, value in (("token", site.guard.token), ("version", VERSION),
+                            ("static", f"/static/{self._stamp}")):
             text = text.replace("{{" + word + "}}", value)
         return Answer(text.encode(), TYPES["html"])
 
     def refused(self, error):
-        """Return the page that tells a person of an error (Answer), or None where no page was asked for or no text is written for it."""
+        """Return the page that tells a person of an error (Answer), or None where no page was asked for or no
+        text is written for it."""
         sentences = REFUSED.get(error.code) if isinstance(error, Refused) else None
         if sentences is None or "text/html" not in bottle.request.get_header("Accept", ""):
             return None
@@ -239,11 +253,13 @@ class Pages:
         for word, sentence in zip(("en", "zh"), sentences):
             text = text.replace("{{" + word + "}}", sentence)
         style = hashlib.sha256(text[text.index("<style>") + 7:text.index("</style>")].encode()).digest()
-        allowed = f"{POLICY}; style-src 'sha256-{base64.b64encode(style).decode()}'"     # files of ours are refused here, too
+        # Files of ours are refused here, too
+        allowed = f"{POLICY}; style-src 'sha256-{base64.b64encode(style).decode()}'"
         return Answer(text.encode(), TYPES["html"], error.status, {"Content-Security-Policy": allowed})
 
     def static(self, site: Site, ask: Ask, name: str, stamp: str | None = None) -> Answer:
-        """Answer a file; at an address with the present stamp it is kept by the browser, and by us, until the stamp changes."""
+        """Answer a file; at an address with the present stamp it is kept by the browser, and by us, until the
+        stamp changes."""
         if stamp is None:
             self._renew()
         body, packed, tag = self._file(name)
@@ -251,7 +267,8 @@ class Pages:
         if bottle.request.get_header("If-None-Match") == tag:
             return Answer(b"", _type(name), 304, headers)
         if packed and "gzip" in bottle.request.get_header("Accept-Encoding", ""):
-            return Answer(iter([packed]), _type(name), 200, {**headers, "Content-Encoding": "gzip", "Content-Length": str(len(packed))})
+            return Answer(iter([packed]), _type(name), 200,
+                          {**headers, "Content-Encoding": "gzip", "Content-Length": str(len(packed))})
         return Answer(body, _type(name), 200, headers)
 
     def _renew(self):
@@ -275,10 +292,11 @@ def _type(name):
     return TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
 
 
-# -- the whole ----------------------------------------------------------------------------------------------------
+# -- the whole -----------------------------------------------------------------------------------------------
 
 class Viewer:
-    """A viewer that is bound to its port. `url`: its plain address; `address`: what to open, with the token where it is needed."""
+    """A viewer that is bound to its port. `url`: its plain address; `address`: what to open, with the token
+    where it is needed."""
 
     def __init__(self, site: Site, listener: HttpServer, poll: Poll, address: str) -> None:
         self.site, self._listener, self.poll = site, listener, poll
@@ -309,13 +327,14 @@ def start(home: Path, roots: list[Any], connections: Registry, bell: Bell, host:
           port: int = 23300, offline: bool = False, cache_size: Any = None) -> Viewer:
     """Build a viewer and bind it; returns the Viewer, which `serve_forever` runs.
 
-    home: Runicorn's folder (Path); roots: [(slug, Path)] of local roots; connections: registry.Registry; cache_size: bytes the column
-    cache may take. Raises BusyError if the port is taken.
+    home: Runicorn's folder (Path); roots: [(slug, Path)] of local roots; connections: registry.Registry;
+    cache_size: bytes the column cache may take. Raises BusyError if the port is taken.
     """
     home, overlay = Path(home), settings.Overlay(home)
     listeners = listen(host, port)
-    catalog = Catalog(roots, lambda: mirror_names(connections), home, overlay, preferences=lambda: settings.preferences(home),
-                      ring=bell.ring, columns=COLUMNS if cache_size is None else min(COLUMNS, cache_size // 5))
+    catalog = Catalog(roots, lambda: mirror_names(connections), home, overlay,
+                      preferences=lambda: settings.preferences(home), ring=bell.ring,
+                      columns=COLUMNS if cache_size is None else min(COLUMNS, cache_size // 5))
     site = Site(home, catalog, connections, bell, overlay, Guard(host, lasting_token(home)), offline)
     listener = HttpServer(make_app(site), listeners)
     site.bind(host, listener.port)
@@ -328,7 +347,8 @@ def start(home: Path, roots: list[Any], connections: Registry, bell: Bell, host:
     except OSError as error:
         site.room.tell(error, start=True)
     if local_disk.is_shared(home):
-        print(f"runicorn: {home} lies outside your own folder: other users of this machine may read it, and the viewer's token in it; "
+        print(f"runicorn: {home} lies outside your own folder: other users of this machine may read it, and "
+              f"the viewer's token in it; "
               f"leave RUNICORN_HOME unset, or name a folder below {Path.home()}", file=sys.stderr)
     server.poll.start()
     return server

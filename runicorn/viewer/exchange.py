@@ -1,4 +1,5 @@
-"""What a route is asked and what it may answer: queries, JSON bodies, JSON and streamed answers, errors as JSON. Knows no web framework."""
+"""What a route is asked and what it may answer: queries, JSON bodies, JSON and streamed answers, errors as
+JSON. Knows no web framework."""
 
 from __future__ import annotations
 
@@ -19,13 +20,14 @@ LARGEST = 1e300             # of a number in a query; an infinity is none
 DEPTH_LIMIT = 32            # nesting of a JSON body
 GZIP_FROM = 1024            # bytes; below this gzip costs more than it saves
 # status, code of each error that a route may raise; the first that fits counts
-STATUSES = (
-    (errors.AmbiguousError, 409, "ambiguous"), (errors.FilterError, 400, "filter"), (errors.NotFoundError, 404, "not_found"),
-    (errors.UsageError, 400, "usage"), (errors.LayoutError, 400, "path"), (errors.DataError, 422, "data"), (errors.BusyError, 409, "busy"),
-    (errors.MissingPackageError, 501, "missing_package"), (errors.SettingsError, 500, "settings"), (errors.LoginError, 502, "login"),
-    (errors.HostKeyError, 502, "host_key"), (errors.LineError, 502, "line"), (errors.RemoteError, 502, "remote"),
-    (errors.SyncError, 500, "sync"), (errors.RunicornError, 500, "failed"),
-)
+STATUSES = ((errors.AmbiguousError, 409, "ambiguous"), (errors.FilterError, 400, "filter"),
+            (errors.NotFoundError, 404, "not_found"), (errors.UsageError, 400, "usage"),
+            (errors.LayoutError, 400, "path"), (errors.DataError, 422, "data"),
+            (errors.BusyError, 409, "busy"), (errors.MissingPackageError, 501, "missing_package"),
+            (errors.SettingsError, 500, "settings"), (errors.LoginError, 502, "login"),
+            (errors.HostKeyError, 502, "host_key"), (errors.LineError, 502, "line"),
+            (errors.RemoteError, 502, "remote"), (errors.SyncError, 500, "sync"),
+            (errors.RunicornError, 500, "failed"),)
 
 
 class Refused(errors.RunicornError):
@@ -52,7 +54,8 @@ class Ask:
         self.method, self.query, self.headers, self._read = method, query, headers, read
 
     def all(self, name: str, plural: str | None = None) -> list[str]:
-        """Return every value of a parameter (list of str); `plural` names the form that holds several between commas."""
+        """Return every value of a parameter (list of str); `plural` names the form that holds several between
+        commas."""
         values = [value for key, value in self.query if key == name]
         for key, value in self.query if plural else ():
             values += [item for item in value.split(",") if item] if key == plural else []
@@ -64,21 +67,25 @@ class Ask:
         return values[-1] if values else default
 
     def number(self, name, default=None, low=None, high=None, integral=False):
-        """Return a numeric parameter within its bounds (float, or int if whole). Raises UsageError if it is no number."""
+        """Return a numeric parameter within its bounds (float, or int if whole). Raises UsageError if it is
+        no number."""
         text = self.text(name)
         if not text:
             return default
         try:
             value = int(text) if integral else float(text)
         except ValueError as error:
-            raise errors.UsageError(f"{name} is {text[:100]!r}; it must be a {'whole ' if integral else ''}number") from error
+            raise errors.UsageError(f"{name} is {text[:100]!r}; it must be a "
+                                    f"{'whole ' if integral else ''}number") from error
         if not -LARGEST < value < LARGEST:
             raise errors.UsageError(f"{name} is {text[:100]!r}; it must be a number below {LARGEST:g}")
         return value if low is None else max(low, min(high, value))
 
     def numbers(self, name, plural, low, high):
-        """Return every value of a parameter as whole numbers within their bounds (list of int). Raises UsageError."""
-        return [Ask("", [(name, text)], {}, None).number(name, None, low, high, integral=True) for text in self.all(name, plural) if text]
+        """Return every value of a parameter as whole numbers within their bounds (list of int). Raises
+        UsageError."""
+        return [Ask("", [(name, text)], {}, None).number(name, None, low, high, integral=True)
+                for text in self.all(name, plural) if text]
 
     def flag(self, name: str) -> bool:
         return self.text(name).lower() in ("1", "true", "yes")
@@ -125,7 +132,8 @@ def to_error(error: Any) -> Answer:
 
 
 def begun(blocks):
-    """Return `blocks` (iterator of bytes) with the first already made, so that what is wrong from the start is answered as an error."""
+    """Return `blocks` (iterator of bytes) with the first already made, so that what is wrong from the start
+    is answered as an error."""
     blocks = iter(blocks)
     return _Begun(next(blocks, b""), blocks)
 

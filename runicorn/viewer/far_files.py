@@ -1,5 +1,6 @@
-"""What the server shows of a run whose files are not here, or not all of them: its log and spaced lines of its events, read through the
-connection into memory, never into the mirror. The exact picture follows when the files are here."""
+"""What the server shows of a run whose files are not here, or not all of them: its log and spaced lines of
+its events, read through the connection into memory, never into the mirror. The exact picture follows when the
+files are here."""
 
 from __future__ import annotations
 
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
     from runicorn.reader.run_entry import Entry
 
 BLOCK = 128 << 10           # bytes of a log read at once
-LEAPS, PROBES = 11, 16      # how the end of a log that grew is looked for: up to 4 ** LEAPS blocks on, then between PROBES places
+# How the end of a log that grew is looked for: up to 4 ** LEAPS blocks on, then between PROBES places
+LEAPS, PROBES = 11, 16
 
-GREW, REST = 1.125, 20      # a file is sampled again once it is so many times larger, or after so many times what its sample took
+# a file is sampled again once it is so many times larger, or after so many times what its sample took
+GREW, REST = 1.125, 20
 
 _primed = weakref.WeakKeyDictionary()       # Series -> Primed
 log = logging.getLogger("runicorn")
 
 
 class Primed:
-    """The samples of one Series, for any thread: `lock` is held by whoever takes one; `taken` is {file name: (size it was taken at, when
-    it may be taken again at the earliest, monotonic s)}."""
+    """The samples of one Series, for any thread: `lock` is held by whoever takes one; `taken` is {file name:
+    (size it was taken at, when it may be taken again at the earliest, monotonic s)}."""
 
     def __init__(self):
         self.lock, self.taken = threading.Lock(), {}
@@ -44,8 +47,9 @@ class Primed:
 
 def prime(connections: Any, entry: Entry, series: Series, ranks: list[int] | tuple[int] = (0,),
           wait: bool = True) -> None:
-    """Tell `series` what is not here of its events, and give it a sample of each such file of `ranks`. Quietly does without where the line
-    is down. wait: for a sample that another answer takes just now; a sample is 3 MB at most, which a thin line carries once only."""
+    """Tell `series` what is not here of its events, and give it a sample of each such file of `ranks`.
+    Quietly does without where the line is down. wait: for a sample that another answer takes just now; a
+    sample is 3 MB at most, which a thin line carries once only."""
     primed = _primed.setdefault(series, Primed())
     if not primed.lock.acquire(blocking=wait):
         return
@@ -69,7 +73,8 @@ def _prime(connections, entry, series, ranks, primed):
             now = time.monotonic()
             primed.taken[name] = size, now + REST * (now - began)
         except RunicornError as error:
-            log.info("%s: no first look at %s: %s", entry.key, name, error)     # sync brings the whole file as soon as it can
+            # Sync brings the whole file as soon as it can
+            log.info("%s: no first look at %s: %s", entry.key, name, error)
 
 
 class FarLog(Log):
@@ -94,11 +99,13 @@ class FarLog(Log):
         super().__init__(list(self._names))
 
     def _growth(self, path):
-        """Return how many bytes a file grew by since the index was made; 0 while the line is down. Two round trips and a few more where
-        that is more than a block."""
+        """Return how many bytes a file grew by since the index was made; 0 while the line is down. Two round
+        trips and a few more where that is more than a block."""
         base, low = self._far_sizes[path], 0
         try:
-            first_block, *further = self._peek(path, [(base, BLOCK), *[(base + BLOCK * 4 ** power - 1, 1) for power in range(LEAPS)]])
+            first_block, *further = self._peek(path,
+                                               [(base, BLOCK), *[(base + BLOCK * 4 ** power - 1, 1)
+                                                                 for power in range(LEAPS)]])
             low, reached = len(first_block), sum(1 for byte in further if byte)
             if not reached:
                 return low
@@ -106,8 +113,10 @@ class FarLog(Log):
             while high - low > BLOCK:
                 step = -(-(high - low) // PROBES)
                 places = range(low + step, high, step)
-                came = sum(1 for byte in self._peek(path, [(base + offset - 1, 1) for offset in places]) if byte)
-                low, high = (places[came - 1] if came else low), (places[came] if came < len(places) else high)
+                came = sum(1 for byte in self._peek(path, [(base + offset - 1, 1) for offset in places])
+                           if byte)
+                low, high = ((places[came - 1] if came else low),
+                             (places[came] if came < len(places) else high))
             return low + len(self._peek(path, [(base + low, BLOCK)])[0])
         except RunicornError:
             return low
@@ -158,7 +167,8 @@ class FarLog(Log):
         return self._blocks[path, start]
 
     def _number(self, offset):
-        return super()._number(offset) if offset <= self.covered else None      # counting must not fetch the log
+        # Counting must not fetch the log
+        return super()._number(offset) if offset <= self.covered else None
 
 
 def _size(path):

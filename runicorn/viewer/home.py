@@ -1,4 +1,5 @@
-"""Runicorn's own folder while a viewer runs: that nothing can be kept in it any more is said once; reading goes on."""
+"""Runicorn's own folder while a viewer runs: that nothing can be kept in it any more is said once; reading
+goes on."""
 
 from __future__ import annotations
 
@@ -28,17 +29,20 @@ class Home:
         self.refusal = None         # why nothing can be kept, in the system's words, as the pages show it
 
     def look(self):
-        """Find out from time to time, without writing, whether anything can be kept here, and say if not. Returns whether that is news."""
+        """Find out from time to time, without writing, whether anything can be kept here, and say if not.
+        Returns whether that is news."""
         before, now = self.refusal, self._clock()
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
             try:
-                code = None if os.access(self.path, os.W_OK) else errno.EROFS if _read_only(self.path) else errno.EACCES
+                code = (None if os.access(self.path, os.W_OK) else errno.EROFS if _read_only(self.path)
+                        else errno.EACCES)
                 code = errno.ENOSPC if code is None and shutil.disk_usage(self.path).free < LEAST else code
             except OSError as error:
                 code = error.errno
             if code is None:
-                self._reported, self._noticed = self._reported and not self._noticed, False       # a quota, which nobody sees, is said once
+                # a quota, which nobody sees, is said once
+                self._reported, self._noticed = self._reported and not self._noticed, False
                 self.refusal = None
             else:
                 self._noticed, self.refusal = True, os.strerror(code)
@@ -46,11 +50,14 @@ class Home:
         return self.refusal != before
 
     def tell(self, error, start=False):
-        """Say once while it lasts that nothing can be kept, for the reason that `error` (OSError) has. start: at the viewer's."""
+        """Say once while it lasts that nothing can be kept, for the reason that `error` (OSError) has. start:
+        at the viewer's."""
         if not self._reported:
             self._reported = True
-            print(f"runicorn: {self.path} can't be written ({error.strerror or error}): changes are refused, what is read is not kept, "
-                  + ("and other commands don't find this viewer" if start else "and reading goes on"), file=sys.stderr)
+            print(f"runicorn: {self.path} can't be written ({error.strerror or error}): changes are "
+                  f"refused, what is read is not kept, "
+                  + ("and other commands don't find this viewer" if start else "and reading goes on"),
+                  file=sys.stderr)
 
     def tell_of(self, error):
         """The same of what a RunicornError was raised from, if that is the disk's refusal."""

@@ -1,7 +1,9 @@
-"""A WSGI server for one person's pages: many waiting requests, slow and idle sockets that cost nothing. Knows no route.
+"""A WSGI server for one person's pages: many waiting requests, slow and idle sockets that cost nothing. Knows
+no route.
 
-One thread accepts and gathers request heads; a request whose head is whole gets a thread, and after its answer the connection
-goes back to wait for the next head. So a thousand idle or dripping sockets hold no thread, and each is closed at its deadline.
+One thread accepts and gathers request heads; a request whose head is whole gets a thread, and after its
+answer the connection goes back to wait for the next head. So a thousand idle or dripping sockets hold no
+thread, and each is closed at its deadline.
 """
 
 from __future__ import annotations
@@ -39,24 +41,29 @@ HEARING = 0.5               # s for the head of a request that is refused unread
 PATIENCE = 1.0              # s for which a client waits to be taken before it is told that it can't be
 SEND_BUFFER = 64 << 10      # bytes of head and body that leave in one piece
 RESERVED = 10013            # WSAEACCES
-SELECTABLE = 500            # sockets without a whole head where only select watches them, which takes 512 on Windows
+# Sockets without a whole head where only select watches them, which takes 512 on Windows
+SELECTABLE = 500
 
 log = logging.getLogger("runicorn")
 
 
 class HttpServer:
-    """Serves `app` on every socket in `listeners`. `serve_forever` blocks; `stop` may be called from any thread."""
+    """Serves `app` on every socket in `listeners`. `serve_forever` blocks; `stop` may be called from any
+    thread."""
 
     def __init__(self, app, listeners):
         self.app, self.listeners = app, listeners
-        self.base_environ = {"SERVER_NAME": "runicorn", "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_PORT": str(self.port),
-                             "REMOTE_HOST": "", "CONTENT_LENGTH": "", "SCRIPT_NAME": ""}
+        self.base_environ = {"SERVER_NAME": "runicorn", "GATEWAY_INTERFACE": "CGI/1.1",
+                             "SERVER_PORT": str(self.port), "REMOTE_HOST": "", "CONTENT_LENGTH": "",
+                             "SCRIPT_NAME": ""}
         self._waiting = {}                  # socket -> _Head, oldest first
-        self._most_waiting = SELECTABLE if selectors.DefaultSelector is selectors.SelectSelector else MOST_WAITING
+        self._most_waiting = (SELECTABLE if selectors.DefaultSelector is selectors.SelectSelector
+                              else MOST_WAITING)
         self._since = weakref.WeakKeyDictionary()       # socket -> when it was taken, Unix s
         self._answered = collections.deque()        # sockets that may bring another request
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
-        self._stopping, self._turn = threading.Event(), threading.Lock()       # of beginning and stopping: one is first
+        # Of beginning and stopping: one is first
+        self._stopping, self._turn = threading.Event(), threading.Lock()
         self._said_at = float("-inf")       # when a trouble was said last
         self._full_since = None             # since when no connection could be accepted, monotonic s
         self._spare = Spare()               # given up to tell a client so
@@ -119,23 +126,27 @@ class HttpServer:
             return
         self._full_since = None
         self._since[connection] = time.time()
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)    # an answer never waits for the peer's acknowledgement
+        # An answer never waits for the peer's acknowledgement
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._await(selector, connection)
 
     def _refuse_for_now(self, selector, listener, error):
-        """No connection could be accepted: make room, say so, and go on; the client waits in the listener's queue meanwhile, and if it is
-        there for long it is told."""
+        """No connection could be accepted: make room, say so, and go on; the client waits in the listener's
+        queue meanwhile, and if it is there for long it is told."""
         now = time.monotonic()
         self._full_since = self._full_since or now
         if error.errno in (errno.EMFILE, errno.ENFILE) and self._waiting:
             self._drop(selector, next(iter(self._waiting)))
         elif now - self._full_since > PATIENCE:
             self._tell(listener)
-        self._say(f"a request could not be taken ({error.strerror or error}); the viewer goes on with those it has")
-        self._stopping.wait(BREATH)         # the listener stays readable: without a pause this loop would burn a core
+        self._say(f"a request could not be taken ({error.strerror or error}); the viewer goes on with those "
+                  f"it has")
+        # The listener stays readable: without a pause this loop would burn a core
+        self._stopping.wait(BREATH)
 
     def _tell(self, listener):
-        """Tell the first client in a listener's queue that it can't be answered, with the descriptor that was kept for that."""
+        """Tell the first client in a listener's queue that it can't be answered, with the descriptor that was
+        kept for that."""
         self._spare.give_up()
         with contextlib.suppress(OSError):
             connection, _ = listener.accept()
@@ -204,7 +215,8 @@ class HttpServer:
             self._refuse(connection)        # the client tries again; queueing would only hide it
             return
         try:
-            threading.Thread(target=self._answer, args=(connection, head), name="request", daemon=True).start()
+            threading.Thread(target=self._answer, args=(connection,
+                                                        head), name="request", daemon=True).start()
         except (RuntimeError, MemoryError, OSError) as error:       # "can't start new thread"
             self._at_work.release()
             self._refuse(connection)
@@ -258,7 +270,8 @@ class _Rest(io.RawIOBase):
     """What came already, then what the socket brings until the body's deadline."""
 
     def __init__(self, head, connection):
-        self._head, self._connection, self._deadline = memoryview(head), connection, time.monotonic() + BODY_SECONDS
+        self._head, self._connection, self._deadline = (memoryview(head), connection,
+                                                        time.monotonic() + BODY_SECONDS)
 
     def readable(self):
         return True
@@ -305,9 +318,11 @@ class _Request(WSGIRequestHandler):
         self.kept = handler.whole and not self.close_connection
 
     def _ends_with_its_head(self):
-        """Whether nothing follows the head: what an answer leaves unread would be taken for the next request."""
+        """Whether nothing follows the head: what an answer leaves unread would be taken for the next
+        request."""
         body = self.headers.get("Content-Length", "0").strip() != "0" or "Transfer-Encoding" in self.headers
-        return not body and any(self._head.partition(blank)[1:] == (blank, b"") for blank in (b"\r\n\r\n", b"\n\n"))
+        return not body and any(self._head.partition(blank)[1:] == (blank, b"")
+                                for blank in (b"\r\n\r\n", b"\n\n"))
 
     def handle_expect_100(self):
         super().handle_expect_100()
@@ -358,7 +373,8 @@ class _Handler(ServerHandler):
 
 
 def listen(host: str, port: int) -> list[Any]:
-    """Return the listening sockets for `host`: 127.0.0.1 comes with ::1 where there is IPv6. port 0 takes a free one.
+    """Return the listening sockets for `host`: 127.0.0.1 comes with ::1 where there is IPv6. port 0 takes a
+    free one.
 
     Raises BusyError if the port is taken, saying by whom.
     """
@@ -374,12 +390,15 @@ def listen(host: str, port: int) -> list[Any]:
 
 def _bound(host, port):
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM,
+                                                             flags=socket.AI_PASSIVE)[0]
     except OSError as error:
-        raise BusyError(f"there is no address {host!r} to listen on; --host takes one of this machine's, such as 127.0.0.1") from error
+        raise BusyError(f"there is no address {host!r} to listen on; --host takes one of this machine's, "
+                        f"such as 127.0.0.1") from error
     listener = socket.socket(family, kind, proto)
     try:
-        # An old connection in TIME_WAIT is no reason to refuse. On Windows it never is, and another program could take our port from us.
+        # An old connection in TIME_WAIT is no reason to refuse. On Windows it never is, and another program
+        # could take our port from us.
         option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
         listener.setsockopt(socket.SOL_SOCKET, option, 1)
         if family == socket.AF_INET6:
@@ -391,10 +410,12 @@ def _bound(host, port):
         listener.close()
         command = f"runicorn viewer --port {free_after(host, port)}"
         if getattr(error, "winerror", None) == RESERVED or error.errno == errno.EACCES:
-            raise BusyError(f"port {port} may not be taken: the system keeps it for itself (on Windows Hyper-V and WSL reserve some: "
+            raise BusyError(f"port {port} may not be taken: the system keeps it for itself (on Windows "
+                            f"Hyper-V and WSL reserve some: "
                             f"netsh interface ipv4 show excludedportrange tcp); take another: {command}") from error
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            raise BusyError(f"{host} is no address of this machine; --host takes one that is, such as 127.0.0.1") from error
+            raise BusyError(f"{host} is no address of this machine; --host takes one that is, such as "
+                            f"127.0.0.1") from error
         if error.errno != errno.EADDRINUSE:
             raise
         raise BusyError(f"port {port} is held by {holder(port)}; take another: {command}") from error
@@ -405,7 +426,8 @@ def holder(port):
     inode = _listening_inode(port)
     for pid in filter(str.isdecimal, os.listdir("/proc")) if inode else ():
         try:
-            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == f"socket:[{inode}]" for fd in os.listdir(f"/proc/{pid}/fd")):
+            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == f"socket:[{inode}]"
+                   for fd in os.listdir(f"/proc/{pid}/fd")):
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
                     words = file.read().rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
                 return f"process {pid} ({words[:80]})"

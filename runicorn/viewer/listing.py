@@ -1,4 +1,5 @@
-"""The run list as pages ask for it, slice after slice: a question's order is found once for some time, what stands beside is told once."""
+"""The run list as pages ask for it, slice after slice: a question's order is found once for some time, what
+stands beside is told once."""
 
 from __future__ import annotations
 
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from runicorn.news import Bell
     from runicorn.reader.catalog import Catalog
 
-STANDS = 1.0                # s for which an order stands if nothing rings: an age or a duration goes on by itself
+# s for which an order stands if nothing rings: an age or a duration goes on by itself
+STANDS = 1.0
 ORDERS = 4                  # questions whose orders are kept
 
 
 class Kept(NamedTuple):
-    """What was found for a question: when (monotonic s), of what (another is found if that differs), and what."""
+    """What was found for a question: when (monotonic s), of what (another is found if that differs), and
+    what."""
 
     at: float
     of: tuple
@@ -35,22 +38,26 @@ class Listing:
     def __init__(self, catalog: Catalog, bell: Bell, clock: Callable[..., Any] = time.monotonic) -> None:
         self._catalog, self._bell, self._clock = catalog, bell, clock
         self._orders = collections.OrderedDict()        # question -> Kept, the oldest first
-        self._beside = {}                   # whether hidden runs count -> (the columns offered, the tree, their mark)
+        # Whether hidden runs count -> (the columns offered, the tree, their mark)
+        self._beside = {}
         self._lock = threading.Lock()
 
     def answer(self, offset, limit, columns=(), spark=False, known="", **question):
-        """Return the answer (dict) to a question as View.ordered takes it, without its news: of `limit` rows from the `offset`-th.
+        """Return the answer (dict) to a question as View.ordered takes it, without its news: of `limit` rows
+        from the `offset`-th.
 
-        "columns" and "tree" are large and change seldom: "beside" is their mark, and who names it as `known` is told of the tree only
-        "states", of the columns nothing. Raises FilterError, UsageError.
+        "columns" and "tree" are large and change seldom: "beside" is their mark, and who names it as `known`
+        is told of the tree only "states", of the columns nothing. Raises FilterError, UsageError.
         """
         view, hidden = self._catalog.view(), question["hidden"]
         ordered, states = self._kept((tuple(columns), *question.items()), view,
                                      lambda: (view.ordered(columns=columns, **question), view.states(hidden)))
         rows = [self._catalog.present(run) for run in ordered.runs[offset:offset + limit]]
         mark, offered, tree = self._beside_of(view, hidden)
-        beside = {"tree": {"states": states}} if known == mark else {"columns": offered, "tree": {**tree, "states": states}}
-        return {**view.page(ordered, rows, offset, columns, spark), "passed": self._catalog.others_passed(), "beside": mark, **beside}
+        beside = {"tree": {"states": states}} if known == mark else {"columns": offered,
+                                                                     "tree": {**tree, "states": states}}
+        return {**view.page(ordered, rows, offset, columns, spark), "passed": self._catalog.others_passed(),
+                "beside": mark, **beside}
 
     def _kept(self, question, view, find):
         """Return what find() returns, or returned for that question a moment ago, if nothing is new since."""

@@ -1,4 +1,5 @@
-"""The HTTP API but for connections and settings: runs, curves, logs, system, files, news. Plain functions of (site, ask)."""
+"""The HTTP API but for connections and settings: runs, curves, logs, system, files, news. Plain functions of
+(site, ask)."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ ROUTES = []                 # every route of the API, in the order they are list
 
 
 class Route(NamedTuple):
-    """method and rule as the web framework wants them; function(site, ask, **parts of the path) -> dict or Answer."""
+    """method and rule as the web framework wants them; function(site, ask, **parts of the path) -> dict or
+    Answer."""
 
     method: str
     rule: str
@@ -51,7 +53,8 @@ def route(method: str, rule: str, about: str) -> Callable[..., Any]:
 
 @route("GET", "/api", "all routes")
 def api(site: Site, ask: Ask) -> dict[str, Any]:
-    return {"version": VERSION, "routes": [{"method": one.method, "path": shown(one.rule), "about": one.about} for one in ROUTES]}
+    return {"version": VERSION, "routes": [{"method": one.method, "path": shown(one.rule), "about": one.about}
+                                           for one in ROUTES]}
 
 
 def shown(rule: str) -> str:
@@ -59,28 +62,35 @@ def shown(rule: str) -> str:
     return rule.replace("<", "{").replace(">", "}").replace(":path}", "}").replace(":re:start|pause|sync|reconnect}", "}")
 
 
-@route("GET", "/api/news", "wait until one of the topics changed: ?since=NEWS&topic=runs&topic=run:KEY&timeout=25")
+@route("GET", "/api/news",
+       "wait until one of the topics changed: ?since=NEWS&topic=runs&topic=run:KEY&timeout=25")
 def news(site: Site, ask: Ask) -> dict[str, Any]:
     topics = ask.all("topic", "topics")
     timeout = 0.0 if ask.method == "HEAD" else ask.number("timeout", NEWS_SECONDS, 0.0, NEWS_SECONDS)
-    names = {f"run:{alias}": topic for topic in topics if topic.startswith("run:") for alias in site.catalog.aliases(topic[4:])}
+    names = {f"run:{alias}": topic for topic in topics if topic.startswith("run:")
+             for alias in site.catalog.aliases(topic[4:])}
     names.update((topic, topic) for topic in topics)
     heard = site.bell.wait(ask.text("since"), names, timeout)
     return {**heard, "topics": sorted({names[topic] for topic in heard["topics"]})}
 
 
-# -- runs ---------------------------------------------------------------------------------------------------------
+# -- runs ----------------------------------------------------------------------------------------------------
 
-@route("GET", "/api/runs", "the run list: ?filter=loss<0.3&sort=-started&offset=0&limit=100&column=config.lr&spark=1&group=tag&hidden=1"
+@route("GET", "/api/runs", "the run list: "
+       "?filter=loss<0.3&sort=-started&offset=0&limit=100&column=config.lr&spark=1&group=tag&hidden=1"
        "&project=&name=&connection=&tag=&partial=1&known=BESIDE (its columns and tree are not told again)")
 def runs(site, ask):
-    site.catalog.await_first_look(ask.flag("partial"))       # after its time the list comes empty, and news follow
-    mark, loading = site.bell.now(), not site.catalog.ready.is_set()        # in this order: what ends after them is news
+    # After its time the list comes empty, and news follow
+    site.catalog.await_first_look(ask.flag("partial"))
+    # In this order: what ends after them is news
+    mark, loading = site.bell.now(), not site.catalog.ready.is_set()
     sides = {side: ask.text(side) for side in ("project", "name", "connection", "tag")}
     try:
-        answer = site.listing.answer(ask.number("offset", 0, 0, 1 << 40, integral=True), ask.number("limit", 100, 0, 10_000, integral=True),
-                                     ask.all("column", "columns"), ask.flag("spark"), ask.text("known"), text=ask.text("filter"),
-                                     sort=ask.text("sort", "-started"), group=ask.text("group") or None, hidden=ask.flag("hidden"), **sides)
+        answer = site.listing.answer(ask.number("offset", 0, 0, 1 << 40, integral=True),
+                                     ask.number("limit", 100, 0, 10_000, integral=True),
+                                     ask.all("column", "columns"), ask.flag("spark"), ask.text("known"),
+                                     text=ask.text("filter"), sort=ask.text("sort", "-started"),
+                                     group=ask.text("group") or None, hidden=ask.flag("hidden"), **sides)
     except FilterError as error:
         body = json.loads(to_error(error).body)
         return to_json({**body, "news": mark}, 400)
@@ -89,16 +99,19 @@ def runs(site, ask):
     return {"news": mark, "loading": loading, **answer}
 
 
-@route("GET", "/api/rows", "the run list for a command beside this viewer: ?filter=&sort=&limit=&column=; with the folders it is of")
+@route("GET", "/api/rows", "the run list for a command beside this viewer: ?filter=&sort=&limit=&column=; "
+                           "with the folders it is of")
 def rows(site, ask):
     site.catalog.await_first_look()
     sources = site.catalog.known()               # before the list: what comes between is in it
     answer = site.catalog.view().list(ask.text("filter"), ask.text("sort", "-started"), 0,
-                                     ask.number("limit", 100, 0, 10_000, integral=True), ask.all("column", "columns"))
+                                      ask.number("limit", 100, 0, 10_000, integral=True),
+                                      ask.all("column", "columns"))
     return {"sources": sources, "undecided": site.catalog.undecided(), **answer}
 
 
-@route("GET", "/api/states", "the state of every open run by folder, as the commands beside this viewer show it")
+@route("GET", "/api/states",
+       "the state of every open run by folder, as the commands beside this viewer show it")
 def states(site: Site, ask: Ask) -> dict[str, Any]:
     mark = site.bell.now()
     site.catalog.await_first_look()
@@ -116,7 +129,8 @@ def run(site, ask, key):
     return {"news": mark, **bounded.run(answer, (answer["main"] or {}).get("metric"))}
 
 
-@route("GET", "/api/part", "more of a run than its answer holds: ?run=KEY&of=config|summary|meta|status|metrics&find=lr&offset=0&limit=500")
+@route("GET", "/api/part", "more of a run than its answer holds: "
+                           "?run=KEY&of=config|summary|meta|status|metrics&find=lr&offset=0&limit=500")
 def part(site: Site, ask: Ask) -> dict[str, Any]:
     entry, of = site.catalog.entry(ask.text("run")), ask.text("of")
     if of not in (*bounded.PARTS, "metrics"):
@@ -126,7 +140,8 @@ def part(site: Site, ask: Ask) -> dict[str, Any]:
     return site.catalog.part(entry.key, of, ask.text("find"), *_stretch(ask))
 
 
-@route("GET", "/api/columns", "names that runs may be listed by: ?of=config|summary|metrics&find=loss&offset=0&limit=500")
+@route("GET", "/api/columns",
+       "names that runs may be listed by: ?of=config|summary|metrics&find=loss&offset=0&limit=500")
 def columns(site, ask):
     of, names = ask.text("of"), site.catalog.view().names
     if of not in ("config", "summary", "metrics"):
@@ -134,20 +149,23 @@ def columns(site, ask):
     return bounded.page(names[of], ask.text("find"), *_stretch(ask), name=str, short=bounded.clipped)
 
 
-@route("GET", "/api/facets", "what the sidebar counts, with what the list's answer left out: ?of=projects|names|connections|tags&project="
+@route("GET", "/api/facets", "what the sidebar counts, with what the list's answer left out: "
+                             "?of=projects|names|connections|tags&project="
        "&find=vis&offset=0&limit=500&hidden=1")
 def facets(site: Site, ask: Ask) -> dict[str, Any]:
-    return site.catalog.facets(site.catalog.view(), ask.flag("hidden")).part(ask.text("of"), ask.text("project"), ask.text("find"),
-                                                                            *_stretch(ask))
+    return site.catalog.facets(site.catalog.view(), ask.flag("hidden")).part(ask.text("of"),
+                                                                             ask.text("project"),
+                                                                             ask.text("find"), *_stretch(ask))
 
 
 def _stretch(ask):
-    return ask.number("offset", 0, 0, 1 << 40, integral=True), ask.number("limit", 500, 1, 5000, integral=True)
+    return (ask.number("offset", 0, 0, 1 << 40, integral=True),
+            ask.number("limit", 500, 1, 5000, integral=True))
 
 
 def curves(site, entry, ranks=(0,), wait=True):
-    """Return the run's Series; of a run whose files are not here yet, with a sample of them read from the server. wait: see
-    far_files.prime."""
+    """Return the run's Series; of a run whose files are not here yet, with a sample of them read from the
+    server. wait: see far_files.prime."""
     series = site.catalog.series(entry.key)
     if not entry.source.local and entry.here():
         series.expect({})
@@ -157,7 +175,8 @@ def curves(site, entry, ranks=(0,), wait=True):
     return series
 
 
-@route("PATCH", "/api/runs/<key:path>", "change your own view of a run: {\"tags\": [...], \"note\": \"...\", \"hidden\": true}")
+@route("PATCH", "/api/runs/<key:path>",
+       "change your own view of a run: {\"tags\": [...], \"note\": \"...\", \"hidden\": true}")
 def change_run(site: Site, ask: Ask, key: str) -> dict[str, Any]:
     key, changes = site.catalog.find(key), ask.json()
     if not changes:
@@ -168,19 +187,22 @@ def change_run(site: Site, ask: Ask, key: str) -> dict[str, Any]:
     return {"news": site.bell.now(), **site.catalog.row(key)}
 
 
-@route("DELETE", "/api/runs/<key:path>", "drop a mirrored run from this machine; never touches a server or a local root")
+@route("DELETE", "/api/runs/<key:path>",
+       "drop a mirrored run from this machine; never touches a server or a local root")
 def drop_run(site, ask, key):
     entry = site.catalog.entry(key)
     if entry.source.local:
-        raise UsageError("a local run is not deleted from here: it is the only copy; remove its folder yourself")
+        raise UsageError("a local run is not deleted from here: it is the only copy; remove its folder "
+                         "yourself")
     site.connections.drop(entry.source.slug, entry.record.path)
     site.bell.ring("runs")
     return {"news": site.bell.now(), "dropped": entry.key}
 
 
-# -- curves -------------------------------------------------------------------------------------------------------
+# -- curves --------------------------------------------------------------------------------------------------
 
-@route("GET", "/api/series", "curves: ?run=KEY&metric=NAME (both may repeat) &x=step|relative|wall|metric:NAME&from=&to=&buckets=600"
+@route("GET", "/api/series", "curves: ?run=KEY&metric=NAME (both may repeat) "
+                             "&x=step|relative|wall|metric:NAME&from=&to=&buckets=600"
        "&smooth=0&rank=0")
 def series(site: Site, ask: Ask) -> Answer:
     mark = site.bell.now()
@@ -191,16 +213,19 @@ def series(site: Site, ask: Ask) -> Answer:
         raise UsageError(f"at most {MOST_CURVES} curves in one answer")
     ranks = ask.numbers("rank", "ranks", 0, 1 << 20) or [0]
     options = {"x": ask.text("x", "step"), "lo": ask.number("from"), "hi": ask.number("to"),
-               "buckets": ask.number("buckets", 600, 1, 20_000, integral=True), "smooth": ask.number("smooth", 0.0, 0.0, 0.9999)}
+               "buckets": ask.number("buckets", 600, 1, 20_000, integral=True),
+               "smooth": ask.number("smooth", 0.0, 0.0, 0.9999)}
     pictures = []
     for key in dict.fromkeys(keys):
         entry = site.catalog.entry(key)
         curves_of = curves(site, entry, ranks)
-        pictures += [curves_of.told(entry.key, metric, rank=rank, **options) for metric in metrics for rank in ranks]
+        pictures += [curves_of.told(entry.key, metric, rank=rank, **options) for metric in metrics
+                     for rank in ranks]
     return Answer(Pieces(f'{{"news":"{mark}","series":['.encode(), list(filter(None, pictures))))
 
 
-@route("GET", "/api/moment", "when a point was logged: ?run=KEY&metric=NAME&x=step|relative|wall&at=120&rank=0")
+@route("GET", "/api/moment",
+       "when a point was logged: ?run=KEY&metric=NAME&x=step|relative|wall&at=120&rank=0")
 def moment(site, ask):
     entry, position = site.catalog.entry(ask.text("run")), ask.number("at")
     if position is None:
@@ -214,15 +239,18 @@ def moment(site, ask):
 def system(site, ask):
     mark = site.bell.now()
     entry = site.catalog.entry(ask.text("run"))
-    came = site.sample_times.came(entry)            # before the sample is read: one that comes meanwhile is told with the next answer
+    # Before the sample is read: one that comes meanwhile is told with the next answer
+    came = site.sample_times.came(entry)
     samples = site.catalog.series(entry.key).system(ask.number("from"), ask.number("to"),
                                                        ask.number("buckets", 300, 1, 20_000, integral=True))
-    return {"news": mark, **samples, "came": came, "series": [{"run": entry.key, **picture} for picture in samples["series"]]}
+    return {"news": mark, **samples, "came": came,
+            "series": [{"run": entry.key, **picture} for picture in samples["series"]]}
 
 
-# -- logs ---------------------------------------------------------------------------------------------------------
+# -- logs ----------------------------------------------------------------------------------------------------
 
-@route("GET", "/api/logs", "a page of the log: ?run=KEY&from=BYTE or &before=BYTE or neither (the end); &limit=65536&rank=0&attempt=2"
+@route("GET", "/api/logs", "a page of the log: ?run=KEY&from=BYTE or &before=BYTE or neither (the end); "
+                           "&limit=65536&rank=0&attempt=2"
        "&file=logs.txt&follow=BYTES (from BYTE, or so much of the end where more than the limit came since)")
 def logs(site, ask):
     mark = site.bell.now()
@@ -238,7 +266,8 @@ def logs(site, ask):
     times = curves(site, entry, (0, rank), wait=False).times
     steps = times.steps_at([line["ts"] for line in page["lines"]], times.rank_of(rank))
     lines = [{**line, "step": step} for line, step in zip(page["lines"], steps)]
-    return {"news": mark, **page, "lines": lines, "files": own, "here": page["size"] if covered is None else covered,
+    return {"news": mark, **page, "lines": lines, "files": own,
+            "here": page["size"] if covered is None else covered,
             "id": log.id if log is not None and covered is None else None}
 
 
@@ -261,22 +290,26 @@ def byte_of(ask, name):
 
 
 def opened_log(site: Site, ask: Ask) -> tuple[Log | None, ForeignEntry | Entry, list[Any]]:
-    """Return (Log or None, Entry, [{"name", "size", "attempt", "rank"}]) of the log the request names: all attempts of a rank joined
-    (rank 0 unless it says), one attempt, or one file. Only plain files are opened, never a link that has the name of one."""
+    """Return (Log or None, Entry, [{"name", "size", "attempt", "rank"}]) of the log the request names: all
+    attempts of a rank joined (rank 0 unless it says), one attempt, or one file. Only plain files are opened,
+    never a link that has the name of one."""
     from runicorn.reader.log import Log
     from runicorn.viewer.far_files import FarLog
     entry = site.catalog.entry(ask.text("run"))
     local, remote = entry.sizes(), entry.there()
     sizes = {name: max(local.get(name, 0), remote.get(name, 0)) for name in {**local, **remote}}
-    own = sorted(({"name": name, "size": sizes[name], "attempt": attempt, "rank": rank} for name, attempt, rank in entry.logs(sizes)),
+    own = sorted(({"name": name, "size": sizes[name], "attempt": attempt, "rank": rank}
+                  for name, attempt, rank in entry.logs(sizes)),
                  key=lambda item: (item["rank"], item["attempt"]))
-    rank, attempt, name = ask.number("rank", 0, 0, 1 << 20, integral=True), ask.text("attempt", "all"), ask.text("file")
+    rank, attempt, name = (ask.number("rank", 0, 0, 1 << 20, integral=True), ask.text("attempt", "all"),
+                           ask.text("file"))
     if name and name not in [item["name"] for item in own] and (parse_own(name) or [""])[0] != "logs":
         raise UsageError(f"{name[:100]!r} is no log file of a run")
     if name:
         chosen = [item["name"] for item in own if item["name"] == name]
     else:
-        chosen = [item["name"] for item in own if item["rank"] == rank and attempt in ("all", str(item["attempt"]))]
+        chosen = [item["name"] for item in own
+                  if item["rank"] == rank and attempt in ("all", str(item["attempt"]))]
     if any(local.get(one, 0) < sizes[one] for one in chosen):
         return FarLog(site.connections, entry, chosen), entry, own
     return Log([entry.folder / one for one in chosen]) if chosen else None, entry, own
@@ -287,10 +320,12 @@ def writer_of(ask):
     own, attempt = parse_own(ask.text("file")) if ask.text("file") else None, ask.text("attempt", "all")
     if own:
         return own[2], own[1]
-    return ask.number("rank", 0, 0, 1 << 20, integral=True), int(attempt) if attempt.isdecimal() and len(attempt) < 10 else None
+    return (ask.number("rank", 0, 0, 1 << 20, integral=True),
+            int(attempt) if attempt.isdecimal() and len(attempt) < 10 else None)
 
 
-@route("GET", "/api/logs/search", "search the log, streamed as one JSON object a line: ?run=KEY&q=TEXT&regex=1&from=BYTE&limit=100")
+@route("GET", "/api/logs/search",
+       "search the log, streamed as one JSON object a line: ?run=KEY&q=TEXT&regex=1&from=BYTE&limit=100")
 def search(site, ask):
     log, _, _ = opened_log(site, ask)
     if not ask.text("q"):
@@ -301,13 +336,14 @@ def search(site, ask):
     start = byte_of(ask, "from")
     findings = log.find(ask.text("q"), ask.flag("regex"), start,
                         ask.flag("backwards"), not ask.flag("case")) if log else (hit for hit in ())
-    lines = hits(findings, ask.number("limit", 100, 1, 100_000, integral=True), {"here": covered, "size": size})
+    lines = hits(findings, ask.number("limit", 100, 1, 100_000, integral=True),
+                 {"here": covered, "size": size})
     return Answer(begun(lines), "application/x-ndjson", 200, {"Cache-Control": "no-store"})
 
 
 def hits(findings, limit, extent):
-    """Yield a search's findings as lines of JSON, at most `limit` hits, then {"done": true} with `extent`, which says how much of the
-    log was here to be searched; an error where it could not go on."""
+    """Yield a search's findings as lines of JSON, at most `limit` hits, then {"done": true} with `extent`,
+    which says how much of the log was here to be searched; an error where it could not go on."""
     count, sent = 0, False
     with contextlib.closing(findings):
         try:
@@ -323,7 +359,8 @@ def hits(findings, limit, extent):
     yield to_json({"done": True, "hits": count, **extent}).body
 
 
-@route("GET", "/api/logs/at", "where in the log a step or a time is: ?run=KEY&step=N or &ts=S; &rank, &attempt, &file as for /api/logs")
+@route("GET", "/api/logs/at", "where in the log a step or a time is: ?run=KEY&step=N or &ts=S; &rank, "
+                              "&attempt, &file as for /api/logs")
 def log_at(site, ask):
     log, entry, _ = opened_log(site, ask)
     ts = ask.number("ts")
@@ -345,9 +382,10 @@ def log_at(site, ask):
     return {"at": position, "here": log.covered, "size": log.size}
 
 
-# -- files --------------------------------------------------------------------------------------------------------
+# -- files ---------------------------------------------------------------------------------------------------
 
-@route("GET", "/api/files", "the run's files, and how many more there are than are listed: ?run=KEY&offset=0&limit=300&images=300 (also "
+@route("GET", "/api/files", "the run's files, and how many more there are than are listed: "
+                            "?run=KEY&offset=0&limit=300&images=300 (also "
        "names of images that are here)")
 def run_files(site, ask):
     mark = site.bell.now()
@@ -355,16 +393,21 @@ def run_files(site, ask):
     indexed, places, left_out = entry.source.copies(entry.record.path)
     local = entry.source.local
     same = None if local else entry.source.agrees(entry.record.path, indexed, places)
-    beyond, passed = 0 if local else entry.source.beyond(entry.record.path), entry.source.passed_over(entry.record.path)
+    beyond, passed = (0 if local else entry.source.beyond(entry.record.path),
+                      entry.source.passed_over(entry.record.path))
     names = entry.source.foreign_files(entry.record.path) if entry.record.kinds else None
-    listed, more = files.listed(entry.folder, indexed, places, left_out, same, not beyond and "unreadable" not in passed, names)
-    offset, limit = ask.number("offset", 0, 0, 1 << 40, integral=True), ask.number("limit", len(listed), 0, 1 << 40, integral=True)
-    return {"news": mark, "files": listed[offset:offset + limit], "offset": offset, "total": len(listed), "more": more + beyond,
-            "passed": passed, **_images(listed, ask.number("images", None, 0, 1 << 40, integral=True))}
+    listed, more = files.listed(entry.folder, indexed, places, left_out, same,
+                                not beyond and "unreadable" not in passed, names)
+    offset, limit = (ask.number("offset", 0, 0, 1 << 40, integral=True),
+                     ask.number("limit", len(listed), 0, 1 << 40, integral=True))
+    return {"news": mark, "files": listed[offset:offset + limit], "offset": offset, "total": len(listed),
+            "more": more + beyond, "passed": passed,
+            **_images(listed, ask.number("images", None, 0, 1 << 40, integral=True))}
 
 
 def _images(listed, most):
-    """Return {"images": the first names, "more_images"} of a run's images that are here; nothing where nobody asks (None)."""
+    """Return {"images": the first names, "more_images"} of a run's images that are here; nothing where nobody
+    asks (None)."""
     if most is None:
         return {}
     names = [file["name"] for file in listed if file["here"] and files.image_type(file["name"])]
@@ -376,8 +419,9 @@ def run_file(site, ask):
     entry, name = site.catalog.entry(ask.text("run")), ask.text("name")
     file = files.opened(entry.folder, entry.source.place(entry.record.path, name))
     kind = files.image_type(name)
-    headers = {"Content-Length": str(file.size), "Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "no-cache",
-               "Content-Disposition": f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(name.rpartition('/')[2], safe='')}"}
+    headers = {"Content-Length": str(file.size), "Content-Security-Policy": "sandbox; default-src 'none'",
+               "Cache-Control": "no-cache", "Content-Disposition": f"{'inline' if kind else 'attachment'}; "
+               f"filename*=UTF-8''{quote(name.rpartition('/')[2], safe='')}"}
     return Answer(file, kind or "application/octet-stream", 200, headers)
 
 

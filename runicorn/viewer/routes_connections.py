@@ -1,4 +1,5 @@
-"""The HTTP API of connections, settings and the cache. Plain functions of (site, ask) over the mirrors; no answer ever holds a secret."""
+"""The HTTP API of connections, settings and the cache. Plain functions of (site, ask) over the mirrors; no
+answer ever holds a secret."""
 
 from __future__ import annotations
 
@@ -22,14 +23,17 @@ SECRETS = ("password", "passphrase")
 ORDERS = {"start": "start", "pause": "pause", "sync": "sync_now", "reconnect": "reconnect"}
 
 
-@route("GET", "/api/connections", "all connections, how they stand, hosts from ~/.ssh/config, and what the cache takes")
+@route("GET", "/api/connections",
+       "all connections, how they stand, hosts from ~/.ssh/config, and what the cache takes")
 def connections(site: Site, ask: Ask) -> dict[str, Any]:
     mark = site.bell.now()
-    return {"news": mark, "connections": site.connections.list(), "hosts": site.connections.hosts(), "offline": site.offline,
-            "cache": site.connections.cache.info(), "home": {"path": str(site.home), "refusal": site.room.refusal}}
+    return {"news": mark, "connections": site.connections.list(), "hosts": site.connections.hosts(),
+            "offline": site.offline, "cache": site.connections.cache.info(),
+            "home": {"path": str(site.home), "refusal": site.room.refusal}}
 
 
-@route("POST", "/api/connections", "save a connection: {\"name\", \"host\", \"user\", \"auth\", …, \"password\"?, \"start\": true}")
+@route("POST", "/api/connections",
+       "save a connection: {\"name\", \"host\", \"user\", \"auth\", …, \"password\"?, \"start\": true}")
 def save(site: Site, ask: Ask) -> dict[str, Any]:
     body = ask.json()
     start = bool(body.pop("start", True))
@@ -37,7 +41,8 @@ def save(site: Site, ask: Ask) -> dict[str, Any]:
     return _told(site, site.connections.save(body, start=start, **secrets))
 
 
-@route("POST", "/api/connections/test", "test a connection line by line: {\"name\"} or the whole connection; answers {\"test\": ID}")
+@route("POST", "/api/connections/test",
+       "test a connection line by line: {\"name\"} or the whole connection; answers {\"test\": ID}")
 def test(site: Site, ask: Ask) -> dict[str, Any]:
     _online(site)
     connection, secrets = _meant(ask.json())
@@ -58,7 +63,8 @@ def browse(site, ask):
     return site.connections.browse(connection, path, **secrets)
 
 
-@route("POST", "/api/connections/plan", "what the present choice would fetch: {…connection…}; answers {\"files\", \"bytes\"}")
+@route("POST", "/api/connections/plan",
+       "what the present choice would fetch: {…connection…}; answers {\"files\", \"bytes\"}")
 def plan(site, ask):
     _online(site)
     connection, _ = _meant(ask.json())
@@ -86,7 +92,8 @@ def remove(site: Site, ask: Ask, name: str) -> dict[str, Any]:
     return {"news": site.bell.now()}
 
 
-@route("POST", "/api/connections/<name:path>/<order:re:start|pause|sync|reconnect>", "start, pause, sync now or reconnect a connection")
+@route("POST", "/api/connections/<name:path>/<order:re:start|pause|sync|reconnect>",
+       "start, pause, sync now or reconnect a connection")
 def command(site: Site, ask: Ask, name: str, order: str) -> dict[str, Any]:
     if order != "pause":
         _online(site)
@@ -97,7 +104,8 @@ def command(site: Site, ask: Ask, name: str, order: str) -> dict[str, Any]:
 def _online(site):
     """Raise Refused if the viewer runs offline: then nothing may open a connection."""
     if site.offline:
-        raise Refused(409, "offline", "this viewer runs with --offline and opens no connection; start it without")
+        raise Refused(409, "offline",
+                      "this viewer runs with --offline and opens no connection; start it without")
 
 
 def _told(site, row):
@@ -126,13 +134,14 @@ def _needed(body, name):
     return body[name]
 
 
-# -- settings -----------------------------------------------------------------------------------------------------
+# -- settings ------------------------------------------------------------------------------------------------
 
 @route("GET", "/api/settings", "your preferences, the cache, where things are")
 def read_settings(site: Site, ask: Ask) -> dict[str, Any]:
     mark = site.bell.now()
-    return {"news": mark, "preferences": settings.preferences(site.home), "cache": site.connections.cache.info(), "version": VERSION,
-            "home": str(site.home), "roots": [{"slug": source.slug, "path": str(source.folder)} for source in site.catalog.local()],
+    return {"news": mark, "preferences": settings.preferences(site.home),
+            "cache": site.connections.cache.info(), "version": VERSION, "home": str(site.home),
+            "roots": [{"slug": source.slug, "path": str(source.folder)} for source in site.catalog.local()],
             "offline": site.offline}
 
 
@@ -152,12 +161,14 @@ def cache_drop(site, ask):
     return {}
 
 
-@route("POST", "/api/cache/clean", "remove what was not looked at for long: {\"older_than\": days, \"connection\", \"dry_run\"}")
+@route("POST", "/api/cache/clean",
+       "remove what was not looked at for long: {\"older_than\": days, \"connection\", \"dry_run\"}")
 def clean(site, ask):
     body = ask.json()
     days = body.get("older_than")
     if days is not None and (isinstance(days, bool) or not isinstance(days, (int, float)) or days < 0):
         raise UsageError("older_than is a number of days")
-    report = site.connections.cache_clean(older_than=days, connection=body.get("connection"), dry_run=bool(body.get("dry_run")))
+    report = site.connections.cache_clean(older_than=days, connection=body.get("connection"),
+                                          dry_run=bool(body.get("dry_run")))
     site.bell.ring("runs")
     return {"news": site.bell.now(), **report}

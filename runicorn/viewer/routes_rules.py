@@ -1,4 +1,5 @@
-"""The HTTP API of rules of one's own for other loggers' text files: what is set, what it makes of a log, setting it."""
+"""The HTTP API of rules of one's own for other loggers' text files: what is set, what it makes of a log,
+setting it."""
 
 import os
 
@@ -11,10 +12,12 @@ __all__ = ["ROUTES"]        # with those of `routes`, and now ours
 FILES = 300                 # offered for a preview, the newest
 
 
-@route("GET", "/api/rules", "rules of your own for the logs of a root: ?root=SLUG; with all roots, and text files of it to try them on")
+@route("GET", "/api/rules", "rules of your own for the logs of a root: ?root=SLUG; with all roots, and text "
+                            "files of it to try them on")
 def read_rules(site, ask):
     mark, sources = site.bell.now(), site.catalog.sources
-    roots = [{"slug": slug, "name": source.name, "path": _path(source), "local": source.local} for slug, source in list(sources.items())]
+    roots = [{"slug": slug, "name": source.name, "path": _path(source), "local": source.local}
+             for slug, source in list(sources.items())]
     roots = [root for root in roots if root["local"] or site.connections.knows(root["slug"])]
     if not roots:
         return {"news": mark, "roots": [], "root": None, "rules": [], "files": []}
@@ -23,7 +26,8 @@ def read_rules(site, ask):
     return {"news": mark, "roots": roots, "root": source.slug, "rules": _kept(site, source), "files": files}
 
 
-@route("POST", "/api/rules", "set the rules of a root: {\"root\": SLUG, \"rules\": [{\"pattern\", \"files\"} or "
+@route("POST", "/api/rules",
+       "set the rules of a root: {\"root\": SLUG, \"rules\": [{\"pattern\", \"files\"} or "
        "{\"step\", \"metrics\", \"time\", \"files\"}]}")
 def set_rules(site, ask):
     body = ask.json()
@@ -35,7 +39,8 @@ def set_rules(site, ask):
     return {"news": site.bell.now(), "rules": listed}
 
 
-@route("POST", "/api/rules/preview", "what rules make of a log before they are set: {\"root\": SLUG, \"file\", \"rules\": [...]}")
+@route("POST", "/api/rules/preview",
+       "what rules make of a log before they are set: {\"root\": SLUG, \"file\", \"rules\": [...]}")
 def preview(site, ask):
     body = ask.json()
     source, file = _source(site, body.get("root")), body.get("file")
@@ -54,18 +59,21 @@ def _check_name(file):
         if "/." in f"/{file}":
             raise LayoutError("it is hidden")
     except LayoutError as error:
-        raise NotFoundError(f"{file[:200]!r} is no log below the root", code="not_found", said="rule_file_gone", file=file[:200]) from error
+        raise NotFoundError(f"{file[:200]!r} is no log below the root", code="not_found",
+                            said="rule_file_gone", file=file[:200]) from error
 
 
 def _source(site, slug):
     source = site.catalog.sources.get(slug) if isinstance(slug, str) else None
     if source is None:
-        raise NotFoundError(f"there is no root {str(slug)[:80]!r}", code="not_found", said="rule_no_root", root=str(slug)[:80])
+        raise NotFoundError(f"there is no root {str(slug)[:80]!r}", code="not_found", said="rule_no_root",
+                            root=str(slug)[:80])
     return source
 
 
 def _where(site, source):
-    return {"folder": source.folder} if source.local else {"connection": site.connections.row(source.slug)["name"]}
+    return ({"folder": source.folder} if source.local
+            else {"connection": site.connections.row(source.slug)["name"]})
 
 
 def _kept(site, source):
@@ -86,11 +94,15 @@ def _bytes(site, source, file):
         if os.path.isfile(path) and os.path.realpath(path).startswith(os.path.join(os.path.realpath(source.folder), "")):
             return rule_preview.read(path)
         half = rule_preview.BYTES // 2
-        blocks = None if source.local else site.connections.peek(source.slug, ".", file, [(0, half), (-half, half)])
+        blocks = None if source.local else site.connections.peek(source.slug, ".", file,
+                                                                 [(0, half), (-half, half)])
     except OSError as error:
-        raise NotFoundError(f"{file} can't be read: {error.strerror}", code="not_found", said="rule_file_gone", file=file) from error
+        raise NotFoundError(f"{file} can't be read: {error.strerror}", code="not_found",
+                            said="rule_file_gone", file=file) from error
     except RunicornError as error:
-        raise NotFoundError(f"{file} can't be read: {error}", code="not_found", said="rule_file_gone", file=file) from error
+        raise NotFoundError(f"{file} can't be read: {error}", code="not_found", said="rule_file_gone",
+                            file=file) from error
     if blocks is None:
-        raise NotFoundError(f"{file} is not here, and its connection is not at work", code="not_found", said="rule_file_gone", file=file)
+        raise NotFoundError(f"{file} is not here, and its connection is not at work", code="not_found",
+                            said="rule_file_gone", file=file)
     return blocks[0] if len(blocks[0]) < half else rule_preview.joined(*blocks)

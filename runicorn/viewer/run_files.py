@@ -1,4 +1,5 @@
-"""The files of a run, for the pages: what there is, and one of them opened without ever leaving the run's folder."""
+"""The files of a run, for the pages: what there is, and one of them opened without ever leaving the run's
+folder."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 SMALL_LIMIT = 1 << 20       # bytes; what "small" means in the connection's settings unless they say otherwise
 MOST = 10_000               # files listed of one run
 DEPTH = 8
-IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
-          ".bmp": "image/bmp"}
+IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif",
+          ".webp": "image/webp", ".bmp": "image/bmp"}
 BLOCK = 256 << 10
 
 
@@ -42,20 +43,22 @@ class Opened:
 
 
 def listed(folder, indexed=None, places=None, left_out=None, same=None, complete=True, only=None):
-    """Return ([{"name", "size", "mtime", "here", "kind", "why"?, "copy"?}] of a run's files, sorted by name, how many more are here).
+    """Return ([{"name", "size", "mtime", "here", "kind", "why"?, "copy"?}] of a run's files, sorted by name,
+    how many more are here).
 
     The run's own files are always in it, of others so many that MOST are.
 
-    folder: the run's folder here; indexed: {name: {"size", "mtime"}} of what the server has, which need not be here; places:
-    {name: its name in the folder} where that is another; left_out: {name: why it is not fetched}, as left_out.read has it ("why", also
-    of one that is here as it was read before); same:
-    {name: whether our copy is what the server had}. "copy" is then "same", "changed", or "gone" of what the server has not any more:
-    "unseen" if `indexed` is not the `complete` of what is there. only: the names of the files that are the run's, where its folder has
-    others, too.
+    folder: the run's folder here; indexed: {name: {"size", "mtime"}} of what the server has, which need not
+    be here; places: {name: its name in the folder} where that is another; left_out: {name: why it is not
+    fetched}, as left_out.read has it ("why", also of one that is here as it was read before); same: {name:
+    whether our copy is what the server had}. "copy" is then "same", "changed", or "gone" of what the server
+    has not any more: "unseen" if `indexed` is not the `complete` of what is there. only: the names of the
+    files that are the run's, where its folder has others, too.
     """
-    indexed, names, why = indexed or {}, {local_path: name for name, local_path in (places or {}).items()}, left_out or {}
-    files = {name: {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False, "kind": kind(name, item["size"])}
-             for name, item in indexed.items()}
+    indexed, names, why = (indexed or {}, {local_path: name for name, local_path in (places or {}).items()},
+                           left_out or {})
+    files = {name: {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False,
+                    "kind": kind(name, item["size"])} for name, item in indexed.items()}
     more = 0
     depth = DEPTH if only is None else max((name.count("/") for name in only), default=0)
     for local_path, item in _walk(os.fspath(folder), "", DEPTH - depth):
@@ -74,12 +77,14 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None, complete
                        "here": status.st_size >= size, "kind": kind(name, status.st_size)}
     for name in why:
         if name.endswith("/"):              # a folder of it that may not be listed
-            files[name] = {"name": name, "size": 0, "mtime": None, "here": False, "kind": "small", "why": why[name]}
+            files[name] = {"name": name, "size": 0, "mtime": None, "here": False, "kind": "small",
+                           "why": why[name]}
     for name in why.keys() & files.keys():
         files[name]["why"] = why[name]
     for name in files if same is not None else ():
         if files[name]["here"]:
-            files[name]["copy"] = ("gone" if complete else "unseen") if name not in indexed else "same" if same.get(name) else "changed"
+            files[name]["copy"] = (("gone" if complete else "unseen") if name not in indexed else "same"
+                                   if same.get(name) else "changed")
     return [files[name] for name in sorted(files)], more
 
 
@@ -100,7 +105,8 @@ def image_type(name):
 def _walk(folder, prefix, depth):
     try:
         with local_disk.scandir(folder) as items:
-            entries = sorted(items, key=lambda item: (prefix != "" or not local_names.is_own(item.name), item.name))
+            entries = sorted(items, key=lambda item: (prefix != "" or not local_names.is_own(item.name),
+                                                      item.name))
     except OSError:
         return              # not here, or not ours to read: nothing to list
     for item in entries:
@@ -112,9 +118,11 @@ def _walk(folder, prefix, depth):
 
 
 def opened(folder: Path, name: str) -> Opened:
-    """Return the Opened file `name` (relative, "/") below `folder`, following no symbolic link anywhere below it.
+    """Return the Opened file `name` (relative, "/") below `folder`, following no symbolic link anywhere below
+    it.
 
-    Raises LayoutError for a path that could leave the folder, NotFoundError for what is no regular file there.
+    Raises LayoutError for a path that could leave the folder, NotFoundError for what is no regular file
+    there.
     """
     parts = local_names.safe_relative(name).split("/")
     try:
@@ -129,7 +137,8 @@ def opened(folder: Path, name: str) -> Opened:
 
 
 def _descend(folder, parts):
-    """Open the file step by step, each relative to the last folder's descriptor, so that no link can be slipped in between."""
+    """Open the file step by step, each relative to the last folder's descriptor, so that no link can be
+    slipped in between."""
     flags = os.O_RDONLY
     for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):         # not every system has each
         flags |= getattr(os, name, 0)

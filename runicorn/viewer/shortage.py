@@ -1,4 +1,5 @@
-"""What the machine may run short of while a viewer runs: how that shows, and how a request is refused meanwhile."""
+"""What the machine may run short of while a viewer runs: how that shows, and how a request is refused
+meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ SENTENCE = "this machine is short of open files, threads or memory just now, so 
 def refusal():
     """Return a whole answer (bytes) that needs no thread to be written."""
     body = json.dumps({"error": CODE, "message": SENTENCE}).encode()
-    return (b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
+    return (b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: "
+            b"1\r\nConnection: close\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
 

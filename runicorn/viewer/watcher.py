@@ -1,4 +1,5 @@
-"""Looks at the runs that somebody watches ten times a second, at the rest every two seconds, and rings the bell for what changed."""
+"""Looks at the runs that somebody watches ten times a second, at the rest every two seconds, and rings the
+bell for what changed."""
 
 from __future__ import annotations
 
@@ -29,20 +30,23 @@ log = logging.getLogger("runicorn")
 
 
 class Poll:
-    """One pass is `one_pass(now)`, seconds until the next; `run` loops over it, in a thread of its own, until any calls `stop`. home: the
-    viewer's home.Home, if any."""
+    """One pass is `one_pass(now)`, seconds until the next; `run` loops over it, in a thread of its own, until
+    any calls `stop`. home: the viewer's home.Home, if any."""
 
     def __init__(self, catalog: Catalog, bell: Bell, clock: Any = time.monotonic,
                  home: Home | None = None) -> None:
         self._catalog, self._bell, self._clock, self._home = catalog, bell, clock, home
-        self._looked_at = self._list = float("-inf")     # when the last look at everything was, and the last ring for growth
+        # When the last look at everything was, and the last ring for growth
+        self._looked_at = self._list = float("-inf")
         self._grew = False                          # growth that `runs` was not rung for yet
-        self._trouble = None                        # what was said of the passes that fail, until one succeeds
+        # What was said of the passes that fail, until one succeeds
+        self._trouble = None
         self._stopping = threading.Event()
         self._thread = None
 
     def first_pass(self, now: float) -> float:
-        """Have the reader know enough for a list; the pages that ask for it first are not kept waiting by the rest."""
+        """Have the reader know enough for a list; the pages that ask for it first are not kept waiting by the
+        rest."""
         self._catalog.begin()
         if self._catalog.ready.is_set():
             self._looked_at = now - REST + GRACE
@@ -96,7 +100,8 @@ class Poll:
             faults.tell(log, error, "looking for changes")
         elif (words := shortage(error) or str(error)) != self._trouble:
             self._trouble = words
-            log.warning("runicorn: looking for changes fails (%s); it is tried again every %.0f s", words, REST)
+            log.warning("runicorn: looking for changes fails (%s); it is tried again every %.0f s", words,
+                        REST)
 
     def _pause(self, wait):
         """Wait, but wake early when somebody begins to watch."""

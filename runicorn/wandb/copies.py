@@ -1,5 +1,6 @@
-"""Copies of files into a run's folder. Small ones are made at once; large ones in a thread, from a file that is opened at once, so that the
-training neither waits nor has to leave it where it is. A file that is written anew meanwhile is copied again, or left out and named."""
+"""Copies of files into a run's folder. Small ones are made at once; large ones in a thread, from a file that
+is opened at once, so that the training neither waits nor has to leave it where it is. A file that is written
+anew meanwhile is copied again, or left out and named."""
 
 import os
 import shutil
@@ -19,7 +20,8 @@ WAIT_SECONDS = 0.1          # between two looks whether all is copied: a signal 
 
 
 def copy(path, target):
-    """Copy a file, or what a folder holds, unless it is there in the same size and of the same time. Raises OSError."""
+    """Copy a file, or what a folder holds, unless it is there in the same size and of the same time. Raises
+    OSError."""
     if os.path.isdir(path):
         for folder, _, names in os.walk(path):
             for name in names:
@@ -33,11 +35,13 @@ def _is_there(path, target):
     if not os.path.exists(target):
         return False
     ours, theirs = os.stat(target), os.stat(path)
-    return os.path.samestat(ours, theirs) or (ours.st_size, int(ours.st_mtime)) == (theirs.st_size, int(theirs.st_mtime))
+    return (os.path.samestat(ours, theirs)
+            or (ours.st_size, int(ours.st_mtime)) == (theirs.st_size, int(theirs.st_mtime)))
 
 
 def _copy_open(file, path, target):
-    """Copy an open file; returns whether it stayed as it was meanwhile. Where the disk can, nothing but its blocks' numbers is copied."""
+    """Copy an open file; returns whether it stayed as it was meanwhile. Where the disk can, nothing but its
+    blocks' numbers is copied."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
     before, part = os.fstat(file.fileno()), f"{target}.part"
     try:
@@ -72,26 +76,30 @@ class Copier:
     """Makes copies in a thread, one after the other."""
 
     def __init__(self):
-        self._jobs, self._lock, self._thread, self._pid, self._is_given_up = [], threading.RLock(), None, os.getpid(), False
+        self._jobs, self._lock, self._thread, self._pid, self._is_given_up = ([], threading.RLock(), None,
+                                                                              os.getpid(), False)
 
     def add(self, path, target, until=float("inf")):
-        """Have a file copied, as it is now; returns whether it is there when this returns. until: the monotonic time from which small
-        files have to wait, too. Raises OSError where it can't be read."""
+        """Have a file copied, as it is now; returns whether it is there when this returns. until: the
+        monotonic time from which small files have to wait, too. Raises OSError where it can't be read."""
         size, is_late = os.path.getsize(path), time.monotonic() > until
         if os.path.isdir(path) or size <= AT_ONCE and not is_late or _is_there(path, target):
             copy(path, target)
             return True
         room = shutil.disk_usage(_nearest(target)).free - self._waiting_bytes()
         if room < 2 * size:
-            say(f"{path} is not copied into the run's folder: {max(0, room) >> 20} MiB are free there, and as much as it takes "
+            say(f"{path} is not copied into the run's folder: {max(0, room) >> 20} MiB are free there, and "
+                f"as much as it takes "
                 f"({size >> 20} MiB) stays for the training", once=("no room", path))
             return True
-        file = open(path, "rb") if size > AT_ONCE and len(self._jobs) < OPEN else None     # by now another may be put in its place
+        # By now another may be put in its place
+        file = open(path, "rb") if size > AT_ONCE and len(self._jobs) < OPEN else None
         self.then(lambda: self._copy(file or open(path, "rb"), path, target), size)
         return False
 
     def then(self, job, size=0):
-        """Have `job` (a function) done when all that was added before is copied. size: bytes that it needs on the disk."""
+        """Have `job` (a function) done when all that was added before is copied. size: bytes that it needs on
+        the disk."""
         with self._lock:
             if self._pid != os.getpid():    # in a forked child there is no thread
                 self.__init__()
@@ -114,7 +122,8 @@ class Copier:
                 job = self._jobs[0][1]
             error = attempt(job)[1]
             if error is not None:
-                say(f"a file was not copied into the run's folder: {reason(error)}", once=("copy", type(error)))
+                say(f"a file was not copied into the run's folder: {reason(error)}",
+                    once=("copy", type(error)))
             with self._lock:
                 self._jobs.pop(0)
 
@@ -123,7 +132,8 @@ class Copier:
             for _ in range(TRIES):
                 if _is_there(path, target) or _copy_open(file, path, target):
                     return
-        say(f"{path} was written anew each time it was being copied into the run's folder and is not kept; give each checkpoint a name of "
+        say(f"{path} was written anew each time it was being copied into the run's folder and is not kept; "
+            f"give each checkpoint a name of "
             "its own", once=("changing", path))
 
     def wait(self, is_done=lambda: False):

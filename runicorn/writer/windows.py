@@ -1,4 +1,5 @@
-"""What Windows says of processes, consoles and the machine, which has no /proc. Imported there alone; the server copy is without it."""
+"""What Windows says of processes, consoles and the machine, which has no /proc. Imported there alone; the
+server copy is without it."""
 
 import ctypes
 import os
@@ -8,13 +9,14 @@ from runicorn import local_disk
 from runicorn.layout import RUNS, slug
 
 CLOSING = (2, 5, 6)         # CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT
-QUERY, ALIVE, DENIED = 0x1000, 259, 5           # PROCESS_QUERY_LIMITED_INFORMATION, STILL_ACTIVE, ERROR_ACCESS_DENIED
+# PROCESS_QUERY_LIMITED_INFORMATION, STILL_ACTIVE, ERROR_ACCESS_DENIED
+QUERY, ALIVE, DENIED = 0x1000, 259, 5
 ESCAPES = 4                                     # ENABLE_VIRTUAL_TERMINAL_PROCESSING
 
 
 def start(pid):
-    """Return when a process of this machine began (int, 100 ns), 0 if there is none, None if it may not be asked. Never os.kill(pid, 0),
-    which ends the process there."""
+    """Return when a process of this machine began (int, 100 ns), 0 if there is none, None if it may not be
+    asked. Never os.kill(pid, 0), which ends the process there."""
     kernel = ctypes.WinDLL("kernel32", use_last_error=True)
     kernel.OpenProcess.restype = ctypes.c_void_p
     handle = ctypes.c_void_p(kernel.OpenProcess(QUERY, False, os.getpid() if pid == "self" else pid))
@@ -36,7 +38,8 @@ def cpu_times():
 
 def memory():
     """Return [used, total] in bytes of this machine's memory."""
-    status = (ctypes.c_uint64 * 8)(64)          # MEMORYSTATUSEX: its size, and load in the upper half; total and free in bytes, …
+    # MEMORYSTATUSEX: its size, and load in the upper half; total and free in bytes, …
+    status = (ctypes.c_uint64 * 8)(64)
     ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
     return [status[1] - status[2], status[1]]
 
@@ -45,27 +48,32 @@ _closing = None             # what Windows calls when the console goes, while we
 
 
 def at_close(end):
-    """Have end(SIGBREAK) called, in a thread of Windows', before a closed console, the user's leaving or the machine's shutdown ends this
-    process: it dies as soon as that returns, whatever Python's handler of the signal would do. end: None for no more of it."""
+    """Have end(SIGBREAK) called, in a thread of Windows', before a closed console, the user's leaving or the
+    machine's shutdown ends this
+    process: it dies as soon as that returns, whatever Python's handler of the signal would do. end: None for
+    no more of it."""
     global _closing
     kernel = ctypes.windll.kernel32
     if _closing:
         kernel.SetConsoleCtrlHandler(_closing, False)
-    _closing = end and ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_ulong)(lambda event: event in CLOSING and end(signal.SIGBREAK) or 0)
+    _closing = end and ctypes.WINFUNCTYPE(ctypes.c_int,
+                                          ctypes.c_ulong)(lambda event: event in CLOSING
+                                                          and end(signal.SIGBREAK) or 0)
     if _closing:
         kernel.SetConsoleCtrlHandler(_closing, True)
 
 
 def console(stream):
-    """Return (handle, mode) of the console that a stream is; the mode is 0 where it is none: a pipe, a file, NUL. Raises OSError or
-    ValueError for what is no stream of the system's."""
+    """Return (handle, mode) of the console that a stream is; the mode is 0 where it is none: a pipe, a file,
+    NUL. Raises OSError or ValueError for what is no stream of the system's."""
     from msvcrt import get_osfhandle
     handle, mode = ctypes.c_void_p(get_osfhandle(stream.fileno())), ctypes.c_ulong()
     return handle, mode.value if ctypes.windll.kernel32.GetConsoleMode(handle, ctypes.byref(mode)) else 0
 
 
 def escapes(stream):
-    """Whether a console takes escape sequences; those since Windows 10 do once that is switched on, as it is here."""
+    """Whether a console takes escape sequences; those since Windows 10 do once that is switched on, as it is
+    here."""
     try:
         handle, mode = console(stream)
     except (OSError, ValueError):
@@ -74,8 +82,9 @@ def escapes(stream):
 
 
 def settle(root, spec, run_id):
-    """Return the same so that runs can be written below the root (str) though their paths are long, and so that each name is spelled as
-    its folder, if there is one: to this disk names that differ in case are one, and to whoever compares paths they are not.
+    """Return the same so that runs can be written below the root (str) though their paths are long, and so
+    that each name is spelled as its folder, if there is one: to this disk names that differ in case are one,
+    and to whoever compares paths they are not.
 
     spec: has "project" and "name". run_id: or None.
     """

@@ -30,11 +30,13 @@ class Reader(Sampled):
         return {"no JSON": self._parser.skipped} if self._parser.skipped else {}
 
     def take(self, block: bytes, remaining: int) -> tuple[int, list[Any]]:
-        """Return (bytes used, list of parse.Part) of `block`, with which the `remaining` bytes of the file that are not read yet begin."""
+        """Return (bytes used, list of parse.Part) of `block`, with which the `remaining` bytes of the file
+        that are not read yet begin."""
         end = block.rfind(b"\n") + 1
         if end:
             return end, self._parser.parse(block[:end])
-        if len(block) >= LINE_LIMIT or len(block) == remaining and _is_object(block):        # too long, or whole without its newline
+        # Too long, or whole without its newline
+        if len(block) >= LINE_LIMIT or len(block) == remaining and _is_object(block):
             return len(block), self._parser.parse(block + b"\n")
         return 0, []
 

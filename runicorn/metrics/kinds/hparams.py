@@ -1,7 +1,9 @@
-"""The settings of a training in a YAML file beside its metrics: Lightning's hparams.yaml, YOLO's args.yaml. No YAML package is needed.
+"""The settings of a training in a YAML file beside its metrics: Lightning's hparams.yaml, YOLO's args.yaml.
+No YAML package is needed.
 
-What `yaml.dump` writes of plain values is read: mappings in mappings, lists, texts in quotes or over several lines, numbers, booleans,
-null (YAML 1.1, but `1e-05` is a number). What only Python could make an object of (`!!python/…`) stays as the text it is.
+What `yaml.dump` writes of plain values is read: mappings in mappings, lists, texts in quotes or over several
+lines, numbers, booleans, null (YAML 1.1, but `1e-05` is a number). What only Python could make an object of
+(`!!python/…`) stays as the text it is.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ KEY = re.compile(r"(\"(?:[^\"\\]|\\.){0,200}\"|'(?:[^']|''){0,200}'|"
 INT = re.compile(r"[-+]?(?:0|[1-9][\d_]{0,4000})")
 FLOAT = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'", re.DOTALL)
-WITHIN = re.compile(rf"(?<![^\[{{,:\s])(?:{QUOTED.pattern})", re.DOTALL)      # an apostrophe within a word opens nothing
+# An apostrophe within a word opens nothing
+WITHIN = re.compile(rf"(?<![^\[{{,:\s])(?:{QUOTED.pattern})", re.DOTALL)
 OPENING = re.compile(r"[\[{,:\s][\"']")
-WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "null": None, "~": None, "": None,
-         ".nan": float("nan"), ".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf")}
-ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "e": "\x1b", "b": "\b", "a": "\a", "f": "\f", "v": "\v", "N": "\x85", "_": "\xa0",
-           "L": "\u2028", "P": "\u2029"}
+WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "null": None,
+         "~": None, "": None, ".nan": float("nan"), ".inf": float("inf"), "+.inf": float("inf"),
+         "-.inf": float("-inf")}
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "e": "\x1b", "b": "\b", "a": "\a", "f": "\f",
+           "v": "\v", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029"}
 ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 
 
@@ -38,7 +42,8 @@ def is_kind(name, head):
 
 
 def config(content: bytes) -> dict[str, Any]:
-    """Return the settings (dict of plain JSON values, NaN among them) in the bytes of a file; {} if they are none. Never raises."""
+    """Return the settings (dict of plain JSON values, NaN among them) in the bytes of a file; {} if they are
+    none. Never raises."""
     if len(content) > LIMIT:
         return {}
     lines = []
@@ -63,7 +68,8 @@ class _Block:
         return self._lines[self._position] if self._position < len(self._lines) else (-1, "")
 
     def value(self, indent, depth):
-        """Return the mapping or list that begins at the next line, with at least `indent` blanks before it."""
+        """Return the mapping or list that begins at the next line, with at least `indent` blanks before
+        it."""
         begin, text = self._next()
         if begin < indent or depth > DEPTH:
             return None
@@ -83,7 +89,8 @@ class _Block:
             if match is None:
                 if begin <= indent and (begin < indent or text == "-" or text.startswith("- ")) or begin < 0:
                     return mapping
-                self._position += 1                           # of nothing that is known here: only itself is lost
+                # Of nothing that is known here: only itself is lost
+                self._position += 1
                 continue
             self._items += 1
             self._position += 1
@@ -100,7 +107,8 @@ class _Block:
             content = text[1:].lstrip(" \t")
             shift = len(text) - len(content)
             if KEY.match(content) or content.startswith("- "):
-                self._lines[self._position] = (indent + shift, content)      # what follows the dash is a block of its own
+                # What follows the dash is a block of its own
+                self._lines[self._position] = (indent + shift, content)
                 items.append(self.value(indent + 1, depth + 1))
             else:
                 self._position += 1
@@ -108,7 +116,8 @@ class _Block:
         return items
 
     def _content(self, content, indent, depth):
-        """Return what stands behind a key or a dash: `content` of the line and the lines that are further in."""
+        """Return what stands behind a key or a dash: `content` of the line and the lines that are further
+        in."""
         if re.match(r"[&!]", content):                     # an anchor or a tag: its value is what is of use
             tag, _, content = content.partition(" ")
             if not content.strip() and tag.startswith("!!python/"):
@@ -125,7 +134,8 @@ class _Block:
         return None
 
     def _scalar(self, text, indent):
-        """Return the value of `text` with the lines that go on with it: quotes and brackets that are not closed, text further in."""
+        """Return the value of `text` with the lines that go on with it: quotes and brackets that are not
+        closed, text further in."""
         blanks = 0
         while self._position < len(self._lines) and len(text) < TEXT and _is_open(text):
             begin, more = self._lines[self._position]
@@ -162,7 +172,8 @@ def _is_open(text):
         return not re.fullmatch(r"'(?:[^']|'')*'(?:\s*#.*)?", text, re.DOTALL)
     if text[0] in "[{":
         text = WITHIN.sub("_", text)
-        return OPENING.search(text) is not None or text.count("[") + text.count("{") > text.count("]") + text.count("}")
+        return (OPENING.search(text) is not None
+                or text.count("[") + text.count("{") > text.count("]") + text.count("}"))
     return True                                         # plain text goes on while lines are further in
 
 
@@ -197,7 +208,8 @@ def _unescaped(match):
 
 
 def _flow(text, position=0, depth=0):
-    """Return (value, end) of the flow collection of `text` at `position`: [1, 2] or {a: 1}; the text itself if it is none."""
+    """Return (value, end) of the flow collection of `text` at `position`: [1, 2] or {a: 1}; the text itself
+    if it is none."""
     is_list, items, key, begin = text[position] == "[", [], None, position + 1
     index = begin
     while index < len(text) and depth < DEPTH and len(items) < ITEMS:
@@ -216,7 +228,8 @@ def _flow(text, position=0, depth=0):
             match = QUOTED.match(text, index)
             index = match.end() if match else len(text)
             continue
-        if character == ":" and not is_list and key is None and text[index + 1:index + 2] in ("", " ", "[", "{", '"', "'"):
+        if (character == ":" and not is_list and key is None
+                and text[index + 1:index + 2] in ("", " ", "[", "{", '"', "'")):
             key, begin = _key(text[begin:index].strip(BLANK)), index + 1
         elif character in ",]}":
             if text[begin:index].strip(BLANK) or key is not None:

@@ -1,7 +1,9 @@
-"""Text files that are read by rules of one's own (see foreign_rules): which lines are rows, which number is the step, which are metrics.
+"""Text files that are read by rules of one's own (see foreign_rules): which lines are rows, which number is
+the step, which are metrics.
 
-Of a text log, lines that no rule fits are read as without. A pattern is tried in a process beside this one, on the first LINE characters
-of a line; one that takes too long on a block is tried no more on that file, and said.
+Of a text log, lines that no rule fits are read as without. A pattern is tried in a process beside this one,
+on the first LINE characters of a line; one that takes too long on a block is tried no more on that file, and
+said.
 """
 
 import json
@@ -18,7 +20,8 @@ from runicorn.rule_process import SHARED
 
 
 def reader(kind, rules, state=None, ask=SHARED.ask):
-    """Return the reader of a file of a kind, "log" or "jsonl", by rules (JSON of a list of dicts; of lines of JSON the first counts).
+    """Return the reader of a file of a kind, "log" or "jsonl", by rules (JSON of a list of dicts; of lines of
+    JSON the first counts).
     ask: as rule_process.RuleProcess has it."""
     variant = f" by {sha256(rules.encode()).hexdigest()[:16]}"
     if kind == "log":
@@ -55,7 +58,8 @@ class RuledLog(text_log.Reader):
         return self.parts()
 
     def _try(self, texts, matches):
-        """Put the groups of the lines that a pattern fits into `matches` ({place of a line: dict}), the first pattern's that does."""
+        """Put the groups of the lines that a pattern fits into `matches` ({place of a line: dict}), the first
+        pattern's that does."""
         for pattern in [pattern for pattern in self._patterns if pattern not in self._slow]:
             places = [place for place in range(len(texts)) if place not in matches]
             found, slow = self._ask([pattern], [texts[place][:foreign_rules.LINE] for place in places])
@@ -68,9 +72,11 @@ class RuledLog(text_log.Reader):
         """Emit the row of a line that a pattern fits, if there is a metric in it."""
         data, time = foreign_rules.numbers(groups), groups.get("time") or groups.get("ts")
         step, epoch = (foreign_rules.number(groups.get(name)) for name in ("step", "epoch"))
-        step, epoch = (None if value is None or not math.isfinite(value) else value for value in (step, epoch))
+        step, epoch = (None if value is None or not math.isfinite(value) else value
+                       for value in (step, epoch))
         ts = seconds(time.strip()) if time else None
-        self.note(ts, ts is not None and naive(time.encode("utf-8", "replace")), epoch, step is not None or epoch is not None)
+        self.note(ts, ts is not None and naive(time.encode("utf-8", "replace")), epoch,
+                  step is not None or epoch is not None)
         if data:
             self.emit_next(None if step is None else whole(step), data)
 
@@ -90,7 +96,8 @@ class RuledLines(jsonl.Reader):
         step = self._rule["step"] if is_count(leaves.get(self._rule["step"])) else None
         if self._rule["step"] and step is None:
             return None
-        time = self._rule["time"] if moment_of(leaves.get(self._rule["time"])) is not None else None if self._rule["time"] else found[0]
+        time = (self._rule["time"] if moment_of(leaves.get(self._rule["time"])) is not None else None
+                if self._rule["time"] else found[0])
         return time, step, found[2]
 
     def numbered(self, parts):
