@@ -27,11 +27,14 @@ export class CompareCharts extends Board {
     return this.runs.some(({state}) => isLive(state));
   }
 
-  /** Draw these runs (answers of GET /api/runs/<key>) from now on, each under its name. */
+  /** Draw these runs (answers of GET /api/runs/<key>) from now on, each under its name; curves that are here or on their way stay. */
   setRuns(runs, names) {
+    const {x, smooth, rank} = this.feed.how;
     this.runs = runs;
     this.names = names;
-    this.feed.set(this.how, this.stretch());
+    if (x !== this.x || smooth !== this.smooth || rank !== this.rank) {
+      this.feed.set(this.how, this.stretch());
+    }
     this.arrange();
   }
 

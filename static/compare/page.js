@@ -49,6 +49,7 @@ class ComparePage {
     if (this.runs.keys.length) {
       fill(this.table.node, h("div.factspart", {}, h("div.rowf", {}, bones(8))));
       this.charts.grid.expect(Math.min(EXPECTED, this.runs.keys.length));
+      this.makeRoom();
     }
   }
 
@@ -62,7 +63,26 @@ class ComparePage {
   }
 
   ask(keys) {
-    return this.runs.load(keys, (row) => this.charts.count(row));
+    return this.runs.load(keys, (row) => {
+      this.charts.count(row);
+      if (this.loading && this.runs.list.length >= 2 * this.charts.runs.length) {        // so that drawing costs no square of the runs
+        this.drawCurves();
+      }
+    });
+  }
+
+  /** Draw the curves of the runs that are here, whether or not others are on their way; the table waits until all of its columns are. */
+  drawCurves() {
+    const {list} = this.runs;
+    if (this.alive && list.length) {
+      this.charts.setRuns(list, fullNames(list));
+      this.charts.setChoice(this.runs.choice);
+    }
+  }
+
+  /** The table's room is kept from the beginning, so that no chart is drawn twice for it. */
+  makeRoom() {
+    this.body.style.setProperty("--table", `${COLUMNS[0] + COLUMNS[1] * this.runs.count}px`);
   }
 
   /** Runs that were not here may have come: their connection may have been on its way to them. */
@@ -93,10 +113,9 @@ class ComparePage {
       return;
     }
     fill(this.body, this.table.node, this.charts.grid.box);
-    this.body.style.setProperty("--table", `${COLUMNS[0] + COLUMNS[1] * list.length}px`);
+    this.makeRoom();
     this.table.show(list, choice);
-    this.charts.setChoice(choice);
-    this.charts.setRuns(list, fullNames(list));
+    this.drawCurves();
   }
 
   nothing() {

@@ -10,6 +10,7 @@ const EDGE = 60;                 // files left beyond the view when others are a
 const IMAGES = 300;              // images shown before somebody asks for more
 const LEAST = 3000;              // ms between two looks at a run that goes on
 const SHARE = 30;                // … and so many times what the last look took: a folder of many files costs no more than one of few
+const LONGEST = 10_000;          // ms; what took long may have waited for something else
 
 const address = (run, name) => `/api/file?run=${encodeURIComponent(run)}&name=${encodeURIComponent(name)}`;
 
@@ -48,7 +49,7 @@ export class FilesPart {
   async renew() {
     const asked = performance.now();
     const answer = await api.get("/api/files", {run: this.key, offset: this.from, limit: MOST, images: this.images});
-    this.pause = Math.max(LEAST, SHARE * (performance.now() - asked));
+    this.pause = Math.max(LEAST, Math.min(LONGEST, SHARE * (performance.now() - asked)));
     this.draw(answer);
   }
 

@@ -1,6 +1,6 @@
 """What the pages do while much stands behind them, counted in a real browser: elements, changes of the document, requests, bytes."""
 
-import json
+import re
 import time
 
 import pytest
@@ -23,9 +23,9 @@ def live_run(root, project="live", name="live"):
 
 
 def answers(page, path):
-    """Return a list that gets (address, body) of each answer whose address holds `path` from now on."""
+    """Return a list that gets each answer (Response) whose address holds `path` from now on."""
     told = []
-    page.on("response", lambda answer: path in answer.url and told.append((answer.url, answer.text())))
+    page.on("response", lambda answer: path in answer.url and told.append(answer))
     return told
 
 
@@ -47,7 +47,7 @@ def test_a_run_that_grows_sends_no_tree_and_draws_none(home, serve, open_page):
             if len(told) >= 3:
                 break
     assert len(told) >= 3
-    rest = [json.loads(body) for _, body in told]
+    rest = [one.json() for one in told]
     assert all("columns" not in one and list(one["tree"]) == ["states"] for one in rest), "the tree came although it had not changed"
     assert page.evaluate("window.changes") == 0
     write_run(home / "experiments", "zebra", "base", "20260102_000000_abc123", rows=1)
@@ -215,7 +215,7 @@ def test_of_many_files_those_in_view_are_asked_for_and_only_what_changed_is_draw
     grow(many_files, page, 10)
     expect(table.locator("tr", has_text="model00003.pt")).to_contain_text("2.0")
     assert 1 <= len(told) <= 5, "so many looks in ten seconds"
-    assert all(len(json.loads(body)["files"]) == 300 for _, body in told)
+    assert all(len(one.json()["files"]) == 300 for one in told)
     assert page.evaluate("window.changes") <= 8 * len(told)          # one line of 2,354, and that of the events
     assert page.evaluate("document.querySelectorAll('.files-table *').length") < 6000
 
@@ -232,3 +232,27 @@ def test_a_file_far_down_is_reached_by_scrolling_at_its_place(many_files, serve,
         page.locator(".factspart").evaluate("(node, top) => node.scrollTo(0, top)", (number - 2) * pitch)
         expect(page.locator(".files-table").get_by_text(f"model{number:05}.pt")).to_be_in_viewport()
         expect(rows).to_have_count(300)
+
+
+def test_compared_runs_are_drawn_while_others_are_on_their_way_and_asked_for_once(home, serve, open_page):
+    keys = []
+    for number in range(12):
+        run_id = f"20250123_{number:06}_abc123"
+        write_run(home / "experiments", "vision", f"run{number:02}", run_id, rows=20, started=1.7e9 + number)
+        keys.append(f"local:vision/run{number:02}/{run_id}")
+    server = serve()
+    page = open_page(f"{server.url}/settings")
+    held = []
+    page.route(re.compile("/api/runs/.*run11"), lambda route: held.append(route))
+    asked = answers(page, "/api/series")
+    go = "address => { history.pushState({}, '', address); dispatchEvent(new Event('runicorn:go')); }"
+    page.evaluate(go, f"/compare?runs={','.join(keys)}")
+    plot = page.locator('figure[data-chart="train/loss"] .plot')
+    expect(plot).to_have_attribute("aria-label", re.compile(r"run00.*run01"))       # while one of the twelve has not come
+    expect(page.locator(".ct")).to_have_count(0)
+    assert len(held) == 1
+    held[0].continue_()
+    expect(page.locator(".ct thead th")).to_have_count(13)
+    expect(plot).to_have_attribute("aria-label", re.compile(r"run00.*run11"))
+    curves = [series["run"] for one in asked for series in one.json()["series"]]
+    assert sorted(curves) == sorted(keys)
