@@ -64,6 +64,7 @@ def _begin(words, config, again, options):
     if flag("WANDB_DISABLED") and mode is None:
         mode = "disabled"
     spec = {key: words.pop(key, None) for key in ("project", "name", "notes", "tags", "group", "job_type", "id")}
+    spec["project"] = _readable(spec["project"])
     if isinstance(spec["tags"], str):
         spec["tags"] = [tag for tag in spec["tags"].split(",") if tag]
     resume = _resume(words.pop("resume", None))
@@ -79,6 +80,12 @@ def _begin(words, config, again, options):
     if error is not None:
         say(f"init(): {reason(error)}", once=("init", reason(error)))
     return begun
+
+
+def _readable(project):
+    """Return a project's name without the working folder's path before it, which Ultralytics puts there with "-" for "/"."""
+    above, error = attempt(lambda: os.getcwd().translate(dict.fromkeys(map(ord, "/\\#?%:"), "-")) + "-")
+    return project[len(above):] or project if error is None and isinstance(project, str) and project.startswith(above) else project
 
 
 def _follow(run, extras):

@@ -366,6 +366,13 @@ def test_media_of_a_resumed_and_of_an_unseen_run(tmp_path):
 
 # -- files ----------------------------------------------------------------------------------------------------------
 
+@pytest.mark.parametrize("rest, name", [("runs-detect", "runs-detect"), ("", "")])
+def test_a_project_named_by_a_path_below_the_working_folder_is_named_by_the_rest(tmp_path, rest, name):
+    above = str(tmp_path).replace("/", "-") + "-"
+    assert begin(project=above + rest, reinit=True).project == (name or above)
+    assert begin(project="runs-detect", reinit=True).project == "runs-detect"
+
+
 def test_saved_files_follow_until_the_end(tmp_path):
     run = begin()
     (tmp_path / "models").mkdir()
