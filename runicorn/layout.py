@@ -33,6 +33,7 @@ DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³])
 OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d{1,9}))?(?:\.(\d{1,9}))?\.(jsonl|txt)\Z")
 ENDINGS = {"events": "jsonl", "logs": "txt", "system": "jsonl", "status": "json"}
 SMALLER_IS_BETTER = ("loss", "error", "perplexity")                                         # anywhere in the last part of a name
+PHASES = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"}
 SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"}           # only as a word: power, certainty, confidence
 
 
@@ -259,12 +260,13 @@ def definition_of(entries, metric):
 
 def best_rule(metric, definition=()):
     """Return "min" or "max": which value of a metric is its best. definition: its entry in meta.json (dict); its goal, or one of
-    the two as summary, goes before a word in the name's last part."""
+    the two as summary, goes before a word in the name's last part, or in the one before it where that is a phase."""
     ways = {"min", "max"} & set(dict(definition).get("summary", "").split(","))
     goal = dict(definition).get("goal") or (ways.pop() if len(ways) == 1 else None)
     if goal:
         return goal
-    name = metric.rsplit("/", 1)[-1]
+    above, _, name = metric.rpartition("/")
+    name = above.rpartition("/")[2] if above and name.lower() in PHASES else name       # TensorBoard's loss/train
     words = {word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
     return "min" if words & SMALLER_WORDS or any(part in name.lower() for part in SMALLER_IS_BETTER) else "max"
 

@@ -289,6 +289,8 @@ def test_the_lines_of_a_second_are_spread_over_its_steps(tmp_path):
 def test_best_rule():
     smaller = ["loss", "val/loss", "train/error_rate", "ppl", "RMSE", "step_time", "a/fid", "valLoss", "testWER", "stepTime", "mse2"]
     assert [layout.best_rule(name) for name in smaller] == ["min"] * len(smaller)
+    assert [layout.best_rule(name) for name in ("Loss/train", "a/loss/val", "mse/Test")] == ["min"] * 3
+    assert [layout.best_rule(name) for name in ("Accuracy/test", "loss/trained", "train")] == ["max"] * 3
     assert [layout.best_rule(name) for name in ("acc", "loss/accuracy", "bleu", "reward", "power", "confidence")] == ["max"] * 6
 
 
