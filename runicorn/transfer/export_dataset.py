@@ -42,7 +42,7 @@ class LocalWorkers:
         for part in planned:
             yield parts.write_part(folder, work, part, self._entry)
 
-    def tallies(self, chunks):
+    def tallies(self, work, chunks):
         """Yield what parts.tally returns for each list of Runs."""
         for chunk in chunks:
             yield parts.tally(map(self._entry, chunk))
@@ -103,14 +103,14 @@ def _export(folder, work, runs, workers, selection, again, tell):
     points = sum(total["points"] for total in totals.values())
     _replace(folder, dataset.STATE, {**state, "complete": True, "exported_at": round(time.time(), 3), "points": points, "files": totals,
                                      "left_out": dict(problems)})
-    return Report(len(runs), points, len(files), len(written), problems, notes, _slowest(written))
+    return Report(len(runs), points, len(files), sum(bool(part.runs) for part in written), problems, notes, _slowest(written))
 
 
 def _write_runs(folder, work, runs, workers, files, problems):
     """Write the table of runs and what is said of its columns; return the notes (list of str)."""
     chunks = [runs[begin:begin + CHUNK] for begin in range(0, len(runs), CHUNK)]
     tallies = [run_columns.Tally(limit=run_columns.NAMES) for _ in range(2)]
-    for counts in workers.tallies(chunks):
+    for counts in workers.tallies(work, chunks):
         for tally, more in zip(tallies, counts):
             tally.merge(more)
     configs, summaries = (tally.columns() for tally in tallies)

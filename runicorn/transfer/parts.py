@@ -122,6 +122,13 @@ def _facts(entry):
     return {"id": record.id, "connection": entry.source.slug, "project": record.project, "name": record.name,
             "state": entry.verdict().state, "user": record.user, "host": record.host, "group": record.group,
             "job_type": record.job_type, "kinds": list(record.kinds),
-            "created": record.created, "started": record.started, "ended": record.finished, "duration": entry.duration(),
+            "created": record.created, "started": record.started, "ended": record.finished, "duration": _duration(entry),
             "attempts": None if record.kinds else max(attempts, default=1), "folder": visible(os.fspath(entry.folder)),
             "error": entry.error()[1]}
+
+
+def _duration(entry):
+    """Return the seconds from a run's start to its end, or to its last row where it goes on (float), or None."""
+    record = entry.record
+    last = record.finished if record.ended and record.finished is not None else entry.end().ts
+    return None if last is None or record.started is None else max(0.0, last - record.started)

@@ -29,7 +29,7 @@ PAGES = {"shared": "", "charts": "shared", "runs": "shared charts", "run": "shar
          "settings": "shared", "report": ""}
 # Each third-party package has exactly one door (the demo plays an SFTP server).
 DOORS = {"paramiko": {"ssh.remote", "cli.demo_server"}, "bottle": {"viewer.app"}, "pynvml": {"writer.system"}, "cryptography": {"ssh.keys"},
-         "pyarrow": {"transfer.parquet"}}
+         "pyarrow": {"transfer.parquet"}, "pyspark": {"transfer.spark"}}
 SERVER_SIDE = ("__init__", *GROUND.split())      # and the writer
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 from catalogs import make_run, mirror_of, reader_of
 from nobody import needs_root
+from tables import rows_of
 from tfrecords import event, simple
 
 from runicorn import layout, local_disk
@@ -33,12 +34,6 @@ def export(reader, folder, filter="", again=False, **selection):
     view, entries = reader.chosen(filter)
     workers = export_dataset.LocalWorkers(view, {entry.key: entry for entry in entries})
     return export_dataset.export(folder, list(map(dataset.run_of, entries)), workers, {"filter": filter, **selection}, again)
-
-
-def rows_of(folder):
-    """Return the rows of a table in no order, but a sorted one; NaN as text, so that equal rows are equal."""
-    table = pyarrow.dataset.dataset(folder, format="parquet", partitioning=None).to_table().to_pylist()
-    return sorted([tuple("NaN" if value != value else repr(value) for value in row.values()) for row in table])
 
 
 def points(folder):
