@@ -21,12 +21,13 @@ from runicorn.writer import api as _writer
 from runicorn.writer import silent as _silent
 from runicorn.writer.api import define_metric, finish, init, log, watch
 
-__all__ = ["Image", "Run", "RunicornError", "SummaryWriter", "__version__", "define_metric", "finish", "init", "log",
-           "open_run", "runs", "watch"]
+__all__ = ["Image", "Run", "RunicornError", "SummaryWriter", "__version__", "define_metric", "finish", "init",
+           "log", "open_run", "runs", "watch"]
 
 
 def __getattr__(name):
-    """`run`, `config` and `summary` are those of the current run; `Run`, `Image`, `runs` and `open_run` are loaded when used."""
+    """`run`, `config` and `summary` are those of the current run; `Run`, `Image`, `runs` and `open_run` are
+    loaded when used."""
     if name == "run":
         return _writer.current_run()
     if name in ("config", "summary"):
@@ -47,7 +48,8 @@ def __getattr__(name):
     if name in ("runs", "open_run"):
         from runicorn.reader import scripts
         return getattr(scripts, name)
-    if name[:1] != "_" and name in _wandb("names").PUBLIC:          # of a script that says `import runicorn as wandb`
+    # Of a script that says `import runicorn as wandb`
+    if name[:1] != "_" and name in _wandb("names").PUBLIC:
         value = getattr(_sys.modules["runicorn.wandb"], name)
         return globals().setdefault(name, value)
     raise AttributeError("module 'runicorn' has no attribute " + repr(name))
@@ -65,7 +67,8 @@ def _error(name):
 
 
 _silent.answer_with(lambda run, name: _wandb("facade").attribute(run, name))
-vars(_errors).setdefault("__getattr__", _error)         # `except wandb.errors.CommError`, of `import runicorn as wandb`
+# `except wandb.errors.CommError`, of `import runicorn as wandb`
+vars(_errors).setdefault("__getattr__", _error)
 
 
 def __dir__():
@@ -76,8 +79,9 @@ _assigned = {}
 
 
 class _Module(type(_sys)):
-    """This module, which copies and pickles as itself: in objects that keep it as an attribute. What a script assigns to its `config` or
-    `summary` goes into those of the run, and stands for them before there is one, as in wandb."""
+    """This module, which copies and pickles as itself: in objects that keep it as an attribute. What a script
+    assigns to its `config` or `summary` goes into those of the run, and stands for them before there is one,
+    as in wandb."""
 
     def __setattr__(self, name, value):
         if name not in ("config", "summary") or isinstance(value, type(_sys)):

@@ -1,14 +1,16 @@
-"""Replacing and deleting files that somebody may have open: Windows refuses it then, for as long as they have, and for the moment in which
-one is replaced it refuses to open it."""
+"""Replacing and deleting files that somebody may have open: Windows refuses it then, for as long as they
+have, and for the moment in which one is replaced it refuses to open it."""
 
 import os
 import time
 
-PATIENCE, BRIEF = 2.0, 0.02     # s; the most that anybody waits for a file that is open, and the training's own thread
+# s; the most that anybody waits for a file that is open, and the training's own thread
+PATIENCE, BRIEF = 2.0, 0.02
 
 
 def patiently(act, *names, seconds=2.0):
-    """Return act(*names), tried again for `seconds` while Windows refuses because somebody has a file open. Raises OSError."""
+    """Return act(*names), tried again for `seconds` while Windows refuses because somebody has a file open.
+    Raises OSError."""
     until = time.monotonic() + seconds
     while True:
         try:
@@ -57,7 +59,8 @@ def discard_folder(folder):
 
 
 def discard_tree(folder):
-    """Delete a folder and what is in it, as far as that goes; links are not followed. For what is only tidied up, as `discard`."""
+    """Delete a folder and what is in it, as far as that goes; links are not followed. For what is only tidied
+    up, as `discard`."""
     for above, folders, files in os.walk(folder, topdown=False):
         for name in files:
             discard(os.path.join(above, name))

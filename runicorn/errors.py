@@ -1,11 +1,12 @@
-"""The error family. Every error we raise on purpose is here; its message is for the user, its exit code for the shell."""
+"""The error family. Every error we raise on purpose is here; its message is for the user, its exit code for
+the shell."""
 
 
 class RunicornError(Exception):
     """Anything we raise on purpose: what happened, to what, and what to do next, in one sentence.
 
-    code: a stable word for what happened, or None; values: of the sentence, for the pages' translation. values["said"], where there is
-    one, names the sentence; else `code` does.
+    code: a stable word for what happened, or None; values: of the sentence, for the pages' translation.
+    values["said"], where there is one, names the sentence; else `code` does.
     """
 
     exit_code = 1
@@ -26,7 +27,8 @@ class NotFoundError(UsageError):
 
 
 class AmbiguousError(UsageError):
-    """More than one run or connection fits; the message lists some, and `candidates`, where the raiser set it, more full names."""
+    """More than one run or connection fits; the message lists some, and `candidates`, where the raiser set
+    it, more full names."""
 
 
 class FilterError(UsageError):
@@ -80,7 +82,8 @@ class ProtocolError(RemoteError):
 
 
 class SftpError(RemoteError):
-    """The server answered one request with an error status (`status`: SFTP v3 code, draft-ietf-secsh-filexfer-02 section 7)."""
+    """The server answered one request with an error status (`status`: SFTP v3 code,
+    draft-ietf-secsh-filexfer-02 section 7)."""
 
     def __init__(self, message, status, **sentence):
         super().__init__(message, **sentence)

@@ -1,8 +1,9 @@
-"""Runs that another logger wrote: which files are of which kind, and in which folders below a root they lie. Reads the beginning and
-the end of text files only; Python 3.6 is enough.
+"""Runs that another logger wrote: which files are of which kind, and in which folders below a root they lie.
+Reads the beginning and the end of text files only; Python 3.6 is enough.
 
-What is a run: a folder that holds files of a kind. `checkpoint-*` belongs to the folder above it; the folders of one W&B run id are
-one run, ":id" below their parent. A folder whose `runs` holds runs of ours is ours: nothing beside them is looked for.
+What is a run: a folder that holds files of a kind. `checkpoint-*` belongs to the folder above it; the folders
+of one W&B run id are one run, ":id" below their parent. A folder whose `runs` holds runs of ours is ours:
+nothing beside them is looked for.
 """
 import collections
 import os
@@ -16,9 +17,11 @@ from runicorn.foreign_text import kind_by_content
 # What is believed first where two kinds of files in one folder tell the same metric.
 KINDS = ("wandb", "tensorboard", "csv", "trainer", "jsonl", "log")
 SURE = ("wandb", "tensorboard", "trainer")      # their names tell; of the others, what is in them
-DEPTH, FOLDERS, ENTRIES, READ = 8, 200000, 20000, 5000      # levels, folders in all, entries of a folder, text files read
+# levels, folders in all, entries of a folder, text files read
+DEPTH, FOLDERS, ENTRIES, READ = 8, 200000, 20000, 5000
 OF_FOLDER = 100                                 # … of one folder, the newest; so many tables are a data set
-HEAD, TAIL = 4096, 16384                        # bytes of a text file's beginning and end that are read; a traceback may stand there
+# Bytes of a text file's beginning and end that are read; a traceback may stand there
+HEAD, TAIL = 4096, 16384
 SKIPPED_FOLDER = re.compile(r"[.:]|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include|pkgs|venv|env|envs|lost\+found)$")
 OURS = {"status.json", "events.jsonl"}          # beside a meta.json
 ENVIRONMENT = {"pyvenv.cfg", "conda-meta"}      # in a folder: of Python, whatever it is called
@@ -26,8 +29,10 @@ MARKS = ENVIRONMENT | OURS | {"meta.json"}      # files that are none of a run b
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})$")
 WANDB = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([^/]+)$")
 STATE, LOGS = "trainer_state.json", (".log", ".out", ".txt")
-BESIDE = ("hparams.yaml", "args.yaml", "opt.yaml", "config.yaml", "args.json", "config.json")       # what a run was configured with
-WANDB_FILES = ("files/config.yaml", "files/wandb-summary.json", "files/wandb-metadata.json", "files/output.log")
+# What a run was configured with
+BESIDE = ("hparams.yaml", "args.yaml", "opt.yaml", "config.yaml", "args.json", "config.json")
+WANDB_FILES = ("files/config.yaml", "files/wandb-summary.json", "files/wandb-metadata.json",
+               "files/output.log")
 WANDB_NAMES = "wandb-summary.json", "wandb-metadata.json"
 NEVER = re.compile(r"requirements.*\.txt$|constraints.*\.txt$|(?:readme|licen[cs]e|notice|authors|changes|history|top_level|sources|record"
                    r"|cmakelists|robots|classes|labels|vocab|merges|words|names|files?|list|train|val|test)\.txt$"
@@ -46,7 +51,8 @@ of KINDS, in that order; files: [(name below the folder, size, mtime, ctime, mod
 
 
 def kind_by_name(name):
-    """Return the kind that a file's name speaks of (str), or None; unless that is one of SURE, what is in the file decides."""
+    """Return the kind that a file's name speaks of (str), or None; unless that is one of SURE, what is in the
+    file decides."""
     if name.startswith("."):
         return None
     if "tfevents" in name:
@@ -67,42 +73,48 @@ def kind_by_name(name):
 
 def is_of_use(name, rules=None):
     """Whether a Finder wants to know of a file of this name. rules: foreign_rules.Rules, if there are any."""
-    return bool(kind_by_name(name) or rules and rules.may_name(name) and CLAIMED.match(name)) or name in BESIDE or name in MARKS or (
-        name.startswith(WANDB_NAMES))
+    return (bool(kind_by_name(name) or rules and rules.may_name(name) and CLAIMED.match(name))
+            or name in BESIDE or name in MARKS or (name.startswith(WANDB_NAMES)))
 
 
 def kind_of_name(place, rules=None):
-    """Return the kind that the name of the file at `place`, below a root, speaks of (str), or None: of text, a rule may say another."""
+    """Return the kind that the name of the file at `place`, below a root, speaks of (str), or None: of text,
+    a rule may say another."""
     name = place.rpartition("/")[2]
     kind = kind_by_name(name)
     return rules.kind_of(place, kind) if rules and kind not in SURE and CLAIMED.match(name) else kind
 
 
 def kind_of_text(place, head, tail, rules, skipped):
-    """Return the kind (str) of the text file at `place`, below a root, or None where it is no log of a training: by a rule of one's own,
-    else by what all such logs have. head, tail: its first bytes and its last; skipped: a Counter of rules that took too long."""
+    """Return the kind (str) of the text file at `place`, below a root, or None where it is no log of a
+    training: by a rule of one's own, else by what all such logs have. head, tail: its first bytes and its
+    last; skipped: a Counter of rules that took too long."""
     kind = kind_by_name(place.rpartition("/")[2])
-    return rules and rules.decide(place, kind, head, tail, skipped) or kind and kind_by_content(kind, head, tail)
+    return (rules and rules.decide(place, kind, head, tail, skipped) or kind
+            and kind_by_content(kind, head, tail))
 
 
 class Finder:
-    """Finds the runs among folders whose listings it is handed, in any order, a folder before what is in it. Touches no file.
+    """Finds the runs among folders whose listings it is handed, in any order, a folder before what is in it.
+    Touches no file.
 
-    `doubtful` holds [(folder, name, kind, size, mtime), ...] of text files that somebody has to look into, and `decide`. skipped: a
-    Counter of what was left out for its number; `passed` is one of what is never looked into. ours: paths of folders that are ours (a
-    container of str). rules: foreign_rules.Rules, if there are any. `visited` are the paths of the folders it was handed (set); `waits`:
-    whether a text file was empty yet.
+    `doubtful` holds [(folder, name, kind, size, mtime), ...] of text files that somebody has to look into,
+    and `decide`. skipped: a Counter of what was left out for its number; `passed` is one of what is never
+    looked into. ours: paths of folders that are ours (a container of str). rules: foreign_rules.Rules, if
+    there are any. `visited` are the paths of the folders it was handed (set); `waits`: whether a text file
+    was empty yet.
     """
 
     def __init__(self, skipped, ours=(), rules=None):
         self.skipped, self.passed, self.doubtful, self.visited = skipped, collections.Counter(), [], set()
         self.rules, self.waits, self._ours, self._count = rules, False, ours, 1
-        self._files = {}            # folder -> [(name, size, mtime, ctime, mode), ...] of those that a run is made of
+        # Folder -> [(name, size, mtime, ctime, mode), ...] of those that a run is made of
+        self._files = {}
         self._kinds = {}            # folder -> {name: kind} of those with metrics
 
     def take(self, path, entries):
-        """Take what is in the folder `path` ("" for the root), [(name, size, mtime, ctime, mode), ...]; return the paths of folders in
-        it to be listed next."""
+        """Take what is in the folder `path` ("" for the root), [(name, size, mtime, ctime, mode), ...];
+        return the paths of folders in it to be listed next."""
         self.visited.add(path)
         names = {entry[0] for entry in entries}
         if not ENVIRONMENT.isdisjoint(names) or "meta.json" in names and not OURS.isdisjoint(names):
@@ -171,15 +183,17 @@ class Finder:
             run_kinds, files = by_path.setdefault(run_path, (set(), []))
             run_kinds.update(kinds.values())
             files += [(prefix + entry[0],) + tuple(entry[1:]) for entry in self._files[path]]
-            beside = self._files.get(path + "/files", ()) if run_path.rpartition("/")[2].startswith(":") else ()
+            beside = (self._files.get(path + "/files", ()) if run_path.rpartition("/")[2].startswith(":")
+                      else ())
             files += [(prefix + "files/" + entry[0],) + tuple(entry[1:]) for entry in beside]
-        return [Run(run_path, os.path.join(root, folder_of(run_path)).rstrip("/"), tuple(kind for kind in KINDS if kind in kinds),
-                    sorted(files)) for run_path, (kinds, files) in sorted(by_path.items())]
+        return [Run(run_path, os.path.join(root, folder_of(run_path)).rstrip("/"),
+                    tuple(kind for kind in KINDS if kind in kinds), sorted(files))
+                for run_path, (kinds, files) in sorted(by_path.items())]
 
     def kinds_of(self, run):
         """Return {name: kind} of the files with metrics of the run at the path `run`."""
-        return {prefix + name: kind for path, kinds in self._kinds.items() for place, prefix in [_place(path)] if place == run
-                for name, kind in kinds.items()}
+        return {prefix + name: kind for path, kinds in self._kinds.items()
+                for place, prefix in [_place(path)] if place == run for name, kind in kinds.items()}
 
 
 def _is_of_wandb(path):
@@ -198,7 +212,8 @@ def _is_utf8(name):
 
 def _newest_checkpoint(folders):
     """Return the names of folders without those of checkpoints but the newest."""
-    steps = {int(match.group(1)): name for name, match in ((name, CHECKPOINT.match(name)) for name in folders) if match}
+    steps = {int(match.group(1)): name for name, match in ((name, CHECKPOINT.match(name)) for name in folders)
+             if match}
     return [name for name in folders if not CHECKPOINT.match(name) or name == steps[max(steps)]]
 
 
@@ -212,7 +227,8 @@ def _place(path):
 
 
 def folder_of(path):
-    """Return the folder below the root ("" for the root itself) in which the files of the run at `path` lie."""
+    """Return the folder below the root ("" for the root itself) in which the files of the run at `path`
+    lie."""
     above, _, name = path.rpartition("/")
     return above if name.startswith(":") else "" if path == "." else path
 
@@ -220,15 +236,18 @@ def folder_of(path):
 def is_path(path):
     """Whether `path` (str), which another machine told, may be that of a run: "a/b", "." or "a/:id"."""
     above, _, last = path.rpartition("/")
-    folders = [] if path == "." else above.split("/") if above and last[:1] == ":" else [] if last[:1] == ":" else path.split("/")
+    folders = ([] if path == "." else above.split("/") if above and last[:1] == ":" else [] if last[:1] == ":"
+               else path.split("/"))
     return (path.count("/") < DEPTH and last != ":" and "\0" not in path and _is_utf8(path)
             and not any(not folder or SKIPPED_FOLDER.match(folder) for folder in folders))
 
 
 def belongs(path, name, rules=None):
-    """Whether `name` may be a file of the run at `path` (both str, relative), which another machine told. rules: as for `kind_of_name`."""
+    """Whether `name` may be a file of the run at `path` (both str, relative), which another machine told.
+    rules: as for `kind_of_name`."""
     *above, last = name.split("/")
-    if not is_path(path) or not last or last.startswith(".") or "\0" in last or not _is_utf8(last) or len(above) > 2:
+    if (not is_path(path) or not last or last.startswith(".") or "\0" in last or not _is_utf8(last)
+            or len(above) > 2):
         return False
     folder, run_id = WANDB.match(above[0]) if above else None, path.rpartition("/")[2]
     is_own = kind_of_name(below(folder_of(path), name), rules) or last in BESIDE
@@ -238,13 +257,16 @@ def belongs(path, name, rules=None):
     return last == STATE and len(above) == 1 and bool(CHECKPOINT.match(above[0])) if above else bool(is_own)
 
 
-NAMES = {"wandb": "W&B", "tensorboard": "TensorBoard", "csv": "CSV", "trainer": "Trainer", "jsonl": "JSON lines", "log": "text log"}
+NAMES = {"wandb": "W&B", "tensorboard": "TensorBoard", "csv": "CSV", "trainer": "Trainer",
+         "jsonl": "JSON lines", "log": "text log"}
 
 
-# -- on this machine -----------------------------------------------------------------------------------------------
+# -- on this machine -----------------------------------------------------------------------------------------
 def find(root, skipped, ours=(), known=None, rules=None):
-    """Return the Runs of other loggers below a folder of this machine (list). skipped, ours, rules: as for a Finder; known: {path of a text
-    file: (its state, its kind)} of the last look (dict), which is brought up to date: only what changed is read."""
+    """Return the Runs of other loggers below a folder of this machine (list). skipped, ours, rules: as for a
+    Finder; known: {path of a text
+    file: (its state, its kind)} of the last look (dict), which is brought up to date: only what changed is
+    read."""
     finder, ahead = Finder(skipped, ours, rules), [""]
     while ahead:
         path = ahead.pop()
@@ -270,7 +292,8 @@ def below(path, name):
 
 
 def look_into(finder, root, known):
-    """Decide on all doubtful files of a Finder, which lie below a folder of this machine. known: as `find` has it."""
+    """Decide on all doubtful files of a Finder, which lie below a folder of this machine. known: as `find`
+    has it."""
     for doubt in doubts(finder, known):
         settle(finder, known, doubt, *ends(os.path.join(root, doubt[0], doubt[1]), doubt[3]))
 
@@ -284,13 +307,15 @@ def settle(finder, known, doubt, head, tail):
 
 
 def doubts(finder, known):
-    """Decide on those doubtful files of a Finder that `known` (see `find`) tells of, or that are too many; return the others (list)."""
+    """Decide on those doubtful files of a Finder that `known` (see `find`) tells of, or that are too many;
+    return the others (list)."""
     before, of_folder, unknown = dict(known), collections.Counter(), []
     for file_path in list(known):
         if "" in finder.visited or file_path.rpartition("/")[0] in finder.visited:
             del known[file_path]
     alike = collections.Counter((path, kind) for path, _, kind, *_ in finder.doubtful if kind != "log")
-    for path, name, kind, *state in sorted(finder.doubtful, key=lambda item: -item[4]):     # a data set is older than what is trained on it
+    # a data set is older than what is trained on it
+    for path, name, kind, *state in sorted(finder.doubtful, key=lambda item: -item[4]):
         is_data = alike[path, kind] > OF_FOLDER
         of_folder[path] += not is_data
         if is_data or of_folder[path] > OF_FOLDER or len(known) >= READ:
@@ -300,7 +325,8 @@ def doubts(finder, known):
             continue
         file_path = below(path, name)
         earlier = before.get(file_path, (None, None))
-        if earlier[0] == state or earlier[1] == kind == "log" and state[0] >= earlier[0][0]:     # a log that grew is one still
+        # a log that grew is one still
+        if earlier[0] == state or earlier[1] == kind == "log" and state[0] >= earlier[0][0]:
             known[file_path] = state, earlier[1]
             finder.decide(path, name, earlier[1])
         else:
@@ -310,28 +336,33 @@ def doubts(finder, known):
 
 
 def _in_time(patterns, lines):
-    """Search as foreign_rules.Rules has it, where this process, which is alone, ends if a pattern takes too long."""
+    """Search as foreign_rules.Rules has it, where this process, which is alone, ends if a pattern takes too
+    long."""
     import signal
     signal.setitimer(signal.ITIMER_VIRTUAL, 2)
     compiled = [re.compile(pattern) for pattern in patterns]
-    matches = [(line, place, pattern.search(text)) for line, text in enumerate(lines) for place, pattern in enumerate(compiled)]
+    matches = [(line, place, pattern.search(text)) for line, text in enumerate(lines)
+               for place, pattern in enumerate(compiled)]
     signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     return [(line, place, match.groupdict()) for line, place, match in matches if match]
 
 
 def reply(root):
-    """Answer a mirror's question on standard input, packed JSON {"ours", "known", "rules"} as `find` has them, by packed JSON: "runs":
-    [[path, kinds, mtime of the folder, [[name, size, mtime], ...]], ...], "skipped", "known" if that changed, "took" (s). It runs alone."""
+    """Answer a mirror's question on standard input, packed JSON {"ours", "known", "rules"} as `find` has
+    them, by packed JSON: "runs": [[path, kinds, mtime of the folder, [[name, size, mtime], ...]], ...],
+    "skipped", "known" if that changed, "took" (s). It runs alone."""
     import json
     import sys
     import time
     import zlib
     began, skipped = time.perf_counter(), collections.Counter()
     question = json.loads(zlib.decompress(sys.stdin.buffer.read()).decode())
-    decoded, encoded = ((lambda name: os.fsdecode(name.encode("utf-8", "surrogateescape"))), lambda name: os.fsencode(name).decode())
+    decoded, encoded = ((lambda name: os.fsdecode(name.encode("utf-8", "surrogateescape"))),
+                        lambda name: os.fsencode(name).decode())
     before = {decoded(file_path): (answer[0], answer[1]) for file_path, answer in question["known"].items()}
     known = dict(before)
-    runs_below = find(root, skipped, {decoded(path) for path in question["ours"]}, known, Rules(question.get("rules") or (), "", _in_time))
+    runs_below = find(root, skipped, {decoded(path) for path in question["ours"]}, known,
+                      Rules(question.get("rules") or (), "", _in_time))
     runs = [[encoded(run.path), run.kinds, int(os.stat(run.folder).st_mtime),
              [[encoded(name), size, mtime // 10 ** 9] for name, size, mtime, *_ in run.files]]
             for run in runs_below if os.path.isdir(run.folder)]
@@ -342,7 +373,8 @@ def reply(root):
 
 
 def in_folder(folder, path, known, rules=None):
-    """Return a Finder that was handed what is in `folder`, on this machine, of the run at `path` below a root: `kinds_of` tells its files.
+    """Return a Finder that was handed what is in `folder`, on this machine, of the run at `path` below a
+    root: `kinds_of` tells its files.
     known, rules: as for `find`."""
     finder, top = Finder(collections.Counter(), rules=rules), folder_of(path)
     ahead = [top]
@@ -359,10 +391,11 @@ def in_folder(folder, path, known, rules=None):
 
 
 def without_twins(kinds):
-    """Return {name: kind} of a run's files without those whose rows stand in another: mmengine writes each into `scalars.json` and into a
-    file of its start's date beside it."""
-    return {name: kind for name, kind in kinds.items() if not (
-        DATED.match(name.rpartition("/")[2]) and kinds.get(below(name.rpartition("/")[0], "scalars.json")) == kind)}
+    """Return {name: kind} of a run's files without those whose rows stand in another: mmengine writes each
+    into `scalars.json` and into a file of its start's date beside it."""
+    return {name: kind for name, kind in kinds.items()
+            if not (DATED.match(name.rpartition("/")[2])
+                    and kinds.get(below(name.rpartition("/")[0], "scalars.json")) == kind)}
 
 
 def inside(place, top):
@@ -371,7 +404,8 @@ def inside(place, top):
 
 
 def _state(item, rules):
-    """Return what a Finder wants to know of an entry (tuple), None of what it has no use for; asks the disk for little of it."""
+    """Return what a Finder wants to know of an entry (tuple), None of what it has no use for; asks the disk
+    for little of it."""
     name = item.name
     try:
         if item.is_dir(follow_symlinks=False):
@@ -389,7 +423,8 @@ def _state(item, rules):
 def ends(path, size):
     """Return the first HEAD and the last TAIL bytes of a regular file; nothing of one that can't be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK")))
+        descriptor = os.open(path, os.O_RDONLY
+                             | sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK")))
     except OSError:
         return b"", b""
     try:

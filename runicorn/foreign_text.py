@@ -1,5 +1,5 @@
-"""Whether a text file is the log of a training, by its first and last bytes: the one rule for who lists it and who reads it.
-Opens no file; Python 3.6 is enough."""
+"""Whether a text file is the log of a training, by its first and last bytes: the one rule for who lists it
+and who reads it. Opens no file; Python 3.6 is enough."""
 
 import collections
 import csv
@@ -11,17 +11,19 @@ LINES = 5                   # on which a name with a number stands in a text log
 LINE = 4096                 # bytes of a line that are looked at
 
 # Tables. Names of columns without case, blanks and signs.
-STEP_COLUMNS = ("globalstep", "step", "steps", "totalsteps", "trainstep", "iter", "iters", "iteration", "iterations", "itr", "globaliter",
-                "globaliteration", "traininfoglobalstep", "totaltimesteps", "timestepstotal", "timesteps", "trainingiteration", "update",
-                "updates")
+STEP_COLUMNS = ("globalstep", "step", "steps", "totalsteps", "trainstep", "iter", "iters", "iteration",
+                "iterations", "itr", "globaliter", "globaliteration", "traininfoglobalstep", "totaltimesteps",
+                "timestepstotal", "timesteps", "trainingiteration", "update", "updates")
 EPOCH_COLUMNS = ("epoch", "epochs", "epochnumber", "currentepoch")
 TIME_COLUMNS = ("time", "timestamp", "walltime", "datetime", "date", "ts", "createdat")
 PHASE_COLUMNS = ("mode", "phase", "split", "stage", "subset")
-OWNERS = {"", "train", "trainer", "training", "time", "global", "progress"}     # of a counter: time/total_timesteps, not loss/epoch
+# Of a counter: time/total_timesteps, not loss/epoch
+OWNERS = {"", "train", "trainer", "training", "time", "global", "progress"}
 JUDGED = 200                # lines of a table, its header among them
 SEPARATORS = b",;\t"
 COLUMNS = 1000              # a table of more is a data set
-SHORT = 400                 # names in the first 4,096 bytes of a longer header; those of more are shorter than metrics have
+# Names in the first 4,096 bytes of a longer header; those of more are shorter than metrics have
+SHORT = 400
 CELL = 64                   # bytes; a longer cell is no number
 NUMBER = re.compile(rb"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|infinity)", re.IGNORECASE)
 STEPPED = re.compile(rb'(?:^|[,;\t])\s*"?(?:global_?step|step|iteration|epoch)"?\s*[,;\t]', re.I)
@@ -42,7 +44,8 @@ PAIR = re.compile(rb"""([A-Za-z_][\w/.@-]{0,60}(?:["']?[ \t]*[=:][ \t]*["']?|(?<
 def kind_by_content(kind, head, tail):
     """Return the kind of a text file (str), or None where it is no log of a training.
 
-    kind: what its name speaks of ("csv", "jsonl" or "log"); head, tail: its first 4,096 bytes and its last, some more.
+    kind: what its name speaks of ("csv", "jsonl" or "log"); head, tail: its first 4,096 bytes and its last,
+    some more.
     """
     head = head[3:] if head.startswith(b"\xef\xbb\xbf") else head
     if kind in ("csv", "log") and _is_table(head):
@@ -59,12 +62,14 @@ def _lines(head):
     return [line.rstrip(b"\r") for line in head[:head.rfind(b"\n") + 1].split(b"\n") if line.strip()]
 
 
-# -- tables --------------------------------------------------------------------------------------------------------
+# -- tables --------------------------------------------------------------------------------------------------
 
 def _is_table(head):
-    """Whether a file is a table of a training: it has a column of steps or epochs, which go up, and one of numbers."""
+    """Whether a file is a table of a training: it has a column of steps or epochs, which go up, and one of
+    numbers."""
     lines = [line for line in _lines(head) if not line.startswith(b"#")][:JUDGED]
-    if not lines:                                       # a header of more than that, or one whose newline is still to come
+    # a header of more than that, or one whose newline is still to come
+    if not lines:
         return b"\0" not in head and 20 < head.count(b",") < SHORT and STEPPED.search(head) is not None
     header = Header.of(lines[0])
     if header is None:
@@ -75,12 +80,14 @@ def _is_table(head):
     except csv.Error:
         return False
     if len(rows) < 2:
-        return len(lines) == len(rows) + 1 and all(not cell.strip() or number(cell.encode()) is not None for row in rows for cell in row)
+        return len(lines) == len(rows) + 1 and all(not cell.strip() or number(cell.encode()) is not None
+                                                   for row in rows for cell in row)
     return len(rows) > 0.8 * len(lines) - 2 and header.has_numbers(rows) and header.rises(rows)
 
 
 class Header:
-    """The columns of a table: `names`, the one of `steps`, of `epochs`, of `times` and of `phases` (places, or None)."""
+    """The columns of a table: `names`, the one of `steps`, of `epochs`, of `times` and of `phases` (places,
+    or None)."""
 
     def __init__(self, names, separator):
         self.names, self.separator = names, separator
@@ -110,18 +117,22 @@ class Header:
 
     def has_numbers(self, rows):
         """Whether most cells of `rows` (lists of str) are numbers, and some of them of a metric."""
-        cells = [(position, cell.strip()) for row in rows for position, cell in enumerate(row) if position not in (self.phases, self.times)]
+        cells = [(position, cell.strip()) for row in rows
+                 for position, cell in enumerate(row) if position not in (self.phases, self.times)]
         numbers = [position for position, cell in cells if number(cell.encode()) is not None]
         return 2 * len(numbers) >= sum(bool(cell) for _, cell in cells) and any(
             position not in (self.steps, self.epochs) and self.is_metric(position) for position in numbers)
 
     def rises(self, rows):
-        """Whether the steps of `rows` (lists of str) go up, as those of a training do, from zero again in each epoch at most."""
+        """Whether the steps of `rows` (lists of str) go up, as those of a training do, from zero again in
+        each epoch at most."""
         steps = [number(row[self.steps].encode()) for row in rows]
         epochs = [number(row[self.epochs].encode()) for row in rows] if self.epochs is not None else []
-        steps, epochs = [step for step in steps if step is not None], [epoch for epoch in epochs if epoch is not None]
+        steps, epochs = ([step for step in steps if step is not None],
+                         [epoch for epoch in epochs if epoch is not None])
         falls = sum(after < before for before, after in zip(steps, steps[1:]))
-        if len(steps) < 0.5 * len(rows) or any(step < 0 or self.epochs is not None and not step.is_integer() for step in steps):
+        if len(steps) < 0.5 * len(rows) or any(step < 0 or self.epochs is not None and not step.is_integer()
+                                               for step in steps):
             return False
         rises = len(set(steps)) > 1 or len(rows) < 4
         in_epochs = len(set(epochs)) > 1 and epochs == sorted(epochs) and falls < len(set(epochs))
@@ -146,7 +157,8 @@ def _distinct(names):
 
 
 def number(cell):
-    """Return the float that a cell (bytes) stands for, or None. What only Python takes for a number (1_000) is text."""
+    """Return the float that a cell (bytes) stands for, or None. What only Python takes for a number (1_000)
+    is text."""
     cell = cell.strip()
     return float(cell) if len(cell) <= CELL and NUMBER.fullmatch(cell) else None
 
@@ -159,7 +171,7 @@ def decoded(line):
         return line.decode("latin-1")
 
 
-# -- lines of JSON -------------------------------------------------------------------------------------------------
+# -- lines of JSON -------------------------------------------------------------------------------------------
 
 def _is_json_log(text):
     """Whether the first lines of a file, or its last, are objects that count and hold a number."""
@@ -167,13 +179,15 @@ def _is_json_log(text):
     if not lines:
         return text.startswith(b"{") and STEP_KEY.search(text) is not None and len(NUMBERS.findall(text)) > 1
     objects = [entry for entry in map(_object, lines) if entry is not None]
-    rows = [entry for entry in objects if any(is_count(entry.get(key)) for key in COUNTERS) and _has_number(entry, DEPTH)]
+    rows = [entry for entry in objects if any(is_count(entry.get(key)) for key in COUNTERS)
+            and _has_number(entry, DEPTH)]
     torn = len(lines) - len(objects)                    # one where a training was killed, and went on
     if not rows or torn > (len(rows) > 2) or 2 * len(rows) < len(objects):
         return False
     if sum(len(text) for entry in objects for text in _texts(entry, DEPTH)) > TEXT * sum(map(len, lines)):
         return False
-    steps = [next(entry[key] for key in [*STEP_KEYS, EPOCH_KEY] if is_count(entry.get(key))) for entry in rows]
+    steps = [next(entry[key] for key in [*STEP_KEYS, EPOCH_KEY] if is_count(entry.get(key)))
+             for entry in rows]
     return len(set(steps)) > 1 or len(rows) < 5
 
 
@@ -192,8 +206,8 @@ def is_count(value):
 
 def _has_number(entry, depth):
     """Whether an object holds a number that is no counter."""
-    return any(type(value) in (int, float) and key not in COUNTERS or type(value) is dict and depth and _has_number(value, depth - 1)
-               for key, value in entry.items())
+    return any(type(value) in (int, float) and key not in COUNTERS or type(value) is dict and depth
+               and _has_number(value, depth - 1) for key, value in entry.items())
 
 
 def _texts(entry, depth):
@@ -204,7 +218,7 @@ def _texts(entry, depth):
             yield from _texts(value, depth - 1)
 
 
-# -- other text ----------------------------------------------------------------------------------------------------
+# -- other text ----------------------------------------------------------------------------------------------
 
 def _has_pairs(text):
     """Whether a name stands with numbers, not always the same, on LINES lines at least."""

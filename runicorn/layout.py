@@ -1,4 +1,5 @@
-"""Names and paths of a root and a run, strict JSON, and replacing a file whole. Knows the format (README, "Format"), opens no run."""
+"""Names and paths of a root and a run, strict JSON, and replacing a file whole. Knows the format (README,
+"Format"), opens no run."""
 
 import errno
 import itertools
@@ -24,24 +25,29 @@ HIDDEN, LIVE = ".runicorn", "live"  # below a root: manifests, and in the second
 BEAT = ".beat"                      # in a run's folder, where the root's live folder can't be written
 BESIDE = ".tmp"                     # ends the name of a file that is not whole yet
 ENDED = ("finished", "failed", "interrupted")               # states in status.json of a run that is over
-INDEX = ".index"                    # below a mirror; in it what the server has, what the last pass told, and whose mirror it is:
+# Below a mirror; in it what the server has, what the last pass told, and whose mirror it is:
+INDEX = ".index"
 INDEX_FULL, INDEX_LIVE, INDEX_SOURCE, INDEX_LOCK = "full.json", "live.json", "source.json", "lock"
 CONFIG = "config.json"              # in a home
 SLUG_BYTES = 120                    # project + name + id + a file stay far below PATH_MAX
 KEPT = frozenset(" ._-=+,@()")
-DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³]) *(\.|$)")      # names Windows keeps for itself
+# Names Windows keeps for itself
+DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³]) *(\.|$)")
 OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d{1,9}))?(?:\.(\d{1,9}))?\.(jsonl|txt)\Z")
 ENDINGS = {"events": "jsonl", "logs": "txt", "system": "jsonl", "status": "json"}
-SMALLER_IS_BETTER = ("loss", "error", "perplexity")                                         # anywhere in the last part of a name
+# Anywhere in the last part of a name
+SMALLER_IS_BETTER = ("loss", "error", "perplexity")
 PHASES = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"}
-SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"}           # only as a word: power, certainty, confidence
+# Only as a word: power, certainty, confidence
+SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"}
 
 
-# -- where things are ---------------------------------------------------------------------------------------------
+# -- where things are ----------------------------------------------------------------------------------------
 
 def home_dir(environ=os.environ):
     """Return Runicorn's own folder on this machine (Path): RUNICORN_HOME, else ~/.runicorn."""
-    from pathlib import Path  # here, as below: a training needs none to begin, and it takes as long to load as half of what does
+    # here, as below: a training needs none to begin, and it takes as long to load as half of what does
+    from pathlib import Path
     return Path(_home(environ))
 
 
@@ -57,13 +63,15 @@ def _expanded(path):
 
 
 def default_root(storage=None, environ=os.environ):
-    """Return the root (Path): `storage`, else RUNICORN_DIR, else "root" in config.json, else HOME_DIR/experiments."""
+    """Return the root (Path): `storage`, else RUNICORN_DIR, else "root" in config.json, else
+    HOME_DIR/experiments."""
     from pathlib import Path
     return Path(root_path(storage, environ))
 
 
 def own_experiments(folder):
-    """Return the folder of experiments in a home that is `folder` (Path) as a list; [] where there is none."""
+    """Return the folder of experiments in a home that is `folder` (Path) as a list; [] where there is
+    none."""
     inside = folder / HIDDEN / "experiments"
     return [inside] if os.path.isdir(inside) else []
 
@@ -71,11 +79,13 @@ def own_experiments(folder):
 def root_path(storage=None, environ=os.environ):
     """Return `default_root` as text."""
     chosen = storage or environ.get("RUNICORN_DIR") or _configured_root(_home(environ))
-    return _expanded(disk_path(os.fsdecode(chosen))) if chosen else os.path.join(_home(environ), "experiments")
+    return (_expanded(disk_path(os.fsdecode(chosen))) if chosen
+            else os.path.join(_home(environ), "experiments"))
 
 
 def _configured_root(home):
-    root = (read_json(os.path.join(home, CONFIG)) or {}).get("root")      # absent or broken: `settings` reports it
+    # Absent or broken: `settings` reports it
+    root = (read_json(os.path.join(home, CONFIG)) or {}).get("root")
     return root if isinstance(root, str) else None
 
 
@@ -95,7 +105,8 @@ def stamp(now=None):
 
 
 def own_file(stem, attempt=1, rank=0):
-    """Return the file name of `stem` ("events", "logs", "system" or "status") for an attempt (1, 2, …) and a rank (0, 1, …)."""
+    """Return the file name of `stem` ("events", "logs", "system" or "status") for an attempt (1, 2, …) and a
+    rank (0, 1, …)."""
     middle = (f".rank{rank}" if rank else "") + (f".{attempt}" if attempt > 1 else "")
     return f"{stem}{middle}.{ENDINGS[stem]}"
 
@@ -108,14 +119,15 @@ def parse_own(name):
     return match[1], int(match[3] or 1), int(match[2] or 0)
 
 
-# -- names --------------------------------------------------------------------------------------------------------
+# -- names ---------------------------------------------------------------------------------------------------
 
 def slug(name):
-    """Return the folder name for any text: reversible unless cut, at most 120 bytes, distinct for distinct names.
+    """Return the folder name for any text: reversible unless cut, at most 120 bytes, distinct for distinct
+    names.
 
-    Letters (NFC), digits, space and ._-=+,@() stay; other characters, a leading dot, a trailing dot or space and
-    Windows device names are percent-escaped. If the result differs from `name`, "~" and six hex digits of the
-    name's SHA-256 follow.
+    Letters (NFC), digits, space and ._-=+,@() stay; other characters, a leading dot, a trailing dot or space
+    and Windows device names are percent-escaped. If the result differs from `name`, "~" and six hex digits of
+    the name's SHA-256 follow.
     """
     if not name:
         raise LayoutError("a project, a name or a run id can't be empty")
@@ -124,9 +136,11 @@ def slug(name):
 
 
 def escaped_name(name, normal, keep, limit, hidden=False, position=None):
-    """Return `normal`, the form of `name` to write, with what a folder's name may not hold escaped; at most `limit` bytes.
+    """Return `normal`, the form of `name` to write, with what a folder's name may not hold escaped; at most
+    `limit` bytes.
 
-    keep: called with a character, whether it may stay. hidden: whether a leading dot may. position: where a character must not stay.
+    keep: called with a character, whether it may stay. hidden: whether a leading dot may. position: where a
+    character must not stay.
     """
     out = [c if keep(c) and index != position else _escape(c) for index, c in enumerate(normal)]
     if out[0] == "." and not hidden:
@@ -148,11 +162,13 @@ def _escape(char):
 
 
 def name_bytes(text):
-    """Return text as bytes, also undecodable bytes of a name (PEP 383) and, in three bytes as U+D800 would have, half characters."""
+    """Return text as bytes, also undecodable bytes of a name (PEP 383) and, in three bytes as U+D800 would
+    have, half characters."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return b"".join(c.encode("utf-8", "surrogateescape" if "\udc80" <= c <= "\udcff" else "surrogatepass") for c in text)
+        return b"".join(c.encode("utf-8", "surrogateescape" if "\udc80" <= c <= "\udcff" else "surrogatepass")
+                        for c in text)
 
 
 def _cut(pieces, limit):
@@ -166,7 +182,8 @@ def _cut(pieces, limit):
 
 
 def legible(text):
-    """Return text whose bytes of UTF-8 are decoded that Python left undecoded, as it does where the locale is ASCII (PEP 383)."""
+    """Return text whose bytes of UTF-8 are decoded that Python left undecoded, as it does where the locale is
+    ASCII (PEP 383)."""
     try:
         text.encode()
         return text
@@ -175,7 +192,8 @@ def legible(text):
 
 
 def disk_path(path):
-    """Return a path (str) as this process has to say it so that the disk gets UTF-8, also where the locale is ASCII."""
+    """Return a path (str) as this process has to say it so that the disk gets UTF-8, also where the locale is
+    ASCII."""
     if sys.getfilesystemencoding() == "utf-8" or path.isascii():
         return path
     return os.fsdecode(path.encode("utf-8", "surrogateescape"))
@@ -186,14 +204,15 @@ def below(root, path):
     return os.path.join(root, disk_path(path))
 
 
-# -- files --------------------------------------------------------------------------------------------------------
+# -- files ---------------------------------------------------------------------------------------------------
 
 def _fast_encoder():
-    """Return a function that gives strict JSON text; from CPython, with its encoder made once and not at each call, which takes half
-    its time."""
+    """Return a function that gives strict JSON text; from CPython, with its encoder made once and not at each
+    call, which takes half its time."""
     slow = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
     try:
-        fast = json.encoder.c_make_encoder(None, slow.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
+        fast = json.encoder.c_make_encoder(None, slow.default, json.encoder.encode_basestring, None, ":", ",",
+                                           False, False, False)
     except TypeError:                   # there is none, or of another signature
         return slow.encode
     return lambda row: "".join(fast(row, 0))
@@ -203,7 +222,8 @@ encode = _fast_encoder()
 
 
 def to_json(value):
-    """Return strict JSON text (str): NaN and infinities as "NaN", "Infinity", "-Infinity", everything exact to 64 levels."""
+    """Return strict JSON text (str): NaN and infinities as "NaN", "Infinity", "-Infinity", everything exact
+    to 64 levels."""
     try:
         return encode(value)
     except (ValueError, RecursionError):
@@ -211,7 +231,8 @@ def to_json(value):
 
 
 def json_bytes(value):
-    """Return strict JSON in UTF-8 (bytes) of values that may hold undecoded bytes and half characters: these become U+FFFD."""
+    """Return strict JSON in UTF-8 (bytes) of values that may hold undecoded bytes and half characters: these
+    become U+FFFD."""
     text = to_json(value)
     try:
         return text.encode()
@@ -220,7 +241,8 @@ def json_bytes(value):
 
 
 def strict(value, levels=64):
-    """Return `value` with every NaN and infinity below it, and what is deeper than `levels`, replaced by a string."""
+    """Return `value` with every NaN and infinity below it, and what is deeper than `levels`, replaced by a
+    string."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if value != value else ("Infinity" if value > 0 else "-Infinity")
     if isinstance(value, (dict, list, tuple)):
@@ -233,7 +255,8 @@ def strict(value, levels=64):
 
 
 def number(value):
-    """Return the float that a JSON value stands for ("NaN" and the infinities included), or None if it is no number."""
+    """Return the float that a JSON value stands for ("NaN" and the infinities included), or None if it is no
+    number."""
     if isinstance(value, (int, float)):
         try:
             return float(value)
@@ -243,7 +266,8 @@ def number(value):
 
 
 def is_like(pattern, text):
-    """Whether `text` is as `pattern` has it, each * standing for anything. In linear time: servers send patterns."""
+    """Whether `text` is as `pattern` has it, each * standing for anything. In linear time: servers send
+    patterns."""
     head, *parts, last = pattern.split("*")
     start, end = len(head), len(text) - len(last)
     for piece in parts:
@@ -259,20 +283,24 @@ def definition_of(entries, metric):
 
 
 def best_rule(metric, definition=()):
-    """Return "min" or "max": which value of a metric is its best. definition: its entry in meta.json (dict); its goal, or one of
-    the two as summary, goes before a word in the name's last part, or in the one before it where that is a phase."""
+    """Return "min" or "max": which value of a metric is its best. definition: its entry in meta.json (dict);
+    its goal, or one of the two as summary, goes before a word in the name's last part, or in the one before
+    it where that is a phase."""
     ways = {"min", "max"} & set(dict(definition).get("summary", "").split(","))
     goal = dict(definition).get("goal") or (ways.pop() if len(ways) == 1 else None)
     if goal:
         return goal
     above, _, name = metric.rpartition("/")
-    name = above.rpartition("/")[2] if above and name.lower() in PHASES else name       # TensorBoard's loss/train
+    # TensorBoard's loss/train
+    name = above.rpartition("/")[2] if above and name.lower() in PHASES else name
     words = {word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
-    return "min" if words & SMALLER_WORDS or any(part in name.lower() for part in SMALLER_IS_BETTER) else "max"
+    return ("min" if words & SMALLER_WORDS or any(part in name.lower() for part in SMALLER_IS_BETTER)
+            else "max")
 
 
 def open_regular(path, flags=os.O_RDONLY, mode=0o666):
-    """Open a regular file, or a link to one, as os.open does; returns the descriptor. Never waits: a FIFO would, for its other end.
+    """Open a regular file, or a link to one, as os.open does; returns the descriptor. Never waits: a FIFO
+    would, for its other end.
 
     Raises OSError, also for anything that is no regular file.
     """
@@ -281,7 +309,8 @@ def open_regular(path, flags=os.O_RDONLY, mode=0o666):
     flags |= getattr(os, "O_BINARY", 0)
     try:
         fd = disk.patiently(os.open, path, flags | getattr(os, "O_NONBLOCK", 0), mode, seconds=disk.BRIEF)
-    except BlockingIOError:                             # somebody's lease (Samba's) has to be given back first, which takes a moment
+    # somebody's lease (Samba's) has to be given back first, which takes a moment
+    except BlockingIOError:
         fd = os.open(path, flags, mode)
     try:
         _require_regular(os.fstat(fd), path)
@@ -297,7 +326,8 @@ def _require_regular(status, path):
 
 
 def read_json(path, limit=64 << 20):
-    """Return the dict in a small JSON file, or None if it is absent, no regular file, larger than `limit` bytes, or no JSON object."""
+    """Return the dict in a small JSON file, or None if it is absent, no regular file, larger than `limit`
+    bytes, or no JSON object."""
     try:
         with open(open_regular(path), "rb") as file:
             raw = file.read(limit + 1)
@@ -307,16 +337,20 @@ def read_json(path, limit=64 << 20):
     return value if isinstance(value, dict) else None
 
 
-_OURS, _TURNS = os.urandom(3).hex(), itertools.count()       # no other host's process, and none forked from us, makes such a name
+# No other host's process, and none forked from us, makes such a name
+_OURS, _TURNS = os.urandom(3).hex(), itertools.count()
 
 
 def replace_file(path, data, mode=None, durable=False, shield=None, seconds=disk.PATIENCE):
-    """Write `data` (bytes) beside `path` and rename it over `path`. Raises OSError; then the old file is as it was.
+    """Write `data` (bytes) beside `path` and rename it over `path`. Raises OSError; then the old file is as
+    it was.
 
-    mode: permission bits (default: by the umask). durable: fsync before the rename. shield: whose keep(descriptor) and
-    release(descriptor) see to it that nobody in this process closes the file meanwhile. seconds: as disk.replace has it.
+    mode: permission bits (default: by the umask). durable: fsync before the rename. shield: whose
+    keep(descriptor) and release(descriptor) see to it that nobody in this process closes the file meanwhile.
+    seconds: as disk.replace has it.
     """
-    path = os.fspath(path)      # the name beside owes nothing to the file's own, which may be as long as a disk takes
+    # The name beside owes nothing to the file's own, which may be as long as a disk takes
+    path = os.fspath(path)
     beside = os.path.join(os.path.dirname(path), f".{os.getpid()}-{_OURS}{next(_TURNS):x}{BESIDE}")
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
                          0o666 if mode is None else mode)
@@ -339,7 +373,8 @@ def replace_file(path, data, mode=None, durable=False, shield=None, seconds=disk
 
 
 def make_folders(root, path):
-    """Make the folders `path` (str, relative, "/") below `root`; each new one copies the root's mode and group. Returns the last (str)."""
+    """Make the folders `path` (str, relative, "/") below `root`; each new one copies the root's mode and
+    group. Returns the last (str)."""
     os.makedirs(root, exist_ok=True)
     like = os.stat(root)
     folder = os.fspath(root)
@@ -363,10 +398,11 @@ def new_folder(folder, like):
         pass            # a foreign group or a file system without modes: the folder works all the same
 
 
-# -- which run is meant --------------------------------------------------------------------------------------------
+# -- which run is meant --------------------------------------------------------------------------------------
 
 def ends_key(key, tail):
-    """Whether `tail` is a key, or its end from a sign that parts names, or the end of its id, behind "connection:" or not."""
+    """Whether `tail` is a key, or its end from a sign that parts names, or the end of its id, behind
+    "connection:" or not."""
     if key == tail or bool(tail) and key.endswith(tail) and key[-len(tail) - 1] in ":/_":
         return True
     place, _, rest = tail.partition(":")
@@ -374,7 +410,8 @@ def ends_key(key, tail):
 
 
 def only(keys, tail):
-    """Return the one of `keys`, which `tail` may mean. Raises NotFoundError, or AmbiguousError with the first `candidates`."""
+    """Return the one of `keys`, which `tail` may mean. Raises NotFoundError, or AmbiguousError with the first
+    `candidates`."""
     if not keys:
         raise NotFoundError(f"there is no run {tail[:200]!r}; `runicorn runs` lists them")
     if len(keys) > 1:

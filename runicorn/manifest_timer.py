@@ -1,4 +1,5 @@
-"""Keep a root's manifest fresh: the cron line, systemd timer or scheduled task that remakes it every 5 minutes, with this interpreter."""
+"""Keep a root's manifest fresh: the cron line, systemd timer or scheduled task that remakes it every 5
+minutes, with this interpreter."""
 
 import os
 import shlex
@@ -34,17 +35,20 @@ def install(kind, root, yes):
 
 
 def _command(root):
-    """Return the words that make the manifest again, with this interpreter: this file alone, or the archive it is in."""
+    """Return the words that make the manifest again, with this interpreter: this file alone, or the archive
+    it is in."""
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "manifest.py")
     if os.path.isfile(script):
         return [sys.executable, script, "--root", root]
     if os.path.isfile(sys.argv[0]):
         return [sys.executable, os.path.abspath(sys.argv[0]), "manifest", "--root", root]
-    raise UsageError("--install needs a copy of Runicorn on this machine; copy manifest.py here and run it from there")
+    raise UsageError("--install needs a copy of Runicorn on this machine; copy manifest.py here and run it "
+                     "from there")
 
 
 def _quoted(word):
-    """Return a word as ExecStart takes it literally (systemd.service(5): C escapes in quotes, % and $ are doubled)."""
+    """Return a word as ExecStart takes it literally (systemd.service(5): C escapes in quotes, % and $ are
+    doubled)."""
     return '"%s"' % word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
 
 
@@ -52,7 +56,8 @@ def _install_cron(line, yes):
     print(line)
     if not yes:
         return 0
-    old = subprocess.run(["crontab", "-l"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout if shutil.which("crontab") else b""
+    old = (subprocess.run(["crontab", "-l"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+           if shutil.which("crontab") else b"")
     if line.encode() in old.splitlines():
         return 0
     return _call(["crontab", "-"], old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + line.encode() + b"\n")
@@ -63,7 +68,8 @@ def _install_systemd(words, yes):
     folder = "/etc/systemd/system" if system else os.path.expanduser("~/.config/systemd/user")
     user = "User=%s\n" % os.environ["SUDO_USER"] if system and os.environ.get("SUDO_USER") else ""
     unit = _unit(folder, words[-1])
-    for ending, text in (("service", SERVICE.format(command=" ".join(map(_quoted, words)), user=user)), ("timer", TIMER)):
+    for ending, text in (("service", SERVICE.format(command=" ".join(map(_quoted, words)), user=user)),
+                         ("timer", TIMER)):
         path = "%s/%s.%s" % (folder, unit, ending)
         print("# %s\n%s" % (path, text))
         if yes:
@@ -72,9 +78,14 @@ def _install_systemd(words, yes):
                 file.write(os.fsencode(text))
     control = ["systemctl"] + ([] if system else ["--user"])
     # sudo, su and some logins by SSH leave the variable unset that leads systemctl to the user's systemd.
-    if yes and not (system or os.path.isdir(os.environ.setdefault("XDG_RUNTIME_DIR", "/run/user/%d" % os.geteuid()) + "/systemd")):
-        raise UsageError("systemd does not run for this user: start it with `loginctl enable-linger`, or choose --install cron")
-    return (_call(control + ["daemon-reload"]) or _call(control + ["enable", "--now", unit + ".timer"])) if yes else 0
+    if yes and not (system or os.path.isdir(
+                                            os.environ.setdefault("XDG_RUNTIME_DIR",
+                                                                  "/run/user/%d" % os.geteuid())
+                                            + "/systemd")):
+        raise UsageError("systemd does not run for this user: start it with `loginctl enable-linger`, or "
+                         "choose --install cron")
+    return ((_call(control + ["daemon-reload"]) or _call(control + ["enable", "--now", unit + ".timer"]))
+            if yes else 0)
 
 
 def _unit(folder, root):

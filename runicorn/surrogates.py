@@ -1,4 +1,5 @@
-"""Text with half a UTF-16 pair in it, which JSON and file names may hold and UTF-8 may not: shown by its escape."""
+"""Text with half a UTF-16 pair in it, which JSON and file names may hold and UTF-8 may not: shown by its
+escape."""
 
 import re
 
@@ -6,7 +7,8 @@ LONE = re.compile("[\ud800-\udfff]")
 
 
 def visible(text):
-    r"""Return `text` as it may be sent, printed and asked for: "\xff" for a byte that is no UTF-8, "\ud800" for half a pair."""
+    r"""Return `text` as it may be sent, printed and asked for: "\xff" for a byte that is no UTF-8, "\ud800"
+    for half a pair."""
     return text if text.isascii() else LONE.sub(_escape, text)
 
 
@@ -19,7 +21,8 @@ def encode_json(text):
 
 
 def exact_json(text):
-    r"""Return JSON text (str) as UTF-8 that is read back as it was: half a pair by JSON's own escape, "\ud800"."""
+    r"""Return JSON text (str) as UTF-8 that is read back as it was: half a pair by JSON's own escape,
+    "\ud800"."""
     return LONE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
 
 

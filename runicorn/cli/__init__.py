@@ -1,1 +1,2 @@
-"""The command line: a module for a group of commands. Imports all packages. Begin with main, whose COMMANDS names the module of each."""
+"""The command line: a module for a group of commands. Imports all packages. Begin with main, whose COMMANDS
+names the module of each."""

@@ -18,11 +18,13 @@ ERASE = "\x1b[K"
 def table(headers, rows, width, uncut=()):
     """Return the lines (list of str) of a table at most `width` cells wide.
 
-    headers: list of str. rows: list of lists of str. The widest columns give way first, down to 8 cells; uncut: headers of columns
-    that never do, the others then down to 6. Cells that would look alike where they are cut are cut where they differ.
+    headers: list of str. rows: list of lists of str. The widest columns give way first, down to 8 cells;
+    uncut: headers of columns that never do, the others then down to 6. Cells that would look alike where they
+    are cut are cut where they differ.
     """
     most = max(1000, 4 * width)         # characters looked at of a cell that may be megabytes
-    columns = [[clean(row[i] if header in uncut else row[i][:most]) for row in rows] for i, header in enumerate(headers)]
+    columns = [[clean(row[i] if header in uncut else row[i][:most]) for row in rows]
+               for i, header in enumerate(headers)]
     widths = [max(map(cells, [header, *column])) for header, column in zip(headers, columns)]
     least, giving = 6 if uncut else 8, [i for i, header in enumerate(headers) if header not in uncut]
     for i in giving:
@@ -34,8 +36,9 @@ def table(headers, rows, width, uncut=()):
 
 
 def apart(texts, width):
-    """Return `texts` (list of str), those too wide for `width` cells that would look the same without their end cut in the middle or,
-    where that does not tell them apart either, before the place where they differ."""
+    """Return `texts` (list of str), those too wide for `width` cells that would look the same without their
+    end cut in the middle or, where that does not tell them apart either, before the place where they
+    differ."""
     groups = {}
     for text in set(texts):
         if cells(text) > width and not _is_number(text):
@@ -93,7 +96,8 @@ def spark(values, unicode=True):
     real = [v for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
     low, high = (min(real), max(real)) if real else (0, 0)
     scale = (len(bars) - 1) / (high - low) if high > low else 0
-    return "".join(bars[round((v - low) * scale)] if isinstance(v, (int, float)) and math.isfinite(v) else " " for v in values)
+    return "".join(bars[round((v - low) * scale)] if isinstance(v, (int, float)) and math.isfinite(v) else " "
+                   for v in values)
 
 
 def bar(share, width=24):
@@ -103,13 +107,14 @@ def bar(share, width=24):
 
 
 def json_text(value, indent=None):
-    """Return JSON for a program that reads our output (str): names as they are where the output's encoding has them, else escaped."""
+    """Return JSON for a program that reads our output (str): names as they are where the output's encoding
+    has them, else escaped."""
     return json.dumps(value, ensure_ascii=not unicode_fits(sys.stdout), indent=indent)
 
 
 def end_as_ctrl_c_does():
-    """Have KeyboardInterrupt raised also by what systemd, a closed terminal and a closed console of Windows (Ctrl+Break, too) send; what
-    nohup has ignored stays so. Of use in the main thread only."""
+    """Have KeyboardInterrupt raised also by what systemd, a closed terminal and a closed console of Windows
+    (Ctrl+Break, too) send; what nohup has ignored stays so. Of use in the main thread only."""
     for number in filter(None, (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP", "SIGBREAK"))):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
@@ -132,7 +137,8 @@ def is_console(stream):
 
 
 def ask(prompt, default=None, secret=False):
-    """Return what the person types after `prompt`, or `default` for an empty line. Raises UsageError at the end of input."""
+    """Return what the person types after `prompt`, or `default` for an empty line. Raises UsageError at the
+    end of input."""
     shown = f"{prompt} [{default}]: " if default not in (None, "") else f"{prompt}: "
     try:
         if secret:
@@ -159,7 +165,8 @@ class Line:
         self._shown = ""
 
     def show(self, text, final=False):
-        """Show `text`; `final` keeps it and begins a new line. A text that only moves goes to terminals alone."""
+        """Show `text`; `final` keeps it and begins a new line. A text that only moves goes to terminals
+        alone."""
         if not self._live:
             if final and text != self._shown:
                 say(text, self._stream)

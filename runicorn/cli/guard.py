@@ -1,5 +1,6 @@
-"""Two small duties of a second process beside `runicorn run`: to say whether a signal was sent to the whole group of processes, and to
-read the program's output on where `runicorn run` itself was killed, or a child of the program outlives it."""
+"""Two small duties of a second process beside `runicorn run`: to say whether a signal was sent to the whole
+group of processes, and to read the program's output on where `runicorn run` itself was killed, or a child of
+the program outlives it."""
 
 import os
 import select
@@ -19,8 +20,9 @@ class Guard:
     """Our side. Made before any thread is."""
 
     def __init__(self, channels, log_path, link_folder, numbers, before, ends):
-        """channels: list of streams.Channel; log_path: str; link_folder: of a Link (str) or None; numbers: the signals to note; before:
-        their mask in this process, in which they are blocked now; ends: the program's ends of the channels (ints). Raises OSError."""
+        """channels: list of streams.Channel; log_path: str; link_folder: of a Link (str) or None; numbers:
+        the signals to note; before: their mask in this process, in which they are blocked now; ends: the
+        program's ends of the channels (ints). Raises OSError."""
         ask, self._ask = os.pipe()
         self._answer, answer = os.pipe()
         self._names = {id(channel): bytes([65 + index]) for index, channel in enumerate(channels)}
@@ -77,7 +79,7 @@ def _wait(numbers, milliseconds):
     return [number for number, _ in poll.poll(milliseconds)]
 
 
-# -- the process --------------------------------------------------------------------------------------------------
+# -- the process ---------------------------------------------------------------------------------------------
 
 def _serve(channels, log_path, link_folder, numbers, before, ask, answer):
     bell, ring = os.pipe()

@@ -1,7 +1,9 @@
-"""`runicorn`: find the command, hand it its arguments, turn expected errors into one sentence and an exit code.
+"""`runicorn`: find the command, hand it its arguments, turn expected errors into one sentence and an exit
+code.
 
-Each command's module is imported when it is asked for, so `runicorn --version` and `runicorn manifest` stay light,
-and the server copy, which has few of the modules, still answers. What runs here before that keeps to Python 3.8.
+Each command's module is imported when it is asked for, so `runicorn --version` and `runicorn manifest` stay
+light, and the server copy, which has few of the modules, still answers. What runs here before that keeps to
+Python 3.8.
 """
 
 import errno
@@ -12,7 +14,8 @@ from importlib import import_module
 from runicorn.errors import MissingPackageError, RunicornError, UsageError
 from runicorn.version import VERSION
 
-# name: (module below runicorn, what it does). The module has add_NAME(parser), which sets the function to run, and EXAMPLES: {NAME: text}.
+# name: (module below runicorn, what it does). The module has add_NAME(parser), which sets the function to
+# run, and EXAMPLES: {NAME: text}.
 COMMANDS = {
     "viewer": ("cli.viewer", "watch runs in the browser"),
     "manifest": ("manifest", "write the index of a root (also: generate-manifest)"),
@@ -31,16 +34,19 @@ COMMANDS = {
 }
 SAME = {"generate-manifest": "manifest"}
 FULL = (errno.ENOSPC, errno.EDQUOT)       # Python names no file with these
-OWN_ARGUMENTS = {"manifest", "demo", "run"}        # their modules parse for themselves: main(argv) -> exit code
+# Their modules parse for themselves: main(argv) -> exit code
+OWN_ARGUMENTS = {"manifest", "demo", "run"}
 
 
 def entry():
     """The console script: run and exit."""
     if None in (sys.stdout, sys.stderr):        # closed by whoever started us: `>&-`
-        sys.stdout, sys.stderr = (stream or open(os.devnull, "w", encoding="utf-8") for stream in (sys.stdout, sys.stderr))
+        sys.stdout, sys.stderr = (stream or open(os.devnull, "w", encoding="utf-8")
+                                  for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")        # a name in Chinese must not kill `runs` on an ASCII terminal
+            # a name in Chinese must not kill `runs` on an ASCII terminal
+            stream.reconfigure(errors="replace")
     sys.exit(main(sys.argv[1:]))
 
 
@@ -80,7 +86,8 @@ def refuse(sentence, code):
 
 
 def dispatch(argv):
-    """Find the command in `argv` and run it; returns its exit code or None. Raises UsageError for an unknown one."""
+    """Find the command in `argv` and run it; returns its exit code or None. Raises UsageError for an unknown
+    one."""
     word = argv[0] if argv else "--help"
     if word in ("--version", "-V", "version"):
         print(f"runicorn {VERSION}")
@@ -108,7 +115,8 @@ def door(module):
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("runicorn."):
             raise
-        raise MissingPackageError(f"this copy only writes; for the rest pip install runicorn-{VERSION}-py3-none-any.whl") from error
+        raise MissingPackageError(f"this copy only writes; for the rest pip install "
+                                  f"runicorn-{VERSION}-py3-none-any.whl") from error
 
 
 def parser_of(name):
@@ -123,10 +131,12 @@ def parser_of(name):
 
 def overview():
     """Return the text of `runicorn --help`."""
-    return "\n".join([f"runicorn {VERSION}: log training to plain files; watch it from anywhere over SSH.", "",
-                      "usage: runicorn COMMAND [OPTION ...]", "", *(f"  {name:<10}{about}" for name, (_, about) in COMMANDS.items()), "",
+    return "\n".join([f"runicorn {VERSION}: log training to plain files; watch it from anywhere over SSH.",
+                      "", "usage: runicorn COMMAND [OPTION ...]", "",
+                      *(f"  {name:<10}{about}" for name, (_, about) in COMMANDS.items()), "",
                       "`runicorn COMMAND --help` shows options and an example.",
-                      "`runicorn --version` prints the version; `runicorn --completion bash|zsh|powershell` a completion script."])
+                      "`runicorn --version` prints the version; `runicorn --completion bash|zsh|powershell` "
+                      "a completion script."])
 
 
 def suggestion(word):

@@ -15,8 +15,9 @@ class Parser(argparse.ArgumentParser):
     _read = None
 
     def read_by(self, read, usage=None):
-        """Have read(self, parse, words) return the options of a command line's words (list of str); parse(words) is argparse's way. usage:
-        what --help shows of them, where argparse's own words say it wrong."""
+        """Have read(self, parse, words) return the options of a command line's words (list of str);
+        parse(words) is argparse's way. usage: what --help shows of them, where argparse's own words say it
+        wrong."""
         self._read, self.usage = read, usage
 
     def parse_args(self, words):

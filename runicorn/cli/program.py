@@ -1,5 +1,6 @@
-"""A program started by `runicorn run`: in our group of processes, with pipes (or a pty where we have a terminal) for what it prints, and
-everything else as it would be without us. Signals that come to us alone are passed on to it; what ended it ends us."""
+"""A program started by `runicorn run`: in our group of processes, with pipes (or a pty where we have a
+terminal) for what it prints, and everything else as it would be without us. Signals that come to us alone are
+passed on to it; what ended it ends us."""
 
 import errno
 import os
@@ -12,13 +13,16 @@ from runicorn.cli.streams import Channel, Outlet, Pump, Terminal, pipe
 from runicorn.writer.notice import say
 from runicorn.writer.signals import STOPS
 
-# Signals that are never passed on: they can't be caught, are for us, stop a whole group, or tell of a fault of our own.
-OWN = {"SIGKILL", "SIGSTOP", "SIGCHLD", "SIGWINCH", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGXFSZ", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL"}
+# Signals that are never passed on: they can't be caught, are for us, stop a whole group, or tell of a fault
+# of our own.
+OWN = {"SIGKILL", "SIGSTOP", "SIGCHLD", "SIGWINCH", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGXFSZ", "SIGSEGV",
+       "SIGBUS", "SIGFPE", "SIGILL"}
 NAMES = {int(member): member.name for member in signal.Signals}
 TYPED = {"SIGINT", "SIGQUIT", "SIGTSTP", "SIGHUP"}      # by keys, mostly, to a whole group
 SETTLE_SECONDS = 0.001      # while the kernel goes through a group
 TICK_SECONDS = 0.5
-BOURNE = "/bin/sh"          # which runs a script without a first line that names its interpreter, as execvp(3) does
+# Which runs a script without a first line that names its interpreter, as execvp(3) does
+BOURNE = "/bin/sh"
 
 
 class Program:
@@ -36,11 +40,12 @@ class Program:
         os.set_blocking(self._bell, False)
         os.set_blocking(self._ring, False)
 
-    # -- the start ------------------------------------------------------------------------------------------------
+    # -- the start -------------------------------------------------------------------------------------------
 
     def start(self, log, link=None, inherited=()):
-        """Start it. log: the LogFile that takes its output; link: a writer.link.Link or None; inherited: further descriptors that are for
-        it, not for us (list of int). Raises OSError if it can't be started."""
+        """Start it. log: the LogFile that takes its output; link: a writer.link.Link or None; inherited:
+        further descriptors that are for it, not for us (list of int). Raises OSError if it can't be
+        started."""
         self._link = link
         every = [int(number) for number in signal.valid_signals()]
         numbers = [number for number in every if _name(number) not in OWN]
@@ -58,7 +63,8 @@ class Program:
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)            # whoever writes to it shall hear when the program stops reading
         os.close(null)
-        self._pump = Pump(channels, log, [self._bell, *([link.fileno()] if link else [])], self._terminal, self._guard.forget)
+        self._pump = Pump(channels, log, [self._bell, *([link.fileno()] if link else [])], self._terminal,
+                          self._guard.forget)
 
     def _take_signals(self, numbers):
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
@@ -70,9 +76,11 @@ class Program:
                 pass                # the C library's own
 
     def _channels(self):
-        """Return ([Channel], {descriptor of the program: our end of it}) for those of 1 and 2 that are open."""
+        """Return ([Channel], {descriptor of the program: our end of it}) for those of 1 and 2 that are
+        open."""
         channels, ends = [], {}
-        numbers = [number for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__)) if stream is not None]
+        numbers = [number for number, stream in ((1, sys.__stdout__), (2, sys.__stderr__))
+                   if stream is not None]
         for number in numbers:
             if number == 2 and 1 in ends and _is_same(1, 2):
                 ends[2] = ends[1]
@@ -131,10 +139,11 @@ class Program:
     def _path(self):
         """Return the path of the program, as a shell finds it."""
         word = self._argv[0]
-        places = [os.path.join(folder, word) for folder in self._environ.get("PATH", os.defpath).split(os.pathsep)]
+        places = [os.path.join(folder, word)
+                  for folder in self._environ.get("PATH", os.defpath).split(os.pathsep)]
         return word if os.sep in word else next(path for path in places if os.path.isfile(path))
 
-    # -- while it runs --------------------------------------------------------------------------------------------
+    # -- while it runs ---------------------------------------------------------------------------------------
 
     def wait(self):
         """Pass on output and signals until it has ended; `status` says how."""
@@ -203,7 +212,8 @@ class Program:
             self._stop_too()
 
     def _stop_too(self):
-        """The program was stopped by Ctrl+Z or the like: so are we, for a shell to see, until somebody has us go on."""
+        """The program was stopped by Ctrl+Z or the like: so are we, for a shell to see, until somebody has us
+        go on."""
         if self._terminal is not None:
             self._terminal.restore()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
@@ -212,17 +222,19 @@ class Program:
         if not os.waitpid(self.pid, os.WNOHANG | os.WCONTINUED)[0]:
             _send(os.kill, self.pid, signal.SIGCONT)
 
-    # -- the end --------------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------------------
 
     def leave(self):
-        """The program has ended and its run is over: leave what its children still print to the guard. Ends this process as
-        the program ended: with its exit code, or by the same signal."""
+        """The program has ended and its run is over: leave what its children still print to the guard. Ends
+        this process as the program ended: with its exit code, or by the same signal."""
         sys.stderr.flush()
-        self._guard.pass_on() if any(channel.is_open for channel in self._pump.channels) else self._guard.end()
+        self._guard.pass_on() if any(channel.is_open
+                                     for channel in self._pump.channels) else self._guard.end()
         if self.status >= 0:
             os._exit(self.status)       # nothing is left to be done
         import resource
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))     # its core is the one to look at
+        # Its core is the one to look at
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         signal.set_wakeup_fd(-1)
         if -self.status not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(-self.status, signal.SIG_DFL)

@@ -1,7 +1,8 @@
 """The metrics that a program writes in files of other loggers' kinds, taken into its run while it runs.
 
-Below the working folder and the folders of --watch, what is new since the program began is looked for and read in a thread, a bounded share
-of one core at most. Files that stood before are not taken, but for what is appended to them.
+Below the working folder and the folders of --watch, what is new since the program began is looked for and
+read in a thread, a bounded share of one core at most. Files that stood before are not taken, but for what is
+appended to them.
 """
 
 import os
@@ -10,8 +11,10 @@ import time
 
 from runicorn.writer.notice import say
 
-DEPTH, FOLDERS, ENTRIES, FILES = 8, 20_000, 20_000, 500     # levels, folders in all, entries of a folder, files that are followed
-OLD_FILES, TAIL = 1000, 64  # that stood before and are looked at again; bytes of their ends, by which those written anew are known
+# levels, folders in all, entries of a folder, files that are followed
+DEPTH, FOLDERS, ENTRIES, FILES = 8, 20_000, 20_000, 500
+# That stood before and are looked at again; bytes of their ends, by which those written anew are known
+OLD_FILES, TAIL = 1000, 64
 OLD_BYTES = 64 << 20        # of a file that stood before: a larger one is not read for what is appended
 PAUSE_SECONDS = 0.5         # between two passes, at least
 SHARE = 10                  # and this many times what the last one took
@@ -19,7 +22,8 @@ PASS_SECONDS = 0.3          # of reading in one pass
 LAST_SECONDS = 5.0          # of reading when the program has ended
 SEARCH_SECONDS = 0.5        # … and of looking for what is new until then
 EARLY_SECONDS = 0.05        # a disk's clock ticks that coarsely
-ENDINGS = (".wandb", ".csv", ".json", ".jsonl", ".ndjson", ".log", ".out", ".txt")      # of what foreign.kind_by_name takes, or tfevents
+# Of what foreign.kind_by_name takes, or tfevents
+ENDINGS = (".wandb", ".csv", ".json", ".jsonl", ".ndjson", ".log", ".out", ".txt")
 SPLITS = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"}
 
 
@@ -27,18 +31,22 @@ class ProgramFiles:
     """Call `start`, and `finish` when the program is over, both in the thread that waits for it."""
 
     def __init__(self, folders, ours, take, is_joined, logged=frozenset()):
-        """folders: to look into (list of str). ours: paths of folders and (device, inode) of files that are not the program's (set). take:
-        function(rows, config) for [(ts, step, {name: value}), ...] and settings that the files tell (dict). is_joined: function() that says
-        whether a script logs to the run itself, too. logged: folders (set of str, which grows) whose event files it logs itself."""
+        """folders: to look into (list of str). ours: paths of folders and (device, inode) of files that are
+        not the program's (set). take: function(rows, config) for [(ts, step, {name: value}), ...] and
+        settings that the files tell (dict). is_joined: function() that says whether a script logs to the run
+        itself, too. logged: folders (set of str, which grows) whose event files it logs itself."""
         roots = sorted({os.path.abspath(folder) for folder in folders})
-        self._roots = [root for root in roots if not any(root.startswith(above.rstrip("/") + "/") for above in roots)]
+        self._roots = [root for root in roots
+                       if not any(root.startswith(above.rstrip("/") + "/") for above in roots)]
         self._ours, self._take, self._is_joined, self._logged = ours, take, is_joined, logged
         self._began = time.time() - EARLY_SECONDS
         self._folders = {}              # path -> (mtime in ns, [paths of folders in it])
         self._stood = set()             # files that are not taken
         self._files = {}                # path -> Followed; of a Trainer's states the folder above
-        self._doubtful = {}             # folder -> {path of a file that is of no kind yet, or did not grow yet: its size at the last look}
-        self._tails = {}                # path of a file that stood before -> (its size then, its last bytes then)
+        # Folder -> {path of a file that is of no kind yet, or did not grow yet: its size at the last look}
+        self._doubtful = {}
+        # Path of a file that stood before -> (its size then, its last bytes then)
+        self._tails = {}
         self._owners, self._kinds, self._settings = {}, {}, set()
         self._is_first, self._search_ends = True, float("inf")
         self._stop = threading.Event()
@@ -77,13 +85,15 @@ class ProgramFiles:
                 if not (file.folder in self._logged and "tfevents" in os.path.basename(file.path)):
                     self._read(file, deadline)
         except Exception as error:      # a fault of ours costs these metrics, not the run
-            say(f"metrics in the program's files: {type(error).__name__}: {error}", once=("files", type(error).__name__))
+            say(f"metrics in the program's files: {type(error).__name__}: {error}",
+                once=("files", type(error).__name__))
 
-    # -- which files ----------------------------------------------------------------------------------------------
+    # -- which files -----------------------------------------------------------------------------------------
 
     def _look(self, folder, depth):
         """Look into a folder and those below it that changed."""
-        if depth > DEPTH or folder in self._ours or len(self._folders) > FOLDERS or time.monotonic() > self._search_ends:
+        if (depth > DEPTH or folder in self._ours or len(self._folders) > FOLDERS
+                or time.monotonic() > self._search_ends):
             return
         try:
             changed = os.stat(folder).st_mtime_ns
@@ -101,19 +111,21 @@ class ProgramFiles:
         folders = []
         with os.scandir(folder) as entries:
             for _, entry in zip(range(ENTRIES), entries):
-                if not entry.name.lower().endswith(ENDINGS) and "tfevents" not in entry.name and not entry.is_dir(follow_symlinks=False):
+                if (not entry.name.lower().endswith(ENDINGS) and "tfevents" not in entry.name
+                        and not entry.is_dir(follow_symlinks=False)):
                     continue
                 from runicorn import foreign  # here: a short program without such files does without
                 if entry.is_dir(follow_symlinks=False):
                     if not foreign.SKIPPED_FOLDER.match(entry.name):
                         folders.append(entry.path)
-                elif entry.path not in self._stood and entry.path not in self._files and foreign.kind_by_name(entry.name) \
-                        and entry.is_file(follow_symlinks=False):
+                elif (entry.path not in self._stood and entry.path not in self._files
+                      and foreign.kind_by_name(entry.name) and entry.is_file(follow_symlinks=False)):
                     self._meet(entry.path, entry.stat(follow_symlinks=False), is_changed)
         return folders
 
     def _meet(self, path, status, is_changed):
-        """Decide on a file that is seen for the first time. is_changed: whether its folder got or lost an entry since the beginning."""
+        """Decide on a file that is seen for the first time. is_changed: whether its folder got or lost an
+        entry since the beginning."""
         if (status.st_dev, status.st_ino) in self._ours:
             self._stood.add(path)
         elif not self._is_first or is_changed and status.st_mtime >= self._began:
@@ -125,10 +137,12 @@ class ProgramFiles:
             self._stood.add(path)
 
     def _consider(self, path):
-        """Follow a file if it is of a kind, one that stood before once it has grown; a text file is looked into again when it has."""
+        """Follow a file if it is of a kind, one that stood before once it has grown; a text file is looked
+        into again when it has."""
         from runicorn import foreign
         from runicorn.foreign_text import kind_by_content
-        kind, doubtful = foreign.kind_by_name(os.path.basename(path)), self._doubtful.setdefault(os.path.dirname(path), {})
+        kind, doubtful = (foreign.kind_by_name(os.path.basename(path)),
+                          self._doubtful.setdefault(os.path.dirname(path), {}))
         try:
             size = os.stat(path).st_size
         except OSError:
@@ -160,7 +174,7 @@ class ProgramFiles:
         if len(self._files) < FILES:
             self._files[key] = Followed(path, kind, folder, skip)
 
-    # -- what is in them ------------------------------------------------------------------------------------------
+    # -- what is in them -------------------------------------------------------------------------------------
 
     def _read(self, file, deadline):
         more = True
@@ -170,14 +184,16 @@ class ProgramFiles:
             except OSError:
                 return                  # taken away; it may come back
             named = [(ts, step, self._named(data, file.folder, file.kind)) for ts, step, data in rows]
-            config = file.reader.facts().get("config") or {} if rows and file.path not in self._settings else {}
+            config = (file.reader.facts().get("config") or {} if rows and file.path not in self._settings
+                      else {})
             if config:
                 self._settings.add(file.path)
             if named:
                 self._take([row for row in named if row[2]], config)
 
     def _named(self, data, folder, kind):
-        """Return what a row names in the run: as in the file, behind the folder's name where several folders have the same metric.
+        """Return what a row names in the run: as in the file, behind the folder's name where several folders
+        have the same metric.
 
         In one folder a metric that stands in files of two kinds is taken from the one that is believed first.
         """
@@ -193,7 +209,8 @@ class ProgramFiles:
     def _owned(self, name, folder):
         last = os.path.basename(folder)
         joined = f"{last}/{name}"
-        if last.lower() in SPLITS and not name.lower().startswith(last.lower() + "/") or self._is_joined() and folder not in self._roots:
+        if (last.lower() in SPLITS and not name.lower().startswith(last.lower() + "/") or self._is_joined()
+                and folder not in self._roots):
             name = joined
         for candidate in (name, joined, f"{os.path.relpath(folder, self._roots[0])}/{name}"):
             if self._owners.setdefault(candidate, folder) == folder:

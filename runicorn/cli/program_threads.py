@@ -1,5 +1,5 @@
-"""A program started by `runicorn run` where processes don't fork (Windows): pipes, a thread for each, and Ctrl+C, which the console sends
-to both. Has what `program.Program` has."""
+"""A program started by `runicorn run` where processes don't fork (Windows): pipes, a thread for each, and
+Ctrl+C, which the console sends to both. Has what `program.Program` has."""
 
 import codecs
 import os
@@ -29,7 +29,8 @@ class Program:
         for name in STOPS:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), self._heard)
-        self._process = subprocess.Popen(self._argv, env=self._environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._process = subprocess.Popen(self._argv, env=self._environ, stdout=subprocess.PIPE,
+                                         stderr=subprocess.PIPE)
         self.pid = self._process.pid
         streams = (("stdout", self._process.stdout, 1, log), ("stderr", self._process.stderr, 2, log))
         self._threads = [threading.Thread(target=_pass_on, args=stream, daemon=True) for stream in streams]
@@ -64,7 +65,8 @@ def _pass_on(name, source, target, log):
             while view:
                 view = view[os.write(target, view):]
         except OSError as error:
-            say(f"the program's output can't be written ({error.strerror or error}); it is in the run's log", once=("outlet", error.errno))
+            say(f"the program's output can't be written ({error.strerror or error}); it is in the run's log",
+                once=("outlet", error.errno))
         log.feed(name, decoder.decode(data).replace("\r\n", "\n"))
 
 

@@ -1,4 +1,5 @@
-"""`runicorn run`: any program as a run, unchanged. The run is a convenience; the program, its output and its exit code come first."""
+"""`runicorn run`: any program as a run, unchanged. The run is a convenience; the program, its output and its
+exit code come first."""
 
 import gc
 import json
@@ -9,22 +10,25 @@ from runicorn.errors import RunicornError, UsageError
 from runicorn.writer import link, processes
 from runicorn.writer.notice import say
 
-EXAMPLES = {"run": "runicorn run --project vision --name resnet50 --config lr=0.1 -- python train.py --epochs 90"}
+EXAMPLES = {"run": "runicorn run --project vision --name resnet50 --config lr=0.1 -- python train.py "
+                   "--epochs 90"}
 SHELLS_CODE = 127           # of a program that is not there
 
 
-# option: (what it is called in `Options`, its metavariable or None for a flag, help). Those in MANY may be repeated.
-OPTIONS = {
-    "--project": ("project", "P", "what is worked on (default: default)"),
-    "--name": ("name", "N", "the experiment (default: the script's name)"),
-    "--tag": ("tag", "T", "a word to find the run by; may be repeated"),
-    "--notes": ("notes", "TEXT", "what the run is about"),
-    "--config": ("config", "K=V", "a setting, such as lr=0.1; may be repeated"),
-    "--root": ("root", "DIR", "the root folder (default: RUNICORN_DIR, or as in config.json)"),
-    "--watch": ("watch", "DIR", "also take metrics that the program logs in files below DIR; may be repeated"),
-    "--each-task": ("each_task", None, "each task of a launch (srun, mpirun) is an experiment of its own"),
-    "--no-wandb": ("no_wandb", None, "leave `import wandb` to W&B; without it its calls write into this run"),
-}
+# option: (what it is called in `Options`, its metavariable or None for a flag, help). Those in MANY may be
+# repeated.
+OPTIONS = {"--project": ("project", "P", "what is worked on (default: default)"),
+           "--name": ("name", "N", "the experiment (default: the script's name)"),
+           "--tag": ("tag", "T", "a word to find the run by; may be repeated"),
+           "--notes": ("notes", "TEXT", "what the run is about"),
+           "--config": ("config", "K=V", "a setting, such as lr=0.1; may be repeated"),
+           "--root": ("root", "DIR", "the root folder (default: RUNICORN_DIR, or as in config.json)"),
+           "--watch": ("watch", "DIR",
+                       "also take metrics that the program logs in files below DIR; may be repeated"),
+           "--each-task": ("each_task", None,
+                           "each task of a launch (srun, mpirun) is an experiment of its own"),
+           "--no-wandb": ("no_wandb", None,
+                          "leave `import wandb` to W&B; without it its calls write into this run"),}
 MANY = ("tag", "config", "watch")
 
 
@@ -37,7 +41,8 @@ class Options:
         self.program = []
 
     def take(self, argv):
-        """Take a command line: ours ends at the first word that is no option. Not with argparse, which takes longer to import."""
+        """Take a command line: ours ends at the first word that is no option. Not with argparse, which takes
+        longer to import."""
         arguments = list(argv)
         while arguments and arguments[0] != "--" and arguments[0][:1] == "-":
             word, equals, value = arguments.pop(0).partition("=")
@@ -50,22 +55,26 @@ class Options:
             setattr(self, name, [*getattr(self, name), value] if name in MANY else value)
         self.program = arguments[1:] if arguments[:1] == ["--"] else arguments
         if not self.program:
-            raise UsageError("which program? runicorn run [OPTION ...] -- python train.py (`runicorn run --help` shows how)")
+            raise UsageError("which program? runicorn run [OPTION ...] -- python train.py (`runicorn run "
+                             "--help` shows how)")
         return self
 
 
 def main(argv):
-    """Run the command line `argv` (list of str); returns an exit code where no program ran, and ends as the program else."""
+    """Run the command line `argv` (list of str); returns an exit code where no program ran, and ends as the
+    program else."""
     if argv[:1] in (["--help"], ["-h"]):
         return print(_help())
     return run(Options().take(argv))
 
 
 def _help():
-    rows = [(f"{option} {metavariable or ''}".strip(), text) for option, (_, metavariable, text) in OPTIONS.items()]
+    rows = [(f"{option} {metavariable or ''}".strip(), text)
+            for option, (_, metavariable, text) in OPTIONS.items()]
     return "\n".join(["usage: runicorn run [OPTION ...] [--] PROGRAM [ARGUMENT ...]", "",
-                      "Run any program as a run: its output, state and metrics, nothing changed in it.", "", "options:",
-                      *(f"  {option:<16}{text}" for option, text in [("-h, --help", "show this help"), *rows]), "",
+                      "Run any program as a run: its output, state and metrics, nothing changed in it.", "",
+                      "options:", *(f"  {option:<16}{text}"
+                                    for option, text in [("-h, --help", "show this help"), *rows]), "",
                       "example:", f"  {EXAMPLES['run']}"])
 
 
@@ -96,7 +105,8 @@ def run(options):
     try:
         program.start(record.log_file, line, inherited)
     except OSError as error:
-        record.conclude({"status": "failed", "exit_code": SHELLS_CODE, "error": f"{argv[0]}: {error.strerror}"})
+        record.conclude({"status": "failed", "exit_code": SHELLS_CODE,
+                         "error": f"{argv[0]}: {error.strerror}"})
         print(f"runicorn: {argv[0]}: {error.strerror}", file=sys.stderr)
         return 126 if isinstance(error, PermissionError) else SHELLS_CODE
     gc.enable()
@@ -111,7 +121,8 @@ def run(options):
 
 
 def _offer_wandb(above, environ):
-    """Have `import wandb` in the program find what writes into this run. above: a folder of the run's time (str)."""
+    """Have `import wandb` in the program find what writes into this run. above: a folder of the run's time
+    (str)."""
     try:
         from runicorn.cli.wandb_folder import fill_folder  # here: --no-wandb does without
         folder = os.path.join(above, "first")
@@ -125,7 +136,8 @@ def _watch(record, folders):
     """Have metrics that the program writes in files of its own taken into the run."""
     from runicorn.cli.program_files import ProgramFiles
     ours = {record.root, os.path.realpath(record.root), *(_identity(number) for number in (1, 2))}
-    files = ProgramFiles([os.curdir, *folders], ours, record.take, lambda: record.writer is not None, record.logged)
+    files = ProgramFiles([os.curdir, *folders], ours, record.take, lambda: record.writer is not None,
+                         record.logged)
     record.before_closing(files.finish)
     files.start()
 
@@ -155,8 +167,10 @@ def _accompany(record, folders, line):
 def _is_nested(options):
     """Whether this is below another `runicorn run`, whose run it all is."""
     above = link.ask({"ask": "place"})
-    if above and any((options.project, options.name, options.tag, options.config, options.notes, options.root)):
-        say(f"this is part of {above['project']}/{above['name']}: options of a `runicorn run` within it are not recorded")
+    if above and any((options.project, options.name, options.tag, options.config, options.notes,
+                      options.root)):
+        say(f"this is part of {above['project']}/{above['name']}: options of a `runicorn run` within it are "
+            f"not recorded")
     return above is not None
 
 
@@ -173,33 +187,39 @@ def _link(record, environ):
 
 
 def _begin(options, argv, environ):
-    """Return the run of the program, None where there can't be one or it is another task's; `environ` (dict) says so then."""
+    """Return the run of the program, None where there can't be one or it is another task's; `environ` (dict)
+    says so then."""
     try:
         from runicorn.layout import legible
         from runicorn.writer.beginning import begin_program
         from runicorn.writer.program_run import ProgramRun, script_of
         name = options.name or os.path.splitext(os.path.basename(script_of(argv)))[0] or "default"
-        spec = {"project": legible(options.project or "default"), "name": legible(name), "config": dict(map(_setting, options.config)),
-                "tags": options.tag, "notes": options.notes}
+        spec = {"project": legible(options.project or "default"), "name": legible(name),
+                "config": dict(map(_setting, options.config)), "tags": options.tag, "notes": options.notes}
         quiet = os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
         fixed = [key for key in ("project", "name") if getattr(options, key)]
         record = begin_program(argv, spec, fixed, options.root, quiet, options.each_task)
         if isinstance(record, ProgramRun):
             return record
-        say(f"task {record.rank} of {record.size} is not recorded (task 0 is). --each-task records each as an experiment of its own.")
+        say(f"task {record.rank} of {record.size} is not recorded (task 0 is). --each-task records each as "
+            f"an experiment of its own.")
         environ[link.RANK] = f"{record.rank}/{record.size}"
-        environ.update({variable: spec[key] for key, variable in (("project", link.PROJECT), ("name", link.NAME)) if key in fixed})
+        environ.update({variable: spec[key] for key, variable in (("project",
+                                                                   link.PROJECT), ("name", link.NAME))
+                        if key in fixed})
     except RunicornError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        say(f"nothing is recorded: {str(error).rstrip('.')}. Give --root, or RUNICORN_DIR, a folder that can be written")
+        say(f"nothing is recorded: {str(error).rstrip('.')}. Give --root, or RUNICORN_DIR, a folder that "
+            f"can be written")
     except Exception as error:          # a fault of ours: the program is here to run
         say(f"nothing is recorded: {type(error).__name__}: {error}")
     return None
 
 
 def _setting(word):
-    """Return (key, value) of "key=value": a value that is JSON (0.1, true, [1, 2]) is that, any other is text."""
+    """Return (key, value) of "key=value": a value that is JSON (0.1, true, [1, 2]) is that, any other is
+    text."""
     key, equals, text = word.partition("=")
     if not (key and equals):
         raise UsageError(f"--config {word!r} is no setting; write it as lr=0.1")
@@ -210,14 +230,16 @@ def _setting(word):
 
 
 def _become(argv, environ):
-    """Be the program: nothing of ours is left. Where processes don't become others, run it and return its exit code."""
+    """Be the program: nothing of ours is left. Where processes don't become others, run it and return its
+    exit code."""
     if not hasattr(os, "fork"):
         from runicorn.cli.program_threads import become
         return become(argv, environ)
     import signal
     for name in ("SIGPIPE", "SIGXFSZ"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+                  else signal.SIG_DFL)
     os.execvpe(argv[0], argv, environ)
 
 
@@ -227,7 +249,8 @@ def _why_not(word, environ):
         import shutil
         program = shutil.which(word, path=environ.get("PATH"))
     else:
-        folders = environ.get("PATH", os.defpath).split(os.pathsep)       # not shutil's `which`, which imports much
+        # Not shutil's `which`, which imports much
+        folders = environ.get("PATH", os.defpath).split(os.pathsep)
         paths = [word] if os.sep in word else [os.path.join(folder, word) for folder in folders]
         program = any(os.path.isfile(path) and os.access(path, os.X_OK) for path in paths)
     if program:
@@ -240,7 +263,8 @@ def _why_not(word, environ):
 
 
 def _fill_standard_streams():
-    """Where a standard stream is closed, open nothing under its number: what we open would be taken for it."""
+    """Where a standard stream is closed, open nothing under its number: what we open would be taken for
+    it."""
     number = 0
     while number <= 2:
         number = os.open(os.devnull, os.O_RDWR)

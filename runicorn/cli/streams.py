@@ -1,4 +1,5 @@
-"""The output of a program that `runicorn run` started, on its way: out of a pipe or a pty, on to where it would have gone, into the log."""
+"""The output of a program that `runicorn run` started, on its way: out of a pipe or a pty, on to where it
+would have gone, into the log."""
 
 import codecs
 import errno
@@ -11,7 +12,8 @@ from runicorn.writer.notice import say
 BLOCK = 1 << 16             # bytes that are handled at once
 PIPE_BYTES = 1 << 20        # what Linux lets anybody have; a program then rarely waits for us
 F_SETPIPE_SZ = 1031         # which fcntl names only since Python 3.10
-CHUNK = 4096                # PIPE_BUF: what a descriptor that is ready takes without waiting, if it is a pipe or a socket
+# PIPE_BUF: what a descriptor that is ready takes without waiting, if it is a pipe or a socket
+CHUNK = 4096
 PTY_BYTES = 4095            # what a read of a pty gives at most
 PTY_BLOCK = 5 * PTY_BYTES   # larger ones take longer: what is made of them leaves malloc's heap each time
 
@@ -31,12 +33,14 @@ class Outlet:
 
     def write(self, data):
         """Write `data` (bytes) behind what waits; returns whether somebody may still read it."""
-        view, written = memoryview(b"".join((self.rest, data)) if self.rest and data else self.rest or data), 0
+        view, written = (memoryview(b"".join((self.rest, data)) if self.rest and data else self.rest or data),
+                         0)
         try:
             while written < len(view):
                 if self._limit and not _is_writable(self.descriptor):
                     break
-                size = os.write(self.descriptor, view[written:written + self._limit] if self._limit else view[written:])
+                size = os.write(self.descriptor, view[written:written + self._limit] if self._limit
+                                else view[written:])
                 written += size
                 if written < len(view) and self._own is not None:
                     break           # it is full now
@@ -46,8 +50,10 @@ class Outlet:
             written = len(view)
             if error.errno == errno.EPIPE:
                 self.is_broken = True
-            else:               # a disk that is full, a terminal that is gone: the program goes on, and the log with it
-                say(f"the program's output can't be written ({error.strerror or error}); it is in the run's log",
+            # a disk that is full, a terminal that is gone: the program goes on, and the log with it
+            else:
+                say(f"the program's output can't be written ({error.strerror or error}); it is in the run's "
+                    f"log",
                     once=("outlet", error.errno))
         self.rest = view[written:]
         return not self.is_broken
@@ -63,10 +69,11 @@ class Outlet:
 
 
 def _unblocked(number):
-    """Return (how much may be written at once or 0, a descriptor that does not wait or None) for a descriptor whose flags are others', too.
+    """Return (how much may be written at once or 0, a descriptor that does not wait or None) for a descriptor
+    whose flags are others', too.
 
-    A pipe or a terminal that is opened once more has flags of its own (proc(5)); where that is not allowed, small writes to what is
-    ready do not wait either.
+    A pipe or a terminal that is opened once more has flags of its own (proc(5)); where that is not allowed,
+    small writes to what is ready do not wait either.
     """
     mode = os.fstat(number).st_mode
     if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
@@ -86,7 +93,8 @@ def _is_writable(number):
 
 
 class Channel:
-    """One stream of the program: read from `source` (descriptor), written to `outlet`, and handed to the log as `name`."""
+    """One stream of the program: read from `source` (descriptor), written to `outlet`, and handed to the log
+    as `name`."""
 
     def __init__(self, source, outlet, name):
         self.source, self.outlet, self.name = source, outlet, name
@@ -131,8 +139,10 @@ class Pump:
     """All channels of a program. One thread calls it."""
 
     def __init__(self, channels, log, watched=(), terminal=None, on_end=lambda channel: None):
-        """channels: list of Channel; log: a LogFile or None; watched: further descriptors whose readability ends a wait (ints);
-        terminal: the Terminal that one of the channels comes from, or None; on_end: called with each channel that is over."""
+        """channels: list of Channel; log: a LogFile or None; watched: further descriptors whose readability
+        ends a wait (ints);
+        terminal: the Terminal that one of the channels comes from, or None; on_end: called with each channel
+        that is over."""
         self.channels, self._log, self._watched, self._terminal, self._on_end = list(channels), log, watched, terminal, on_end
 
     @property
@@ -141,7 +151,8 @@ class Pump:
         return not any(channel.is_open or channel.outlet.rest for channel in self.channels)
 
     def wait(self, seconds):
-        """Move what can be moved, within `seconds` at most; returns the descriptors of `watched` that can be read, as soon as there are."""
+        """Move what can be moved, within `seconds` at most; returns the descriptors of `watched` that can be
+        read, as soon as there are."""
         poll, waiting = select.poll(), {}       # descriptor -> Channel
         for number in self._watched:
             poll.register(number, select.POLLIN)
@@ -195,7 +206,8 @@ class Pump:
 
 
 def _await(channel, poll, waiting):
-    """Have `poll` wait for what a Channel waits for, if anything; `waiting` (dict) says whose descriptor it is."""
+    """Have `poll` wait for what a Channel waits for, if anything; `waiting` (dict) says whose descriptor it
+    is."""
     if channel.outlet.rest:
         number, event = channel.outlet.descriptor, select.POLLOUT
     elif channel.is_open:
@@ -218,9 +230,10 @@ def pipe():
 
 
 class Terminal:
-    """A pty whose program's side stands in for a terminal where only output goes: it has its size, and text passes it unchanged, for the
-    terminal itself does the rest. Its keys, job control and signals are the program's as ever. Modes that the program sets on it, as
-    curses does on its output, are set on the terminal, and taken back at the end."""
+    """A pty whose program's side stands in for a terminal where only output goes: it has its size, and text
+    passes it unchanged, for the terminal itself does the rest. Its keys, job control and signals are the
+    program's as ever. Modes that the program sets on it, as curses does on its output, are set on the
+    terminal, and taken back at the end."""
 
     def __init__(self, number):
         """number: the terminal's descriptor. Raises OSError."""
@@ -247,7 +260,8 @@ class Terminal:
         return before not in (None, self._size)
 
     def foreground(self):
-        """Return the group of processes that the terminal belongs to now (int), None if it is not ours to ask."""
+        """Return the group of processes that the terminal belongs to now (int), None if it is not ours to
+        ask."""
         try:
             return os.tcgetpgrp(self._number)
         except OSError:
@@ -257,7 +271,8 @@ class Terminal:
         """Set on the terminal what the program has set on the pty since."""
         try:
             modes = self._termios.tcgetattr(self.ours)
-            if modes != self._modes and self.foreground() == os.getpgrp():      # who asks from the background is stopped
+            # Who asks from the background is stopped
+            if modes != self._modes and self.foreground() == os.getpgrp():
                 self._set(modes)
         except (OSError, self._termios.error):
             pass                # hung up

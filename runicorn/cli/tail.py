@@ -50,9 +50,11 @@ TIME, TIMED = "%Y%m%d_%H%M%S", re.compile(r"\d{8}_\d{6}_")
 def add_tail(parser):
     parser.set_defaults(run=tail)
     parser.add_argument("run_id", nargs="?", metavar="ID",
-                        help="a run's id, the end of connection:project/name/id, or a folder (default: the newest run)")
+                        help="a run's id, the end of connection:project/name/id, or a folder (default: the "
+                             "newest run)")
     parser.add_argument("--root", help="look in this root only")
-    parser.add_argument("--lines", type=int, default=20, metavar="N", help="log lines to begin with (default 20)")
+    parser.add_argument("--lines", type=int, default=20, metavar="N",
+                        help="log lines to begin with (default 20)")
     parser.add_argument("--rank", type=int, default=0, help="the rank to follow (default 0)")
     parser.add_argument("--no-follow", action="store_true", help="print the end and stop")
 
@@ -76,7 +78,8 @@ def tail(options):
 
 
 def _following(options):
-    """Return (title, Tail) of the run, or of one that another logger writes. Raises NotFoundError, AmbiguousError."""
+    """Return (title, Tail) of the run, or of one that another logger writes. Raises NotFoundError,
+    AmbiguousError."""
     roots = places(options.root)
     try:
         folder = find(roots, options.run_id)
@@ -86,23 +89,28 @@ def _following(options):
             tail_foreign = importlib.import_module("runicorn.cli.tail_foreign")
         except ImportError:
             tail_foreign = None         # the server copy, which has no readers
-        foreign_tail = tail_foreign and tail_foreign.find(roots, options.run_id, lambda path: Growing(path, BACK_BYTES), options.lines)
+        foreign_tail = tail_foreign and tail_foreign.find(roots, options.run_id,
+                                                          lambda path: Growing(path, BACK_BYTES),
+                                                          options.lines)
         if not foreign_tail:
             raise
         return foreign_tail
 
 
-# -- which run ----------------------------------------------------------------------------------------------------
+# -- which run -----------------------------------------------------------------------------------------------
 
 def places(root=None):
-    """Return [(name, folder)] to look in: `root` alone, else the default root and every mirror on this machine."""
+    """Return [(name, folder)] to look in: `root` alone, else the default root and every mirror on this
+    machine."""
     if root:
         return [("local", os.path.expanduser(root))]
-    return [("local", default_root())] + [(mirror.name, mirror) for mirror in sorted((home_dir() / "cache").glob("*"))]
+    return [("local", default_root())] + [(mirror.name, mirror)
+                                          for mirror in sorted((home_dir() / "cache").glob("*"))]
 
 
 def find(roots, tail=None):
-    """Return the folder (str) of the run `tail`: an id, or the end of connection:project/name/id; None: the newest.
+    """Return the folder (str) of the run `tail`: an id, or the end of connection:project/name/id; None: the
+    newest.
 
     Raises NotFoundError, or AmbiguousError with the candidates.
     """
@@ -117,14 +125,16 @@ def find(roots, tail=None):
 
 
 def newest(folders):
-    """Return the folder of the run that was made last; of ids that are times, those within what time zones differ by are looked at."""
+    """Return the folder of the run that was made last; of ids that are times, those within what time zones
+    differ by are looked at."""
     names = list(map(os.path.basename, folders))
     try:
         latest = datetime.strptime(max(name[:15] for name in names if TIMED.match(name)), TIME)
         oldest = (latest - timedelta(hours=26)).strftime(TIME)
     except ValueError:          # none is a time
         oldest = ""
-    return max((folder for folder, name in zip(folders, names) if name >= oldest or not TIMED.match(name)), key=made)
+    return max((folder for folder, name in zip(folders, names) if name >= oldest or not TIMED.match(name)),
+               key=made)
 
 
 def made(folder):
@@ -134,7 +144,8 @@ def made(folder):
 
 
 def run_folders(root, run_id=None):
-    """Yield the folder (str) of each run below `root`, or of those with that id or an id that ends like this."""
+    """Yield the folder (str) of each run below `root`, or of those with that id or an id that ends like
+    this."""
     for path, folder in manifest.runs(root, Counter()) if os.path.isdir(root) else ():
         if not path.startswith(".") and (run_id is None or path.endswith((f"/{run_id}", f"_{run_id}"))):
             yield manifest.reach(folder)
@@ -152,7 +163,7 @@ def title(folder):
     return terminal.clean(f"{project} / {name}  {os.path.basename(folder)}  on {host}")
 
 
-# -- what is new --------------------------------------------------------------------------------------------------
+# -- what is new ---------------------------------------------------------------------------------------------
 
 class Growing:
     """An append-only file read as it grows: whole lines once each, the unfinished last one on the side."""
@@ -168,7 +179,8 @@ class Growing:
         try:
             with open(open_regular(self._path), "rb") as file:
                 file.seek(self.offset - len(self._past))
-                if file.read(len(self._past)) != self._past:        # another file has the name now, or it was cut
+                # Another file has the name now, or it was cut
+                if file.read(len(self._past)) != self._past:
                     self.offset, self.partial, self._past, self._cut = file.seek(0), b"", b"", False
                 data = file.read()
         except OSError:
@@ -182,7 +194,8 @@ class Growing:
 
 
 class Tail:
-    """The log and the metrics of one run and rank as they grow; a new attempt is followed when its files appear."""
+    """The log and the metrics of one run and rank as they grow; a new attempt is followed when its files
+    appear."""
 
     def __init__(self, folder, rank=0, lines=20):
         self._folder, self._rank, self._lines = folder, rank, lines
@@ -203,7 +216,8 @@ class Tail:
         return terminal.clean(f"{text}: {status['error']}" if isinstance(status.get("error"), str) else text)
 
     def one_pass(self, now):
-        """Return the lines (list of str) to print now: log lines as they came, at most one line of metrics a second."""
+        """Return the lines (list of str) to print now: log lines as they came, at most one line of metrics a
+        second."""
         lines = list(self._look())      # by itself: 3.8 calls both before it takes from the first
         lines += self._log()
         self._events()
@@ -213,7 +227,8 @@ class Tail:
         return lines + self._silence(now)
 
     def _silence(self, now):
-        """Return the line that says so when the run gave no sign of life for long, once; judged by change, not by clocks."""
+        """Return the line that says so when the run gave no sign of life for long, once; judged by change,
+        not by clocks."""
         root = self._folder
         for _ in range(4):          # ".." is a name below Windows' prefix for long paths
             root = os.path.dirname(root)
@@ -224,35 +239,43 @@ class Tail:
             self._signs, self._alive, self._missed = signs, now, False
         elif now - self._alive >= SILENT_SECONDS and not self._missed and not self.ended():
             self._missed = True
-            return [f"· no sign of life for {terminal.duration_text(now - self._alive)}: the process may be gone"]
+            return [f"· no sign of life for {terminal.duration_text(now - self._alive)}: the process may be "
+                    f"gone"]
         return []
 
     def unfetched(self):
-        """Return a line on each of the files that ends here before it does on the server, as the mirror's index knows it: [] elsewhere."""
+        """Return a line on each of the files that ends here before it does on the server, as the mirror's
+        index knows it: [] elsewhere."""
         *_, project, name, runs, run_id = os.path.normpath(self._folder).split(os.sep)
         index = os.path.join(self._folder, *[os.pardir] * 4, INDEX, INDEX_FULL)
         try:
-            files = manifest.load(os.path.normpath(index)).entry("/".join((project, name, runs, run_id)))["files"]
+            files = manifest.load(os.path.normpath(index)).entry(
+                                                                 "/".join((project, name, runs,
+                                                                           run_id)))["files"]
         except (manifest.ManifestError, KeyError):
             return []           # no mirror, or one that has not listed the run
         own = [(name, parse_own(name)) for name in sorted(files) if parse_own(name)]
         ours = [name for name, (stem, attempt, rank) in own
                 if stem in FOLLOWED and rank == self._rank and attempt >= self._attempts.get(stem, 0)]
         missing = [(name, files[name]["size"] - size_of(os.path.join(self._folder, name))) for name in ours]
-        return [f"· the last {size_text(size)} of {name} have not been fetched" for name, size in missing if size > 0]
+        return [f"· the last {size_text(size)} of {name} have not been fetched"
+                for name, size in missing if size > 0]
 
     def metrics(self):
         """Return the line of the last value of each metric, if any came since the last call."""
         if not self._fresh:
             return []
         self._fresh = False
-        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(value)}" for name, value in sorted(self._last.items()))
+        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(value)}"
+                           for name, value in sorted(self._last.items()))
         return [f"· step {self._step}  {values}"]
 
     def _look(self):
         """Find the newest attempt's files of our rank."""
         names = os.listdir(self._folder) if os.path.isdir(self._folder) else ()
-        newest = dict(sorted((stem, attempt) for stem, attempt, rank in filter(None, map(parse_own, names)) if rank == self._rank))
+        newest = dict(sorted((stem, attempt)
+                             for stem, attempt, rank in filter(None, map(parse_own, names))
+                             if rank == self._rank))
         for stem in FOLLOWED:
             attempt, before = newest.get(stem, 0), self._attempts.get(stem, 0)
             path = os.path.join(self._folder, own_file(stem, attempt, self._rank))
@@ -279,7 +302,8 @@ class Tail:
             row = event and event_row(event)
             if row:
                 _, step, values = row
-                self._last.update({name: value for name, value in values.items() if number(value) is not None})
+                self._last.update({name: value for name, value in values.items()
+                                   if number(value) is not None})
                 self._step, self._fresh = self._step if step is None else step, True
 
 
@@ -306,7 +330,8 @@ def line_text(line):
 
 
 class Output:
-    """Prints lines; on a terminal the unfinished line stays at the bottom, redrawn in place, and colours are kept."""
+    """Prints lines; on a terminal the unfinished line stays at the bottom, redrawn in place, and colours are
+    kept."""
 
     def __init__(self, stream):
         self._stream, self._live, self._moving = stream, stream.isatty() and processes.escapes(stream), ""
@@ -322,6 +347,8 @@ class Output:
         for text in lines:
             self.line(terminal.coloured(text) if self._live else terminal.clean(terminal.SGR.sub("", text)))
         if changed and moving:
-            self._stream.write(terminal.fit(terminal.clean(moving), terminal.columns(self._stream) - 1).rstrip())
+            self._stream.write(terminal.fit(terminal.clean(
+                                                           moving), terminal.columns(self._stream)
+                                            - 1).rstrip())
             self._stream.flush()
         self._moving = moving

@@ -33,7 +33,8 @@ def columns(stream=None):
 
 
 def clean(text):
-    """Return `text` without control characters, so that nothing another machine sent can steer this terminal."""
+    """Return `text` without control characters, so that nothing another machine sent can steer this
+    terminal."""
     return "".join(c if c.isprintable() else " " for c in str(text))
 
 
@@ -46,10 +47,12 @@ def coloured(text):
 
 
 def cells(text):
-    """Return how many terminal cells `text` takes: two for wide East Asian characters, none for combining ones."""
+    """Return how many terminal cells `text` takes: two for wide East Asian characters, none for combining
+    ones."""
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+               for c in text)
 
 
 def fit(text, width):

@@ -1,4 +1,5 @@
-"""A tracker for Accelerate: `Accelerator(log_with=RunicornTracker(name="bert"))`, then `init_trackers("nlp", config=…)` as ever."""
+"""A tracker for Accelerate: `Accelerator(log_with=RunicornTracker(name="bert"))`, then `init_trackers("nlp",
+config=…)` as ever."""
 
 from accelerate.tracking import GeneralTracker, on_main_process
 
@@ -7,8 +8,8 @@ from runicorn.writer import api
 
 
 class RunicornTracker(GeneralTracker):
-    """Logs what `accelerator.log` is given, from the main process. Takes the arguments of `runicorn.init`; the run begins when it is first
-    needed, or is the one that is going on."""
+    """Logs what `accelerator.log` is given, from the main process. Takes the arguments of `runicorn.init`;
+    the run begins when it is first needed, or is the one that is going on."""
 
     name = "runicorn"
     requires_logging_directory = False
@@ -43,12 +44,14 @@ class RunicornTracker(GeneralTracker):
     @on_main_process
     def log_images(self, values, step=None, **unknown):
         """Log images: {name: list of arrays}."""
-        self.tracker.log({key: [data_types.Image(image) for image in images] for key, images in values.items()}, step)
+        self.tracker.log({key: [data_types.Image(image) for image in images]
+                          for key, images in values.items()}, step)
 
     @on_main_process
     def log_table(self, table_name, columns=None, data=None, dataframe=None, step=None, **unknown):
         """Log a table."""
-        self.tracker.log({table_name: data_types.Table(columns=columns, data=data, dataframe=dataframe)}, step)
+        self.tracker.log({table_name: data_types.Table(columns=columns, data=data, dataframe=dataframe)},
+                         step)
 
     @on_main_process
     def finish(self):

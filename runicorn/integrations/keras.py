@@ -6,8 +6,9 @@ from runicorn.writer import api
 
 
 class RunicornCallback(Callback):
-    """Logs each epoch at its number: "loss" as "train/loss", "val_loss" as "val/loss". A run that is going on is used, else
-    one begins with the arguments of `runicorn.init`; it ends with the process, or by `runicorn.finish()`.
+    """Logs each epoch at its number: "loss" as "train/loss", "val_loss" as "val/loss". A run that is going on
+    is used, else one begins with the arguments of `runicorn.init`; it ends with the process, or by
+    `runicorn.finish()`.
 
     every: int, also log each `every`-th batch, as "batch/loss", at the number of batches so far; 0: none.
     """
@@ -29,5 +30,6 @@ class RunicornCallback(Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Log the epoch's row."""
-        named = {f"val/{key[4:]}" if key.startswith("val_") else f"train/{key}": value for key, value in (logs or {}).items()}
+        named = {f"val/{key[4:]}" if key.startswith("val_") else f"train/{key}": value
+                 for key, value in (logs or {}).items()}
         self._run.log(named, step=epoch)

@@ -13,15 +13,18 @@ from runicorn.writer import api
 
 
 class RunicornLogger(Logger):
-    """Logs what `self.log(…)` and the trainer report, from rank 0, into one run. The run ends with the process, or by `finish()`.
+    """Logs what `self.log(…)` and the trainer report, from rank 0, into one run. The run ends with the
+    process, or by `finish()`.
 
-    Takes the arguments of `runicorn.init`; the run begins when it is first needed. run: an existing Run to use instead.
+    Takes the arguments of `runicorn.init`; the run begins when it is first needed. run: an existing Run to
+    use instead.
     """
 
     def __init__(self, run=None, **options):
         super().__init__()
         self._run = run
-        self._options = options     # on its own: LightningCLI follows it to the arguments of init (jsonargparse reads the source)
+        # On its own: LightningCLI follows it to the arguments of init (jsonargparse reads the source)
+        self._options = options
 
     @property
     @rank_zero_experiment
@@ -42,7 +45,8 @@ class RunicornLogger(Logger):
 
     @property
     def version(self):
-        """The run's id (str), None before the run began: Lightning calls so what tells two runs of an experiment apart."""
+        """The run's id (str), None before the run began: Lightning calls so what tells two runs of an
+        experiment apart."""
         return self._run.id if self._run else None
 
     @property

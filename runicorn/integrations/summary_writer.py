@@ -1,4 +1,5 @@
-"""`runicorn.SummaryWriter`, a drop-in of torch's: `from runicorn import SummaryWriter` in place of `from torch.utils.tensorboard …`."""
+"""`runicorn.SummaryWriter`, a drop-in of torch's: `from runicorn import SummaryWriter` in place of `from
+torch.utils.tensorboard …`."""
 
 import os
 
@@ -10,13 +11,16 @@ from runicorn.writer.values import attempt, plain, reason
 
 
 class SummaryWriter:
-    """Writes into the current run, at `global_step`; without one a run begins whose name is the last part of log_dir. It needs neither
-    torch nor tensorboard. No method raises; graphs, embeddings and meshes are not recorded.
+    """Writes into the current run, at `global_step`; without one a run begins whose name is the last part of
+    log_dir. It needs neither torch nor tensorboard. No method raises; graphs, embeddings and meshes are not
+    recorded.
 
-    log_dir: path. comment: str, behind the run's name. run: an existing Run. options: arguments of `runicorn.init`. The rest is torch's.
+    log_dir: path. comment: str, behind the run's name. run: an existing Run. options: arguments of
+    `runicorn.init`. The rest is torch's.
     """
 
-    def __init__(self, log_dir=None, comment="", purge_step=None, max_queue=10, flush_secs=120, filename_suffix="", run=None, **options):
+    def __init__(self, log_dir=None, comment="", purge_step=None, max_queue=10, flush_secs=120,
+                 filename_suffix="", run=None, **options):
         self.log_dir = os.fspath(log_dir or "runs")
         name = os.path.basename(os.path.normpath(self.log_dir)) if log_dir else "default"
         self._run = run or api.current_run()
@@ -33,8 +37,8 @@ class SummaryWriter:
 
     def add_scalars(self, main_tag, tag_scalar_dict, global_step=None, *args):
         """Log several numbers as "main_tag/name"."""
-        self._run.log({f"{main_tag}/{name}": value for name, value in dict(tag_scalar_dict).items()}, global_step,
-                      commit=global_step is not None)
+        self._run.log({f"{main_tag}/{name}": value for name, value in dict(tag_scalar_dict).items()},
+                      global_step, commit=global_step is not None)
 
     def add_histogram(self, tag, values, global_step=None, *args, **more):
         """Log how many values lie in each of 64 bins."""
@@ -46,7 +50,8 @@ class SummaryWriter:
 
     def add_images(self, tag, img_tensor, global_step=None, walltime=None, dataformats="NCHW"):
         """Log several images."""
-        images, error = attempt(lambda: [data_types.Image(image) for image in _as(img_tensor, dataformats, "NHWC")])
+        images, error = attempt(lambda: [data_types.Image(image)
+                                         for image in _as(img_tensor, dataformats, "NHWC")])
         if error is None:
             self._log(tag, images, global_step)
         else:
@@ -64,13 +69,15 @@ class SummaryWriter:
     def add_audio(self, tag, snd_tensor, global_step=None, sample_rate=44100, walltime=None):
         """Log sound: samples from -1 to 1."""
         sound = array_of(snd_tensor)
-        self._log(tag, data_types.Audio(sound.reshape(-1) if hasattr(sound, "reshape") else sound, sample_rate), global_step)
+        self._log(tag, data_types.Audio(sound.reshape(-1) if hasattr(sound, "reshape") else sound,
+                                        sample_rate), global_step)
 
     def add_text(self, tag, text_string, global_step=None, walltime=None):
         """Log a text."""
         self._log(tag, text_string, global_step)
 
-    def add_hparams(self, hparam_dict, metric_dict, hparam_domain_discrete=None, run_name=None, global_step=None):
+    def add_hparams(self, hparam_dict, metric_dict, hparam_domain_discrete=None, run_name=None,
+                    global_step=None):
         """Put settings into the config and numbers into the summary."""
         self._run.config.update(plain(dict(hparam_dict), "add_hparams"))
         self._run.summary.update(plain(dict(metric_dict), "add_hparams"))
@@ -104,7 +111,8 @@ class SummaryWriter:
 
 
 def _as(image, axes, target):
-    """Return an array whose dimensions are called as `axes` says, in the order of `target`, as far as it has them."""
+    """Return an array whose dimensions are called as `axes` says, in the order of `target`, as far as it has
+    them."""
     array = array_of(image)
     if not hasattr(array, "transpose") or len(axes) != len(getattr(array, "shape", ())):
         return array

@@ -1,4 +1,5 @@
-"""A callback for Hugging Face Transformers: `Trainer(…, callbacks=[RunicornCallback(project="nlp", name="bert")])`."""
+"""A callback for Hugging Face Transformers: `Trainer(…, callbacks=[RunicornCallback(project="nlp",
+name="bert")])`."""
 
 from transformers import TrainerCallback
 
@@ -6,10 +7,12 @@ from runicorn.writer import api
 
 
 class RunicornCallback(TrainerCallback):
-    """Logs what the Trainer logs, from the world's first process: "loss" as "train/loss", "eval_loss" as "eval/loss".
+    """Logs what the Trainer logs, from the world's first process: "loss" as "train/loss", "eval_loss" as
+    "eval/loss".
 
-    Takes the arguments of `runicorn.init`; the training arguments and the model's config go into the config. A run that is
-    going on is used. It ends with the process, or by `runicorn.finish()`: an evaluation after the training is logged too.
+    Takes the arguments of `runicorn.init`; the training arguments and the model's config go into the config.
+    A run that is going on is used. It ends with the process, or by `runicorn.finish()`: an evaluation after
+    the training is logged too.
     """
 
     def __init__(self, **options):
@@ -20,7 +23,9 @@ class RunicornCallback(TrainerCallback):
         if not state.is_world_process_zero:
             return
         self._run = api.current_run() or api.init(**self._options)
-        self._run.config.update(dict(args.to_dict(), **({"model": model.config.to_dict()} if hasattr(model, "config") else {})))
+        self._run.config.update(dict(args.to_dict(),
+                                     **({"model": model.config.to_dict()} if hasattr(model, "config")
+                                        else {})))
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Log a row at the trainer's global step."""

@@ -5,10 +5,11 @@ from runicorn.writer import api
 
 
 def follow(model, run=None, **options):
-    """Log the trainings of `model` (ultralytics.YOLO), a row an epoch at the epoch's number: losses as "train/…", learning rates, metrics;
-    and the plots at the end. Returns the model.
+    """Log the trainings of `model` (ultralytics.YOLO), a row an epoch at the epoch's number: losses as
+    "train/…", learning rates, metrics; and the plots at the end. Returns the model.
 
-    run: an existing Run, else the one that is going on, else one that begins with the training, with the arguments of `runicorn.init`.
+    run: an existing Run, else the one that is going on, else one that begins with the training, with the
+    arguments of `runicorn.init`.
     """
     events = _Training(run, options)
     for event in ("on_pretrain_routine_end", "on_fit_epoch_end", "on_train_end"):
@@ -25,7 +26,8 @@ class _Training:
     def on_pretrain_routine_end(self, trainer):
         self._run = self._run or api.current_run()
         self._owns = self._run is None
-        self._run = self._run or api.init(**{"project": "Ultralytics", "name": str(trainer.args.name), **self._options})
+        self._run = self._run or api.init(**{"project": "Ultralytics", "name": str(trainer.args.name),
+                                             **self._options})
         self._run.config.update(vars(trainer.args))
 
     def on_fit_epoch_end(self, trainer):
@@ -36,6 +38,7 @@ class _Training:
 
     def on_train_end(self, trainer):
         plots = {**trainer.validator.plots, **trainer.plots}
-        self._run.log({path.stem: data_types.Image(path) for path in plots if path.is_file()}, step=trainer.epoch + 1)
+        self._run.log({path.stem: data_types.Image(path) for path in plots if path.is_file()},
+                      step=trainer.epoch + 1)
         if self._owns:
             self._run.finish()

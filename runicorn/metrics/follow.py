@@ -8,7 +8,8 @@ from runicorn.layout import open_regular
 READ_BYTES = 1 << 20        # read at once
 RECORD_LIMIT = 16 << 20     # what a reader does not know as one whole record by then is never one
 CHECKED = 64                # bytes before what is read that must still be the same
-MODULES = {"wandb": "wandb", "tensorboard": "tensorboard", "csv": "csv_table", "trainer": "trainer", "jsonl": "jsonl", "log": "text_log"}
+MODULES = {"wandb": "wandb", "tensorboard": "tensorboard", "csv": "csv_table", "trainer": "trainer",
+           "jsonl": "jsonl", "log": "text_log"}
 
 
 def module_of(kind):
@@ -22,11 +23,12 @@ def reader_of(kind):
 
 
 class Followed:
-    """One file, or one after another that each hold what the one before held (a Trainer's states). For one thread."""
+    """One file, or one after another that each hold what the one before held (a Trainer's states). For one
+    thread."""
 
     def __init__(self, path, kind, folder, skip=0):
-        """path: str; kind: of foreign.KINDS; folder: of the training whose it is (str), which is kept in `folder`; skip: bytes at its
-        beginning that are old, whose rows are not wanted (int)."""
+        """path: str; kind: of foreign.KINDS; folder: of the training whose it is (str), which is kept in
+        `folder`; skip: bytes at its beginning that are old, whose rows are not wanted (int)."""
         self.path, self.kind, self.folder, self._skip = path, kind, folder, skip
         self._next_row = 0
         self._first_row = None              # by which a file that was written anew is told from another
@@ -42,7 +44,8 @@ class Followed:
         self._begin()
 
     def step(self):
-        """Read at most READ_BYTES; return ([(ts, step, {name: value}), ...] of new rows, whether more is left). Raises OSError."""
+        """Read at most READ_BYTES; return ([(ts, step, {name: value}), ...] of new rows, whether more is
+        left). Raises OSError."""
         status = os.stat(self.path)
         look = status.st_ino, status.st_size, status.st_mtime_ns
         if look == self._looked:
@@ -79,7 +82,8 @@ class Followed:
         """Return the rows of `parts` that were not handed out yet, in the order of the file."""
         no_times = self.reader.facts().get("no_times")
         rows = sorted(((row, now if no_times else ts, step, dict(zip(part.names, values))) for part in parts
-                       for row, ts, step, values in zip(part.rows, part.ts, part.steps, zip(*part.columns))), key=lambda row: row[0])
+                       for row, ts, step, values in zip(part.rows, part.ts, part.steps, zip(*part.columns))),
+                      key=lambda row: row[0])
         if rows and rows[0][0] == 0:
             first_row = (rows[0][2], next(iter(rows[0][3].items()), None))
             if self._first_row not in (None, first_row):

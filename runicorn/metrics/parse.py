@@ -1,8 +1,9 @@
-"""Turn lines of events.jsonl or system.jsonl into columns of numbers, many lines at a time. Opens no file, keeps no data.
+"""Turn lines of events.jsonl or system.jsonl into columns of numbers, many lines at a time. Opens no file,
+keeps no data.
 
-Lines of one training repeat their shape, so those of one shape are taken apart by a template: every text between two
-numbers becomes one separator byte, and what is left is read as one flat JSON array. What fits no template is parsed
-as JSON, all together, or one by one where a line is broken. Every way gives the same rows.
+Lines of one training repeat their shape, so those of one shape are taken apart by a template: every text
+between two numbers becomes one separator byte, and what is left is read as one flat JSON array. What fits no
+template is parsed as JSON, all together, or one by one where a line is broken. Every way gives the same rows.
 """
 
 import json
@@ -14,12 +15,14 @@ from typing import NamedTuple
 from runicorn.layout import number
 from runicorn.surrogates import visible
 
-NUMERIC = b"0123456789.+-eE" + b"NaInfity"                      # all that a number, NaN or Infinity is made of
+# All that a number, NaN or Infinity is made of
+NUMERIC = b"0123456789.+-eE" + b"NaInfity"
 SEPARATORS = bytes((1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 14, 15))    # control characters: never raw inside JSON
 COMMAS = bytes.maketrans(SEPARATORS + b"\n", b"," * (len(SEPARATORS) + 1))
 STRINGS = re.compile(rb'("(?:[^"\\]|\\.)*")')
 NUMBER = re.compile(rb"-?(?:\d[\d.eE+-]*|NaN|Infinity)")
-QUOTED = [(b':"%s"' % name, b":%s" % name) for name in (b"NaN", b"Infinity", b"-Infinity")]     # as values: to what json.loads takes
+# As values: to what json.loads takes
+QUOTED = [(b':"%s"' % name, b":%s" % name) for name in (b"NaN", b"Infinity", b"-Infinity")]
 AROUND = b"\0\r\t \xef\xbb\xbf"           # what a crash or an editor leaves around a good line
 LONG = 16 << 10             # bytes; a longer line is no row of a few numbers
 WORTH = 8                   # lines of one shape in a block; fewer are as quick as JSON
@@ -30,8 +33,9 @@ STEP_LIMIT = 1 << 62        # an integer step beyond it is read as a float64
 
 
 class Part(NamedTuple):
-    """Rows that name the same metrics. `names`: tuple of str; `rows`: line numbers in the file, ascending; `ts`: Unix
-    seconds; `steps`: numbers; `columns`: one array('d') for each name, as long as `rows`. NaN and infinities stay in."""
+    """Rows that name the same metrics. `names`: tuple of str; `rows`: line numbers in the file, ascending;
+    `ts`: Unix seconds; `steps`: numbers; `columns`: one array('d') for each name, as long as `rows`. NaN and
+    infinities stay in."""
 
     names: tuple
     rows: object
@@ -41,8 +45,8 @@ class Part(NamedTuple):
 
 
 class RowPart(NamedTuple):
-    """A Part whose numbers stand as they were logged: `cells` is one array('d') with the values of the first row, of the next, …,
-    each in the order of `names`. Rows of thousands of metrics cost no object a value."""
+    """A Part whose numbers stand as they were logged: `cells` is one array('d') with the values of the first
+    row, of the next, …, each in the order of `names`. Rows of thousands of metrics cost no object a value."""
 
     names: tuple
     rows: object
@@ -67,11 +71,13 @@ def event_row(line):
         return None
     if "step" in line or "global_step" not in data:
         return line.get("ts"), line.get("step"), data
-    return line.get("ts"), data["global_step"], {name: value for name, value in data.items() if name not in OLD_EXTRAS}
+    return (line.get("ts"), data["global_step"],
+            {name: value for name, value in data.items() if name not in OLD_EXTRAS})
 
 
 def read_object(line):
-    """Return the JSON object (dict) that a line (bytes) is, or None where it is empty, torn or another value."""
+    """Return the JSON object (dict) that a line (bytes) is, or None where it is empty, torn or another
+    value."""
     try:
         value = json.loads(line.strip(AROUND).decode("utf-8"))
     except (ValueError, RecursionError):
@@ -80,7 +86,8 @@ def read_object(line):
 
 
 def sample_row(line):
-    """Return (ts, ts, {metric: value}) of a system sample (dict): "cpu", "mem" (used), "disk" (free), "gpu0.util", ….
+    """Return (ts, ts, {metric: value}) of a system sample (dict): "cpu", "mem" (used), "disk" (free),
+    "gpu0.util", ….
 
     Its step is its time, so that no attempt supersedes another's samples.
     """
@@ -89,7 +96,8 @@ def sample_row(line):
         if name == "gpu" and isinstance(value, list):
             for gpu in value:
                 if isinstance(gpu, dict):
-                    data.update({f"gpu{gpu.get('i', 0)}.{key}": _first(item) for key, item in gpu.items() if key not in ("i", "name")})
+                    data.update({f"gpu{gpu.get('i', 0)}.{key}": _first(item)
+                                 for key, item in gpu.items() if key not in ("i", "name")})
         elif name != "ts":
             data[name] = _first(value)
     return line.get("ts"), line.get("ts"), data
@@ -100,8 +108,8 @@ def _first(value):
 
 
 class Template:
-    """The one way in which all lines of a shape are written: fixed text, number, fixed text, number, … fixed text. NaN and the
-    infinities are numbers if bare."""
+    """The one way in which all lines of a shape are written: fixed text, number, fixed text, number, … fixed
+    text. NaN and the infinities are numbers if bare."""
 
     def __init__(self, line):
         """Take `line` (bytes) as the pattern. Raises ValueError if lines like it can't be read this way."""
@@ -115,16 +123,16 @@ class Template:
         self.names, self.places = tuple(data), list(data.values())
 
     def roles(self, line, skeleton):
-        """Return (place of the time, of the step, {metric: place}) in `skeleton`, `line` (bytes) as parsed with places for its numbers;
-        no place is None. Raises ValueError."""
+        """Return (place of the time, of the step, {metric: place}) in `skeleton`, `line` (bytes) as parsed
+        with places for its numbers; no place is None. Raises ValueError."""
         row = event_row(skeleton)
         if row is None or not all(type(position) is int for position in (*row[:2], *row[2].values())):
             raise ValueError("not a plain row of metrics")
         return row
 
     def read(self, block):
-        """Return (ts, steps, columns) of `block` (bytes, lines each ended by a newline), or None if any line is written otherwise.
-        What has no place in the lines is None."""
+        """Return (ts, steps, columns) of `block` (bytes, lines each ended by a newline), or None if any line
+        is written otherwise. What has no place in the lines is None."""
         if not (block.startswith(self.head) and block.endswith(self.tail + b"\n")):
             return None
         count = block.count(b"\n")
@@ -141,12 +149,14 @@ class Template:
             if not math.isfinite(sum(ts or ())) or not math.isfinite(sum(steps or ())):
                 return None
             return ts, steps, [array("d", flat[number::width]) for number in self.places]
-        except (ValueError, OverflowError):         # 1.2.3, or a number beyond float64: the JSON way knows what to do
+        # 1.2.3, or a number beyond float64: the JSON way knows what to do
+        except (ValueError, OverflowError):
             return None
 
 
 def _fixed_texts(line):
-    """Return the texts around the numbers of `line`, and `line` with each number replaced by its place (0, 1, …)."""
+    """Return the texts around the numbers of `line`, and `line` with each number replaced by its place (0, 1,
+    …)."""
     texts, skeleton, places = [b""], b"", 0
     for index, piece in enumerate(STRINGS.split(line)):
         if index % 2:                               # a string: digits in it are not numbers
@@ -165,7 +175,8 @@ def _fixed_texts(line):
 
 
 class Parser:
-    """Parses one file block by block, in order; remembers its shapes. `skipped` counts lines that are no JSON object."""
+    """Parses one file block by block, in order; remembers its shapes. `skipped` counts lines that are no JSON
+    object."""
 
     template = Template
 
@@ -193,7 +204,8 @@ class Parser:
         start, count = self.lines, block.count(b"\n")
         self.lines += count
         if self._last is None and self._has_templates:
-            self._last = self._template(b"", block[:block.find(b"\n")])        # as a rule all lines look like the first
+            # As a rule all lines look like the first
+            self._last = self._template(b"", block[:block.find(b"\n")])
         columns = self._last.read(block) if self._last else None
         if columns:
             return [Part(self._last.names, range(start, start + count), *columns)]
@@ -275,7 +287,8 @@ class Parser:
         self._ts = ts if ts is not None and math.isfinite(ts) else self._ts
         if type(step) is not int or not -STEP_LIMIT < step < STEP_LIMIT:
             step = number(step)
-            step = line_number if step is None or not math.isfinite(step) else int(step) if step == int(step) else step
+            step = (line_number if step is None or not math.isfinite(step) else int(step) if step == int(step)
+                    else step)
         if not set(map(type, data.values())) <= PLAIN:
             data = {name: value for name, value in zip(data, map(number, data.values())) if value is not None}
         return self._ts, step, data

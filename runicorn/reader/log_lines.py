@@ -1,7 +1,8 @@
-"""What a line of a log shows and when it was written, and which lines of a block fit an expression. Imports nothing of ours.
+"""What a line of a log shows and when it was written, and which lines of a block fit an expression. Imports
+nothing of ours.
 
-Run by itself, `python -c SOURCE`, it matches blocks that come on its standard input (see `main`): an expression can take for
-ever, and a process can be ended.
+Run by itself, `python -c SOURCE`, it matches blocks that come on its standard input (see `main`): an
+expression can take for ever, and a process can be ended.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from itertools import accumulate
 
 STAMP = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)([+-]\d{4})\] ")
 STAMP_LENGTH = 27
-COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")      # ECMA-48 CSI, and OSC as terminals end it
+# ECMA-48 CSI, and OSC as terminals end it
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 ACROSS = re.compile(r"\(\?|\\[AZB]")       # what may mean another thing when lines are searched joined
 
 
 @lru_cache(maxsize=4096)
 def seconds(stamp):
-    """Return the Unix seconds of a stamp such as "[2025-01-23 18:30:45+0800] " (int), or None if it is none."""
+    """Return the Unix seconds of a stamp such as "[2025-01-23 18:30:45+0800] " (int), or None if it is
+    none."""
     match = STAMP.fullmatch(stamp)
     if not match:
         return None
@@ -37,7 +40,8 @@ def seconds(stamp):
 
 
 def shown(line, before=None):
-    """Return (ts, text) of a line (bytes, no newline): its time, `before` if it has no stamp, and what a terminal would show."""
+    """Return (ts, text) of a line (bytes, no newline): its time, `before` if it has no stamp, and what a
+    terminal would show."""
     states = line.rstrip(b"\r").split(b"\r")
     text = states[-1].decode("utf-8", "replace")
     stamp = text[:STAMP_LENGTH]
@@ -47,10 +51,11 @@ def shown(line, before=None):
     return (shown(states[0], before)[0] if len(states) > 1 else before), text
 
 
-# -- expressions -------------------------------------------------------------------------------------------------------
+# -- expressions ---------------------------------------------------------------------------------------------
 
 def matcher(pattern, ignore_case):
-    """Return a function from a block of lines (bytes) to the places where lines begin that fit a regular expression.
+    """Return a function from a block of lines (bytes) to the places where lines begin that fit a regular
+    expression.
 
     Raises re.error, OverflowError or RecursionError for one that is none.
     """
@@ -59,7 +64,9 @@ def matcher(pattern, ignore_case):
 
     def match(block):
         lines = _texts(block)
-        places = _matching(expression, lines) if joined else [index for index, line in enumerate(lines) if expression.search(line)]
+        places = _matching(expression, lines) if joined else [index
+                                                              for index, line in enumerate(lines)
+                                                              if expression.search(line)]
         if not places:
             return []
         starts = list(accumulate((len(line) + 1 for line in block.split(b"\n")), initial=0))
@@ -77,13 +84,15 @@ def _texts(block):
 
 
 def _matching(expression, lines):
-    """Return the places of the lines that match, by searching all of them as one text; several times as fast as one by one."""
+    """Return the places of the lines that match, by searching all of them as one text; several times as fast
+    as one by one."""
     text, hits, position = "\n".join(lines), [], 0
     starts = None
     while hit := expression.search(text, position):
         starts = starts or list(accumulate((len(line) + 1 for line in lines), initial=0))
         index = bisect_right(starts, hit.start()) - 1
-        if index < len(lines) and expression.search(lines[index]):       # a match may have run on into the next line
+        # a match may have run on into the next line
+        if index < len(lines) and expression.search(lines[index]):
             hits.append(index)
         position = starts[index + 1]
         if position > len(text):
@@ -91,11 +100,12 @@ def _matching(expression, lines):
     return hits
 
 
-# -- alone -------------------------------------------------------------------------------------------------------------
+# -- alone ---------------------------------------------------------------------------------------------------
 
 def main() -> None:
-    """Match block after block until standard input ends. First comes a line of JSON: [expression, whether case is ignored, seconds that
-    a block may take]; then for each block its length, 8 bytes, and itself. Answers a line of JSON each: the places of its lines."""
+    """Match block after block until standard input ends. First comes a line of JSON: [expression, whether
+    case is ignored, seconds that a block may take]; then for each block its length, 8 bytes, and itself.
+    Answers a line of JSON each: the places of its lines."""
     requests, answer = sys.stdin.buffer, sys.stdout
     pattern, ignore_case, limit = json.loads(requests.readline())
     match = matcher(pattern, ignore_case)

@@ -1,7 +1,8 @@
-"""W&B's names over a run of Runicorn's: `import runicorn.wandb as wandb`, or `import wandb` under `runicorn run`.
+"""W&B's names over a run of Runicorn's: `import runicorn.wandb as wandb`, or `import wandb` under `runicorn
+run`.
 
-What has a meaning here works, the rest is there, does nothing and says so once. docs/wandb.md lists both. Begin reading with beginning
-(`init`), facade (`Run`) and names; aliases answers every name.
+What has a meaning here works, the rest is there, does nothing and says so once. docs/wandb.md lists both.
+Begin reading with beginning (`init`), facade (`Run`) and names; aliases answers every name.
 """
 
 import sys as _sys

@@ -1,4 +1,5 @@
-"""Answer the names of W&B's package and of its modules: by what is here, else by something inert. `install` makes it all `import wandb`."""
+"""Answer the names of W&B's package and of its modules: by what is here, else by something inert. `install`
+makes it all `import wandb`."""
 
 import sys
 from importlib import import_module
@@ -51,11 +52,13 @@ class _Loader:
 
     @staticmethod
     def exec_module(module):
-        vars(module)["__spec__"] = vars(module).pop("_own_spec", module.__spec__)         # the import system has put in the alias's
+        # The import system has put in the alias's
+        vars(module)["__spec__"] = vars(module).pop("_own_spec", module.__spec__)
 
 
 def attribute(name, above=""):
-    """Return what W&B's module `above` (str, "" for the package itself) has by the `name`. Raises AttributeError for what is private."""
+    """Return what W&B's module `above` (str, "" for the package itself) has by the `name`. Raises
+    AttributeError for what is private."""
     callback = above.rpartition(".")[2]
     if callback in names.CALLBACKS and name in names.CALLBACKS[callback]:
         made, error = attempt(getattr(import_module(f"{OURS}.callbacks"), names.CALLBACKS[callback][name]))
@@ -84,7 +87,8 @@ def find_modules():
 
 
 def install():
-    """Make this package what `import wandb` gives in this process, and its modules what `import wandb.…` gives."""
+    """Make this package what `import wandb` gives in this process, and its modules what `import wandb.…`
+    gives."""
     package = import_module(OURS)
     for name in [name for name in sys.modules if name.startswith(f"{THEIRS}.")]:
         del sys.modules[name]

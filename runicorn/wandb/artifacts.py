@@ -1,5 +1,5 @@
-"""W&B's artifacts as folders of the run that logs them: RUN/artifacts/NAME/v0 with the files, and NAME/v0.json with what is known of them.
-A run that uses one finds it among the runs of the same project."""
+"""W&B's artifacts as folders of the run that logs them: RUN/artifacts/NAME/v0 with the files, and
+NAME/v0.json with what is known of them. A run that uses one finds it among the runs of the same project."""
 
 import os
 import time
@@ -49,12 +49,15 @@ class Entry:
 class Artifact:
     """A named set of files. `run.log_artifact` copies them into the run's folder."""
 
-    version, entity, project, digest, id, ttl, tags, source_version, url = "latest", "", "", "", "", None, (), "v0", None
+    version, entity, project, digest, id, ttl, tags, source_version, url = ("latest", "", "", "", "", None,
+                                                                            (), "v0", None)
 
     def __init__(self, name="", type="", description=None, metadata=None, *args, **more):
         self.name, self.type, self.description = key_text(name), key_text(type), description
-        self.metadata, self.aliases, self.state, self.files_at = dict(metadata or {}), ["latest"], "PENDING", {}
-        self._drafts, self._is_kept = None, True        # the second: whether all its files are in the run's folder
+        self.metadata, self.aliases, self.state, self.files_at = (dict(metadata or {}), ["latest"], "PENDING",
+                                                                  {})
+        # The second: whether all its files are in the run's folder
+        self._drafts, self._is_kept = None, True
 
     qualified_name = source_name = property(lambda self: self.name)
 
@@ -140,7 +143,8 @@ class Artifact:
     @property
     def manifest(self):
         from types import SimpleNamespace
-        return SimpleNamespace(entries={name: Entry(self, name, path) for name, path in self.files_at.items()})
+        return SimpleNamespace(entries={name: Entry(self, name, path)
+                                        for name, path in self.files_at.items()})
 
     @property
     def size(self):
@@ -182,10 +186,12 @@ class Artifact:
         self.kept()
 
     def keep(self, folder, version, facts):
-        """Have the files copied into `folder`, and what is known of them (dict) written beside it when all are there."""
+        """Have the files copied into `folder`, and what is known of them (dict) written beside it when all
+        are there."""
         until = time.monotonic() + CALL_SECONDS
         targets = {name: os.path.join(folder, *name.split("/")) for name in self.files_at}
-        there = [copier.add(path, targets[name], until) for name, path in self.files_at.items() if os.path.isfile(path)]
+        there = [copier.add(path, targets[name], until)
+                 for name, path in self.files_at.items() if os.path.isfile(path)]
         self.__dict__.update(files_at=targets, folder=folder, version=version, _is_kept=all(there))
         if self._is_kept:
             self._state(facts)
@@ -235,25 +241,31 @@ def log_artifact(run, artifact, name=None, type=None, aliases=None):
         artifact = Artifact(name or os.path.basename(os.path.abspath(path)) or "files", type or "unspecified")
         (artifact.add_dir if os.path.isdir(path) else artifact.add_file)(path)
     above = os.path.join(run.dir, FOLDER, slug(artifact.name))
-    number = sum(os.path.isdir(os.path.join(above, entry)) for entry in (os.listdir(above) if os.path.isdir(above) else ()))
+    number = sum(os.path.isdir(os.path.join(above, entry))
+                 for entry in (os.listdir(above) if os.path.isdir(above) else ()))
     folder = os.path.join(above, f"v{number}")
     os.makedirs(folder)
-    artifact.aliases = [*dict.fromkeys([*([aliases] if isinstance(aliases, str) else aliases or ()), "latest"])]
-    facts = {"name": artifact.name, "type": artifact.type, "version": f"v{number}", "aliases": artifact.aliases, "created_at": time.time(),
-             "description": artifact.description, "metadata": plain(artifact.metadata, "an artifact")}
+    artifact.aliases = [*dict.fromkeys([*([aliases] if isinstance(aliases, str) else aliases or ()),
+                                        "latest"])]
+    facts = {"name": artifact.name, "type": artifact.type, "version": f"v{number}",
+             "aliases": artifact.aliases, "created_at": time.time(), "description": artifact.description,
+             "metadata": plain(artifact.metadata, "an artifact")}
     artifact.keep(folder, f"v{number}", facts)
     return artifact
 
 
 def use_artifact(run, artifact, type=None):
-    """Return the newest Artifact of a name ("name", "project/name:v3", "name:best") that a run of this project logged."""
+    """Return the newest Artifact of a name ("name", "project/name:v3", "name:best") that a run of this
+    project logged."""
     if isinstance(artifact, Artifact):
         return artifact
     name, _, version = str(artifact).rpartition("/")[2].partition(":")
     artifacts = sorted(_logged(run, name), key=lambda item: item[0].get("created_at", 0))
-    fits = [item for item in artifacts if version in ("", "latest", item[0].get("version")) or version in item[0].get("aliases", ())]
+    fits = [item for item in artifacts if version in ("", "latest", item[0].get("version"))
+            or version in item[0].get("aliases", ())]
     if not fits:
-        say(f"use_artifact({str(artifact)!r}): no run of project {run.project} logged it; it has no files", once=("use", str(artifact)))
+        say(f"use_artifact({str(artifact)!r}): no run of project {run.project} logged it; it has no files",
+            once=("use", str(artifact)))
         return Artifact(name, type or "")
     facts, folder = fits[-1]
     used = Artifact(name, facts.get("type", ""), facts.get("description"), facts.get("metadata"))
@@ -267,9 +279,11 @@ def _logged(run, name):
     """Yield (what is known, folder) of each version of an artifact in the runs of this project."""
     runs = os.path.dirname(run.dir)
     project = os.path.dirname(os.path.dirname(runs)) if os.path.basename(runs) == RUNS else None
-    folders = [run.dir] if project is None else [
-        os.path.join(project, experiment, RUNS, run_folder) for experiment in os.listdir(project)
-        if os.path.isdir(os.path.join(project, experiment, RUNS)) for run_folder in os.listdir(os.path.join(project, experiment, RUNS))]
+    folders = ([run.dir] if project is None
+               else [os.path.join(project, experiment, RUNS, run_folder)
+                     for experiment in os.listdir(project)
+                     if os.path.isdir(os.path.join(project, experiment, RUNS))
+                     for run_folder in os.listdir(os.path.join(project, experiment, RUNS))])
     for folder in folders:
         above = os.path.join(folder, FOLDER, slug(name))
         for file in os.listdir(above) if os.path.isdir(above) and (project is None or os.path.exists(os.path.join(folder, META))) else ():

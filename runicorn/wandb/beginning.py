@@ -1,4 +1,5 @@
-"""`wandb.init`: what it is given, and what W&B's environment variables and Settings say, as `runicorn.init` takes it."""
+"""`wandb.init`: what it is given, and what W&B's environment variables and Settings say, as `runicorn.init`
+takes it."""
 
 import os
 import sys
@@ -12,35 +13,44 @@ from runicorn.writer.notice import say
 from runicorn.writer.run import name_unknown
 from runicorn.writer.values import attempt, describe, key_text, plain_fields, reason, type_name
 
-VARIABLES = {"project": "WANDB_PROJECT", "name": "WANDB_NAME", "notes": "WANDB_NOTES", "group": "WANDB_RUN_GROUP", "mode": "WANDB_MODE",
-             "job_type": "WANDB_JOB_TYPE", "id": "WANDB_RUN_ID", "resume": "WANDB_RESUME", "entity": "WANDB_ENTITY",
-             "tags": "WANDB_TAGS", "console": "WANDB_CONSOLE"}
-OWN = ("storage", "capture", "system", "all_ranks", "rank", "not_secret", "quiet")           # of runicorn.init
-SETTLED = ("console", "silent", "quiet", "disable_stats", "disable_code", "disable_git", "start_method", "allow_val_change", "force",
-           "anonymous", "login_timeout", "init_timeout", "service_wait", "root_dir", "base_url", "api_key", "symlink", "code_dir",
-           "program", "label", "host", "username", "show_emoji", "show_info", "show_errors", "show_warnings")     # taken, without effect
+VARIABLES = {"project": "WANDB_PROJECT", "name": "WANDB_NAME", "notes": "WANDB_NOTES",
+             "group": "WANDB_RUN_GROUP", "mode": "WANDB_MODE", "job_type": "WANDB_JOB_TYPE",
+             "id": "WANDB_RUN_ID", "resume": "WANDB_RESUME", "entity": "WANDB_ENTITY", "tags": "WANDB_TAGS",
+             "console": "WANDB_CONSOLE"}
+# Of runicorn.init
+OWN = ("storage", "capture", "system", "all_ranks", "rank", "not_secret", "quiet")
+# taken, without effect
+SETTLED = ("console", "silent", "quiet", "disable_stats", "disable_code", "disable_git", "start_method",
+           "allow_val_change", "force", "anonymous", "login_timeout", "init_timeout", "service_wait",
+           "root_dir", "base_url", "api_key", "symlink", "code_dir", "program", "label", "host", "username",
+           "show_emoji", "show_info", "show_errors", "show_warnings")
 MODES = {"dryrun": "offline", "run": "online", "true": None}
 AGAIN = {True: "finish_previous", False: "return_previous"}
 
 
-def init(entity=None, project=None, dir=None, id=None, name=None, notes=None, tags=None, config=None, config_exclude_keys=None,
-         config_include_keys=None, allow_val_change=None, group=None, job_type=None, mode=None, force=None, anonymous=None, reinit=None,
-         resume=None, resume_from=None, fork_from=None, save_code=None, tensorboard=None, sync_tensorboard=None, monitor_gym=None,
-         settings=None, **unknown):
-    """Begin a run and return it, as W&B's `init`, with `runicorn.init`'s own arguments besides (storage, capture, all_ranks …).
+def init(entity=None, project=None, dir=None, id=None, name=None, notes=None, tags=None, config=None,
+         config_exclude_keys=None, config_include_keys=None, allow_val_change=None, group=None, job_type=None,
+         mode=None, force=None, anonymous=None, reinit=None, resume=None, resume_from=None, fork_from=None,
+         save_code=None, tensorboard=None, sync_tensorboard=None, monitor_gym=None, settings=None, **unknown):
+    """Begin a run and return it, as W&B's `init`, with `runicorn.init`'s own arguments besides (storage,
+    capture, all_ranks …).
 
-    A run that is going on is returned, unless reinit says otherwise. `dir` is the root folder where the script itself names it; what a
-    framework passes is its own folder, and the run lies where RUNICORN_DIR says. Raises NotFoundError for resume="must" without
-    such a run; what is wrong otherwise is said once.
+    A run that is going on is returned, unless reinit says otherwise. `dir` is the root folder where the
+    script itself names it; what a framework passes is its own folder, and the run lies where RUNICORN_DIR
+    says. Raises NotFoundError for resume="must" without such a run; what is wrong otherwise is said once.
     """
     words = {**_from_environment(), **_settled(settings)}
-    words.update((key, value) for key, value in dict(
-        entity=entity, project=project, id=id, name=name, notes=notes, tags=tags, group=group, job_type=job_type, mode=mode,
-        reinit=reinit, resume=resume, save_code=save_code, sync_tensorboard=sync_tensorboard or tensorboard, monitor_gym=monitor_gym,
-        **unknown).items() if value is not None)
+    words.update((key, value) for key, value in dict(entity=entity, project=project, id=id, name=name,
+                                                     notes=notes, tags=tags, group=group, job_type=job_type,
+                                                     mode=mode, reinit=reinit, resume=resume,
+                                                     save_code=save_code,
+                                                     sync_tensorboard=sync_tensorboard or tensorboard,
+                                                     monitor_gym=monitor_gym, **unknown).items()
+                 if value is not None)
     again = words.pop("reinit", None)
     again = AGAIN.get(again, again) if isinstance(again, bool) else again
-    if again in (None, "default", "return_previous") and not (again in (None, "default") and "ipykernel" in sys.modules):
+    if again in (None, "default", "return_previous") and not (again in (None, "default")
+                                                              and "ipykernel" in sys.modules):
         run = current.current_run()
         if run is not None:
             return facade.of(run)
@@ -53,17 +63,20 @@ def init(entity=None, project=None, dir=None, id=None, name=None, notes=None, ta
     values = {**facade.early("config"), **_config(config, config_exclude_keys, config_include_keys)}
     run = _begin(words, values, again, options)
     if resume_from or fork_from:
-        say("init(resume_from=…, fork_from=…) is not known here; this is a run from its beginning", once="fork_from")
+        say("init(resume_from=…, fork_from=…) is not known here; this is a run from its beginning",
+            once="fork_from")
     return run
 
 
 def _begin(words, config, again, options):
-    entity, extras = words.pop("entity", None), {key: words.pop(key, None) for key in ("sync_tensorboard", "monitor_gym", "save_code")}
+    entity, extras = (words.pop("entity", None),
+                      {key: words.pop(key, None) for key in ("sync_tensorboard", "monitor_gym", "save_code")})
     settings = dict(words)
     mode = MODES.get(words.get("mode"), words.get("mode"))
     if flag("WANDB_DISABLED") and mode is None:
         mode = "disabled"
-    spec = {key: words.pop(key, None) for key in ("project", "name", "notes", "tags", "group", "job_type", "id")}
+    spec = {key: words.pop(key, None) for key in ("project", "name", "notes", "tags", "group", "job_type",
+                                                  "id")}
     spec["project"] = _readable(spec["project"])
     if isinstance(spec["tags"], str):
         spec["tags"] = [tag for tag in spec["tags"].split(",") if tag]
@@ -71,9 +84,11 @@ def _begin(words, config, again, options):
     words.pop("mode", None)
     name_unknown("init", [key for key in words if key not in SETTLED and key[:1] != "_"])
     if resume not in (None, "never") and spec["id"] and not spec["name"]:
-        spec["name"] = attempt(_name_of, options["storage"], spec["project"] or "default", key_text(spec["id"]))[0]
-    run = api.init(config=config, mode=_known(mode, "mode", ("online", "offline", "disabled", "shared")), resume=resume,
-                   reinit=again if again in ("create_new", "return_previous") else "finish_previous", **spec, **options)
+        spec["name"] = attempt(_name_of, options["storage"], spec["project"] or "default",
+                               key_text(spec["id"]))[0]
+    run = api.init(config=config, mode=_known(mode, "mode", ("online", "offline", "disabled", "shared")),
+                   resume=resume, reinit=again if again in ("create_new", "return_previous")
+                   else "finish_previous", **spec, **options)
     run.summary.update(facade.early("summary"))
     begun = facade.of(run, entity=entity, _settings=settings)
     _, error = attempt(_follow, begun, extras)
@@ -83,9 +98,11 @@ def _begin(words, config, again, options):
 
 
 def _readable(project):
-    """Return a project's name without the working folder's path before it, which Ultralytics puts there with "-" for "/"."""
+    """Return a project's name without the working folder's path before it, which Ultralytics puts there with
+    "-" for "/"."""
     above, error = attempt(lambda: os.getcwd().translate(dict.fromkeys(map(ord, "/\\#?%:"), "-")) + "-")
-    return project[len(above):] or project if error is None and isinstance(project, str) and project.startswith(above) else project
+    return (project[len(above):] or project
+            if error is None and isinstance(project, str) and project.startswith(above) else project)
 
 
 def _follow(run, extras):
@@ -118,7 +135,8 @@ def _known(value, name, choices):
 def _resume(resume):
     words = {"true": "allow", "1": "allow", "auto": "allow", "false": None, "0": None}
     word = key_text(resume).lower() if isinstance(resume, (bool, str)) else resume
-    return words[word] if isinstance(word, str) and word in words else _known(word, "resume", ("allow", "must", "never"))
+    return words[word] if isinstance(word, str) and word in words else _known(word, "resume",
+                                                                              ("allow", "must", "never"))
 
 
 def _config(config, exclude, include):
@@ -126,14 +144,17 @@ def _config(config, exclude, include):
         config = _read_config(os.fspath(config))
     values = {} if config is None else plain_fields(config, "config")
     if values is None:
-        say(f"init(config=…) takes a dict or a Namespace, not {type_name(config)}, which is ignored", once="init config")
+        say(f"init(config=…) takes a dict or a Namespace, not {type_name(config)}, which is ignored",
+            once="init config")
         values = {}
     names = [key_text(name) for name in exclude or ()], [key_text(name) for name in include or ()]
-    return {key: value for key, value in values.items() if key not in names[0] and (not names[1] or key in names[1])}
+    return {key: value for key, value in values.items()
+            if key not in names[0] and (not names[1] or key in names[1])}
 
 
 def _read_config(path):
-    """Return the dict that a YAML or JSON file holds, with the {"value": …} around its values that W&B writes taken off."""
+    """Return the dict that a YAML or JSON file holds, with the {"value": …} around its values that W&B writes
+    taken off."""
     def read():
         with open(path, encoding="utf-8") as file:
             if path.endswith(".json"):
@@ -142,14 +163,16 @@ def _read_config(path):
             return import_module("yaml").safe_load(file)
     values, error = attempt(read)
     if error is not None or not isinstance(values, dict):
-        say(f"init(config={path!r}) can't be read ({reason(error) if error else 'it holds no names'}); the config begins empty")
+        say(f"init(config={path!r}) can't be read ({reason(error) if error else 'it holds no names'}); the "
+            f"config begins empty")
         return {}
-    return {key: value["value"] if isinstance(value, dict) and "value" in value else value for key, value in values.items()
-            if key not in ("wandb_version", "_wandb")}
+    return {key: value["value"] if isinstance(value, dict) and "value" in value else value
+            for key, value in values.items() if key not in ("wandb_version", "_wandb")}
 
 
 def _name_of(storage, project, run_id):
-    """Return the experiment's name of the run `run_id`, None if there is none: W&B's ids are a project's, ours an experiment's."""
+    """Return the experiment's name of the run `run_id`, None if there is none: W&B's ids are a project's,
+    ours an experiment's."""
     folder, run_folder = below(os.path.abspath(root_path(storage)), slug(project)), slug(legible(run_id))
     for experiment in sorted(os.listdir(folder)):
         meta = read_json(os.path.join(folder, experiment, RUNS, run_folder, META))

@@ -1,4 +1,5 @@
-"""Callbacks that W&B's own package has for frameworks, made when a script asks for one: the framework is there then."""
+"""Callbacks that W&B's own package has for frameworks, made when a script asks for one: the framework is
+there then."""
 
 import json
 import os
@@ -8,17 +9,21 @@ from runicorn.writer.values import attempt
 
 
 def stable_baselines():
-    """Return WandbCallback for Stable-Baselines3: the model's settings into the config, its gradients, the model itself."""
+    """Return WandbCallback for Stable-Baselines3: the model's settings into the config, its gradients, the
+    model itself."""
     from stable_baselines3.common.callbacks import BaseCallback
 
     class WandbCallback(BaseCallback):
 
-        def __init__(self, verbose=0, model_save_path=None, model_save_freq=0, gradient_save_freq=0, log="all", **unknown):
+        def __init__(self, verbose=0, model_save_path=None, model_save_freq=0, gradient_save_freq=0,
+                     log="all", **unknown):
             super().__init__(verbose)
-            self._folder, self._every, self._gradients, self._log = model_save_path, model_save_freq, gradient_save_freq, log
+            self._folder, self._every, self._gradients, self._log = (model_save_path, model_save_freq,
+                                                                     gradient_save_freq, log)
 
         def _init_callback(self):
-            values = {key: value if type(value) in (int, float, str) else str(value) for key, value in self.model.__dict__.items()}
+            values = {key: value if type(value) in (int, float, str) else str(value)
+                      for key, value in self.model.__dict__.items()}
             facade.of_current("config").setdefaults({"algo": type(self.model).__name__, **values})
             if self._gradients:
                 calls.watch(self.model.policy, log=self._log, log_freq=self._gradients)
@@ -41,7 +46,8 @@ def stable_baselines():
 
 
 def keras_metrics():
-    """Return WandbMetricsLogger for Keras: each epoch as "epoch/loss" …, or every n-th batch as "batch/loss"."""
+    """Return WandbMetricsLogger for Keras: each epoch as "epoch/loss" …, or every n-th batch as
+    "batch/loss"."""
     from keras.callbacks import Callback
 
     class WandbMetricsLogger(Callback):
@@ -107,13 +113,14 @@ def xgboost_metrics():
             return model
 
         def after_iteration(self, model, epoch, evals_log):
-            calls.log({**{f"{data}-{name}": values[-1] for data, metrics in evals_log.items() for name, values in metrics.items()},
-                       "epoch": epoch})
+            calls.log({**{f"{data}-{name}": values[-1] for data, metrics in evals_log.items()
+                          for name, values in metrics.items()}, "epoch": epoch})
             return False
 
         def after_training(self, model):
             if model.attr("best_score") is not None:
-                calls.log({"best_score": float(model.attr("best_score")), "best_iteration": int(model.attr("best_iteration"))})
+                calls.log({"best_score": float(model.attr("best_score")),
+                           "best_iteration": int(model.attr("best_iteration"))})
             return model
     return WandbCallback
 
@@ -122,7 +129,8 @@ def lightgbm_metrics():
     """Return wandb_callback for LightGBM: each iteration as "valid_0_l2" …"""
     def wandb_callback(*args, **kwargs):
         def log(environment):
-            calls.log({**{f"{data}_{name}": value for data, name, value, *_ in environment.evaluation_result_list or ()},
+            calls.log({**{f"{data}_{name}": value
+                          for data, name, value, *_ in environment.evaluation_result_list or ()},
                        "iteration": environment.iteration})
         return log
     return wandb_callback

@@ -1,5 +1,5 @@
-"""W&B's media, as files of the run below `media/` and rows of events.jsonl. Making one raises nothing; what can't be written is named when
-it is logged, and left out."""
+"""W&B's media, as files of the run below `media/` and rows of events.jsonl. Making one raises nothing; what
+can't be written is named when it is logged, and left out."""
 
 import io
 import json
@@ -20,8 +20,8 @@ BINS = 64                   # of a histogram, at most
 class Image(images.Image):
     """An image; see runicorn.Image. boxes, masks: as in W&B; masks are written as files of their own."""
 
-    def __init__(self, data_or_path=None, mode=None, caption=None, grouping=None, classes=None, boxes=None, masks=None, file_type=None,
-                 normalize=True, **unknown):
+    def __init__(self, data_or_path=None, mode=None, caption=None, grouping=None, classes=None, boxes=None,
+                 masks=None, file_type=None, normalize=True, **unknown):
         if isinstance(data_or_path, images.Image):
             data_or_path, caption = data_or_path.data, data_or_path.caption if caption is None else caption
         super().__init__(data_or_path, caption)
@@ -54,7 +54,8 @@ def _mask(mask, media):
     data = mask.get("mask_data")
     file = mask.get("path") if data is None else images.Image(images.array_of(data).astype("uint8"))
     file = images.Image(file) if data is None else file
-    return {"file": media.write(*file.encoded()), "class_labels": plain(mask.get("class_labels") or {}, "masks")}
+    return {"file": media.write(*file.encoded()),
+            "class_labels": plain(mask.get("class_labels") or {}, "masks")}
 
 
 class Classes:
@@ -65,7 +66,8 @@ class Classes:
 
 
 class Histogram(Medium):
-    """How many values lie in each of at most 64 bins. sequence: numbers, array or tensor; or np_histogram: (counts, edges)."""
+    """How many values lie in each of at most 64 bins. sequence: numbers, array or tensor; or np_histogram:
+    (counts, edges)."""
 
     type = "histogram"
 
@@ -161,7 +163,8 @@ class Html(_File):
 
 
 class Audio(_File):
-    """Sound: a path, or samples (array or list, n or n x channels; floats from -1 to 1, or 16-bit ints), written as WAV."""
+    """Sound: a path, or samples (array or list, n or n x channels; floats from -1 to 1, or 16-bit ints),
+    written as WAV."""
 
     type, ending = "audio", "wav"
 
@@ -192,7 +195,8 @@ class Audio(_File):
 
 
 class Video(_File):
-    """A film: a path or bytes as they are, or an array (frames x channels x height x width, uint8), written as an animated PNG."""
+    """A film: a path or bytes as they are, or an array (frames x channels x height x width, uint8), written
+    as an animated PNG."""
 
     type = "video"
 
@@ -213,14 +217,17 @@ class Video(_File):
 
 
 def animated(frames, rate):
-    """Return an animated PNG (bytes; W3C PNG specification, third edition, 11.3.6) of PNG files of one size. rate: frames a second."""
+    """Return an animated PNG (bytes; W3C PNG specification, third edition, 11.3.6) of PNG files of one size.
+    rate: frames a second."""
     head, number, parts = frames[0][8:33], 0, [images.chunk(b"acTL", struct.pack(">II", len(frames), 0))]
     width, height = struct.unpack(">II", head[8:16])
     for index, frame in enumerate(frames):
-        control = struct.pack(">IIIIIHHBB", number, width, height, 0, 0, max(1, round(1000 / rate)), 1000, 0, 0)
+        control = struct.pack(">IIIIIHHBB", number, width, height, 0, 0, max(1, round(1000 / rate)), 1000, 0,
+                              0)
         data = frame[41:41 + struct.unpack(">I", frame[33:37])[0]]              # its only IDAT
         parts.append(images.chunk(b"fcTL", control))
-        parts.append(images.chunk(b"IDAT", data) if index == 0 else images.chunk(b"fdAT", struct.pack(">I", number + 1) + data))
+        parts.append(images.chunk(b"IDAT", data) if index == 0
+                     else images.chunk(b"fdAT", struct.pack(">I", number + 1) + data))
         number += 1 if index == 0 else 2
     return frames[0][:8] + head + b"".join(parts) + images.chunk(b"IEND", b"")
 
@@ -246,7 +253,8 @@ class Object3D(_File):
     @classmethod
     def from_point_cloud(cls, points=(), boxes=(), vectors=None, point_cloud_type="lidar/beta"):
         """Make one of points and boxes."""
-        return cls({"type": point_cloud_type, "points": _listed(points), "boxes": _listed(boxes), "vectors": _listed(vectors or ())})
+        return cls({"type": point_cloud_type, "points": _listed(points), "boxes": _listed(boxes),
+                    "vectors": _listed(vectors or ())})
 
 
 def _listed(value):
@@ -278,7 +286,8 @@ class Plotly(_File):
         super().__init__(val)
 
     def made(self, data):
-        return data.to_json() if callable(getattr(data, "to_json", None)) else json.dumps(plain(data, "Plotly"))
+        return (data.to_json() if callable(getattr(data, "to_json", None))
+                else json.dumps(plain(data, "Plotly")))
 
     @classmethod
     def make_plot_media(cls, val):

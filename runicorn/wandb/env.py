@@ -5,9 +5,11 @@ import os
 from runicorn.wandb.settings import flag
 
 __path__ = []           # W&B has modules below it
-VARIABLES = {"project": "WANDB_PROJECT", "entity": "WANDB_ENTITY", "run": "WANDB_RUN_ID", "name": "WANDB_NAME", "dir": "WANDB_DIR",
-             "tags": "WANDB_TAGS", "notes": "WANDB_NOTES", "mode": "WANDB_MODE", "username": "WANDB_USERNAME", "base_url": "WANDB_BASE_URL",
-             "cache_dir": "WANDB_CACHE_DIR", "data_dir": "WANDB_DATA_DIR", "artifact_dir": "WANDB_ARTIFACT_DIR"}
+VARIABLES = {"project": "WANDB_PROJECT", "entity": "WANDB_ENTITY", "run": "WANDB_RUN_ID",
+             "name": "WANDB_NAME", "dir": "WANDB_DIR", "tags": "WANDB_TAGS", "notes": "WANDB_NOTES",
+             "mode": "WANDB_MODE", "username": "WANDB_USERNAME", "base_url": "WANDB_BASE_URL",
+             "cache_dir": "WANDB_CACHE_DIR", "data_dir": "WANDB_DATA_DIR",
+             "artifact_dir": "WANDB_ARTIFACT_DIR"}
 
 
 def __getattr__(name):

@@ -1,4 +1,5 @@
-"""A run as W&B's scripts know it: its methods and attributes over those of ours. None of them raises into the training."""
+"""A run as W&B's scripts know it: its methods and attributes over those of ours. None of them raises into the
+training."""
 
 import sys
 import time
@@ -19,7 +20,8 @@ _early = {"config": Config(), "summary": Summary()}         # set before init()
 
 
 def of(run, **facts):
-    """Return the facade (Run) of a run of ours. facts: entity, settings, sync_tensorboard: what it is asked for later."""
+    """Return the facade (Run) of a run of ours. facts: entity, settings, sync_tensorboard: what it is asked
+    for later."""
     facade = _facades.get(run)
     if facade is None:
         facade = _facades[run] = Run(run)
@@ -28,7 +30,8 @@ def of(run, **facts):
 
 
 def of_current(name):
-    """Return "run", "config" or "summary" of the current run; before there is one, None, or what `init` will take over."""
+    """Return "run", "config" or "summary" of the current run; before there is one, None, or what `init` will
+    take over."""
     run = current.acting()
     if run is None or name == "run" and run.ended and not getattr(run, "forked", False):
         return _assigned.get(name, _early.get(name))
@@ -36,7 +39,8 @@ def of_current(name):
 
 
 def assign(name, value):
-    """Take over what a script assigns to wandb.config or wandb.summary: before `init` it stands for it, and `init` begins without it."""
+    """Take over what a script assigns to wandb.config or wandb.summary: before `init` it stands for it, and
+    `init` begins without it."""
     run = current.current_run()
     if run is None:
         _assigned[name] = value
@@ -53,7 +57,8 @@ def early(name):
 
 
 def attribute(run, name):
-    """Return what W&B's run has by the `name`, for a run of ours that has no such attribute. Raises AttributeError."""
+    """Return what W&B's run has by the `name`, for a run of ours that has no such attribute. Raises
+    AttributeError."""
     if name not in RUN:
         raise AttributeError(f"'{type(run).__name__}' object has no attribute {name!r}")
     return getattr(of(run), name)
@@ -78,7 +83,8 @@ class _Kind(type):
     """A run of ours that `init` returned is a Run, too."""
 
     def __instancecheck__(cls, value):
-        return type.__instancecheck__(cls, value) or cls is Run and hasattr(type(value), "define_metric") and hasattr(value, "resumed")
+        return (type.__instancecheck__(cls, value) or cls is Run and hasattr(type(value), "define_metric")
+                and hasattr(value, "resumed"))
 
 
 class Run(metaclass=_Kind):
@@ -87,7 +93,8 @@ class Run(metaclass=_Kind):
     entity, url, project_url, sweep_id, sweep_url, offline, mode = "", None, None, None, None, True, "offline"
 
     def __init__(self, run):
-        self.__dict__.update(_run=run, _settings=None, _lives=[], start_time=time.time(), starting_step=run.step + 1)
+        self.__dict__.update(_run=run, _settings=None, _lives=[], start_time=time.time(),
+                             starting_step=run.step + 1)
         if hasattr(run, "before_closing"):
             run.before_closing(self._copy_rest, is_long=True)
 
@@ -95,11 +102,11 @@ class Run(metaclass=_Kind):
         """Remember what `init` was given (dict)."""
         self.__dict__.update({name: value for name, value in facts.items() if value is not None})
 
-    # -- rows -----------------------------------------------------------------------------------------------------
+    # -- rows ------------------------------------------------------------------------------------------------
 
     def log(self, data=(), step=None, commit=None, sync=None, **unknown):
-        """Record one row. A call with a step is finished by the next larger step, one without by itself (commit), as in W&B; rows
-        whose step is smaller than one before, which W&B drops, are kept."""
+        """Record one row. A call with a step is finished by the next larger step, one without by itself
+        (commit), as in W&B; rows whose step is smaller than one before, which W&B drops, are kept."""
         if type(data) is not dict or not NUMBERS.issuperset(map(type, data.values())):
             data, error = attempt(_row, data)
             if error is not None:
@@ -118,9 +125,11 @@ class Run(metaclass=_Kind):
     def history(self):
         return History(self)
 
-    def define_metric(self, name="*", step_metric=None, step_sync=None, hidden=None, summary=None, goal=None, overwrite=None, **unknown):
+    def define_metric(self, name="*", step_metric=None, step_sync=None, hidden=None, summary=None, goal=None,
+                      overwrite=None, **unknown):
         """As `runicorn.Run.define_metric`."""
-        return self._run.define_metric(name, step_metric, step_sync, hidden, summary, goal, overwrite, **unknown)
+        return self._run.define_metric(name, step_metric, step_sync, hidden, summary, goal, overwrite,
+                                       **unknown)
 
     def finish(self, exit_code=None, quiet=None, **unknown):
         """End the run; what `save` shall follow is copied once more."""
@@ -133,7 +142,7 @@ class Run(metaclass=_Kind):
 
     join = finish
 
-    # -- what it is -----------------------------------------------------------------------------------------------
+    # -- what it is ------------------------------------------------------------------------------------------
 
     @property
     def dir(self):
@@ -154,7 +163,8 @@ class Run(metaclass=_Kind):
     @property
     def settings(self):
         from runicorn.wandb.settings import Settings, given
-        settings = {"project": self.project, "run_name": self.name, "run_id": self.id, "mode": self.mode, "entity": self.entity}
+        settings = {"project": self.project, "run_name": self.name, "run_id": self.id, "mode": self.mode,
+                    "entity": self.entity}
         return Settings(**{**settings, **given(self._settings)})
 
     @property
@@ -180,7 +190,7 @@ class Run(metaclass=_Kind):
 
     get_project_url = get_sweep_url = get_url
 
-    # -- what has no meaning here ---------------------------------------------------------------------------------
+    # -- what has no meaning here ----------------------------------------------------------------------------
 
     def mark_preempting(self, *args, **kwargs):
         """A restarted job goes on with its run by itself, see docs/init.md."""
@@ -197,7 +207,7 @@ class Run(metaclass=_Kind):
 
     _repr_html_ = to_html
 
-    # -- everything else ------------------------------------------------------------------------------------------
+    # -- everything else -------------------------------------------------------------------------------------
 
     def __getattr__(self, name):
         if name[:1] != "_":

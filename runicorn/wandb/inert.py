@@ -1,18 +1,23 @@
-"""Stands in for a name of W&B's that has no meaning here: it can be called, subclassed, iterated, entered and asked for more, and does
-nothing. The first use of each name says on stderr what to do instead."""
+"""Stands in for a name of W&B's that has no meaning here: it can be called, subclassed, iterated, entered and
+asked for more, and does nothing. The first use of each name says on stderr what to do instead."""
 
 from runicorn.writer.notice import say
 
 INSTEAD = {
-    "sweep": "runs of a search are runs with a config each; an optimiser such as Optuna in the script does the choosing",
-    "Api": "runicorn.runs() and runicorn.open_run(id) read runs", "launch": "start the program yourself, or by Slurm",
+    "sweep": "runs of a search are runs with a config each; an optimiser such as Optuna in the script does "
+             "the choosing",
+    "Api": "runicorn.runs() and runicorn.open_run(id) read runs", "launch": "start the program yourself, or "
+                                                                            "by Slurm",
     "integration": "call log() in a callback of your own, or see docs/wandb.md for what there is", "report": "the viewer compares runs",
 }
 GROUPS = {**dict.fromkeys(("agent", "agents", "controller", "wandb_agent", "wandb_controller"), "sweep"),
           **dict.fromkeys(("InternalApi", "PublicApi", "api", "apis"), "Api"),
-          **dict.fromkeys(("keras", "sklearn", "xgboost", "lightgbm", "catboost", "fastai", "sacred"), "integration")}
-QUIET = frozenset(("telemetry", "proto", "analytics", "term", "internal"))       # what integrations of W&B's own tell W&B
-PROBES = frozenset(("item", "numpy", "dtype", "shape", "keys", "to_dict", "model_dump", "tolist"))    # what libraries ask any object for
+          **dict.fromkeys(("keras", "sklearn", "xgboost", "lightgbm", "catboost", "fastai", "sacred"),
+                          "integration")}
+# What integrations of W&B's own tell W&B
+QUIET = frozenset(("telemetry", "proto", "analytics", "term", "internal"))
+# What libraries ask any object for
+PROBES = frozenset(("item", "numpy", "dtype", "shape", "keys", "to_dict", "model_dump", "tolist"))
 
 
 def tell(name):
@@ -92,8 +97,8 @@ class Inert:
 
 
 def part(above, name):
-    """Return what stands for the attribute `name` of `above` (str, below wandb). Raises AttributeError for what is private, or asked of
-    any object."""
+    """Return what stands for the attribute `name` of `above` (str, below wandb). Raises AttributeError for
+    what is private, or asked of any object."""
     if name[:1] == "_" or name in PROBES:
         raise AttributeError(f"wandb.{above} has no {name!r} here")
     if name.endswith(("Error", "Exception", "Warning")):

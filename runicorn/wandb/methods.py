@@ -24,7 +24,8 @@ def _alert(self, title, text="", level=None, wait_duration=None):
 
 
 def _save(self, glob_str=None, base_path=None, policy="live", glob=True):
-    """Copy files into the run's folder, now and, with policy "live" or "end", when the run ends. Returns their paths (list of str)."""
+    """Copy files into the run's folder, now and, with policy "live" or "end", when the run ends. Returns
+    their paths (list of str)."""
     return files.save(self, glob_str, base_path, policy, glob)
 
 
@@ -84,8 +85,12 @@ def _plot_table(self, *args, **kwargs):
     return plot.plot_table(*args, **kwargs)
 
 
-OF_RUN = {name: _safe(method) for name, method in {
-    "alert": _alert, "save": _save, "restore": _restore, "log_code": _log_code, "save_script": _save_script, "log_artifact": _log_artifact,
-    "upsert_artifact": _log_artifact, "finish_artifact": _log_artifact, "use_artifact": _use_artifact, "log_model": _log_model,
-    "use_model": _use_model, "link_artifact": _link, "link_model": _link, "watch": _watch, "unwatch": _unwatch,
-    "plot_table": _plot_table}.items()}
+OF_RUN = {name: _safe(method) for name, method in {"alert": _alert, "save": _save, "restore": _restore,
+                                                   "log_code": _log_code, "save_script": _save_script,
+                                                   "log_artifact": _log_artifact,
+                                                   "upsert_artifact": _log_artifact,
+                                                   "finish_artifact": _log_artifact,
+                                                   "use_artifact": _use_artifact, "log_model": _log_model,
+                                                   "use_model": _use_model, "link_artifact": _link,
+                                                   "link_model": _link, "watch": _watch, "unwatch": _unwatch,
+                                                   "plot_table": _plot_table}.items()}

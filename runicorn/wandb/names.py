@@ -1,4 +1,5 @@
-"""The names of W&B's package and run, of its versions from 0.12 to 0.31, and which module of ours answers each. The rest is inert."""
+"""The names of W&B's package and run, of its versions from 0.12 to 0.31, and which module of ours answers
+each. The rest is inert."""
 
 PUBLIC = frozenset("""
     AlertLevel Api Artifact ArtifactTTL Audio Classes CommError Config Error EvalTable Graph Histogram Html Image InternalApi JoinedTable
@@ -30,7 +31,8 @@ MODULES = frozenset("""
 OWN = frozenset("""aliases artifacts beginning callbacks calls copies facade files inert methods names rows settings table terms videos
     watching""".split())
 
-SAME = {"wandb_lib": "sdk.lib", "wandb_sdk": "sdk", "wandb_torch": "integration.torch", "visualize": "plot.visualize"}
+SAME = {"wandb_lib": "sdk.lib", "wandb_sdk": "sdk", "wandb_torch": "integration.torch",
+        "visualize": "plot.visualize"}
 
 CALLS = """alert define_metric ensure_configured finish join link_artifact link_model log log_artifact log_code log_model login
     mark_preempting pin_config_keys require restore save setup teardown unwatch use_artifact use_model watch _attach attach""".split()
@@ -44,15 +46,13 @@ HOMES = {
 
 MEDIA = "Audio Bokeh Classes EvalTable Graph Histogram Html Image JoinedTable Molecule Object3D Plotly Table Video box3d".split()
 HOMES.update(dict.fromkeys(MEDIA, "data_types"), **dict.fromkeys(("plot_table", "CustomChart"), "plot"),
-             **dict.fromkeys(("Artifact", "ArtifactTTL"), "artifacts"), **dict.fromkeys(("generate_id", "generate_fast_id"), "util"),
-             Config="facade", Summary="facade")
+             **dict.fromkeys(("Artifact", "ArtifactTTL"), "artifacts"),
+             **dict.fromkeys(("generate_id", "generate_fast_id"), "util"), Config="facade", Summary="facade")
 
 # module of an integration: {name: the function of callbacks that makes it}
-CALLBACKS = {
-    "sb3": {"WandbCallback": "stable_baselines"},
-    "keras": {"WandbCallback": "keras_metrics", "WandbMetricsLogger": "keras_metrics", "WandbModelCheckpoint": "keras_checkpoint",
-              "WandbEvalCallback": "keras_nothing"},
-    "xgboost": {"WandbCallback": "xgboost_metrics", "wandb_callback": "xgboost_metrics"},
-    "lightgbm": {"wandb_callback": "lightgbm_metrics"},
-    "fastai": {"WandbCallback": "fastai_metrics"},
-}
+CALLBACKS = {"sb3": {"WandbCallback": "stable_baselines"},
+             "keras": {"WandbCallback": "keras_metrics", "WandbMetricsLogger": "keras_metrics",
+                       "WandbModelCheckpoint": "keras_checkpoint", "WandbEvalCallback": "keras_nothing"},
+             "xgboost": {"WandbCallback": "xgboost_metrics", "wandb_callback": "xgboost_metrics"},
+             "lightgbm": {"wandb_callback": "lightgbm_metrics"},
+             "fastai": {"WandbCallback": "fastai_metrics"},}

@@ -15,7 +15,8 @@ class CustomChart(Medium):
     type = "plot"
 
     def __init__(self, kind, table, fields=None, title="", **words):
-        self.table, self._spec = table, {"plot": kind, "title": title or "", "fields": dict(fields or {}), **words}
+        self.table, self._spec = (table, {"plot": kind, "title": title or "", "fields": dict(fields or {}),
+                                          **words})
 
     def entry(self, media):
         """Return {"file", "rows", "columns", "plot", "title", "fields"}."""
@@ -28,7 +29,8 @@ Visualize = CustomChart
 def plot_table(vega_spec_name, data_table, fields=None, string_fields=None, split_table=False):
     """Return a plot of W&B's presets, such as "wandb/line/v0"."""
     texts = dict(string_fields or {})
-    return CustomChart(str(vega_spec_name), data_table, fields, texts.pop("title", ""), **({"texts": texts} if texts else {}))
+    return CustomChart(str(vega_spec_name), data_table, fields, texts.pop("title", ""),
+                       **({"texts": texts} if texts else {}))
 
 
 def visualize(id, value):
@@ -66,7 +68,8 @@ def line_series(xs, ys, keys=None, title="", xname="x", split_table=False):
                        {"x": "step", "y": "lineVal", "stroke": "lineKey"}, title, xname=str(xname))
 
 
-def confusion_matrix(probs=None, y_true=None, preds=None, class_names=None, title="Confusion Matrix Curve", split_table=False):
+def confusion_matrix(probs=None, y_true=None, preds=None, class_names=None, title="Confusion Matrix Curve",
+                     split_table=False):
     """Return a confusion matrix. y_true: classes; preds: classes, or probs: a row of probabilities each."""
     actual = _listed(() if y_true is None else y_true)
     predicted = _listed(preds) if preds is not None else [row.index(max(row)) for row in _listed(probs or ())]
@@ -81,7 +84,8 @@ def confusion_matrix(probs=None, y_true=None, preds=None, class_names=None, titl
                        {"Actual": "Actual", "Predicted": "Predicted", "nPredictions": "nPredictions"}, title)
 
 
-def roc_curve(y_true=None, y_probas=None, labels=None, classes_to_plot=None, title="ROC Curve", split_table=False):
+def roc_curve(y_true=None, y_probas=None, labels=None, classes_to_plot=None, title="ROC Curve",
+              split_table=False):
     """Return the ROC curves of each class. y_true: classes; y_probas: a row of probabilities each."""
     def points(positives, negatives, pairs):
         yield 0.0, 0.0
@@ -90,14 +94,15 @@ def roc_curve(y_true=None, y_probas=None, labels=None, classes_to_plot=None, tit
     return _curves("roc_curve", ("fpr", "tpr"), points, y_true, y_probas, labels, classes_to_plot, title)
 
 
-def pr_curve(y_true=None, y_probas=None, labels=None, classes_to_plot=None, interp_size=21, title="Precision-Recall Curve",
-             split_table=False):
+def pr_curve(y_true=None, y_probas=None, labels=None, classes_to_plot=None, interp_size=21,
+             title="Precision-Recall Curve", split_table=False):
     """Return the curves of precision over recall of each class."""
     def points(positives, negatives, pairs):
         yield 0.0, 1.0
         for right, wrong in pairs:
             yield right / max(positives, 1), right / (right + wrong)
-    return _curves("pr_curve", ("recall", "precision"), points, y_true, y_probas, labels, classes_to_plot, title)
+    return _curves("pr_curve", ("recall", "precision"), points, y_true, y_probas, labels, classes_to_plot,
+                   title)
 
 
 def _curves(kind, axes, points, y_true, y_probas, labels, classes, title):
@@ -105,12 +110,14 @@ def _curves(kind, axes, points, y_true, y_probas, labels, classes, title):
     for index, name in enumerate(sorted(set(actual))):
         if classes is not None and name not in classes:
             continue
-        scores = [row[index] if isinstance(row, (list, tuple)) else row for row in _listed(y_probas if y_probas is not None else ())]
+        scores = [row[index] if isinstance(row, (list, tuple)) else row
+                  for row in _listed(y_probas if y_probas is not None else ())]
         positives = sum(value == name for value in actual)
         curve = list(points(positives, len(actual) - positives, _thresholds(actual, scores, name)))
         label = str(labels[index]) if labels is not None and index < len(labels) else str(name)
         rows += [[label, x, y] for x, y in curve[::-(-len(curve) // POINTS) or 1]]
-    return CustomChart(kind, Table(columns=["class", *axes], data=rows), {"x": axes[0], "y": axes[1], "class": "class"}, title)
+    return CustomChart(kind, Table(columns=["class", *axes], data=rows),
+                       {"x": axes[0], "y": axes[1], "class": "class"}, title)
 
 
 def _thresholds(actual, scores, name):

@@ -1,5 +1,5 @@
-"""What a script hands to `log`, as values that a run takes: dicts within it flattened with ".", as W&B names them; arrays, figures and
-tables as media."""
+"""What a script hands to `log`, as values that a run takes: dicts within it flattened with ".", as W&B names
+them; arrays, figures and tables as media."""
 
 import sys
 
@@ -8,14 +8,16 @@ from runicorn.writer.images import Medium
 from runicorn.writer.notice import say
 from runicorn.writer.values import attempt, cell_count, fields, flatten
 
-LISTED = 32             # cells of an array that is logged as a list; a larger one becomes a histogram, as in W&B
+# Cells of an array that is logged as a list; a larger one becomes a histogram, as in W&B
+LISTED = 32
 
 
 def flat(data):
     """Return a dict without dicts in it, of what is loggable; the rest is named once."""
     pairs = data if isinstance(data, dict) else attempt(fields, data)[0]
     if pairs is None:
-        say(f"log() takes a dict, not {type(data).__name__}; such calls are not recorded", once=("log", type(data).__name__))
+        say(f"log() takes a dict, not {type(data).__name__}; such calls are not recorded",
+            once=("log", type(data).__name__))
         return {}
     row = {}
 
@@ -43,10 +45,12 @@ def loggable(value):
 def _medium(value):
     if isinstance(value, Medium):
         return value
-    if callable(getattr(value, "savefig", None)) or callable(getattr(value, "save", None)) and hasattr(value, "getbands"):
+    if (callable(getattr(value, "savefig", None)) or callable(getattr(value, "save", None))
+            and hasattr(value, "getbands")):
         return data_types.Image(value)
     figure = getattr(value, "figure", None)
-    if figure is not None and callable(getattr(figure, "savefig", None)):         # axes of matplotlib, pyplot itself
+    # Axes of matplotlib, pyplot itself
+    if figure is not None and callable(getattr(figure, "savefig", None)):
         return data_types.Image(figure)
     if callable(getattr(value, "to_plotly_json", None)):
         return data_types.Plotly(value)

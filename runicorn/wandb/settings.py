@@ -34,7 +34,8 @@ class Settings:
 def given(settings):
     """Return what a Settings, dict or None holds (dict), by the names that `init` has for it."""
     values = dict(settings if isinstance(settings, dict) else getattr(settings, "__dict__", {}))
-    return {name[4:] if name[:4] == "run_" else name[2:] if name[:2] == "x_" else name: value for name, value in values.items()}
+    return {name[4:] if name[:4] == "run_" else name[2:] if name[:2] == "x_" else name: value
+            for name, value in values.items()}
 
 
 def flag(name):

@@ -11,12 +11,13 @@ COLUMNS = ("Input", "Output", "Expected")
 
 
 class Table(Medium):
-    """A table. columns: names; data: rows, an array, or a data frame of pandas; or dataframe. Media in its cells become files."""
+    """A table. columns: names; data: rows, an array, or a data frame of pandas; or dataframe. Media in its
+    cells become files."""
 
     type = "table"
 
-    def __init__(self, columns=None, data=None, rows=None, dataframe=None, dtype=None, optional=True, allow_mixed_types=False,
-                 log_mode=None, **unknown):
+    def __init__(self, columns=None, data=None, rows=None, dataframe=None, dtype=None, optional=True,
+                 allow_mixed_types=False, log_mode=None, **unknown):
         data = rows if data is None else data
         frame = dataframe if dataframe is not None else data if hasattr(data, "columns") else None
         self.columns = attempt(list, COLUMNS if columns is None else columns)[0] or list(COLUMNS)
@@ -30,8 +31,9 @@ class Table(Medium):
 
     def _take_frame(self, frame):
         self.columns = list(frame.columns)
-        self.data = [list(row) for row in zip(*(frame[name].tolist() if hasattr(frame[name], "tolist") else list(frame[name])
-                                                for name in frame.columns))]
+        self.data = [list(row) for row in zip(
+                                              *(frame[name].tolist() if hasattr(frame[name], "tolist")
+                                                else list(frame[name]) for name in frame.columns))]
 
     def _take_rows(self, data):
         for row in data.tolist() if hasattr(data, "tolist") else data:
@@ -40,7 +42,8 @@ class Table(Medium):
     def add_data(self, *values):
         """Add a row: a value for each column."""
         if len(values) != len(self.columns):
-            say(f"a row of {len(values)} values was added to a table of {len(self.columns)} columns", once=("row", len(self.columns)))
+            say(f"a row of {len(values)} values was added to a table of {len(self.columns)} columns",
+                once=("row", len(self.columns)))
         self.data.append(list(values))
 
     add_row = add_data
@@ -50,7 +53,8 @@ class Table(Medium):
         data = array_of(data)
         values = data.tolist() if hasattr(data, "tolist") else list(data)
         if not self.data:
-            self.columns, self.data = [] if tuple(self.columns) == COLUMNS else self.columns, [[] for _ in values]
+            self.columns, self.data = ([] if tuple(self.columns) == COLUMNS else self.columns,
+                                       [[] for _ in values])
         self.columns.append(name)
         for row, value in zip(self.data, values):
             row.append(value)

@@ -1,5 +1,6 @@
-"""`sync_tensorboard=True`: what TensorBoard's writers (torch's, tensorboardX's, TensorBoard's own) put into their files becomes rows of the
-current run, in the same call. A value's step is the event's; as with W&B each row also has it as `global_step`."""
+"""`sync_tensorboard=True`: what TensorBoard's writers (torch's, tensorboardX's, TensorBoard's own) put into
+their files becomes rows of the current run, in the same call. A value's step is the event's; as with W&B each
+row also has it as `global_step`."""
 
 import os
 import struct
@@ -13,13 +14,15 @@ from runicorn.writer.values import attempt, reason
 
 __path__ = []           # W&B has modules below it
 WRITERS = ("tensorboard.summary.writer.event_file_writer", "tensorboardX.event_file_writer")
-FORMATS = {1: "f", 2: "d", 3: "i", 4: "B", 6: "b", 9: "q", 10: "?"}         # of TensorFlow's DataType, those that a scalar has
+# Of TensorFlow's DataType, those that a scalar has
+FORMATS = {1: "f", 2: "d", 3: "i", 4: "B", 6: "b", 9: "q", 10: "?"}
 LISTS = ("float_val", "double_val", "int_val", "int64_val", "bool_val", "half_val")
 _originals, _folders = {}, []       # {class: its add_event}; the folders that were written, in their order
 
 
 def patch(save=True, tensorboard_x=None, pytorch=None, root_logdir="", **unknown):
-    """Log what the writers write from now on. root_logdir: the folder below which the names of folders become part of the metrics'."""
+    """Log what the writers write from now on. root_logdir: the folder below which the names of folders become
+    part of the metrics'."""
     if root_logdir:
         _folders.insert(0, os.path.abspath(root_logdir))
     from importlib import import_module
@@ -30,7 +33,8 @@ def patch(save=True, tensorboard_x=None, pytorch=None, root_logdir="", **unknown
             if error is None and module.EventFileWriter not in _originals:
                 _wrap(module.EventFileWriter)
     if not _originals:
-        say("sync_tensorboard: neither tensorboard nor tensorboardX is installed here", once="sync_tensorboard")
+        say("sync_tensorboard: neither tensorboard nor tensorboardX is installed here",
+            once="sync_tensorboard")
 
 
 def unpatch():
@@ -48,7 +52,8 @@ def _wrap(kind):
         result = original(self, event, *args, **kwargs)
         _, error = attempt(_take, event, self.get_logdir())
         if error is not None:
-            say(f"sync_tensorboard: {reason(error)}; such events are in TensorBoard's files only", once=("sync", reason(error)))
+            say(f"sync_tensorboard: {reason(error)}; such events are in TensorBoard's files only",
+                once=("sync", reason(error)))
         return result
     kind.add_event = add_event
 
@@ -69,7 +74,8 @@ def log(tf_summary_str_or_pb, history=None, step=0, namespace="", **kwargs):
 
 
 def _prefix(folder):
-    """Return what stands before a metric's name: nothing for the first folder, for others their path below it or beside it."""
+    """Return what stands before a metric's name: nothing for the first folder, for others their path below it
+    or beside it."""
     folder = os.path.abspath(folder)
     if folder not in _folders:
         _folders.append(folder)
@@ -113,14 +119,15 @@ def _bins(histogram):
     counts, limits = counts[first:], [min(limit, histogram.max) for limit in limits[first:len(counts)]]
     together = -(-len(counts) // data_types.BINS)
     starts = range(0, len(counts), together)
-    return [sum(counts[start:start + together]) for start in starts], [
-        min([histogram.min, *limits[:1]]), *(limits[min(start + together, len(counts)) - 1] for start in starts)]
+    return ([sum(counts[start:start + together]) for start in starts],
+            [min([histogram.min, *limits[:1]]),
+             *(limits[min(start + together, len(counts)) - 1] for start in starts)])
 
 
 def _scalar(tensor):
     if tensor.dtype == 7:               # texts
-        return None if any(size.size != 1 for size in tensor.tensor_shape.dim) or len(tensor.string_val) != 1 else (
-            tensor.string_val[0].decode("utf-8", "replace"))
+        return (None if any(size.size != 1 for size in tensor.tensor_shape.dim) or len(tensor.string_val) != 1
+                else (tensor.string_val[0].decode("utf-8", "replace")))
     if any(side.size != 1 for side in tensor.tensor_shape.dim):
         return None
     if tensor.tensor_content and tensor.dtype in FORMATS:

@@ -21,7 +21,8 @@ generate_fast_id = generate_id
 
 
 def get_module(name, required=None, lazy=True):
-    """Return a module by its name, None where it is not installed; raises ImportError with `required` as its text."""
+    """Return a module by its name, None where it is not installed; raises ImportError with `required` as its
+    text."""
     try:
         return importlib.import_module(name)
     except ImportError:

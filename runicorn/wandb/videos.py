@@ -1,4 +1,5 @@
-"""`monitor_gym=True`: the films that Gymnasium's RecordVideo, or Gym's recorder, writes are logged as "videos"."""
+"""`monitor_gym=True`: the films that Gymnasium's RecordVideo, or Gym's recorder, writes are logged as
+"videos"."""
 
 import os
 import sys

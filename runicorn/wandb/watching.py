@@ -1,4 +1,5 @@
-"""`watch`: histograms of a torch module's gradients, and of its parameters, every so many batches, as W&B names them."""
+"""`watch`: histograms of a torch module's gradients, and of its parameters, every so many batches, as W&B
+names them."""
 
 from runicorn.wandb.data_types import Histogram
 from runicorn.writer import current
@@ -8,14 +9,17 @@ _handles = {}           # id of a module: the hooks on it
 
 
 def watch(run, models, log="gradients", log_freq=1000, idx=None):
-    """Log the modules' gradients and parameters ("gradients", "parameters", "all") with the row after each `log_freq`-th batch."""
+    """Log the modules' gradients and parameters ("gradients", "parameters", "all") with the row after each
+    `log_freq`-th batch."""
     models = models if isinstance(models, (list, tuple)) else [models]
     for index, model in enumerate(models):
         if log is None or not hasattr(model, "named_parameters") or id(model) in _handles:
             continue
         prefix = f"graph_{index + (idx or 0)}" if len(models) > 1 or idx else ""
-        _handles[id(model)] = [handle for name, parameter in model.named_parameters() if parameter.requires_grad
-                               for handle in [_hook(parameter, f"{prefix}{name}", log, max(1, int(log_freq)))] if handle is not None]
+        _handles[id(model)] = [handle for name, parameter in model.named_parameters()
+                               if parameter.requires_grad
+                               for handle in [_hook(parameter, f"{prefix}{name}", log, max(1, int(log_freq)))]
+                               if handle is not None]
     return []
 
 

@@ -1,4 +1,5 @@
-"""An append-only file: one unbuffered write a call, never an exception. Remembers a torn write, counts what was lost."""
+"""An append-only file: one unbuffered write a call, never an exception. Remembers a torn write, counts what
+was lost."""
 
 import errno
 import os
@@ -10,14 +11,16 @@ from runicorn.writer.notice import is_interrupt, say, say_gone, say_unwritten
 
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 REOPEN_SECONDS = 1.0        # how often a file that went away is looked for
-LOOK_SECONDS = 0.1          # how long lines may go into a file that got our descriptor's number after C code had closed ours
+# How long lines may go into a file that got our descriptor's number after C code had closed ours
+LOOK_SECONDS = 0.1
 
 
 class AppendFile:
-    """Whole lines appended to `path`. After `write` returned True the bytes are the kernel's: killing the process loses none.
+    """Whole lines appended to `path`. After `write` returned True the bytes are the kernel's: killing the
+    process loses none.
 
-    gap: called with the number of lines lost, returns the bytes (whole lines) that say so; they go before the next line
-    that can be written. Raises OSError only here, when it can't be opened.
+    gap: called with the number of lines lost, returns the bytes (whole lines) that say so; they go before the
+    next line that can be written. Raises OSError only here, when it can't be opened.
     """
 
     def __init__(self, path, gap=None):
@@ -27,7 +30,8 @@ class AppendFile:
         self._lines = 0                 # lines written by us
         self._gap = gap
         self._tell = None
-        self._torn = False              # the next write has something to mend first: a new line, a gap, another descriptor
+        # The next write has something to mend first: a new line, a gap, another descriptor
+        self._torn = False
         self._split = False             # the last write failed or fell short: the file may end within a line
         self._lost = False              # what we hold open is no longer the file at `path`
         self._reopen_at = 0.0           # monotonic
@@ -45,7 +49,8 @@ class AppendFile:
         self._fd = keep(fd, self._moved)
         status = os.fstat(self._fd)
         self._identity, self._mark = identity(status), mark(self._fd)
-        self._end = status.st_size      # bytes in the file when it was looked at last, and what we had written by then
+        # Bytes in the file when it was looked at last, and what we had written by then
+        self._end = status.st_size
         self._size_then, self._lines_then = self.size, self._lines
         self._looked = time.time()
         self._look_at = self._looked + LOOK_SECONDS
@@ -58,13 +63,16 @@ class AppendFile:
         self._tell = tell
 
     def write(self, data, now=None, lines=None):
-        """Append `data` (bytes, whole lines); returns whether all of it was written. Not locked: callers take turns.
+        """Append `data` (bytes, whole lines); returns whether all of it was written. Not locked: callers take
+        turns.
 
-        now: Unix seconds, from a caller that has asked the clock already. lines: how many they are, from one that has counted them.
+        now: Unix seconds, from a caller that has asked the clock already. lines: how many they are, from one
+        that has counted them.
         """
         if now is None:
             now = time.time()
-        if not self._looked <= now < self._look_at and not self._lost:      # a clock set back is a reason to look, too
+        # a clock set back is a reason to look, too
+        if not self._looked <= now < self._look_at and not self._lost:
             self._look(now)
         if self._torn:
             return self._mend(data)
@@ -100,7 +108,8 @@ class AppendFile:
         return False
 
     def _mend(self, data):
-        """Write after a failure: open the file again if it must be, end the torn line, say what is missing."""
+        """Write after a failure: open the file again if it must be, end the torn line, say what is
+        missing."""
         if self._lost and not self._reopen():
             self.lost += max(1, data.count(b"\n"))
             return False
@@ -114,10 +123,11 @@ class AppendFile:
             return False
         return True
 
-    # -- the descriptor and the path ------------------------------------------------------------------------------
+    # -- the descriptor and the path -------------------------------------------------------------------------
 
     def _look(self, now):
-        """See whether the descriptor is still our file; if it is not, C code closed it, and perhaps others have its number now."""
+        """See whether the descriptor is still our file; if it is not, C code closed it, and perhaps others
+        have its number now."""
         try:
             if self._is_ours():
                 self._end += self.size - self._size_then
@@ -151,7 +161,8 @@ class AppendFile:
         self.lost += astray
         self._size_then, self._lines_then = self.size, self._lines
         if astray:
-            say(f"something closed the descriptor of {self.path}; {astray} lines are missing in it, and may be in a file opened since",
+            say(f"something closed the descriptor of {self.path}; {astray} lines are missing in it, and may "
+                f"be in a file opened since",
                 once=("taken", self.path))
 
     def _arrived(self):
@@ -206,12 +217,14 @@ class AppendFile:
         if not same:
             self._torn = self._split = self._lost = True
             if os.path.isdir(os.path.dirname(self.path)):
-                say(f"{self.path} was removed or replaced; training goes on, and logging in a new file", once=("gone", self.path))
+                say(f"{self.path} was removed or replaced; training goes on, and logging in a new file",
+                    once=("gone", self.path))
             else:
                 say_gone(os.path.dirname(self.path))
 
     def sync(self):
-        """fsync if anything was written since the last time: on a network file system only this lets others see it."""
+        """fsync if anything was written since the last time: on a network file system only this lets others
+        see it."""
         if self.size == self._synced or self._lost:
             return
         self._synced = self.size

@@ -1,4 +1,5 @@
-"""The one daemon thread of a run: does each of its chores when it is due. Keeps the training alive whatever they do."""
+"""The one daemon thread of a run: does each of its chores when it is due. Keeps the training alive whatever
+they do."""
 
 import threading
 import time
@@ -7,17 +8,20 @@ from runicorn.writer.notice import say
 
 LONGEST = 10.0          # seconds between two looks at the clock
 NEVER = float("inf")    # what a chore returns that is done for good
-REST_SECONDS = 0.02     # before the first chores: who starts the thread waits for its first breath, and should not wait for their imports
+# Before the first chores: who starts the thread waits for its first breath, and should not wait for their
+# imports
+REST_SECONDS = 0.02
 TRY_SECONDS = 10.0      # between two tries to start the thread where there is no room for one
 
 
 class Heart:
-    """Calls each chore, a function of the monotonic time that returns the seconds until it wants to be called again
-    (None: only when woken), in a thread of its own. Any other may `wake` it, a signal handler, too."""
+    """Calls each chore, a function of the monotonic time that returns the seconds until it wants to be called
+    again (None: only when woken), in a thread of its own. Any other may `wake` it, a signal handler, too."""
 
     def __init__(self, chores):
         self._chores = [[0.0, chore] for chore in chores]
-        # A bare lock as a bell: a signal handler that strikes within an Event's Python code may leave it locked for ever.
+        # A bare lock as a bell: a signal handler that strikes within an Event's Python code may leave it
+        # locked for ever.
         self._news = threading.Lock()
         self._news.acquire()
         self._thread = None
@@ -25,8 +29,9 @@ class Heart:
         self._stopping = False
 
     def start(self, now=None):
-        """Start the thread; returns whether there is one. A process limit, a subinterpreter or an interpreter that is ending may
-        have no room for it; then it is tried again by whoever calls this, every TRY_SECONDS."""
+        """Start the thread; returns whether there is one. A process limit, a subinterpreter or an interpreter
+        that is ending may have no room for it; then it is tried again by whoever calls this, every
+        TRY_SECONDS."""
         now = time.monotonic() if now is None else now
         if self._thread is None and not self._stopping and now >= self._try_at:
             self._try_at = now + TRY_SECONDS
@@ -35,7 +40,8 @@ class Heart:
                 thread.start()
                 self._thread = thread
             except RuntimeError as error:
-                say(f"no thread can be started ({error}): rows are recorded, but no samples of the system, and the run beats when it logs",
+                say(f"no thread can be started ({error}): rows are recorded, but no samples of the system, "
+                    f"and the run beats when it logs",
                     once="thread")
         return self._thread is not None
 
@@ -64,7 +70,8 @@ class Heart:
                         chore[0] = 0.0
 
     def one_pass(self, now, only=None):
-        """Do what is due at `now`, of the chores `only` if that is given; returns the seconds until the next chore."""
+        """Do what is due at `now`, of the chores `only` if that is given; returns the seconds until the next
+        chore."""
         for chore in self._chores:
             if self._stopping:
                 break

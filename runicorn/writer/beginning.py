@@ -1,4 +1,5 @@
-"""How a run begins: what `init` was given is looked at, the run before it ends, and a folder is made or found."""
+"""How a run begins: what `init` was given is looked at, the run before it ends, and a folder is made or
+found."""
 
 import os
 import sys
@@ -16,8 +17,8 @@ from runicorn.writer.silent import SilentRun
 from runicorn.writer.values import attempt, describe, key_text, plain_fields, texts, type_name
 
 
-def begin(project, name, config, tags, notes, storage, id, resume, mode, capture, system, all_ranks, rank, group, job_type, reinit, dir,
-          not_secret, quiet, unknown):
+def begin(project, name, config, tags, notes, storage, id, resume, mode, capture, system, all_ranks, rank,
+          group, job_type, reinit, dir, not_secret, quiet, unknown):
     """Begin a run and return it, as `init` says, which has these arguments."""
     _check(resume, mode, capture, reinit)
     spared = _spared(not_secret)
@@ -27,16 +28,18 @@ def begin(project, name, config, tags, notes, storage, id, resume, mode, capture
     project, name, id, notes, group, job_type = (value if value is None else key_text(value)
                                                  for value in (project, name, id, notes, group, job_type))
     project, name = os.environ.get(link.PROJECT) or project, os.environ.get(link.NAME) or name
-    spec = {"project": project or "default", "name": name or "default", "config": config_values(config), "tags": texts(tags),
-             "notes": notes}
-    spec.update({key: value for key, value in (("group", group), ("job_type", job_type)) if value is not None})
+    spec = {"project": project or "default", "name": name or "default", "config": config_values(config),
+            "tags": texts(tags), "notes": notes}
+    spec.update({key: value for key, value in (("group", group), ("job_type", job_type))
+                 if value is not None})
     spec.update((key, legible(spec[key])) for key in ("project", "name"))
     run_id = id or os.environ.get("RUNICORN_RUN_ID")
     run_id = run_id and legible(run_id)
     launch = ranks.numbered(_launch(rank), spec["project"], spec["name"])
     why = _silence(mode, launch, all_ranks)
     if why is None:
-        run = _begin(spec, storage or dir, run_id, resume, {"capture": capture, "system": system, "not_secret": spared}, launch, quiet,
+        run = _begin(spec, storage or dir, run_id, resume,
+                     {"capture": capture, "system": system, "not_secret": spared}, launch, quiet,
                      {"project": project and spec["project"], "name": name and spec["name"], "id": run_id})
     else:
         run = SilentRun(spec, run_id, why)
@@ -47,11 +50,13 @@ def begin(project, name, config, tags, notes, storage, id, resume, mode, capture
 
 def _check(resume, mode, capture, reinit):
     for name, value, choices in (("resume", resume, (None, False, True, "allow", "must", "never", "auto")),
-                               ("mode", mode, (None, "online", "offline", "disabled", "shared")),
-                               ("capture", capture, (True, False, "fd")),
-                               ("reinit", reinit, (None, True, False, "default", "finish_previous", "return_previous", "create_new"))):
+                                 ("mode", mode, (None, "online", "offline", "disabled", "shared")),
+                                 ("capture", capture, (True, False, "fd")),
+                                 ("reinit", reinit, (None, True, False, "default", "finish_previous",
+                                                     "return_previous", "create_new"))):
         if not any(value is choice or attempt(_same, value, choice)[0] for choice in choices):
-            raise UsageError(f"init({name}={describe(value)!r}) is not one of {', '.join(map(repr, choices))}")
+            raise UsageError(f"init({name}={describe(value)!r}) is not one of "
+                             f"{', '.join(map(repr, choices))}")
 
 
 def _same(value, choice):
@@ -72,7 +77,8 @@ def _spared(not_secret):
 
 
 def _previous_goes_on(reinit):
-    """Whether `init` returns the run there is; ends the one it takes the place of, unless that shall be left alone."""
+    """Whether `init` returns the run there is; ends the one it takes the place of, unless that shall be left
+    alone."""
     if reinit == "create_new":
         return False
     if reinit in (False, "return_previous"):
@@ -81,10 +87,12 @@ def _previous_goes_on(reinit):
     if previous is None:
         return False
     if is_shared:
-        say(f"run {previous.id} goes on beside this one, because another thread logs to it; its finish() ends it")
+        say(f"run {previous.id} goes on beside this one, because another thread logs to it; its finish() "
+            f"ends it")
         return False
     if reinit is None:
-        say(f"run {previous.id} is finished now, because init() was called again", once=("again", previous.id))
+        say(f"run {previous.id} is finished now, because init() was called again",
+            once=("again", previous.id))
     previous.conclude(exits.verdict_by_init(previous))
     return False
 
@@ -94,8 +102,10 @@ def _silence(mode, launch, all_ranks):
     if mode == "disabled":
         return "mode=\"disabled\""
     process = sys.modules.get("multiprocessing.process")
-    if process is not None and getattr(process.current_process(), "_inheriting", False):    # as multiprocessing itself asks
-        say("init() in a child process that is only importing the script records nothing; put it below `if __name__ == \"__main__\":`")
+    # As multiprocessing itself asks
+    if process is not None and getattr(process.current_process(), "_inheriting", False):
+        say("init() in a child process that is only importing the script records nothing; put it below `if "
+            "__name__ == \"__main__\":`")
         return "a spawned child imports the script"
     if launch.rank and not all_ranks:
         say(f"rank {launch.rank} of {launch.size} is not recorded (rank 0 is). all_ranks=True records it; "
@@ -115,7 +125,8 @@ def config_values(config):
 
 
 def _begin(spec, storage, run_id, resume, options, launch, quiet, fields):
-    """Return the Run, or a SilentRun where its files can't be made. fields: the project and name that `init` was given, or None each."""
+    """Return the Run, or a SilentRun where its files can't be made. fields: the project and name that `init`
+    was given, or None each."""
     try:
         run = _begin_below(spec, options, launch, fields) if os.environ.get(link.LINK) else None
         if run is not None:
@@ -125,7 +136,8 @@ def _begin(spec, storage, run_id, resume, options, launch, quiet, fields):
         if launch.rank:
             from runicorn.writer.rank_run import RankRun  # here: most trainings have one rank, or record one
 
-            run = RankRun(root, dict(environment.gather(time.time()), id=run_id or new_run_id(), **spec), launch, **options)
+            run = RankRun(root, dict(environment.gather(time.time()), id=run_id or new_run_id(), **spec),
+                          launch, **options)
         else:
             run = _rank_0(root, spec, run_id, resume, options, launch, quiet)
         clear_stale(root)
@@ -133,12 +145,15 @@ def _begin(spec, storage, run_id, resume, options, launch, quiet, fields):
         return run.start()
     except RunicornError:
         raise
-    except (OSError, RuntimeError, ValueError) as error:    # RuntimeError: no home folder; ValueError: no path of a file
+    # RuntimeError: no home folder; ValueError: no path of a file
+    except (OSError, RuntimeError, ValueError) as error:
         if is_interrupt(error, data=True):
             raise
-        say(f"nothing is recorded: {str(error).rstrip('.')}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
+        say(f"nothing is recorded: {str(error).rstrip('.')}. Give init(storage=…), or RUNICORN_DIR, a "
+            f"folder that can be written")
         return SilentRun(spec, run_id, str(error))
-    except Exception as error:      # a fault of ours, or somebody's odd stream: the training has come to train
+    # a fault of ours, or somebody's odd stream: the training has come to train
+    except Exception as error:
         if is_interrupt(error):
             raise
         say(f"nothing is recorded: {type(error).__name__}: {error}")
@@ -146,7 +161,8 @@ def _begin(spec, storage, run_id, resume, options, launch, quiet, fields):
 
 
 def _begin_below(spec, options, launch, fields):
-    """Return the run of a script below a `runicorn run`: what it logs joins that one. None if it is none, or another `init` was first."""
+    """Return the run of a script below a `runicorn run`: what it logs joins that one. None if it is none, or
+    another `init` was first."""
     from runicorn.writer import joined_run
 
     facts = dict(environment.gather(time.time()), id=new_run_id())
@@ -167,17 +183,20 @@ def _root(storage):
 
 
 def begin_program(argv, spec, fixed, storage, quiet, each_task):
-    """Begin the run of a program that `runicorn run` starts next; return its ProgramRun, or the Launch of a task whose run is task 0's.
+    """Begin the run of a program that `runicorn run` starts next; return its ProgramRun, or the Launch of a
+    task whose run is task 0's.
 
-    argv: list of str, the program's command line. spec: project, name, config, tags, notes. fixed: see ProgramRun. Raises OSError,
-    ValueError or RuntimeError where the files can't be made, and the same RunicornErrors as `init`.
+    argv: list of str, the program's command line. spec: project, name, config, tags, notes. fixed: see
+    ProgramRun. Raises OSError, ValueError or RuntimeError where the files can't be made, and the same
+    RunicornErrors as `init`.
     """
     from runicorn.writer.program_run import ProgramRun  # here: no training needs it
 
     launch = ranks.numbered(ranks.task(each_task), spec["project"], spec["name"])
     if launch.rank:
         return launch
-    root, spec, run_id = processes.settle(os.path.abspath(_root(storage)), spec, os.environ.get("RUNICORN_RUN_ID") or None)
+    root, spec, run_id = processes.settle(os.path.abspath(_root(storage)), spec,
+                                          os.environ.get("RUNICORN_RUN_ID") or None)
     facts = dict(environment.gather(time.time()), argv=argv)
     if restart.is_restart(facts) and len(fixed) < 2:
         spec = dict(spec, **restart.names_of_forerunner(root, {key: spec[key] for key in fixed}, facts))
@@ -189,20 +208,25 @@ def begin_program(argv, spec, fixed, storage, quiet, each_task):
 
 def _rank_0(root, spec, run_id, resume, options, launch, quiet, facts=None, kind=Run):
     facts = facts or environment.gather(time.time())
-    shown = masked({"argv": facts["argv"], "config": spec["config"]}, options["not_secret"])     # as the run before has them
-    before = restart.forerunner(root, spec, facts, shown, run_id) if restart.is_restart(facts) and resume != "never" else None
-    slot = again(root, run_path(spec["project"], spec["name"], before["id"]), before["id"]) if before else None
+    # As the run before has them
+    shown = masked({"argv": facts["argv"], "config": spec["config"]}, options["not_secret"])
+    before = (restart.forerunner(root, spec, facts, shown, run_id)
+              if restart.is_restart(facts) and resume != "never" else None)
+    slot = again(root, run_path(spec["project"], spec["name"],
+                                before["id"]), before["id"]) if before else None
     slot = slot or _place(root, spec, run_id, resume)
     before_it = {}
     if slot.attempt > 1:
         differing = restart.difference(before, shown) if before else []
         say(f"going on with run {slot.id}, attempt {slot.attempt}"
             + (f"; different from the attempt before: {' and '.join(differing)}" if differing else ""))
-        before_it = {"status": read_json(below(slot.folder, STATUS)) or {}, "summary": read_json(below(slot.folder, SUMMARY)) or {},
-                "step": largest_step(slot.folder)}
+        before_it = {"status": read_json(below(slot.folder, STATUS)) or {},
+                     "summary": read_json(below(slot.folder, SUMMARY)) or {},
+                     "step": largest_step(slot.folder)}
     quiet = quiet or os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
     announce = None if quiet else lambda: _announce(slot, spec)
-    return kind(slot, _meta(facts, slot, spec, launch, shown), before_it, launch, **options, announce=announce)
+    return kind(slot, _meta(facts, slot, spec, launch, shown), before_it, launch, **options,
+                announce=announce)
 
 
 def _announce(slot, spec):
@@ -210,7 +234,8 @@ def _announce(slot, spec):
     folder, home = slot.folder, os.path.join(os.path.expanduser("~"), "")
     if home != os.sep and folder.startswith(home):
         folder = os.path.join("~", folder[len(home):])
-    say(f"{spec['project']}/{spec['name']} -> {folder}; \"runicorn viewer\" shows it", once="where the run is")
+    say(f"{spec['project']}/{spec['name']} -> {folder}; \"runicorn viewer\" shows it",
+        once="where the run is")
 
 
 def _place(root, spec, run_id, resume):
@@ -223,19 +248,22 @@ def _place(root, spec, run_id, resume):
         if slot:
             return slot
     if resume == "must":
-        raise NotFoundError(f"resume=\"must\", and there is no run {run_id!r} in {root} under {spec['project']}/{spec['name']}")
+        raise NotFoundError(f"resume=\"must\", and there is no run {run_id!r} in {root} under "
+                            f"{spec['project']}/{spec['name']}")
     try:
         return fresh(root, spec["project"], spec["name"], run_id)
     except FileExistsError:
         if not run_id:
             raise
         slot = fresh(root, spec["project"], spec["name"])
-        say(f"there is a run {run_id} already; this one is {slot.id}. resume=\"allow\" goes on with the old one")
+        say(f"there is a run {run_id} already; this one is {slot.id}. resume=\"allow\" goes on with the old "
+            f"one")
         return slot
 
 
 def _meta(facts, slot, spec, launch, shown):
-    """Return the dict for meta.json: of a resumed run what it has, with what this attempt was given over it."""
+    """Return the dict for meta.json: of a resumed run what it has, with what this attempt was given over
+    it."""
     meta = dict(facts, id=slot.id)
     if launch.size > 1:
         meta["world_size"] = launch.size

@@ -1,4 +1,5 @@
-"""What the terminal shows, copied into a log file: stdout and stderr as Python writes them. The terminal always comes first."""
+"""What the terminal shows, copied into a log file: stdout and stderr as Python writes them. The terminal
+always comes first."""
 
 import builtins
 import codecs
@@ -20,7 +21,8 @@ CELL_SECONDS = 5.0          # a cell that has ended puts `write` back within thi
 
 
 class LogFile:
-    """The log of one run: stamped lines, from several streams and threads. Only ever appended to; `feed` and `tick` never raise."""
+    """The log of one run: stamped lines, from several streams and threads. Only ever appended to; `feed` and
+    `tick` never raise."""
 
     def __init__(self, file):
         """file: an AppendFile, or what has its methods."""
@@ -29,7 +31,8 @@ class LogFile:
         self._streams = {}                  # key -> Screen
         self._lock = threading.RLock()      # re-entrant: a signal handler prints while this thread prints
         self._waiting = deque()
-        self.queue = self._waiting.append   # takes (key, text): its place among what is to be logged, without waiting for a lock
+        # Takes (key, text): its place among what is to be logged, without waiting for a lock
+        self.queue = self._waiting.append
         self._busy = False
         self._stated = (None, [])           # the Screen whose state is the last in the file, and the state
         self._stamp = (None, "")
@@ -43,7 +46,8 @@ class LogFile:
         """Log what is queued."""
         try:
             with self._lock:
-                if self._busy:              # from a signal handler in the middle of the loop below, which takes it next
+                # From a signal handler in the middle of the loop below, which takes it next
+                if self._busy:
                     return
                 self._busy = True
                 try:
@@ -70,16 +74,19 @@ class LogFile:
         if not ended:
             return
         ended = self._resting_beside(screen) + ended
-        if self._stated[0] is screen and screen.is_moving:      # what is printed above bars is no later state of a bar
+        # What is printed above bars is no later state of a bar
+        if self._stated[0] is screen and screen.is_moving:
             ended = self._stated[1] + ended
         self._stated = (None, [])
         self._append(ended, "\n")
 
     def _resting_beside(self, screen):
-        """Return the lines (list) of bars that are over: they go before what another stream says after them."""
+        """Return the lines (list) of bars that are over: they go before what another stream says after
+        them."""
         if len(self._streams) < 2:
             return []
-        return [line for beside in self._streams.values() if beside is not screen for line in beside.resting()]
+        return [line for beside in self._streams.values() if beside is not screen
+                for line in beside.resting()]
 
     def _append(self, lines, ending):
         mark = self._mark()
@@ -124,7 +131,8 @@ class LogFile:
                 self.file.close()
 
     def abandon(self):
-        """In a forked child: log nothing any more. The lock may be held by a thread that does not exist here."""
+        """In a forked child: log nothing any more. The lock may be held by a thread that does not exist
+        here."""
         self._lock = threading.RLock()
         self._waiting.clear()
         self._busy = False
@@ -144,7 +152,8 @@ def log_gap(lost):
 
 
 class Turn:
-    """Held by the thread that writes to a stream, one for each: what stalls one (a pager, a stopped terminal) stalls nothing else."""
+    """Held by the thread that writes to a stream, one for each: what stalls one (a pager, a stopped terminal)
+    stalls nothing else."""
 
     def __init__(self, stream):
         self.lock = threading.RLock()
@@ -154,7 +163,8 @@ class Turn:
             self._fd = None
 
     def take(self):
-        """Wait for whoever is writing, but not for one that is stalled; returns whether the lock is taken now."""
+        """Wait for whoever is writing, but not for one that is stalled; returns whether the lock is taken
+        now."""
         deadline = time.monotonic() + FORK_SECONDS
         while not self.lock.acquire(timeout=0.02):
             if time.monotonic() > deadline or is_stalled(self._fd):
@@ -175,8 +185,8 @@ def is_stalled(fd):
 
 
 class Capture:
-    """Logs what Python writes: wraps `write` of the stream objects that sys.stdout and sys.stderr are now, so that handlers
-    which hold them are seen too."""
+    """Logs what Python writes: wraps `write` of the stream objects that sys.stdout and sys.stderr are now, so
+    that handlers which hold them are seen too."""
 
     def __init__(self, file):
         """file: where to, an AppendFile."""
@@ -210,7 +220,8 @@ class Capture:
         return self._wrap(stream, "write", function)
 
     def _wrap_stream(self, stream, key):
-        inside, turn = threading.local(), Turn(stream)      # inside.text: what the text layer hands down is no write of the user
+        # inside.text: what the text layer hands down is no write of the user
+        inside, turn = threading.local(), Turn(stream)
         self.turns.append(turn)
         self._parts[key] = inside, turn
         if not self._wrap_text(stream, key, inside, turn):
@@ -219,9 +230,12 @@ class Capture:
             self._wrap(stream, "flush", _flush(stream.flush, turn))
         buffer = getattr(stream, "buffer", None)
         if hasattr(buffer, "write") and hasattr(stream, "reconfigure"):
-            # Bytes held back in the text layer while a `write` in Python runs get lost or doubled when somebody else prints
-            # (CPython issue 119506). Handed down at once there are none; the buffer below still gathers them for the terminal.
-            # It stays so after the run: `reconfigure` flushes, which waits for a stalled terminal and raises for a closed pipe.
+            # Bytes held back in the text layer while a `write` in Python runs get lost or doubled when
+            # somebody else prints
+            # (CPython issue 119506). Handed down at once there are none; the buffer below still gathers them
+            # for the terminal.
+            # It stays so after the run: `reconfigure` flushes, which waits for a stalled terminal and raises
+            # for a closed pipe.
             if not stream.write_through:
                 stream.reconfigure(write_through=True)
             self._wrap(buffer, "write", _bytes_write(buffer, self, key, inside, turn))
@@ -247,7 +261,8 @@ class Capture:
         self.log.abandon()
 
     def stop(self):
-        """Put the streams back and close the log. Whoever still holds one of our functions writes straight through it."""
+        """Put the streams back and close the log. Whoever still holds one of our functions writes straight
+        through it."""
         if self.notebook is not None:
             self.notebook.stop()
             self.notebook = None
@@ -290,7 +305,8 @@ def is_own(stream):
 
 
 def own_write(stream):
-    """Return the stream's own `write` if nothing stands before it but functions of ours whose log has ended, else None."""
+    """Return the stream's own `write` if nothing stands before it but functions of ours whose log has ended,
+    else None."""
     write = stream.write
     while hasattr(write, "original") and write.log.closed:
         write = write.original
@@ -298,8 +314,9 @@ def own_write(stream):
 
 
 class Notebook:
-    """IPython replaces `write` while a cell runs, and puts back what it was before. So what a cell wrapped is lost at its end, and
-    is wrapped again as soon as that has come: then it stays, below what IPython does in later cells."""
+    """IPython replaces `write` while a cell runs, and puts back what it was before. So what a cell wrapped is
+    lost at its end, and is wrapped again as soon as that has come: then it stays, below what IPython does in
+    later cells."""
 
     def __init__(self, events, capture):
         self._events, self._capture = events, capture
@@ -324,7 +341,8 @@ class Notebook:
         until = time.monotonic() + CELL_SECONDS
         while not self._settled and time.monotonic() < until:
             time.sleep(0.0002)
-            if is_own(sys.stdout):          # while the cell goes on, IPython's function is there too, below ours
+            # While the cell goes on, IPython's function is there too, below ours
+            if is_own(sys.stdout):
                 self._settled = True
                 self._capture.wrap_again(own_write)
 
@@ -346,9 +364,11 @@ def _bytes_write(buffer, capture, key, inside, turn):
             try:
                 result = original(data)
             except OSError as error:
-                # The text layer, which would have held it back without us, drops what a pipe without readers or a full disk does not
+                # The text layer, which would have held it back without us, drops what a pipe without readers
+                # or a full disk does not
                 # take, and Python's last flush has nothing left to fail with.
-                if getattr(inside, "text", 0) and type(buffer) is BufferedWriter and not isinstance(error, BlockingIOError):
+                if (getattr(inside, "text", 0) and type(buffer) is BufferedWriter
+                        and not isinstance(error, BlockingIOError)):
                     buffer.__init__(buffer.raw, getattr(buffer.raw, "_blksize", 8192))
                 raise
             logged = not log.closed and not getattr(inside, "text", False)
@@ -360,15 +380,15 @@ def _bytes_write(buffer, capture, key, inside, turn):
     return write
 
 
-# -- forks --------------------------------------------------------------------------------------------------------
+# -- forks ---------------------------------------------------------------------------------------------------
 
 _captures = weakref.WeakSet()       # what watches streams of this process
 _fork_state = threading.local()           # "turns": what the thread that forks holds
 
 
 def _hold():
-    """Before a fork: wait until nobody is within a write to the terminal. A child made meanwhile would find the stream's own
-    lock taken by a thread that it does not have, and hang on its first print."""
+    """Before a fork: wait until nobody is within a write to the terminal. A child made meanwhile would find
+    the stream's own lock taken by a thread that it does not have, and hang on its first print."""
     _fork_state.turns = [turn for capture in list(_captures) for turn in capture.turns if turn.take()]
 
 

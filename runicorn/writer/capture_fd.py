@@ -1,7 +1,8 @@
-"""capture="fd": a helper process owns the pipe that stdout and stderr are, copies it to the terminal, then to the log.
+"""capture="fd": a helper process owns the pipe that stdout and stderr are, copies it to the terminal, then to
+the log.
 
-A process, because a thread of ours could not empty the pipe while C code fills it holding the GIL. It ends when the last
-writer has closed its end, so what was written before a SIGKILL still arrives.
+A process, because a thread of ours could not empty the pipe while C code fills it holding the GIL. It ends
+when the last writer has closed its end, so what was written before a SIGKILL still arrives.
 """
 
 import codecs
@@ -30,7 +31,8 @@ START = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.writer.captu
 
 
 class DescriptorCapture:
-    """Logs all that reaches the file descriptors 1 and 2. Raises OSError or ValueError where that is impossible."""
+    """Logs all that reaches the file descriptors 1 and 2. Raises OSError or ValueError where that is
+    impossible."""
 
     files = []              # the helper looks after the log
 
@@ -40,10 +42,12 @@ class DescriptorCapture:
         if not _has_python():
             raise ValueError("this program has no Python of its own to start a helper with")
         _flush()
-        if any(stream is None or stream.fileno() != number for number, stream in ((1, sys.stdout), (2, sys.stderr))):
+        if any(stream is None or stream.fileno() != number
+               for number, stream in ((1, sys.stdout), (2, sys.stderr))):
             raise ValueError("sys.stdout and sys.stderr are not the descriptors 1 and 2")
         self._saved = {1: os.dup(1), 2: os.dup(2)}
-        self._pipes = {}            # descriptor 1 or 2 -> (read end, write end); one for both if they are the same file
+        # Descriptor 1 or 2 -> (read end, write end); one for both if they are the same file
+        self._pipes = {}
         self._pipes[1] = _pipe()
         self._pipes[2] = self._pipes[1] if os.path.sameopenfile(1, 2) else _pipe()
         self._control, theirs = socket.socketpair()
@@ -64,18 +68,22 @@ class DescriptorCapture:
         self._copies = [keep(fd) for fd in self._descriptors()]
 
     def _descriptors(self):
-        return {self._control.fileno(), *self._saved.values(), *(pair[0] for pair in self._pipes.values())} - {-1, 0, 1, 2}
+        return ({self._control.fileno(), *self._saved.values(), *(pair[0] for pair in self._pipes.values())}
+                - {-1, 0, 1, 2})
 
     def _start(self, path, theirs):
         import subprocess
         ends = {self._pipes[number][0]: self._saved[number] for number in (2, 1)}
         package = os.path.abspath(__file__ + "/../../..")
-        arguments = [str(path), str(theirs.fileno())] + [f"{read_end}:{terminal}" for read_end, terminal in ends.items()]
-        return subprocess.Popen([sys.executable, "-S", "-E", "-c", START, package, *arguments], stdin=subprocess.DEVNULL,
-                                stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno(), *ends, *ends.values()])
+        arguments = [str(path), str(theirs.fileno())] + [f"{read_end}:{terminal}"
+                                                         for read_end, terminal in ends.items()]
+        return subprocess.Popen([sys.executable, "-S", "-E", "-c", START, package, *arguments],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                pass_fds=[theirs.fileno(), *ends, *ends.values()])
 
     def tick(self, now):
-        """Look whether the helper lives. Without it nobody would empty the pipe: then the terminal gets its descriptors back."""
+        """Look whether the helper lives. Without it nobody would empty the pipe: then the terminal gets its
+        descriptors back."""
         if self._helper is not None and self._helper.poll() is not None:
             self._restore()
             for read_end in {pair[0] for pair in self._pipes.values()}:
@@ -88,8 +96,8 @@ class DescriptorCapture:
         """In a forked child: it goes on writing into the pipe, which is what "fd" is for."""
 
     def stop(self):
-        """Give the terminal its descriptors back, after all that was written before has reached it. If it is stalled, the helper
-        goes on: it passes on what is waiting, and what comes after that."""
+        """Give the terminal its descriptors back, after all that was written before has reached it. If it is
+        stalled, the helper goes on: it passes on what is waiting, and what comes after that."""
         _flush()
         if self._helper is None:
             return
@@ -115,7 +123,8 @@ class DescriptorCapture:
 
     def _restore(self):
         for stream, was, number in zip((sys.stdout, sys.stderr), self._lines, (1, 2)):
-            if was is not None and not is_stalled(number):      # it flushes, which would wait for whoever writes to a full pipe
+            # It flushes, which would wait for whoever writes to a full pipe
+            if was is not None and not is_stalled(number):
                 stream.reconfigure(line_buffering=was)
         for number, terminal in self._saved.items():
             if is_ours(terminal):             # else the pipe stays, and the helper with it
@@ -126,12 +135,15 @@ class DescriptorCapture:
         try:
             self._helper.wait(0.2)
         except subprocess.TimeoutExpired:
-            self._helper.returncode = 0     # a child of the training still prints: the helper serves it and ends with it
+            # a child of the training still prints: the helper serves it and ends with it
+            self._helper.returncode = 0
 
 
 def _has_python():
-    """Whether sys.executable runs Python code. A frozen program, or one that embeds an interpreter, would begin itself anew."""
-    frozen = getattr(sys, "frozen", False) or hasattr(sys.modules.get("__main__"), "__compiled__")      # Nuitka's
+    """Whether sys.executable runs Python code. A frozen program, or one that embeds an interpreter, would
+    begin itself anew."""
+    # Nuitka's
+    frozen = getattr(sys, "frozen", False) or hasattr(sys.modules.get("__main__"), "__compiled__")
     name = os.path.basename(sys.executable or "").lower()
     return not frozen and any(word in name for word in ("python", "pypy", "graalpy"))
 
@@ -140,14 +152,16 @@ def _pipe():
     read_end, write_end = os.pipe()
     try:
         import fcntl
-        fcntl.fcntl(write_end, 1031, PIPE_BYTES)        # F_SETPIPE_SZ, which fcntl names only since Python 3.10
+        # F_SETPIPE_SZ, which fcntl names only since Python 3.10
+        fcntl.fcntl(write_end, 1031, PIPE_BYTES)
     except (ImportError, OSError):
         pass                                            # a smaller pipe works too
     return read_end, write_end
 
 
 def _by_line(stream):
-    """Have a stream hand on each line as it would to a terminal; returns what it did before (None: can't be set)."""
+    """Have a stream hand on each line as it would to a terminal; returns what it did before (None: can't be
+    set)."""
     if not hasattr(stream, "reconfigure"):
         return None
     before = stream.line_buffering
@@ -165,7 +179,8 @@ def _flush():
 
 
 def write_all(fd, data):
-    """Write `data` (bytes) to a terminal or what stands for one; a terminal that is gone is no reason to stop."""
+    """Write `data` (bytes) to a terminal or what stands for one; a terminal that is gone is no reason to
+    stop."""
     view = memoryview(data)
     while view:
         try:
@@ -188,15 +203,17 @@ def _drain(fd, take):
         take(data)
 
 
-# -- the helper ---------------------------------------------------------------------------------------------------
+# -- the helper ----------------------------------------------------------------------------------------------
 
 class Channel(threading.Thread):
-    """Copies one pipe to its terminal, then to the log. A thread for each: a terminal that stalls (a pager, Ctrl+S) stalls no other."""
+    """Copies one pipe to its terminal, then to the log. A thread for each: a terminal that stalls (a pager,
+    Ctrl+S) stalls no other."""
 
     def __init__(self, log, pipe, terminal):
         super().__init__(daemon=True)
         self._log, self._pipe, self._terminal = log, pipe, terminal
-        self._lock = threading.Lock()       # around reading and logging, never while the terminal is written to
+        # Around reading and logging, never while the terminal is written to
+        self._lock = threading.Lock()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._block = None                  # what is being written to the terminal, and is not logged yet
         self._waiting = deque()             # blocks that are logged and go to the terminal next
@@ -237,7 +254,8 @@ class Channel(threading.Thread):
     def is_done(self):
         """Whether all that was written to the pipe so far has reached the terminal and the log."""
         with self._lock:
-            return not self.is_alive() or not self._writing and not self._waiting and not select_ready([self._pipe], seconds=0)
+            return (not self.is_alive() or not self._writing and not self._waiting
+                    and not select_ready([self._pipe], seconds=0))
 
     def log_rest(self):
         """Log what the terminal does not take now; it gets it when it does."""
@@ -249,7 +267,8 @@ class Channel(threading.Thread):
 
 
 class Pump:
-    """The helper's work. ends: {read end of a pipe: descriptor of the terminal}; control: a socket, "e" asks to end the log."""
+    """The helper's work. ends: {read end of a pipe: descriptor of the terminal}; control: a socket, "e" asks
+    to end the log."""
 
     def __init__(self, path, control, ends):
         self._control = control
@@ -286,7 +305,8 @@ class Pump:
         self._control = None
 
     def _finish(self):
-        """Wait until all is copied that was written so far; returns STALLED if a terminal does not take it."""
+        """Wait until all is copied that was written so far; returns STALLED if a terminal does not take
+        it."""
         stalled_since = None
         while True:
             late = [terminal for terminal, channel in self._channels.items() if not channel.is_done()]
@@ -313,7 +333,8 @@ class Pump:
 def main(arguments):
     """Be the helper: arguments are the log's path, the control socket and "pipe:terminal" descriptors."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)        # they are meant for the training, whose last words we carry
+        # They are meant for the training, whose last words we carry
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
     path, control, *ends = arguments
     pairs = (end.split(":") for end in ends)
     Pump(path, socket.socket(fileno=int(control)), {int(end): int(terminal) for end, terminal in pairs}).run()

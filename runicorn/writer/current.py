@@ -1,7 +1,9 @@
-"""The current run: that of this thread and task, the process's where there is none. `runicorn.log`, `run`, `finish`, … act on it.
+"""The current run: that of this thread and task, the process's where there is none. `runicorn.log`, `run`,
+`finish`, … act on it.
 
-`init` makes its run current where it was called (a context variable: a thread begins without one, a task with its parent's). The
-process's run is what other threads log to; once they did, they stay with that run until it ends.
+`init` makes its run current where it was called (a context variable: a thread begins without one, a task with
+its parent's). The process's run is what other threads log to; once they did, they stay with that run until it
+ends.
 """
 
 import sys
@@ -10,7 +12,8 @@ import weakref
 from contextvars import ContextVar
 
 WAITING = ("threading", "queue")                # modules in which a thread without work waits …
-POOLS = ("concurrent.futures.thread", "multiprocessing.pool", "distributed.threadpoolexecutor")      # … within one of these
+# … within one of these
+POOLS = ("concurrent.futures.thread", "multiprocessing.pool", "distributed.threadpoolexecutor")
 
 _entry = ContextVar("runicorn", default=None)
 _process = None         # the Entry that counts where there is none
@@ -24,7 +27,8 @@ class Entry:
     def __init__(self, run, outer):
         """outer: the Entry that is current again once `run` has ended, or None."""
         task = _current_task()
-        self.run, self.outer, self._thread, self._task = run, outer, threading.current_thread(), task and weakref.ref(task)
+        self.run, self.outer, self._thread, self._task = (run, outer, threading.current_thread(),
+                                                          task and weakref.ref(task))
 
     def is_ours(self):
         """Whether this thread and this very task began the run."""
@@ -59,13 +63,16 @@ def _going(entry):
 
 
 def acting():
-    """Return the current run; one that has ended if this thread or task began no other since, None if there never was one."""
+    """Return the current run; one that has ended if this thread or task began no other since, None if there
+    never was one."""
     own = _entry.get()
     if own is not None and not own.run.ended:
         return own.run
     entry = _going(own)
-    if entry is None and own is not None and own.encloses_us() and not (own.is_of_main_thread() and _going(_process)):
-        entry = own                                     # a thread that logs to its own run that ended is told so
+    if entry is None and own is not None and own.encloses_us() and not (own.is_of_main_thread()
+                                                                        and _going(_process)):
+        # a thread that logs to its own run that ended is told so
+        entry = own
     elif entry is None:
         entry = _going(_process) or _process
         if entry is not None and not entry.run.ended:
@@ -80,7 +87,8 @@ def current_run():
 
 
 def begin(new):
-    """Make the run `new` current for this thread and task, and the process's unless that is another thread's and goes on."""
+    """Make the run `new` current for this thread and task, and the process's unless that is another thread's
+    and goes on."""
     global _process
     entry = Entry(new, _going(_entry.get()))
     _entry.set(entry)
@@ -90,7 +98,8 @@ def begin(new):
 
 
 def to_finish():
-    """Return the run that `finish` ends, or None: never one that another thread or task began, unless there is none of our own."""
+    """Return the run that `finish` ends, or None: never one that another thread or task began, unless there
+    is none of our own."""
     own = entry = _entry.get()
     if own is None or not own.is_ours():
         return acting()
@@ -100,8 +109,8 @@ def to_finish():
 
 
 def to_replace():
-    """Return (run, whether another living thread logs to it) of the run that one more `init` here takes the place of; the run is
-    None if there is none, or a living other thread or task began it."""
+    """Return (run, whether another living thread logs to it) of the run that one more `init` here takes the
+    place of; the run is None if there is none, or a living other thread or task began it."""
     entry = _going(_entry.get()) or _going(_process)
     if entry is None or not entry.encloses_us() and entry.owner_lives():
         return None, False

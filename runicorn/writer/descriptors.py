@@ -1,7 +1,7 @@
 """The file descriptors of our files, in a process that may close, or put its own on, any descriptor there is.
 
-Libraries that make a daemon close all descriptors, and a script that closes one twice closes whose number it became. What Python
-code does this way passes ours by; what C code does is noticed by `mark`.
+Libraries that make a daemon close all descriptors, and a script that closes one twice closes whose number it
+became. What Python code does this way passes ours by; what C code does is noticed by `mark`.
 """
 
 import errno
@@ -18,8 +18,8 @@ _in_place = False           # whether ours are in os, perhaps below somebody els
 
 
 def keep(descriptor, moved=lambda number: None):
-    """Have `descriptor` outlive os.close, os.closerange and os.dup2; moved(number) is called when it is another number from now on.
-    Returns the descriptor, which is not one of the standard streams'."""
+    """Have `descriptor` outlive os.close, os.closerange and os.dup2; moved(number) is called when it is
+    another number from now on. Returns the descriptor, which is not one of the standard streams'."""
     global _in_place
     if not _in_place:
         _in_place = True
@@ -34,7 +34,8 @@ def keep(descriptor, moved=lambda number: None):
 
 
 def is_ours(descriptor):
-    """Whether a descriptor that was kept is what it was then: C code may have closed it, and somebody else got its number."""
+    """Whether a descriptor that was kept is what it was then: C code may have closed it, and somebody else
+    got its number."""
     try:
         return mark(descriptor) == _marks.get(descriptor)
     except OSError:
@@ -52,9 +53,11 @@ def release(descriptor):
 
 
 def mark(descriptor):
-    """Return what stays the same while a descriptor is the same open file: its path, or device and inode without /proc.
+    """Return what stays the same while a descriptor is the same open file: its path, or device and inode
+    without /proc.
 
-    Not device and inode at once: to say them NFS has to write all to the server first. Raises OSError if nothing is open there.
+    Not device and inode at once: to say them NFS has to write all to the server first. Raises OSError if
+    nothing is open there.
     """
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")
@@ -70,8 +73,9 @@ def identity(status):
 
 
 def select_ready(descriptors, writing=False, seconds=None):
-    """Return those of `descriptors` (list of int) that can be read, or written to, without waiting, or that fail: those closed, too,
-    where there is poll(). It waits `seconds` at most (None: for ever). Raises OSError or ValueError where it can't wait."""
+    """Return those of `descriptors` (list of int) that can be read, or written to, without waiting, or that
+    fail: those closed, too, where there is poll(). It waits `seconds` at most (None: for ever). Raises
+    OSError or ValueError where it can't wait."""
     import select
     if hasattr(select, "poll"):         # select() takes no number above 1023; Windows has nothing else
         poll = select.poll()
@@ -81,7 +85,8 @@ def select_ready(descriptors, writing=False, seconds=None):
             return [descriptor for descriptor, _ in poll.poll(seconds if seconds is None else seconds * 1000)]
         except OSError:
             pass                        # the process may have fewer descriptors than these: poll(2)
-    readable, writable, _ = select.select([] if writing else descriptors, descriptors if writing else [], [], seconds)
+    readable, writable, _ = select.select([] if writing else descriptors, descriptors if writing else [], [],
+                                          seconds)
     return readable + writable
 
 
@@ -99,7 +104,7 @@ def _high(descriptor):
             _originals["close"](number)
 
 
-# -- in the place of os.close, os.closerange and os.dup2 ----------------------------------------------------------
+# -- in the place of os.close, os.closerange and os.dup2 -----------------------------------------------------
 
 def close(fd):
     """Close a file descriptor."""
@@ -129,7 +134,8 @@ def dup2(fd, fd2, inheritable=True):
     for tries in range(400):
         try:
             return _originals["dup2"](fd, fd2, inheritable)
-        except OSError as error:        # while a thread, of ours maybe, is about to open that very descriptor: dup(2)
+        # While a thread, of ours maybe, is about to open that very descriptor: dup(2)
+        except OSError as error:
             if error.errno != errno.EBUSY or tries == 399:
                 raise
             time.sleep(0.005)

@@ -1,4 +1,5 @@
-"""How a run ends: what ended the script is noted as it happens, and the verdict is given when its process leaves."""
+"""How a run ends: what ended the script is noted as it happens, and the verdict is given when its process
+leaves."""
 
 import atexit
 import os
@@ -12,16 +13,20 @@ from runicorn.writer.notice import is_interrupt, say
 
 TRIES = 9                   # of a step of ours in the middle of which a signal handler raises
 
-_watched = []               # what is running: objects with `conclude(verdict, hurry)`, `state_end(verdict)`, `abandon()` and `rows`
-_threads = {}               # run -> the thread other than the main one that began it; once that died, its (verdict, rows of the run)
-_jobs = {}                  # run -> (JobReturn of the job of Hydra's within which it began, its folder's key in a multirun or None)
+# What is running: objects with `conclude(verdict, hurry)`, `state_end(verdict)`, `abandon()` and `rows`
+_watched = []
+# Run -> the thread other than the main one that began it; once that died, its (verdict, rows of the run)
+_threads = {}
+# Run -> (JobReturn of the job of Hydra's within which it began, its folder's key in a multirun or None)
+_jobs = {}
 _noted = {}                 # "error", "exit", "cell", "thread", "before": what happened, newest wins
 _hooks = {}                 # name -> the function before ours
 _owner = None               # the process that all this belongs to
 
 
 def watch(run):
-    """Have `run.conclude(verdict)` called when the process ends. Call it in the main thread to hear of signals."""
+    """Have `run.conclude(verdict)` called when the process ends. Call it in the main thread to hear of
+    signals."""
     if _owner != os.getpid():
         _begin()
     _noted.pop("cell", None)
@@ -40,7 +45,8 @@ def watch(run):
 def forget(run):
     """`run` is over; with the last one the process is left as it was found."""
     error = sys.exc_info()[1]
-    if error is not None:           # `finally: run.finish()`: should nobody catch this error, the run failed after all
+    # `finally: run.finish()`: should nobody catch this error, the run failed after all
+    if error is not None:
         error.__dict__.setdefault("_runicorn", _Ended()).runs.append(run)
     if run in _watched:
         _watched.remove(run)
@@ -53,9 +59,11 @@ def forget(run):
 
 
 def each(steps):
-    """Take every step though somebody's signal handler may raise in the middle of one; that one is taken again.
+    """Take every step though somebody's signal handler may raise in the middle of one; that one is taken
+    again.
 
-    Returns what was raised last (an exception of the script's, to be raised when all is done) or None. Faults of ours are said.
+    Returns what was raised last (an exception of the script's, to be raised when all is done) or None. Faults
+    of ours are said.
     """
     raised = None
     for step in steps:
@@ -71,10 +79,11 @@ def each(steps):
     return raised
 
 
-# -- the verdict --------------------------------------------------------------------------------------------------
+# -- the verdict ---------------------------------------------------------------------------------------------
 
 def verdict_now(exit_code=None):
-    """Return how a run ended whose script calls `finish` now (see `verdict`), perhaps on the way out with an exception."""
+    """Return how a run ended whose script calls `finish` now (see `verdict`), perhaps on the way out with an
+    exception."""
     error = sys.exc_info()[1]
     if exit_code is None and isinstance(error, (SystemExit, KeyboardInterrupt)):
         return verdict_of(error)
@@ -82,7 +91,8 @@ def verdict_now(exit_code=None):
 
 
 def verdict_by_init(run):
-    """Return how a run ended that the next `init` ends: by the error that is being handled or ended its thread, or nobody knows how."""
+    """Return how a run ended that the next `init` ends: by the error that is being handled or ended its
+    thread, or nobody knows how."""
     error = sys.exc_info()[1]
     if error is not None:
         return verdict_of(error)
@@ -91,12 +101,15 @@ def verdict_by_init(run):
 
 
 def verdict(exit_code=None, leaving=False):
-    """Return how a run ended that ends now: {"status", "exit_code", "signal"?, "error"?, "traceback"?, "thread_error"?, "ended_by"?}.
+    """Return how a run ended that ends now: {"status", "exit_code", "signal"?, "error"?, "traceback"?,
+    "thread_error"?, "ended_by"?}.
 
-    exit_code: as the script says it; else the one that Python leaves with. leaving: whether it does, so that without any it is 0.
+    exit_code: as the script says it; else the one that Python leaves with. leaving: whether it does, so that
+    without any it is 0.
     """
     name, error = signals.stopped(), _uncaught()
-    code = _noted.get("exit", 0 if leaving and not isinstance(error, KeyboardInterrupt) else None) if exit_code is None else exit_code
+    code = (_noted.get("exit", 0 if leaving and not isinstance(error, KeyboardInterrupt) else None)
+            if exit_code is None else exit_code)
     end = {"status": "finished", "exit_code": code or 0}
     if isinstance(error, KeyboardInterrupt):
         code = code if type(error) is KeyboardInterrupt else code or 1
@@ -118,30 +131,37 @@ def verdict_of(error):
         return verdict(exit_code(error.code))
     if isinstance(error, KeyboardInterrupt):
         return {"status": "interrupted", "exit_code": 130, "signal": signals.stopped() or "SIGINT"}
-    if any(kind.__name__ == "TrialPruned" and kind.__module__.startswith("optuna.") for kind in type(error).__mro__):
+    if any(kind.__name__ == "TrialPruned" and kind.__module__.startswith("optuna.")
+           for kind in type(error).__mro__):
         return {"status": "finished", "exit_code": None, "ended_by": "pruning"}
     return dict({"status": "failed", "exit_code": 1}, **described(error))
 
 
 def described(error):
-    """Return {"error": how Python names it, "traceback": the last 40 lines of that} of an exception, as far as it can be described. Of long
-    texts, such as all that doesn't fit in a checkpoint, their beginning and end."""
+    """Return {"error": how Python names it, "traceback": the last 40 lines of that} of an exception, as far
+    as it can be described. Of long texts, such as all that doesn't fit in a checkpoint, their beginning and
+    end."""
     try:
         import traceback
         named = traceback.format_exception_only(type(error), error)
-        report, own = "".join(traceback.format_exception(type(error), error, error.__traceback__)), "".join(named)
+        report, own = ("".join(traceback.format_exception(type(error), error, error.__traceback__)),
+                       "".join(named))
         # after a SyntaxError's place
         text = "".join(named[next((n for n, line in enumerate(named) if line[:1] != " "), 0):]).strip()
         lines = (report[:-len(own)] if report.endswith(own) else report).splitlines()
         own = _short(own.rstrip()) if report.endswith(own) else ""
-    except Exception:       # no descriptor left to import it, an error whose text can't be made, a handler that raises
+    # No descriptor left to import it, an error whose text can't be made, a handler that raises
+    except Exception:
         text, own = type(error).__name__, ""
         try:
             text = f"{text}: {error}"
-        except Exception as failure:        # what the script's own exception raises instead of its text may be anything
+        # What the script's own exception raises instead of its text may be anything
+        except Exception as failure:
             text = f"{text} (its text can't be made: {type(failure).__name__})"
         lines = ["Traceback (most recent call last):", *_places(error.__traceback__), _short(text)]
-    return {"error": _short(text), "traceback": "\n".join([*(line[:500] for line in lines[-40:]), *own.splitlines()])}
+    return {"error": _short(text), "traceback": "\n".join(
+                                                          [*(line[:500] for line in lines[-40:]),
+                                                           *own.splitlines()])}
 
 
 def _short(text):
@@ -156,18 +176,21 @@ def _places(trace):
 
 
 def exit_code(status):
-    """Return what the shell says of `sys.exit(status)` (int): any object but an int and None is printed, and 1."""
+    """Return what the shell says of `sys.exit(status)` (int): any object but an int and None is printed, and
+    1."""
     if status is None:
         return 0
     if not isinstance(status, int):
         return 1
-    return int(status) & 0xff if -1 << 63 <= status < 1 << 63 else 0xff     # as PyLong_AsLong and exit(3) cut it
+    # As PyLong_AsLong and exit(3) cut it
+    return int(status) & 0xff if -1 << 63 <= status < 1 << 63 else 0xff
 
 
-# -- what happens -------------------------------------------------------------------------------------------------
+# -- what happens --------------------------------------------------------------------------------------------
 
 class _Ended:
-    """The runs that ended while an error was on its way, kept with the error: an id of it would be somebody else's one day."""
+    """The runs that ended while an error was on its way, kept with the error: an id of it would be somebody
+    else's one day."""
 
     def __init__(self):
         self.runs = []
@@ -190,7 +213,8 @@ def _begin():
         watch_exec(lambda: list(_watched) if _owner == os.getpid() else [])
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=signals.hold, after_in_parent=signals.let_go, after_in_child=_forked)
-    for _ in range(3):                  # what a signal handler raises when it begins costs one call, not the verdict
+    # What a signal handler raises when it begins costs one call, not the verdict
+    for _ in range(3):
         atexit.register(_at_exit)
 
 
@@ -214,18 +238,21 @@ def _excepthook(kind, error, trace):
 
 
 def _unraisable(before, skip, args):
-    """An error that can't be raised, such as sys.exit's in __del__ or at exit. The modules may be gone: what it calls is given."""
+    """An error that can't be raised, such as sys.exit's in __del__ or at exit. The modules may be gone: what
+    it calls is given."""
     skip(args.exc_traceback)
     before(args)
 
 
 def _skip_ours(trace):
-    """Take what stands before a stream's functions or sys.exit, and what that calls, out of a traceback, as it would be without us."""
+    """Take what stands before a stream's functions or sys.exit, and what that calls, out of a traceback, as
+    it would be without us."""
     while trace:
         within = False
         while trace.tb_next:
             name = trace.tb_next.tb_frame.f_globals.get("__name__") or ""
-            within = name in ("runicorn.writer.capture", "runicorn.writer.leaving") or within and name.startswith("runicorn.")
+            within = (name in ("runicorn.writer.capture", "runicorn.writer.leaving") or within
+                      and name.startswith("runicorn."))
             if not within:
                 break
             trace.tb_next = trace.tb_next.tb_next
@@ -233,14 +260,16 @@ def _skip_ours(trace):
 
 
 def _say_uncaught():
-    """Write the verdict before anything else is done about an error that nobody caught: other threads may go on for hours."""
+    """Write the verdict before anything else is done about an error that nobody caught: other threads may go
+    on for hours."""
     if not hasattr(sys, "ps1"):
         for run in list(_watched):
             run.state_end(_own(run, verdict()))
 
 
 def _last_error():
-    """Return the exception that nobody caught last: Python sets these before it calls sys.excepthook, whoever that is."""
+    """Return the exception that nobody caught last: Python sets these before it calls sys.excepthook, whoever
+    that is."""
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return error if isinstance(error, BaseException) else None
 
@@ -248,7 +277,8 @@ def _last_error():
 def _uncaught():
     """Return the exception that ends this process, or None."""
     error, rows = _noted.get("error") or (_last_error(), None)
-    if error is None or isinstance(error, SystemExit) or (hasattr(sys, "ps1") and rows != _rows()):      # a session goes on after an error
+    # a session goes on after an error
+    if error is None or isinstance(error, SystemExit) or (hasattr(sys, "ps1") and rows != _rows()):
         return None
     if rows is None:
         trace = error.__traceback__
@@ -285,7 +315,8 @@ def _thread_fell(thread, error):
 
 
 def _watch_ray(thread):
-    """Ray's RunnerThread, in which a trial runs, catches what it raises and hands it to the driver with this method."""
+    """Ray's RunnerThread, in which a trial runs, catches what it raises and hands it to the driver with this
+    method."""
     hand_over = getattr(thread, "_propagate_exception", None)
     if callable(hand_over) and "_propagate_exception" not in vars(thread):
         def noted(error):
@@ -305,7 +336,8 @@ def _watch_hydra(run):
 
 
 def _fallen(run):
-    """Return the verdict on a run whose own job or thread died of an error, unless others logged to it since; or None."""
+    """Return the verdict on a run whose own job or thread died of an error, unless others logged to it since;
+    or None."""
     error = getattr(_jobs.get(run, (None,))[0], "_return_value", None)
     if isinstance(error, Exception):
         return verdict_of(error)
@@ -314,9 +346,11 @@ def _fallen(run):
 
 
 def _own(run, end):
-    """Return the verdict on a run where `end` is that on the process: Hydra leaves it with an error if any job of a multirun failed."""
+    """Return the verdict on a run where `end` is that on the process: Hydra leaves it with an error if any
+    job of a multirun failed."""
     job, multirun = _jobs.get(run, (None, None))
-    if multirun and end["status"] == "failed" and getattr(getattr(job, "status", None), "name", None) == "COMPLETED":
+    if multirun and end["status"] == "failed" and getattr(getattr(job, "status",
+                                                                  None), "name", None) == "COMPLETED":
         return {"status": "finished", "exit_code": None, "ended_by": "job"}
     return _fallen(run) or end
 
@@ -329,14 +363,16 @@ def _end_by_signal():
     """A signal is about to end the process."""
     if _owner == os.getpid():
         for run in list(_watched):
-            if os.getpid() == 1:            # which no default action ends: the training goes on until its container is killed
+            # Which no default action ends: the training goes on until its container is killed
+            if os.getpid() == 1:
                 run.state_end(verdict())
             else:
                 run.conclude(verdict(), hurry=True)
 
 
 def _at_exit():
-    """Python, or a child of multiprocessing, leaves. Whatever is raised meanwhile, every run gets its verdict."""
+    """Python, or a child of multiprocessing, leaves. Whatever is raised meanwhile, every run gets its
+    verdict."""
     if _owner != os.getpid():
         return
     error = sys.exc_info()[1]           # in a child of multiprocessing
@@ -346,7 +382,8 @@ def _at_exit():
     steps = [partial(run.conclude, _own(run, end)) for run in _watched]
     raised = each([*steps, partial(_amend, _uncaught()), *([hold_prints] if steps else [])])
     if type(_uncaught()) is KeyboardInterrupt:      # a subclass of it is an error to Python: 1
-        # Python then leaves by SIGINT, unless any thread ran a text of code since (run_eval_code_obj in Python/pythonrun.c clears the
+        # Python then leaves by SIGINT, unless any thread ran a text of code since (run_eval_code_obj in
+        # Python/pythonrun.c clears the
         # flag), which the import of a named tuple does. So it is set once more.
         try:
             exec("raise KeyboardInterrupt")
@@ -364,10 +401,11 @@ def _forked():
     signals.forked()
 
 
-# -- notebooks ----------------------------------------------------------------------------------------------------
+# -- notebooks -----------------------------------------------------------------------------------------------
 
 def _watch_cells():
-    """In IPython: have it noted how each cell ended, for an error in the last one is how the notebook ended."""
+    """In IPython: have it noted how each cell ended, for an error in the last one is how the notebook
+    ended."""
     import builtins
     events = getattr(getattr(builtins, "get_ipython", lambda: None)(), "events", None)
     if events is not None and "cells" not in _hooks:

@@ -1,7 +1,8 @@
-"""The run of a script that `runicorn run` started: what it logs joins the run there is, which goes on when the script's own part is over.
+"""The run of a script that `runicorn run` started: what it logs joins the run there is, which goes on when
+the script's own part is over.
 
-Of the run's files the script writes events.jsonl, meta.json and summary.json from when it joins; status.json, the log, the samples and the
-heartbeat stay with `runicorn run`, which is told how the script ended.
+Of the run's files the script writes events.jsonl, meta.json and summary.json from when it joins; status.json,
+the log, the samples and the heartbeat stay with `runicorn run`, which is told how the script ended.
 """
 
 import os
@@ -19,12 +20,14 @@ _joined = False             # whether this process, as the program it is now, ha
 
 
 def join(spec, fields, facts, options, launch):
-    """Return the JoinedRun of the first `init` below a `runicorn run`, None where there is none or another was first.
+    """Return the JoinedRun of the first `init` below a `runicorn run`, None where there is none or another
+    was first.
 
-    An `init` with the id that the first one was given goes on with what that began, as far as the script knows.
+    An `init` with the id that the first one was given goes on with what that began, as far as the script
+    knows.
 
-    spec: project, name, config, tags, notes … of `init`. fields: its project, name and id, None where it names none. facts: of this
-    process, for meta.json. options: of Run. launch: ranks.Launch. Raises OSError.
+    spec: project, name, config, tags, notes … of `init`. fields: its project, name and id, None where it
+    names none. facts: of this process, for meta.json. options: of Run. launch: ranks.Launch. Raises OSError.
     """
     global _joined
     answer = link.ask({"ask": "join", "pid": os.getpid(), "again": not _joined, "key": launch.key, **fields})
@@ -67,7 +70,8 @@ class JoinedRun(Run):
             self._facts_at = now + FACTS_SECONDS
         if now < self._facts_at:
             return self._facts_at - now
-        facts = {key: value for key, value in (link.ask({"ask": "facts"}) or {}).items() if key not in self._small.meta}
+        facts = {key: value for key, value in (link.ask({"ask": "facts"}) or {}).items()
+                 if key not in self._small.meta}
         if facts:
             self._small.set(**facts)
         return NEVER
@@ -77,7 +81,8 @@ class JoinedRun(Run):
         self._untold = None if self._tell(verdict) else verdict
 
     def _tell(self, verdict):
-        return link.ask({"ask": "end", "pid": os.getpid(), "verdict": self._small.masked(verdict)}, wait=False) is not None
+        return link.ask({"ask": "end", "pid": os.getpid(),
+                         "verdict": self._small.masked(verdict)}, wait=False) is not None
 
     def _closing(self):
         return [*super()._closing(), self._tell_again]
@@ -89,7 +94,8 @@ class JoinedRun(Run):
 
 
 class LaunchedRank(RankRun):
-    """A rank other than 0 of a launch below `runicorn run`: it asks where the run is as soon as rank 0 has joined it."""
+    """A rank other than 0 of a launch below `runicorn run`: it asks where the run is as soon as rank 0 has
+    joined it."""
 
     def _running(self):
         return self._place(False) or super()._running()
@@ -98,6 +104,7 @@ class LaunchedRank(RankRun):
         return self._place(True) or super()._over()
 
     def _place(self, is_last):
-        """Return (path, id, attempt), None while rank 0 may still have the run moved, unless this is the last we write."""
+        """Return (path, id, attempt), None while rank 0 may still have the run moved, unless this is the last
+        we write."""
         answer = link.ask({"ask": "run", "last": is_last})
         return (answer["path"], answer["id"], answer["attempt"]) if answer and "path" in answer else None

@@ -1,4 +1,5 @@
-"""A small JSON file that is replaced whole, at most ten times a second. Never raises; what can't be written now is tried again."""
+"""A small JSON file that is replaced whole, at most ten times a second. Never raises; what can't be written
+now is tried again."""
 
 import threading
 import time
@@ -25,14 +26,16 @@ class JsonFile:
         self._lock = threading.RLock()      # a signal handler may finish the run while this thread writes
         self._due = 0.0                     # monotonic; the next replacement not before this
         self._dirty = False
-        self.refused = 0                    # how often in a row by Windows, for which 20 are a failure: somebody may be reading it
+        # How often in a row by Windows, for which 20 are a failure: somebody may be reading it
+        self.refused = 0
 
     def move(self, path):
         """Write to `path` from now on."""
         self.path = path
 
     def changed(self):
-        """Say that the content changed: written when this returns, unless one was written within PAUSE_SECONDS."""
+        """Say that the content changed: written when this returns, unless one was written within
+        PAUSE_SECONDS."""
         with self._lock:
             self._dirty = True
             if time.monotonic() >= self._due and self.write():
@@ -41,7 +44,8 @@ class JsonFile:
         self._wake()
 
     def flush(self, now):
-        """Write what waits if it is time; returns the seconds until it should be called again, None for "when woken"."""
+        """Write what waits if it is time; returns the seconds until it should be called again, None for "when
+        woken"."""
         with self._lock:
             if not self._dirty:
                 return None
@@ -50,7 +54,8 @@ class JsonFile:
             return max(0.0, self._due - now) if self._dirty else None
 
     def write(self, seconds=disk.BRIEF):
-        """Replace the file now; returns whether that worked. seconds: how long to try where somebody reads it; see disk.replace."""
+        """Replace the file now; returns whether that worked. seconds: how long to try where somebody reads
+        it; see disk.replace."""
         with self._lock:
             self._dirty = False
             if self.path is None:
@@ -70,5 +75,6 @@ class JsonFile:
             return True
 
     def abandon(self):
-        """In a forked child: the file is the parent's to write. The lock may be held by a thread that does not exist here."""
+        """In a forked child: the file is the parent's to write. The lock may be held by a thread that does
+        not exist here."""
         self.path, self._lock = None, threading.RLock()

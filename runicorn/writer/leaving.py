@@ -14,10 +14,12 @@ CHILDREN = ("multiprocessing", "multiprocess", "billiard")      # and its forks,
 
 
 class _Code:
-    """SystemExit.code, or a subclass's own, which says when Python itself reads it: the process ends with it, however it was raised."""
+    """SystemExit.code, or a subclass's own, which says when Python itself reads it: the process ends with it,
+    however it was raised."""
 
     def __init__(self, member, exits, inherited=False):
-        self.member, self.exits, self.inherited = member, exits, inherited      # inherited: from a class that is no SystemExit
+        # inherited: from a class that is no SystemExit
+        self.member, self.exits, self.inherited = member, exits, inherited
 
     def __get__(self, error, kind=None, frame=sys._getframe):       # `sys` may be gone at the end
         try:
@@ -25,7 +27,8 @@ class _Code:
             ends = False
         except ValueError:                  # no Python code asks
             ends = True
-        code = error                        # what Python prints before it leaves with 1, where the attribute raises
+        # What Python prints before it leaves with 1, where the attribute raises
+        code = error
         try:
             code = self._value(error, kind)
         finally:
@@ -57,15 +60,18 @@ class _Code:
 
 
 def watch_exit_code(exits):
-    """Have `exits(error, code)`, which never raises, called when the interpreter ends with the SystemExit `error`.
+    """Have `exits(error, code)`, which never raises, called when the interpreter ends with the SystemExit
+    `error`.
 
-    Nothing else tells the code. Python drops the exception before it calls what is registered for the exit, sets neither sys.last_exc nor
-    sys.last_value and calls no hook; what stands before sys.exit never hears of `raise SystemExit(main())` and `exit(3)`; a class of
-    ours named SystemExit would not catch what C code raises; sys.monitoring would slow every exception, and is Python 3.12's.
-    But Python asks for the attribute `code`, which it looks up in the type, whose dict its mappingproxy refers to. So while a run goes on
-    that entry is a descriptor with the same value around the one that was there: creating, raising, catching and copying pass it by.
-    Subclasses that have a `code` of their own get one each, those to come from SystemExit.__init_subclass__.
-    All copies of this module, and before Python 3.12 all subinterpreters, share it.
+    Nothing else tells the code. Python drops the exception before it calls what is registered for the exit,
+    sets neither sys.last_exc nor sys.last_value and calls no hook; what stands before sys.exit never hears of
+    `raise SystemExit(main())` and `exit(3)`; a class of ours named SystemExit would not catch what C code
+    raises; sys.monitoring would slow every exception, and is Python 3.12's. But Python asks for the attribute
+    `code`, which it looks up in the type, whose dict its mappingproxy refers to. So while a run goes on that
+    entry is a descriptor with the same value around the one that was there: creating, raising, catching and
+    copying pass it by. Subclasses that have a `code` of their own get one each, those to come from
+    SystemExit.__init_subclass__. All copies of this module, and before Python 3.12 all subinterpreters, share
+    it.
     """
     try:
         fields, = gc.get_referents(SystemExit.__dict__)
@@ -80,8 +86,10 @@ def watch_exit_code(exits):
             _put(fields, classmethod(_subclass_begins), "__init_subclass__")
         for kind in _subclasses(SystemExit):
             _watch_subclass(kind)
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:       # not CPython, or another one
-        say(f"this Python does not tell with which code a script ends ({error}); only what calls sys.exit is heard of")
+    # Not CPython, or another one
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        say(f"this Python does not tell with which code a script ends ({error}); only what calls sys.exit "
+            f"is heard of")
     if (exits or sys.version_info < (3, 12)) and not hasattr(sys.exit, "whole"):
         _wrap_exit(sys.exit, exits)
 
@@ -129,7 +137,8 @@ def _put(fields, value, name="code"):
 
 
 def _wrap_exit(original, exits):
-    """Before Python 3.12 the sys.exit of C code makes no exception, just a type and a value; who catches it makes one."""
+    """Before Python 3.12 the sys.exit of C code makes no exception, just a type and a value; who catches it
+    makes one."""
     @functools.wraps(original)
     def exit(*args):
         try:
@@ -146,7 +155,8 @@ def _wrap_exit(original, exits):
 
 
 def watch_children(leave):
-    """Have `leave()` called when this process ends, if it is a child of multiprocessing: those leave by os._exit."""
+    """Have `leave()` called when this process ends, if it is a child of multiprocessing: those leave by
+    os._exit."""
     for name in CHILDREN:
         process, util = (sys.modules.get(f"{name}.{module}") for module in ("process", "util"))
         if process and util and getattr(process.current_process(), "_parent_pid", None) is not None:
@@ -154,7 +164,8 @@ def watch_children(leave):
 
 
 def watch_exec(running):
-    """Have the runs that `running()` returns end when the process becomes another program, and go on when it can't.
+    """Have the runs that `running()` returns end when the process becomes another program, and go on when it
+    can't.
 
     All of os.exec* come down to these two; posix_spawn and subprocess leave us here.
     """
@@ -184,11 +195,14 @@ def _may_run(path):
 
 
 def hold_prints():
-    """The last thing before the interpreter stops: see that no other thread is within a write to stdout or stderr.
+    """The last thing before the interpreter stops: see that no other thread is within a write to stdout or
+    stderr.
 
-    One that Python stops there keeps the lock of the stream's buffer, and the flush that follows aborts the process. Without us that
-    is rare, as long as nothing at exit lets other threads run. So those that print wait at a gate until Python has stopped them. It stays
-    closed: opened here, it would let them in before Python begins to. But what is called next at exit may wait for one of them.
+    One that Python stops there keeps the lock of the stream's buffer, and the flush that follows aborts the
+    process. Without us that is rare, as long as nothing at exit lets other threads run. So those that print
+    wait at a gate until Python has stopped them. It stays
+    closed: opened here, it would let them in before Python begins to. But what is called next at exit may
+    wait for one of them.
     """
     if threading.active_count() < 2:
         return
@@ -196,7 +210,8 @@ def hold_prints():
 
     def gated(real):
         def call(*args):
-            if threading.get_ident() != me and not gate.wait(HOLD_SECONDS):     # who goes on may be waited for at exit
+            # Who goes on may be waited for at exit
+            if threading.get_ident() != me and not gate.wait(HOLD_SECONDS):
                 gate.set()
             return real(*args)
         return call

@@ -1,6 +1,8 @@
-"""The line between `runicorn run` and what it started: a socket in a folder that only this user can enter, named in the environment.
+"""The line between `runicorn run` and what it started: a socket in a folder that only this user can enter,
+named in the environment.
 
-One JSON object a line: a question, and its answer. What may be asked stands at `program_run.ProgramRun.answer`. Nobody waits for long.
+One JSON object a line: a question, and its answer. What may be asked stands at
+`program_run.ProgramRun.answer`. Nobody waits for long.
 """
 
 import json
@@ -11,8 +13,10 @@ import time
 from runicorn import disk
 
 LINK = "RUNICORN_RUN_LINK"      # the socket's path, for all that the program starts on this machine
-RANK = "RUNICORN_RUN_RANK"      # "2/4": of a task whose launcher tells its number, but not that the tasks are one training
-PROJECT, NAME = "RUNICORN_RUN_PROJECT", "RUNICORN_RUN_NAME"     # what the command line said, for tasks that are not recorded there
+# "2/4": of a task whose launcher tells its number, but not that the tasks are one training
+RANK = "RUNICORN_RUN_RANK"
+# What the command line said, for tasks that are not recorded there
+PROJECT, NAME = "RUNICORN_RUN_PROJECT", "RUNICORN_RUN_NAME"
 ANSWER_SECONDS = 3.0            # a question waits this long for its answer
 QUESTION_SECONDS = 0.5          # and whoever answers, for the question
 LIMIT = 1 << 20                 # bytes of either
@@ -21,7 +25,8 @@ PATH_LIMIT = 100                # bytes of a socket's path, unix(7)
 
 
 def ask(question, wait=True):
-    """Return the answer (dict) of the `runicorn run` that this process stems from; None where there is none, or it does not answer.
+    """Return the answer (dict) of the `runicorn run` that this process stems from; None where there is none,
+    or it does not answer.
 
     question: dict. wait: whether there is an answer to wait for.
     """
@@ -60,7 +65,8 @@ class Link:
     """The side of `runicorn run`. `path`: of the socket, for the environment."""
 
     def __init__(self, answer):
-        """answer: function(question: dict) returning the answer (dict). Raises OSError where there can be no socket."""
+        """answer: function(question: dict) returning the answer (dict). Raises OSError where there can be no
+        socket."""
         self._answer = answer
         self.folder = self._make_folder()
         self.path = os.path.join(self.folder, "link")
@@ -115,7 +121,8 @@ class Link:
 
 
 def clear_dead(above):
-    """Remove the folders of Links of ours in `above` (str) that nobody serves: their `runicorn run` was killed with all its group."""
+    """Remove the folders of Links of ours in `above` (str) that nobody serves: their `runicorn run` was
+    killed with all its group."""
     try:
         names = [name for name in os.listdir(above) if re.fullmatch(r"runicorn-\d+-[0-9a-f]{12}", name)]
     except OSError:
@@ -123,7 +130,8 @@ def clear_dead(above):
     for folder in (os.path.join(above, name) for name in names):
         try:
             status = os.lstat(folder)
-            if status.st_uid == os.getuid() and time.time() - status.st_mtime > DEAD_SECONDS and not _is_served(folder):
+            if (status.st_uid == os.getuid() and time.time() - status.st_mtime > DEAD_SECONDS
+                    and not _is_served(folder)):
                 disk.discard_tree(folder)
         except OSError:
             pass                    # gone meanwhile

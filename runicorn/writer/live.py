@@ -37,7 +37,8 @@ class Live:
     """The heartbeat of one run. Where the shared folder can't be written it beats on `RUN/.beat`."""
 
     def __init__(self, slot, facts):
-        """slot: the run's Place. facts: dict for the file (its path is added). Raises OSError if neither can be written."""
+        """slot: the run's Place. facts: dict for the file (its path is added). Raises OSError if neither can
+        be written."""
         self._facts = {"path": slot.path, "interval": BEAT_SECONDS, **process(), **facts}
         self._name, self._run = disk_path(slug(slot.id) + ".json"), slot.folder
         try:
@@ -64,7 +65,8 @@ class Live:
             say_unwritten(self.path, error, self._run)
 
     def beat(self):
-        """Move the mtime to now; makes the file again if it is gone. Returns the seconds until the next beat."""
+        """Move the mtime to now; makes the file again if it is gone. Returns the seconds until the next
+        beat."""
         try:
             os.utime(self.path)
         except OSError:
@@ -89,8 +91,9 @@ def is_fresh(path, seconds=6 * BEAT_SECONDS):
 
 
 def probe(folder):
-    """Return Probe(time, user): what a file written in `folder` now gets as its mtime and owner. On a network file system the
-    server says both, and alike to all hosts, however wrong their clocks are. Where nothing can be written: our clock, None."""
+    """Return Probe(time, user): what a file written in `folder` now gets as its mtime and owner. On a network
+    file system the server says both, and alike to all hosts, however wrong their clocks are. Where nothing
+    can be written: our clock, None."""
     path = os.path.join(folder, f"{os.getpid()}-{os.urandom(3).hex()}{BESIDE}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -104,26 +107,29 @@ def probe(folder):
 
 
 def is_alive(path, facts, seconds=LATE_SECONDS):
-    """Whether the process that a live file names is there. Where its number means something here it is looked for; in another
-    container or on another machine its heart must have beaten within `seconds`.
+    """Whether the process that a live file names is there. Where its number means something here it is looked
+    for; in another container or on another machine its heart must have beaten within `seconds`.
 
-    Our own number is no other process: os.execv keeps it, and the training of a container has the same one (1, mostly) whenever
-    the container is started again. It lives for the runs that this process writes.
+    Our own number is no other process: os.execv keeps it, and the training of a container has the same one
+    (1, mostly) whenever the container is started again. It lives for the runs that this process writes.
     """
     if facts.get("host") == hostname() and facts.get("pid") == os.getpid():
         return (os.getpid(), os.fspath(path)) in _beating
-    return process_lives(facts.get("pid"), facts.get("start")) if is_of_this_machine(facts) else is_fresh(path, seconds)
+    return (process_lives(facts.get("pid"), facts.get("start")) if is_of_this_machine(facts)
+            else is_fresh(path, seconds))
 
 
 def is_of_this_machine(facts):
-    """Whether a live file's process number counts own: same host, boot and process namespace, as far as the file says."""
+    """Whether a live file's process number counts own: same host, boot and process namespace, as far as the
+    file says."""
     own = dict(process(), host=hostname())
-    return facts.get("host") == own["host"] and all(facts.get(name, own.get(name)) == own.get(name) for name in ("boot", "pid_ns"))
+    return facts.get("host") == own["host"] and all(facts.get(name, own.get(name)) == own.get(name)
+                                                    for name in ("boot", "pid_ns"))
 
 
 def process_lives(pid, start=None):
-    """Whether there is a process of this number on this machine (a zombie counts as none). start: when it has to have begun (int,
-    as in `facts.process`): numbers are used again, in a container always the same."""
+    """Whether there is a process of this number on this machine (a zombie counts as none). start: when it has
+    to have begun (int, as in `facts.process`): numbers are used again, in a container always the same."""
     if not isinstance(pid, int) or pid <= 0:
         return False
     began = process_start(pid)
@@ -147,20 +153,23 @@ def running(root):
         names = os.listdir(folder)
     except OSError:
         return []
-    files = ((os.path.join(folder, name), read_json(os.path.join(folder, name), limit=1 << 16)) for name in names if name.endswith(".json"))
+    files = ((os.path.join(folder, name), read_json(os.path.join(folder, name), limit=1 << 16))
+             for name in names if name.endswith(".json"))
     return [(path, facts) for path, facts in files if facts is not None]
 
 
 def hearts(root, path):
-    """Return [(path of the live file, its dict), …] of the run at `path`; also one that beats in its own folder."""
+    """Return [(path of the live file, its dict), …] of the run at `path`; also one that beats in its own
+    folder."""
     beat = below(root, f"{path}/{BEAT}")
     own = read_json(beat, limit=1 << 16)
-    return [(file, facts) for file, facts in running(root) if facts.get("path") == path] + ([(beat, own)] if own else [])
+    return ([(file, facts) for file, facts in running(root) if facts.get("path") == path]
+            + ([(beat, own)] if own else []))
 
 
 def lives(root, path, elsewhere=True):
-    """Whether the run at `path` is being written by a process; elsewhere: one of another machine counts, too. A status that says
-    how the run ended is believed over a live file, which a killed process may leave."""
+    """Whether the run at `path` is being written by a process; elsewhere: one of another machine counts, too.
+    A status that says how the run ended is believed over a live file, which a killed process may leave."""
     files = [(file, facts) for file, facts in hearts(root, path) if elsewhere or is_of_this_machine(facts)]
     return any(is_alive(file, facts) for file, facts in files) and not has_ended(root, path)
 
@@ -178,7 +187,8 @@ def clear_stale(root):
         return              # a link, which others may have laid to a folder of ours
     try:
         with os.scandir(folder) as entries:
-            stale = [entry.path for entry in entries if entry.name.endswith((".json", BESIDE)) and entry.is_file(follow_symlinks=False)
+            stale = [entry.path for entry in entries
+                     if entry.name.endswith((".json", BESIDE)) and entry.is_file(follow_symlinks=False)
                      and entry.stat(follow_symlinks=False).st_mtime < oldest]
     except OSError:
         return              # no such folder yet, or somebody else's to tidy

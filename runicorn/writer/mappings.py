@@ -11,7 +11,8 @@ from runicorn.writer.values import attempt, key_text, plain, plain_fields, reaso
 
 
 class Copy(dict):
-    """A copy of a config or summary: plain data, its keys as attributes as well. No change to it is written."""
+    """A copy of a config or summary: plain data, its keys as attributes as well. No change to it is
+    written."""
 
     def __getattr__(self, name):
         try:
@@ -28,7 +29,8 @@ class Copy(dict):
         return Copy(copy.deepcopy(dict(self), memo))
 
     def __reduce_ex__(self, protocol):
-        """A checkpoint gets a kind of dict that torch.load takes by its name, a process that multiprocessing starts one with attributes."""
+        """A checkpoint gets a kind of dict that torch.load takes by its name, a process that multiprocessing
+        starts one with attributes."""
         context = sys.modules.get("multiprocessing.context")
         kind = Copy if context and context.get_spawning_popen() else OrderedDict
         return kind, (), None, None, iter(self.items())
@@ -38,13 +40,15 @@ class _Mapping(MutableMapping):
     """What both have in common: copies, and `update`."""
 
     def update(self, other=(), allow_val_change=None, **more):
-        """Take over a dict, Namespace, dataclass, object or pairs, and keywords; written once. `allow_val_change` is wandb's."""
+        """Take over a dict, Namespace, dataclass, object or pairs, and keywords; written once.
+        `allow_val_change` is wandb's."""
         self._change(self._fields, other, more)
 
     def _fields(self, other, more):
         values = plain_fields(other, self._name, more)
         if values is None:
-            say(f"{self._name} takes a dict, not {type_name(other)}, which changes nothing", once=(self._name, type_name(other)))
+            say(f"{self._name} takes a dict, not {type_name(other)}, which changes nothing",
+                once=(self._name, type_name(other)))
         return values or plain_fields((), self._name, more)
 
     def __setitem__(self, key, value):
@@ -53,7 +57,8 @@ class _Mapping(MutableMapping):
     def _change(self, values, *args):
         _, error = attempt(lambda: self._set(values(*args)))
         if error is not None:
-            say(f"{self._name}: {reason(error)}; this change was not recorded", once=(self._name, type_name(error)))
+            say(f"{self._name}: {reason(error)}; this change was not recorded",
+                once=(self._name, type_name(error)))
 
     def __copy__(self):
         return Copy(self.as_dict())
@@ -71,8 +76,8 @@ class _Mapping(MutableMapping):
 class Config(_Mapping):
     """The run's settings, as items and as attributes: `config["lr"]`, `config.lr`, `config.update({...})`.
 
-    Values are kept as JSON has them (int, float, bool, str, None, list, dict); anything else is kept as its text.
-    A change is in meta.json when the call returns (at most 10 writes a second; then within 0.1 s).
+    Values are kept as JSON has them (int, float, bool, str, None, list, dict); anything else is kept as its
+    text. A change is in meta.json when the call returns (at most 10 writes a second; then within 0.1 s).
     """
 
     _name = "config"
@@ -99,7 +104,8 @@ class Config(_Mapping):
         return len(self._values)
 
     def __getattr__(self, name):
-        values = self.__dict__.get("_values", {})       # absent in one that is being made by other means than a call
+        # Absent in one that is being made by other means than a call
+        values = self.__dict__.get("_values", {})
         try:
             return values[name]
         except KeyError:
@@ -113,7 +119,8 @@ class Config(_Mapping):
 
     def setdefaults(self, values):
         """Take over what a dict or the like has that is not set yet."""
-        self._change(lambda: {key: value for key, value in self._fields(values, {}).items() if key not in self._values})
+        self._change(lambda: {key: value for key, value in self._fields(values, {}).items()
+                              if key not in self._values})
 
     def persist(self):
         """Nothing waits to be written; accepted for scripts written for wandb."""
@@ -124,8 +131,8 @@ class Config(_Mapping):
 
 
 class Several(float):
-    """A metric's last value, whose least, largest … that define_metric asked for are its items and attributes, as in wandb:
-    `summary["loss"]["min"]`."""
+    """A metric's last value, whose least, largest … that define_metric asked for are its items and
+    attributes, as in wandb: `summary["loss"]["min"]`."""
 
     def __new__(cls, value, values):
         number = super().__new__(cls, value)
@@ -152,7 +159,8 @@ class Several(float):
 class Summary(_Mapping):
     """The run's results: the last value of every metric, and over them what the user set.
 
-    `summary({...})`, `summary.update({...})` and `summary["best"] = …` set; reading sees both. On disk as `Config` is.
+    `summary({...})`, `summary.update({...})` and `summary["best"] = …` set; reading sees both. On disk as
+    `Config` is.
     """
 
     _name = "summary"
@@ -172,7 +180,8 @@ class Summary(_Mapping):
     def __getitem__(self, key):
         value = self._user[key] if key in self._user else self._metrics[key]
         if type(value) in (int, float) and type(key) is str:
-            values = {rule: self._metrics[f"{key}.{rule}"] for rule in WAYS if f"{key}.{rule}" in self._metrics}
+            values = {rule: self._metrics[f"{key}.{rule}"]
+                      for rule in WAYS if f"{key}.{rule}" in self._metrics}
             return Several(value, values) if values else value
         return value
 
@@ -205,4 +214,5 @@ class Summary(_Mapping):
 
     def as_dict(self):
         """Return a copy (dict): metrics first, then what the user set."""
-        return {**{key_text(key): value for key, value in list(self._metrics.items())}, **self._user}     # log({3: 1.0}) has odd keys
+        # log({3: 1.0}) has odd keys
+        return {**{key_text(key): value for key, value in list(self._metrics.items())}, **self._user}

@@ -1,4 +1,5 @@
-"""Manners in a stranger's process: one line on stderr for what went wrong, said once, and which exceptions are none of ours."""
+"""Manners in a stranger's process: one line on stderr for what went wrong, said once, and which exceptions
+are none of ours."""
 
 import _signal  # not `signal`, which takes longer to import, and a descriptor
 import os
@@ -6,7 +7,8 @@ import sys
 import threading
 
 FORK_SECONDS = 10.0     # a fork waits this long at most for what must not be cut in two
-SAID_LIMIT = 1000       # distinct lines a process says at most: a loop of new troubles must not flood a terminal
+# Distinct lines a process says at most: a loop of new troubles must not flood a terminal
+SAID_LIMIT = 1000
 OWN_PACKAGES = ("runicorn", "json")     # whose code runs within our calls and calls no code of the user's
 _sentences = set()
 _lock = threading.RLock()      # re-entrant: a signal handler may fork, or be heard of, in the middle of it
@@ -14,32 +16,38 @@ _fork_state = threading.local()       # "by_fork": whether the thread that forks
 
 
 def uncut():
-    """Return what to do things under that no fork may cut in two, in our thread above all: a child made in the middle of an import, or
-    of a write to stderr, would have its lock taken for ever, by a thread that it does not have."""
+    """Return what to do things under that no fork may cut in two, in our thread above all: a child made in
+    the middle of an import, or of a write to stderr, would have its lock taken for ever, by a thread that it
+    does not have."""
     return _lock
 
 
 def say(message, once=None):
-    """Print "runicorn: `message`" to stderr unless it, or what `once` names, was said before in this process."""
+    """Print "runicorn: `message`" to stderr unless it, or what `once` names, was said before in this
+    process."""
     key = once or message
     if key in _sentences or len(_sentences) >= SAID_LIMIT:
         return
     _sentences.add(key)
-    line = f"runicorn: {' '.join(message.splitlines())}\n"         # the text of an array, or of an error, has several
+    # The text of an array, or of an error, has several
+    line = f"runicorn: {' '.join(message.splitlines())}\n"
     try:
         with _lock:
             try:
                 sys.stderr.write(line)
-            except UnicodeError:        # an ASCII terminal that is strict about it, half a character in a name
+            # An ASCII terminal that is strict about it, half a character in a name
+            except UnicodeError:
                 sys.stderr.write(line.encode("ascii", "backslashreplace").decode())
             sys.stderr.flush()
-    except Exception as error:      # stderr is None, closed or somebody's broken object: there is nobody left to tell
+    # Stderr is None, closed or somebody's broken object: there is nobody left to tell
+    except Exception as error:
         if is_interrupt(error):
             raise
 
 
 def say_unwritten(path, error, folder=None):
-    """Say that the file `path` can't be written; of a run whose folder is gone it is said once, whichever file noticed.
+    """Say that the file `path` can't be written; of a run whose folder is gone it is said once, whichever
+    file noticed.
 
     error: the OSError. folder: the run's, if it is not the file's own.
     """
@@ -53,20 +61,22 @@ def say_unwritten(path, error, folder=None):
 
 def say_gone(folder):
     """Say that the folder of a run is gone."""
-    say(f"{folder} was removed; training goes on, and logging when the folder is back", once=("gone", str(folder)))
+    say(f"{folder} was removed; training goes on, and logging when the folder is back",
+        once=("gone", str(folder)))
 
 
-# -- exceptions that are not ours ---------------------------------------------------------------------------------
+# -- exceptions that are not ours ----------------------------------------------------------------------------
 
 def is_interrupt(error, data=False):
-    """Whether `error`, caught around code of ours, was raised into it from outside: by a signal handler (a time limit) or by another
-    thread. Such an error is the training's; whoever catches it must raise it again.
+    """Whether `error`, caught around code of ours, was raised into it from outside: by a signal handler (a
+    time limit) or by another thread. Such an error is the training's; whoever catches it must raise it again.
 
     data: whether what was called works on values of the user's, in which C code finds any fault.
 
-    Ours are: what a `raise` statement of the code that we called raised, and what C code raised that it called, which says why.
-    An exception put into a thread (PyThreadState_SetAsyncExc) is raised by no statement, and has no arguments or a class of its own.
-    A handler is called with the frame it interrupts, and so is known whatever kind of callable it is; one in C leaves no frame.
+    Ours are: what a `raise` statement of the code that we called raised, and what C code raised that it
+    called, which says why. An exception put into a thread (PyThreadState_SetAsyncExc) is raised by no
+    statement, and has no arguments or a class of its own. A handler is called with the frame it interrupts,
+    and so is known whatever kind of callable it is; one in C leaves no frame.
     """
     trace, codes = error.__traceback__, _handlers()
     if trace is None:
@@ -109,7 +119,8 @@ def _is_handler(frame, interrupted, codes):
     count = code.co_argcount + code.co_kwonlyargcount
     names = code.co_varnames[:count + bool(code.co_flags & 4)]          # 4: it takes *args
     values = [frame.f_locals.get(name) for name in names]
-    return any(value is interrupted or type(value) is tuple and any(item is interrupted for item in value) for value in values)
+    return any(value is interrupted or type(value) is tuple and any(item is interrupted for item in value)
+               for value in values)
 
 
 def _instruction(trace):
@@ -127,7 +138,7 @@ def _raise_instruction():
 RAISE = _raise_instruction()
 
 
-# -- forks --------------------------------------------------------------------------------------------------------
+# -- forks ---------------------------------------------------------------------------------------------------
 
 def _hold():
     _fork_state.by_fork = _lock.acquire(timeout=FORK_SECONDS)

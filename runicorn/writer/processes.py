@@ -1,5 +1,6 @@
-"""Which system runs our processes, and what it says of them where there is no /proc: start(pid), cpu_times(), memory(), at_close(end), as
-in `windows`, None elsewhere; settle(root, given, run_id); escapes(stream): whether a terminal takes escape sequences."""
+"""Which system runs our processes, and what it says of them where there is no /proc: start(pid), cpu_times(),
+memory(), at_close(end), as in `windows`, None elsewhere; settle(root, given, run_id); escapes(stream):
+whether a terminal takes escape sequences."""
 
 import os
 

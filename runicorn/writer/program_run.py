@@ -1,4 +1,5 @@
-"""The run of a program that `runicorn run` starts: its output comes in as bytes, how it ends from its wait status."""
+"""The run of a program that `runicorn run` starts: its output comes in as bytes, how it ends from its wait
+status."""
 
 import json
 import os
@@ -14,8 +15,9 @@ from runicorn.writer.run import METRICS_LIMIT, Run
 from runicorn.writer.signals import GRACE_SECONDS, STOPS
 from runicorn.writer.values import encode_exact
 
-CRASHES = {"SIGSEGV": "segmentation fault", "SIGBUS": "bus error", "SIGABRT": "aborted", "SIGFPE": "floating point exception",
-           "SIGILL": "illegal instruction", "SIGTRAP": "trap", "SIGSYS": "bad system call"}
+CRASHES = {"SIGSEGV": "segmentation fault", "SIGBUS": "bus error", "SIGABRT": "aborted",
+           "SIGFPE": "floating point exception", "SIGILL": "illegal instruction", "SIGTRAP": "trap",
+           "SIGSYS": "bad system call"}
 OOM = "out of memory: the kernel killed it (SIGKILL)"
 
 
@@ -33,16 +35,19 @@ class Output:
 
 
 class ProgramRun(Run):
-    """Its `log_file` (LogFile) takes what the program prints. Not watched by `exits`: whoever started the program calls `conclude`.
+    """Its `log_file` (LogFile) takes what the program prints. Not watched by `exits`: whoever started the
+    program calls `conclude`.
 
-    writer: the process that joined (its pid), whose meta.json and summary.json are then. told: {"pid", "verdict"} of its end."""
+    writer: the process that joined (its pid), whose meta.json and summary.json are then. told: {"pid",
+    "verdict"} of its end."""
 
     def __init__(self, slot, meta, past, launch, fixed=(), announce=None, **options):
         """fixed: those of "project" and "name" that the command line says, and no script changes."""
         self._argv, self.writer, self.told, self._fixed = meta["argv"], None, None, fixed
         self.logged = set()                 # folders whose event files a script logs itself, as it said
         self._first_step = past.get("step", -1)
-        self._announce, self._asked_id = announce, None         # the second: the id that the `init` which joined was given
+        # The second: the id that the `init` which joined was given
+        self._announce, self._asked_id = announce, None
         self._links, self._links_at = None, 0.0
         super().__init__(slot, meta, past, launch, announce=announce, **options)
 
@@ -61,7 +66,8 @@ class ProgramRun(Run):
         return [*super()._chores(system), self._clear_links]
 
     def beside_links(self, folder):
-        """Have what dead `runicorn run` left of their Links in `folder` (str) removed, unless the program ends soon."""
+        """Have what dead `runicorn run` left of their Links in `folder` (str) removed, unless the program
+        ends soon."""
         self._links = folder
 
     def _clear_links(self, now):
@@ -87,10 +93,11 @@ class ProgramRun(Run):
         """The root folder (str)."""
         return self._root
 
-    # -- what its files tell ---------------------------------------------------------------------------------------
+    # -- what its files tell ---------------------------------------------------------------------------------
 
     def take(self, rows, config):
-        """Record rows of metrics that the program wrote elsewhere, [(ts, step, {name: value}), ...], and settings (dict) that lack."""
+        """Record rows of metrics that the program wrote elsewhere, [(ts, step, {name: value}), ...], and
+        settings (dict) that lack."""
         lines = []
         for ts, step, data in rows:
             step = int(step) if step == int(step) else step
@@ -106,17 +113,19 @@ class ProgramRun(Run):
         if self.writer is None:
             self.config.update({key: value for key, value in config.items() if key not in self.config})
 
-    # -- a script that calls `init` -------------------------------------------------------------------------------
+    # -- a script that calls `init` --------------------------------------------------------------------------
 
     def answer(self, question):
-        """Return the answer (dict) to a question that came over the Link: {"ask": "join", "pid", "again", "project", "name", "id", "key"}
-        of an `init`; "end" with its "pid" and "verdict"; "facts" for what is known of the machine; "run" for where the run is, once it has
-        been joined, or at once for the "last" files that a rank writes; "place" for its root, project and name; "logged" with the "folder"
-        of event files whose rows the script logs itself."""
+        """Return the answer (dict) to a question that came over the Link: {"ask": "join", "pid", "again",
+        "project", "name", "id", "key"} of an `init`; "end" with its "pid" and "verdict"; "facts" for what is
+        known of the machine; "run" for where the run is, once it has been joined, or at once for the "last"
+        files that a rank writes; "place" for its root, project and name; "logged" with the "folder" of event
+        files whose rows the script logs itself."""
         request = question.get("ask")
         if request == "join":
             return self._join(question)
-        if request == "end" and question.get("pid") == self.writer and isinstance(question.get("verdict"), dict):
+        if (request == "end" and question.get("pid") == self.writer
+                and isinstance(question.get("verdict"), dict)):
             self.told = question
         elif request == "facts":
             return {key: self._small.meta[key] for key in ("gpus",) if key in self._small.meta}
@@ -129,8 +138,8 @@ class ProgramRun(Run):
         return {}
 
     def _whereabouts(self):
-        return {"root": self._root, "path": self.path, "folder": self._folder, "id": self.id, "attempt": self.attempt,
-                "step": self._first_step}
+        return {"root": self._root, "path": self.path, "folder": self._folder, "id": self.id,
+                "attempt": self.attempt, "step": self._first_step}
 
     def _join(self, question):
         pid, asked_id = question.get("pid"), question.get("id")
@@ -178,15 +187,18 @@ class ProgramRun(Run):
         return True
 
     def take_back(self):
-        """The program is over: meta.json and summary.json are ours again, with what the script left in them."""
+        """The program is over: meta.json and summary.json are ours again, with what the script left in
+        them."""
         if self.writer is not None and not self.ended:
             meta, summary = (read_json(below(self._folder, name)) or {} for name in (META, SUMMARY))
             self._small.take_back(self._folder, meta, summary)
 
 
 def script_of(argv):
-    """Return the script that a command line (list of str) runs: the first word that is a file with an ending, else the program."""
-    return next((word for word in argv[:16] if os.path.splitext(word)[1][1:].isalpha() and os.path.isfile(word)), argv[0])
+    """Return the script that a command line (list of str) runs: the first word that is a file with an ending,
+    else the program."""
+    return next((word for word in argv[:16]
+                 if os.path.splitext(word)[1][1:].isalpha() and os.path.isfile(word)), argv[0])
 
 
 def script_folder(argv):
@@ -196,10 +208,12 @@ def script_folder(argv):
 
 
 def joint_verdict(own, claim, pid):
-    """Return the verdict on a program of which a script that joined told its own. own: see `verdict`; claim: {"pid", "verdict"} or None;
+    """Return the verdict on a program of which a script that joined told its own. own: see `verdict`; claim:
+    {"pid", "verdict"} or None;
     pid: the program's.
 
-    Of the program's own process the script knows more: an error, a signal that it caught. Of a child of it, it says why the program failed.
+    Of the program's own process the script knows more: an error, a signal that it caught. Of a child of it,
+    it says why the program failed.
     """
     verdict = dict((claim or {}).get("verdict") or {})
     if not verdict or verdict.get("ended_by"):
@@ -208,16 +222,19 @@ def joint_verdict(own, claim, pid):
         if own["status"] == "failed" and "error" in verdict and "error" not in own:
             return dict(own, **{key: verdict[key] for key in ("error", "traceback") if key in verdict})
         return own
-    if verdict["status"] == "finished" and own["exit_code"] != 0 or verdict["status"] != "failed" and own["exit_code"] is None:
+    if (verdict["status"] == "finished" and own["exit_code"] != 0 or verdict["status"] != "failed"
+            and own["exit_code"] is None):
         return own                  # something else ended it later
     return dict(verdict, exit_code=own["exit_code"] or verdict.get("exit_code"))
 
 
 def verdict(status, stop=(None, 0.0), out_of_memory=False):
-    """Return how the run ended of a program that left with a wait status: a dict for status.json, see exits.verdict.
+    """Return how the run ended of a program that left with a wait status: a dict for status.json, see
+    exits.verdict.
 
-    status: exit code, or minus the number of the signal that ended it (int). stop: (name, monotonic time) of the last signal that
-    asked it to end. out_of_memory: whether the kernel killed a process of it for want of memory.
+    status: exit code, or minus the number of the signal that ended it (int). stop: (name, monotonic time) of
+    the last signal that asked it to end. out_of_memory: whether the kernel killed a process of it for want of
+    memory.
     """
     import signal
     if status < 0:
@@ -226,7 +243,8 @@ def verdict(status, stop=(None, 0.0), out_of_memory=False):
         except ValueError:
             name = f"signal {-status}"
         if name in CRASHES:
-            return {"status": "failed", "exit_code": None, "signal": name, "error": f"{CRASHES[name]} ({name})"}
+            return {"status": "failed", "exit_code": None, "signal": name,
+                    "error": f"{CRASHES[name]} ({name})"}
         if name == "SIGKILL" and out_of_memory:
             return {"status": "failed", "exit_code": None, "signal": name, "error": OOM}
         return {"status": "interrupted", "exit_code": None, "signal": name}
@@ -238,7 +256,8 @@ def verdict(status, stop=(None, 0.0), out_of_memory=False):
 
 
 def oom_kills():
-    """Return how many processes the kernel has killed for want of memory in our control group (int), None if nothing says so."""
+    """Return how many processes the kernel has killed for want of memory in our control group (int), None if
+    nothing says so."""
     for path, name in _counters():
         try:
             with open(path, "rb") as file:

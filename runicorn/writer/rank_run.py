@@ -60,14 +60,15 @@ class Deferred:
 
 
 class RankRun(Run):
-    """Rank 1, 2, … of a launch with all_ranks=True. Writes events.rankN.jsonl, logs.rankN.txt and system.rankN.jsonl into rank
-    0's folder, and status.rankN.json as rank 0 its status.json; config and summary are rank 0's to write. Without rank 0 within ten
-    minutes it is a run of its own."""
+    """Rank 1, 2, … of a launch with all_ranks=True. Writes events.rankN.jsonl, logs.rankN.txt and
+    system.rankN.jsonl into rank 0's folder, and status.rankN.json as rank 0 its status.json; config and
+    summary are rank 0's to write. Without rank 0 within ten minutes it is a run of its own."""
 
     def __init__(self, root, meta, launch, capture=True, **options):
         """root: str. meta: dict for meta.json, should it need one. launch: ranks.Launch."""
         self._launch, self._files, self._file_rank = launch, {}, launch.rank
-        self._begun = probe(make_folders(root, f"{HIDDEN}/live"))       # by the disk's clock, as are all times compared with it
+        # By the disk's clock, as are all times compared with it
+        self._begun = probe(make_folders(root, f"{HIDDEN}/live"))
         self._give_up = time.monotonic() + PATIENCE_SECONDS
         super().__init__(Place(root, None, None, meta["id"], 1), meta, {}, launch, bool(capture), **options)
         self._facts_known.set()
@@ -93,7 +94,7 @@ class RankRun(Run):
     def _slow_facts(self, now):
         return NEVER
 
-    # -- finding rank 0 -------------------------------------------------------------------------------------------
+    # -- finding rank 0 --------------------------------------------------------------------------------------
 
     def _seek(self, now):
         run = self._running() if self._launch.key else None
@@ -106,11 +107,12 @@ class RankRun(Run):
     def _running(self):
         """Return (path, id, attempt) of the run of this launch's rank 0, or None.
 
-        Keys come back: host and port are those of the launch before, too. So rank 0 has to be alive now, and where only its heart
-        can tell, that has to have beaten since this rank began.
+        Keys come back: host and port are those of the launch before, too. So rank 0 has to be alive now, and
+        where only its heart can tell, that has to have beaten since this rank began.
         """
         for file, live in running(self._root):
-            if live.get("launch") == self._launch.key and live.get("path") == self._path(live) and not has_ended(self._root, live["path"]):
+            if (live.get("launch") == self._launch.key and live.get("path") == self._path(live)
+                    and not has_ended(self._root, live["path"])):
                 local, beat = is_of_this_machine(live), self._changed(file)
                 if beat and (is_alive(file, live) if local else beat >= self._begun.time):
                     return live["path"], live.get("id"), live.get("attempt")
@@ -120,7 +122,8 @@ class RankRun(Run):
         return run_path(self.project, self._experiment, str(live.get("id") or None))
 
     def _changed(self, file):
-        """Return when `file` was changed last (Unix seconds of the disk); None if it is gone or another user's."""
+        """Return when `file` was changed last (Unix seconds of the disk); None if it is gone or another
+        user's."""
         try:
             stat = os.stat(file)
         except OSError:
@@ -130,8 +133,9 @@ class RankRun(Run):
     def _over(self):
         """Return (path, id, attempt) of the run of this launch whose rank 0 is gone already, or None.
 
-        A rank 0 that said how it ended, or was last heard of, before this rank began is one of an earlier launch. On another
-        machine it may have been alive then up to LATE_SECONDS after it was heard of; of several the one begun nearest counts.
+        A rank 0 that said how it ended, or was last heard of, before this rank began is one of an earlier
+        launch. On another machine it may have been alive then up to LATE_SECONDS after it was heard of; of
+        several the one begun nearest counts.
         """
         runs, candidates = f"{slug(self.project)}/{slug(self._experiment)}/{RUNS}", []
         above = below(self._root, runs)
@@ -143,7 +147,8 @@ class RankRun(Run):
                 continue
             path, heard = f"{runs}/{legible(name)}", age
             for file, live in hearts(self._root, path) if status.get("status") == "running" else []:
-                heard = max(heard, (self._changed(file) or 0) + (0 if is_of_this_machine(live) else LATE_SECONDS))
+                heard = max(heard, (self._changed(file) or 0)
+                            + (0 if is_of_this_machine(live) else LATE_SECONDS))
             if heard >= self._begun.time:
                 candidates.append((abs(age - self._begun.time), path, last.get("n")))
         return (min(candidates)[1], None, min(candidates)[2]) if candidates else None
@@ -153,7 +158,8 @@ class RankRun(Run):
         self.id = run_id or (read_json(below(self._root, f"{path}/{META}")) or {}).get("id", self.id)
         self.attempt = claim_events(below(self._root, path), int(attempt or 1), self.rank)
         self._settle(below(self._root, path), self.rank)
-        self._small.place_status(below(self._folder, own_file("status", self.attempt, self.rank)), self.attempt)
+        self._small.place_status(below(self._folder, own_file("status", self.attempt, self.rank)),
+                                 self.attempt)
 
     def _settle(self, folder, rank):
         for stem, file in list(self._files.items()):
@@ -162,7 +168,8 @@ class RankRun(Run):
 
     def _be_alone(self):
         slot = fresh(self._root, self.project, self._experiment)
-        say(f"rank {self.rank} of {self._launch.size} found no rank 0 of its launch; it is a run of its own: {slot.id}")
+        say(f"rank {self.rank} of {self._launch.size} found no rank 0 of its launch; it is a run of its "
+            f"own: {slot.id}")
         self.id, self.path = slot.id, slot.path
         self._small.set(id=slot.id)
         self._settle(slot.folder, 0)

@@ -1,4 +1,5 @@
-"""Which rank of which launch this process is, from what launchers put into the environment. `SLURM_PROCID` alone is no rank."""
+"""Which rank of which launch this process is, from what launchers put into the environment. `SLURM_PROCID`
+alone is no rank."""
 
 import os
 import re
@@ -7,12 +8,14 @@ from collections import namedtuple
 from runicorn.writer.environment import hostname, process
 from runicorn.writer.link import RANK as TASK
 
-Launch = namedtuple("Launch", "rank size key")      # int, int, text that all ranks of one launch can compute, or None
+# int, int, text that all ranks of one launch can compute, or None
+Launch = namedtuple("Launch", "rank size key")
 
 # (rank, size) of the launchers: torchrun and what follows it, Open MPI, MPICH and Intel MPI.
 NAMES = (("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"))
 
-# Addresses that mean "this host" on any host: 127.0.0.0/8 and ::1 however they are written, the names distributions give them,
+# Addresses that mean "this host" on any host: 127.0.0.0/8 and ::1 however they are written, the names
+# distributions give them,
 # and the unspecified address, which connects to the same.
 LOOPBACK = (r"(?i)(::ffff:)?127(\.\d+){1,3}|(0*:)+0*1?|0(\.0){0,3}"
             r"|(.*\.)?localhost\d?(\.localdomain\d?)?|ip6-(localhost|loopback)")
@@ -21,7 +24,8 @@ _inits = {}             # (launch key, project, name) -> how many runs this proc
 
 
 def launch(rank="auto", environ=os.environ):
-    """Return the Launch of this process. rank: int to say it, None for "a launch of its own", "auto" to find out."""
+    """Return the Launch of this process. rank: int to say it, None for "a launch of its own", "auto" to find
+    out."""
     if rank is None:
         return Launch(0, 1, None)
     detected = _detected(environ)
@@ -31,16 +35,19 @@ def launch(rank="auto", environ=os.environ):
 
 
 def task(alone, environ=os.environ):
-    """Return the Launch of a program that this process starts. alone: whether each task of a launch is an experiment of its own; else those
-    of one `srun` are one run."""
+    """Return the Launch of a program that this process starts. alone: whether each task of a launch is an
+    experiment of its own; else those of one `srun` are one run."""
     launched = launch(None if alone else "auto", environ)
-    if not alone and launched.size == 1 and environ.get("SLURM_STEP_ID") and (_number(environ, "SLURM_STEP_NUM_TASKS") or 1) > 1:
-        return Launch(_number(environ, "SLURM_PROCID") or 0, _number(environ, "SLURM_STEP_NUM_TASKS"), launch_key(environ))
+    if (not alone and launched.size == 1 and environ.get("SLURM_STEP_ID")
+            and (_number(environ, "SLURM_STEP_NUM_TASKS") or 1) > 1):
+        return Launch(_number(environ, "SLURM_PROCID") or 0, _number(environ, "SLURM_STEP_NUM_TASKS"),
+                      launch_key(environ))
     return launched
 
 
 def numbered(launch, project, name):
-    """Return the Launch for one more run of an experiment: the second that a process begins is the second of each rank."""
+    """Return the Launch for one more run of an experiment: the second that a process begins is the second of
+    each rank."""
     if launch.key is None:
         return launch
     experiment = (launch.key, project, name)
@@ -78,9 +85,9 @@ def _number(environ, name):
 def launch_key(environ=os.environ):
     """Return the text that names this launch for all its ranks and no other, or None if nothing does.
 
-    A launcher's own id may be anything a user typed ("100"), and one Slurm step may start several launches: so the address and
-    port where the ranks meet are always part of it, and this host where that address is a loopback one. torchrun's restart
-    count is not: after a failure on one node each node counts its own.
+    A launcher's own id may be anything a user typed ("100"), and one Slurm step may start several launches:
+    so the address and port where the ranks meet are always part of it, and this host where that address is a
+    loopback one. torchrun's restart count is not: after a failure on one node each node counts its own.
     """
     parts = _launcher(environ)
     address, port = environ.get("MASTER_ADDR"), environ.get("MASTER_PORT")
@@ -96,18 +103,21 @@ def _launcher(environ):
         return ["elastic", elastic]
     if job and (environ.get("SLURM_STEP_ID") or environ.get("MASTER_PORT")):
         step = "" if spans_steps(environ) else environ.get("SLURM_STEP_ID", "")
-        return ["slurm", environ.get("SLURM_CLUSTER_NAME", ""), job, step, environ.get("SLURM_RESTART_COUNT") or "0"]
+        return ["slurm", environ.get("SLURM_CLUSTER_NAME", ""), job, step,
+                environ.get("SLURM_RESTART_COUNT") or "0"]
     return []
 
 
 def spans_steps(environ=os.environ):
-    """Whether the launch is larger than this Slurm step: one `srun -N1 torchrun …` a node makes one launch of many steps."""
+    """Whether the launch is larger than this Slurm step: one `srun -N1 torchrun …` a node makes one launch of
+    many steps."""
     agents, nodes = _number(environ, "GROUP_WORLD_SIZE"), _number(environ, "SLURM_STEP_NUM_NODES") or 1
     return agents is not None and agents > nodes
 
 
 def spans_tasks(environ=os.environ):
-    """Whether the ranks of the launch lie in several Slurm tasks, whose numbers then say nothing about who is rank 0."""
+    """Whether the ranks of the launch lie in several Slurm tasks, whose numbers then say nothing about who is
+    rank 0."""
     size, local = _number(environ, "WORLD_SIZE"), _number(environ, "LOCAL_WORLD_SIZE")
     return size is not None and local is not None and size > local
 
@@ -118,6 +128,7 @@ def is_loopback(address):
 
 
 def this_host():
-    """Return what tells the loopback device of this process from any other: host, and the boot and network namespace if known."""
+    """Return what tells the loopback device of this process from any other: host, and the boot and network
+    namespace if known."""
     facts = process()
     return "/".join([hostname()] + [str(facts[name]) for name in ("net_ns", "boot") if name in facts])

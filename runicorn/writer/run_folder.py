@@ -10,11 +10,13 @@ TRIES = 100                 # fresh ids tried; two runs of one second share an i
 STEP = re.compile(rb'^\{"ts":[^,]+,"step":(-?\d+)', re.MULTILINE)
 BLOCK = 1 << 22
 
-Place = namedtuple("Place", "root path folder id attempt")      # root, folder: str; path: str below root; attempt: 1, 2, …
+# root, folder: str; path: str below root; attempt: 1, 2, …
+Place = namedtuple("Place", "root path folder id attempt")
 
 
 def fresh(root, project, name, run_id=None):
-    """Make a new run folder; returns its Place. Raises OSError; FileExistsError if `run_id` is given and taken."""
+    """Make a new run folder; returns its Place. Raises OSError; FileExistsError if `run_id` is given and
+    taken."""
     runs = f"{slug(project)}/{slug(name)}/{RUNS}"
     above = make_folders(root, runs)
     like = os.stat(root)
@@ -32,7 +34,8 @@ def fresh(root, project, name, run_id=None):
 
 
 def again(root, path, run_id):
-    """Return the Place of the next attempt of an existing run, its events file made; None if there is no such run."""
+    """Return the Place of the next attempt of an existing run, its events file made; None if there is no such
+    run."""
     folder = below(root, path)
     if not os.path.isfile(below(folder, META)):
         return None
@@ -41,13 +44,16 @@ def again(root, path, run_id):
 
 
 def claim_events(folder, attempt, rank=0):
-    """Make the events file of the first attempt from `attempt` on that has none; returns that attempt (int). Raises OSError.
+    """Make the events file of the first attempt from `attempt` on that has none; returns that attempt (int).
+    Raises OSError.
 
-    Whoever makes the file has it, so no two processes ever write one: not two requeues at once, nor a rank of an earlier launch.
+    Whoever makes the file has it, so no two processes ever write one: not two requeues at once, nor a rank of
+    an earlier launch.
     """
     while True:
         try:
-            os.close(os.open(below(folder, own_file("events", attempt, rank)), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            os.close(os.open(below(folder, own_file("events", attempt, rank)),
+                             os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             return attempt
         except FileExistsError:
             attempt += 1
@@ -58,7 +64,8 @@ def largest_step(folder):
     largest = -1
     for name in os.listdir(folder):
         own = parse_own(name)
-        if own and own[0] == "events" and os.path.isfile(below(folder, name)):        # not a FIFO that somebody put there
+        # Not a FIFO that somebody put there
+        if own and own[0] == "events" and os.path.isfile(below(folder, name)):
             largest = max(largest, _largest_step(below(folder, name)))
     return largest
 

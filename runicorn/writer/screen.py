@@ -1,6 +1,8 @@
-"""What a terminal shows of the text written to it: rows and a cursor, as ECMA-48 and xterm have them, of any width.
+"""What a terminal shows of the text written to it: rows and a cursor, as ECMA-48 and xterm have them, of any
+width.
 
-Gives each line out when it ends, for a log that is only appended to. Costs what the new text costs, and holds ROWS rows.
+Gives each line out when it ends, for a log that is only appended to. Costs what the new text costs, and holds
+ROWS rows.
 """
 
 import re
@@ -13,13 +15,17 @@ LONGEST_OPEN = 1 << 18      # characters of a line without end, kept in memory; 
 LONGEST_CELL = 16           # a character and what combines with it
 LONGEST_STYLE = 128         # characters of the colours in force
 MOVES = 32                  # so many ways up are looked at to know how many rows move together
-QUIET_SECONDS = 0.3         # an unfinished line this old goes to the log; with a tick of 0.5 s it is there within 1 s
+# An unfinished line this old goes to the log; with a tick of 0.5 s it is there within 1 s
+QUIET_SECONDS = 0.3
 FIRST_MINUTE = 60.0         # a moving line leaves one state a second this long, then one every SLOW_SECONDS
 SLOW_SECONDS = 10.0
 RESET = "\x1b[0m"
 COLOUR = re.compile("\x1b\\[([0-9;:]*)m")
-PLAIN = "{0}(?:\x1b\\[[0-9;:]*m{0})*".format("[^\0-\x08\x0b-\x1f\x7f]*")     # moves nothing: newlines, tabs and colours only
-CONTROLS = ["\r", "\x1b", *(chr(code) for code in (*range(9), *range(11, 32), 127) if chr(code) not in "\r\x1b")]     # all but \n and \t
+# Moves nothing: newlines, tabs and colours only
+PLAIN = "{0}(?:\x1b\\[[0-9;:]*m{0})*".format("[^\0-\x08\x0b-\x1f\x7f]*")
+# All but \n and \t
+CONTROLS = ["\r", "\x1b", *(chr(code) for code in (*range(9), *range(11, 32), 127)
+                            if chr(code) not in "\r\x1b")]
 LONG_BLOCK = 4096           # characters; of one this long the lines are not taken apart
 OTHER_WIDTH = "[^\0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205f\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]"
 TOKEN = ("(?P<text>[^\0-\x1f\x7f]+)"
@@ -30,7 +36,8 @@ TOKEN = ("(?P<text>[^\0-\x1f\x7f]+)"
                    "|\x1b(?P<escape>[0-OQ-WYZ\\\\`-~])"
                    "|(?P<control>[\0-\x1f\x7f])")
 UNFINISHED = "\x1b(?:\\[[0-?]{0,64}[ -/]{0,4}|[]PX^_][^\x07\x1b\n]{0,4096}\x1b?|[ -/]{0,4})\\Z"
-compiled = lru_cache(None)(re.compile)       # when needed first: what is plain text, as most output, needs none of these
+# When needed first: what is plain text, as most output, needs none of these
+compiled = lru_cache(None)(re.compile)
 
 
 def is_plain(text):
@@ -48,7 +55,8 @@ class Row:
         self.show(logged)
 
     def show(self, logged):
-        self.logged = logged                    # what the log says of this row and shows below all rows above (str or None)
+        # What the log says of this row and shows below all rows above (str or None)
+        self.logged = logged
 
     @property
     def blank(self):
@@ -118,7 +126,8 @@ class Row:
             self.styles += [""] * missing
 
     def _split(self, column):
-        """Blank the character that lies on both sides of a column's left edge, as terminals do when half of it is overwritten."""
+        """Blank the character that lies on both sides of a column's left edge, as terminals do when half of
+        it is overwritten."""
         if not column < len(self.cells) or self.cells[column]:
             return
         start = end = column
@@ -162,19 +171,24 @@ def parsed(text, style):
 
 
 class Screen:
-    """What one stream shows. Text of which nothing moves is passed on as it is, colours and all, and is never taken apart.
+    """What one stream shows. Text of which nothing moves is passed on as it is, colours and all, and is never
+    taken apart.
 
-    A line that ended is given out at once. Where the cursor goes up, that row and those below it are open again, and come out anew,
-    if they differ, once they have scrolled away above the rows that move together or plain lines follow below them.
+    A line that ended is given out at once. Where the cursor goes up, that row and those below it are open
+    again, and come out anew, if they differ, once they have scrolled away above the rows that move together
+    or plain lines follow below them.
     """
 
     def __init__(self):
         self._pieces, self._length = [], 0      # the open row, as long as it is plain text
-        self._rows = None                       # the rows that may change, from the top; None: only the plain one
+        # The rows that may change, from the top; None: only the plain one
+        self._rows = None
         self._past = deque(maxlen=ROWS)         # the lines above them
-        self._base = self._top = 0              # rows since the beginning: above `_rows`, and above the screen
+        # Rows since the beginning: above `_rows`, and above the screen
+        self._base = self._top = 0
         self._row = self._column = 0            # the cursor, from `_rows[0]`
-        self._style = self._row_style = ""      # colours in force: at the cursor, and where the plain row began
+        # Colours in force: at the cursor, and where the plain row began
+        self._style = self._row_style = ""
         self._saved = None
         self._unfinished = ""                   # a control sequence of which the rest is still to come
         self._ended = []
@@ -203,8 +217,9 @@ class Screen:
         return ended
 
     def feed_block(self, text, now):
-        """Take a long text of plain lines at once; returns (the lines that it ended in one str, joined by newlines, how many), or None
-        where it is short, moves something or begins in a line that is more than plain: then `feed` takes it."""
+        """Take a long text of plain lines at once; returns (the lines that it ended in one str, joined by
+        newlines, how many), or None where it is short, moves something or begins in a line that is more than
+        plain: then `feed` takes it."""
         if len(text) < LONG_BLOCK or self._rows is not None or not is_plain(text):
             return None
         lines, newline, tail = text.rpartition("\n")
@@ -243,7 +258,7 @@ class Screen:
                 return self._plain_lines([""])
         return []
 
-    # -- a terminal -----------------------------------------------------------------------------------------------
+    # -- a terminal ------------------------------------------------------------------------------------------
 
     def _interpret(self, text):
         if self._rows is None:
@@ -300,7 +315,8 @@ class Screen:
         if final in "AF":
             self._go(row - count, 0 if final == "F" else column)
         elif final in "BEe":        # further down than any screen: its last row
-            self._go(row + count if count < ROWS else max(row, len(self._rows) - 1), 0 if final == "E" else column)
+            self._go(row + count if count < ROWS else max(row, len(self._rows) - 1),
+                     0 if final == "E" else column)
         elif final in "CDa":
             self._column = max(0, min(column + (-count if final == "D" else count), max(column, COLUMNS)))
         elif final in "G`":
@@ -311,7 +327,8 @@ class Screen:
         elif final == "K":
             code = 2 if code == 1 and column >= COLUMNS else code
             self._rows[row].erase(*((column, None), (0, column + 1), (0, None), (0, 0))[min(code, 3)])
-            self._column = column % COLUMNS if code == 2 else column           # a terminal has wrapped by then
+            # a terminal has wrapped by then
+            self._column = column % COLUMNS if code == 2 else column
         elif final == "J":
             self._erase_display(code)
         elif final == "X":
@@ -326,7 +343,8 @@ class Screen:
             for row in self._rows[:self._row]:
                 row.erase(0, None)
         if above or below:
-            self._rows[self._row].erase(*((0, None) if mode == 2 else (self._column, None) if below else (0, self._column + 1)))
+            self._rows[self._row].erase(*((0, None) if mode == 2 else (self._column, None) if below
+                                          else (0, self._column + 1)))
         if below:
             del self._rows[self._row + 1:]
         if mode == 2:
@@ -337,7 +355,8 @@ class Screen:
         return self._top
 
     def _go(self, row, column):
-        """Put the cursor there. Above the rows that are open it opens the lines of the past, below them it begins new ones."""
+        """Put the cursor there. Above the rows that are open it opens the lines of the past, below them it
+        begins new ones."""
         row = max(row, self._screen_top() - self._base)
         if row < 0:
             self._reopen(-row)
@@ -364,7 +383,7 @@ class Screen:
         self._row += len(lines)
         self._new_from += len(lines)
 
-    # -- lines ----------------------------------------------------------------------------------------------------
+    # -- lines -----------------------------------------------------------------------------------------------
 
     def _settle(self):
         """Decide which rows are done; returns the lines that ended."""
@@ -373,22 +392,26 @@ class Screen:
             rows.pop()
         last = len(rows) - 1
         self._new_from = min(self._new_from, len(rows))
-        if self._row == last > self._new_from and not rows[last].cells:         # a plain line was written below what moved
+        # a plain line was written below what moved
+        if self._row == last > self._new_from and not rows[last].cells:
             self._height = self._height_before = 1
         over = min(self._row, len(rows) - max(self._height, self._height_before))
         if over > 0:
             self._give_out(over)
-        if len(rows) == 1 and not rows[0].cells and rows[0].logged is None and self._column == 0 and not self._unfinished:
+        if (len(rows) == 1 and not rows[0].cells and rows[0].logged is None and self._column == 0
+                and not self._unfinished):
             self._rows, self._row_style = None, self._style
         ended, self._ended = self._ended, []
         return ended
 
     def _give_out(self, count):
-        """The first `count` rows are over. The log gets those that it does not show yet, and then all below them, to keep their order."""
+        """The first `count` rows are over. The log gets those that it does not show yet, and then all below
+        them, to keep their order."""
         for i, row in enumerate(self._rows[:count]):
             line = row.text()
             self._past.append(line)
-            if line != row.logged and (line or row.logged is None):     # a line that was erased says nothing more
+            # a line that was erased says nothing more
+            if line != row.logged and (line or row.logged is None):
                 self._ended.append(line)
                 for below in self._rows[i + 1:]:
                     below.show(None)
@@ -403,7 +426,8 @@ class Screen:
         return self._rows is not None
 
     def resting(self):
-        """Return the lines (list of str) that moved and stand above an empty row with the cursor: all that was to be shown is shown."""
+        """Return the lines (list of str) that moved and stand above an empty row with the cursor: all that
+        was to be shown is shown."""
         if self._rows is None or self._row < len(self._rows) - 1 or self._rows[-1].cells:
             return []
         self._give_out(self._row)
@@ -411,7 +435,8 @@ class Screen:
         return ended
 
     def states(self, now):
-        """Return the open line that moved (list of one str, or none), when it is time to log it: of several rows the last."""
+        """Return the open line that moved (list of one str, or none), when it is time to log it: of several
+        rows the last."""
         if self._began is None or now - self._began < QUIET_SECONDS:
             return []
         if now - self._state_at < (1.0 if now - self._began < FIRST_MINUTE else SLOW_SECONDS):

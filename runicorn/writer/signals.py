@@ -1,8 +1,9 @@
 """The signals that end a process: noted when they come, whoever handles them, and let go their way.
 
-Python's C handler writes a byte to a wakeup descriptor for each signal that has a Python handler, and a thread reads it. So the script's
-own handlers stay as they are, SIGINT keeps Python's (asyncio looks for it), and a main thread stuck in C code holds up no `kill`.
-There is one such descriptor in a process, and event loops want it, too: theirs gets from that thread whatever comes.
+Python's C handler writes a byte to a wakeup descriptor for each signal that has a Python handler, and a
+thread reads it. So the script's own handlers stay as they are, SIGINT keeps Python's (asyncio looks for it),
+and a main thread stuck in C code holds up no `kill`. There is one such descriptor in a process, and event
+loops want it, too: theirs gets from that thread whatever comes.
 """
 
 import _signal as signal  # not `signal`, which makes enums first; it has what is here, under the same names
@@ -16,14 +17,18 @@ from runicorn.writer import processes
 from runicorn.writer.descriptors import is_ours, keep, release, select_ready
 from runicorn.writer.notice import say
 
-# These say "stop", also to a script that handles them. SIGBREAK: a console of Windows was closed, or Ctrl+Break typed there.
+# These say "stop", also to a script that handles them. SIGBREAK: a console of Windows was closed, or
+# Ctrl+Break typed there.
 STOPS = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP", "SIGQUIT", "SIGXCPU")
 DEADLY = (*STOPS, "SIGALRM", "SIGVTALRM", "SIGIO", "SIGPIPE")           # ours where the default is in force
-ASIDE = ("SIGUSR1", "SIGUSR2")      # Lightning on Slurm takes them only where Python says that the default is in force
-JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")                       # to a job of these schedulers, so do SIGUSR1 and SIGUSR2
+# Lightning on Slurm takes them only where Python says that the default is in force
+ASIDE = ("SIGUSR1", "SIGUSR2")
+# To a job of these schedulers, so do SIGUSR1 and SIGUSR2
+JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 GRACE_SECONDS = 120.0       # a run that ends this soon after a signal was ended by it; later it had gone on
 PATIENCE_SECONDS = 0.2      # the main thread has this long to act on a signal
-ENDING_SECONDS = 3.0        # and an ending of ours this long, should a disk hang: then the process dies without it
+# And an ending of ours this long, should a disk hang: then the process dies without it
+ENDING_SECONDS = 3.0
 
 _set_handler, _set_wakeup = signal.signal, signal.set_wakeup_fd      # before ours
 NAMES = {getattr(signal, name): name for name in (*DEADLY, *ASIDE) if hasattr(signal, name)}
@@ -32,7 +37,8 @@ _aside = {}                 # signal number -> weakref of the _Dump that faultha
 _mask = threading.local()   # "before": the signals a thread that forks had blocked
 _wakeup = None              # (reader, writer, its number): two sockets, while the wakeup descriptor is ours
 _theirs = ((-1,), {})       # the arguments with which others have set one meanwhile, or before
-_handing = threading.RLock()    # while what came is handed on, so that nobody closes that descriptor and has its number used again
+# While what came is handed on, so that nobody closes that descriptor and has its number used again
+_handing = threading.RLock()
 _watched = False            # whether a thread reads what is written to `_wakeup`
 _unhanded = None            # why the last signal could not be handed on (str), until that is said
 _noted = (None, 0.0)        # the last signal that says "stop": name, monotonic time
@@ -42,7 +48,8 @@ _leaving = False            # the script is over: what comes now finds the verdi
 
 
 def take(end):
-    """Note signals from now on. end: called when one is about to end the process. Of use in the main thread only."""
+    """Note signals from now on. end: called when one is about to end the process. Of use in the main thread
+    only."""
     global _end
     _end = end
     processes.at_close(_end_by)
@@ -52,7 +59,8 @@ def take(end):
     try:
         _listen(handled)
     except (ValueError, OSError, ImportError):
-        pass        # a subinterpreter, no descriptor left, rights given up: handlers of the script's are wrapped instead
+        # a subinterpreter, no descriptor left, rights given up: handlers of the script's are wrapped instead
+        pass
     try:
         for number, name in NAMES.items():
             if name in DEADLY:
@@ -107,7 +115,8 @@ def leave():
 
 
 def forked():
-    """In a forked child: it dies by signals as if we were not there, and its signals are none of its parent's."""
+    """In a forked child: it dies by signals as if we were not there, and its signals are none of its
+    parent's."""
     global _handing
     _handing = threading.RLock()
     _put_back()
@@ -116,7 +125,8 @@ def forked():
 
 
 def hold():
-    """Before a fork: hold back signals, for a child that is killed before it has its own handlers would forget it."""
+    """Before a fork: hold back signals, for a child that is killed before it has its own handlers would
+    forget it."""
     if hasattr(signal, "pthread_sigmask") and (_previous or _wakeup):
         _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
@@ -129,7 +139,7 @@ def let_go():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-# -- the main thread ----------------------------------------------------------------------------------------------
+# -- the main thread -----------------------------------------------------------------------------------------
 
 def _note(number, ends=False):
     global _noted
@@ -139,7 +149,8 @@ def _note(number, ends=False):
 
 
 def _handled_in_c():
-    """Return the numbers (set of int) that C code handles or ignores, unknown to Python (proc_pid_status(5))."""
+    """Return the numbers (set of int) that C code handles or ignores, unknown to Python
+    (proc_pid_status(5))."""
     try:
         with open("/proc/thread-self/status", "rb") as file:
             fields = dict(line.split(b":", 1) for line in file if line.startswith((b"SigCgt", b"SigIgn")))
@@ -165,7 +176,8 @@ def _heard(number, frame):
     before = _previous.get(number, signal.SIG_DFL)
     if callable(before):
         before(number, frame)
-    elif signal.getsignal(number) is _heard:                # else somebody's handler calls ours: theirs decides
+    # Else somebody's handler calls ours: theirs decides
+    elif signal.getsignal(number) is _heard:
         try:
             _note(number, ends=True)
             _end()
@@ -175,10 +187,11 @@ def _heard(number, frame):
                 os.kill(os.getpid(), number)                # so that our parent sees the same wait status
 
 
-# -- the wakeup descriptor ----------------------------------------------------------------------------------------
+# -- the wakeup descriptor -----------------------------------------------------------------------------------
 
 class _Dump:
-    """What faulthandler writes to when its signal comes. It drops this when somebody else registers the same signal."""
+    """What faulthandler writes to when its signal comes. It drops this when somebody else registers the same
+    signal."""
 
     def __init__(self, writer):
         self._writer = writer
@@ -225,7 +238,8 @@ def _begin(readers):
 
 
 def set_wakeup_fd(*args, **more):
-    """Set the descriptor that gets the number of each signal, and return the one before: never ours, which hands on what comes."""
+    """Set the descriptor that gets the number of each signal, and return the one before: never ours, which
+    hands on what comes."""
     global _theirs
     with _handing:
         before = _set_wakeup(*args, **more)
@@ -239,7 +253,8 @@ def set_wakeup_fd(*args, **more):
 
 
 def set_handler(signalnum, handler, /):
-    """Set the action for the given signal, and return the one before. In place of the default that ends the process stands ours."""
+    """Set the action for the given signal, and return the one before. In place of the default that ends the
+    process stands ours."""
     is_deadly = handler is signal.SIG_DFL and NAMES.get(signalnum) in DEADLY
     with _handing:
         while is_deadly and _wakeup and _receive(_wakeup[0]):
@@ -252,7 +267,8 @@ def set_handler(signalnum, handler, /):
 
 
 def _put_in_place(*pairs):
-    """Put the second function of each pair in the place of the first, where this is: `signal` has a name of its own for one of them."""
+    """Put the second function of each pair in the place of the first, where this is: `signal` has a name of
+    its own for one of them."""
     for module in (signal, sys.modules.get("signal")):
         for name, (before, after) in zip(("signal", "set_wakeup_fd"), pairs):
             if getattr(module, name, None) is before:
@@ -260,7 +276,8 @@ def _put_in_place(*pairs):
 
 
 def _sockets():
-    """Return (reader, writer). A child that C code forked writes to the same ones: the reader is told who did."""
+    """Return (reader, writer). A child that C code forked writes to the same ones: the reader is told who
+    did."""
     import _socket  # not `socket`, which takes ten times as long to import
     reader, writer = map(_kept, _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM))
     writer.setblocking(False)
@@ -270,7 +287,8 @@ def _sockets():
 
 
 def _kept(end):
-    """Return a socket that a script which closes all descriptors leaves open: else signals were written to a file of its own."""
+    """Return a socket that a script which closes all descriptors leaves open: else signals were written to a
+    file of its own."""
     import _socket
     end_kept = _socket.socket(fileno=keep(end.detach(), lambda number: _lose(end_kept)))
     return end_kept
@@ -336,7 +354,8 @@ def _unset():
 
 
 def _read(reader):
-    """Return what this process wrote to a reader (bytes), without waiting; None when there will be no more."""
+    """Return what this process wrote to a reader (bytes), without waiting; None when there will be no
+    more."""
     import _socket
     try:
         data, ancillary, _, _ = reader.recvmsg(64, _socket.CMSG_SPACE(12), _socket.MSG_DONTWAIT)
@@ -351,7 +370,8 @@ def _read(reader):
 
 
 def _receive(reader):
-    """Read what came, hand it on to the wakeup descriptor that others have set, and note it; returns it as `_read` does."""
+    """Read what came, hand it on to the wakeup descriptor that others have set, and note it; returns it as
+    `_read` does."""
     global _unhanded
     with _handing:
         numbers = _read(reader)
@@ -368,7 +388,8 @@ def _receive(reader):
 
 
 def _say_unhanded():
-    """Say what `_receive` could not do; never while `_handing` is held, for which a print may wait whose lock this waits for."""
+    """Say what `_receive` could not do; never while `_handing` is held, for which a print may wait whose lock
+    this waits for."""
     global _unhanded
     why, _unhanded = _unhanded, None
     if why and _theirs[0][0] != -1:         # else its loop has ended
@@ -381,7 +402,8 @@ def _watch(readers):
         numbers = {reader.fileno(): reader for reader in readers}
         try:
             ready = [numbers[number] for number in select_ready(list(numbers))]
-        except (OSError, ValueError, ImportError):      # one is closed, or there is no way to wait: a look at all of them
+        # One is closed, or there is no way to wait: a look at all of them
+        except (OSError, ValueError, ImportError):
             time.sleep(PATIENCE_SECONDS)
             ready = list(readers)
         for reader in ready:

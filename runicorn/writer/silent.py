@@ -1,5 +1,5 @@
-"""A run that records nothing: disabled, another rank, a root that can't be written, or a copy of another process's run. Every call
-works as on a real one."""
+"""A run that records nothing: disabled, another rank, a root that can't be written, or a copy of another
+process's run. Every call works as on a real one."""
 
 import os
 from weakref import WeakValueDictionary
@@ -11,7 +11,8 @@ from runicorn.writer.values import key_text
 
 STATE = ("project", "name", "id", "path", "tags", "notes", "step", "resumed", "attempt", "rank")
 _written = WeakValueDictionary()        # by id: the runs that this process writes
-_others = []                            # functions of (run, name) that answer a name which a run does not have
+# Functions of (run, name) that answer a name which a run does not have
+_others = []
 
 
 def answer_with(function):
@@ -20,7 +21,8 @@ def answer_with(function):
 
 
 class Copied:
-    """A run stays itself when what holds it is copied; pickled, it goes to other processes as one that records nothing."""
+    """A run stays itself when what holds it is copied; pickled, it goes to other processes as one that
+    records nothing."""
 
     def __getattr__(self, name):
         if name[:1] == "_" and name != "_label" or not _others:        # which Transformers calls
@@ -42,7 +44,8 @@ class Copied:
 
     def __reduce_ex__(self, protocol):
         state = {name: getattr(self, name) for name in STATE}
-        state.update(config=self.config.as_dict(), summary=self.summary.as_dict(), why=getattr(self, "why", None))
+        state.update(config=self.config.as_dict(), summary=self.summary.as_dict(),
+                     why=getattr(self, "why", None))
         if state["why"] is None:
             state["dir"] = str(self.dir)
             _written[self.id] = self
@@ -56,16 +59,19 @@ def _unpickled(pid, state):
 
 
 class SilentRun(Copied):
-    """Has what `Run` has, keeps config and summary in memory, writes nothing but what the user puts into `dir`."""
+    """Has what `Run` has, keeps config and summary in memory, writes nothing but what the user puts into
+    `dir`."""
 
     path, step, resumed, attempt, rank, rows, threads = None, -1, False, 1, 0, 0, frozenset()
 
     def __init__(self, spec, run_id, why):
-        """spec: project, name, tags, notes, config; of a pickled run more. why: str, one reason in words; None for a pickled run."""
+        """spec: project, name, tags, notes, config; of a pickled run more. why: str, one reason in words;
+        None for a pickled run."""
         self.__dict__.update((name, spec[name]) for name in STATE if name in spec)
         self.id, self.why, self.ended, self.tags = run_id or "not-recorded", why, False, tuple(spec["tags"])
         self.elsewhere = why is None            # else it was said when the run began
-        self.config, self.summary = Config(self._ignored, spec["config"]), Summary(self._ignored, user=spec.get("summary", ()))
+        self.config, self.summary = (Config(self._ignored, spec["config"]),
+                                     Summary(self._ignored, user=spec.get("summary", ())))
         self.why = why or "it belongs to another process: only the one that called init() writes"
         self._folder = spec.get("dir")
 

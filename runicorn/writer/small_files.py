@@ -1,4 +1,5 @@
-"""The small files of a run, meta.json, status.json and summary.json: what they hold, with secrets masked, and when they are written."""
+"""The small files of a run, meta.json, status.json and summary.json: what they hold, with secrets masked, and
+when they are written."""
 
 import os
 import time
@@ -9,18 +10,21 @@ from runicorn.masking import masked
 from runicorn.writer.jsonfile import JsonFile
 from runicorn.writer.mappings import Config, Summary
 
-MEANS_SECONDS = 60.0            # how old the counts in meta.json may be from which the next attempt goes on with a mean
-IDENTITY = ("id", "project", "name", "attempts", "metrics")      # what meta.json and status.json are read by: as it is
+# How old the counts in meta.json may be from which the next attempt goes on with a mean
+MEANS_SECONDS = 60.0
+# What meta.json and status.json are read by: as it is
+IDENTITY = ("id", "project", "name", "attempts", "metrics")
 
 
 class SmallFiles:
-    """Any thread may call it. `config`, `summary`: the run's mappings, whose changes are written; `meta`: what meta.json has, a dict for
-    others to read."""
+    """Any thread may call it. `config`, `summary`: the run's mappings, whose changes are written; `meta`:
+    what meta.json has, a dict for others to read."""
 
     def __init__(self, meta, attempt, before, last, not_secret, wake):
-        """meta: dict for meta.json. attempt: dict, this attempt's entry in status.json. before: the status.json of the attempt before,
-        {} if there is none. last: the metrics' last values, a dict that `log` updates. not_secret: see masking.masked. wake: called when
-        a change has to wait. Nothing is written before `place`."""
+        """meta: dict for meta.json. attempt: dict, this attempt's entry in status.json. before: the
+        status.json of the attempt before, {} if there is none. last: the metrics' last values, a dict that
+        `log` updates. not_secret: see masking.masked. wake: called when a change has to wait. Nothing is
+        written before `place`."""
         self.meta, self._not_secret, self._ended, self._stated, self._means_at = meta, not_secret, False, True, 0.0
         self._history = {"started_at": before.get("started_at") or attempt["started_at"],
                          "attempts": (before.get("attempts") or []) + [attempt]}
@@ -86,7 +90,8 @@ class SmallFiles:
 
     def flush(self, now):
         """Write what waits if it is time; returns the seconds until the next call, None for "when woken"."""
-        due = [pause for pause in (file.flush(now) for file in (self._status, self._meta, self._summary)) if pause is not None]
+        due = [pause for pause in (file.flush(now) for file in (self._status, self._meta, self._summary))
+               if pause is not None]
         return min(due) if due else None
 
     def write(self):
@@ -100,7 +105,8 @@ class SmallFiles:
         self._stated = self._status.write(PATIENCE)
 
     def state_again(self):
-        """Where a full disk or a lack of descriptors kept the verdict out, what was closed meanwhile has made room."""
+        """Where a full disk or a lack of descriptors kept the verdict out, what was closed meanwhile has made
+        room."""
         if not self._stated:
             self._stated = self._status.write(PATIENCE)
 

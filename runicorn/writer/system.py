@@ -1,4 +1,5 @@
-"""Samples of CPU, memory, disk and GPUs: only what this job may use. The only door to pynvml; without it, or a driver, no GPUs."""
+"""Samples of CPU, memory, disk and GPUs: only what this job may use. The only door to pynvml; without it, or
+a driver, no GPUs."""
 
 import os
 import time
@@ -6,12 +7,14 @@ import time
 from runicorn.writer import processes
 from runicorn.writer.notice import uncut
 
-NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "fuse", "cifs", "smb", "ceph", "glusterfs", "9p", "afs", "panfs", "wekafs", "orangefs")
+NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "fuse", "cifs", "smb", "ceph", "glusterfs", "9p", "afs",
+           "panfs", "wekafs", "orangefs")
 UNLIMITED = 1 << 60         # bytes; cgroup v1 says "no limit" with a number near 2**63
 
 
 class Sampler:
-    """One sample a call, from /proc and the cgroup of this process; where there is none of that, what can be known.
+    """One sample a call, from /proc and the cgroup of this process; where there is none of that, what can be
+    known.
 
     disk: a folder on the disk whose free space counts. proc, cgroup: where procfs and cgroupfs are mounted.
     """
@@ -23,11 +26,12 @@ class Sampler:
         self.gpus = Gpus(environ)
 
     def sample(self):
-        """Return {"ts": Unix seconds, "cpu": percent of the job's CPUs since the last call, "mem": [used, total] bytes,
-        "disk": [free, total] bytes, "gpu": [{"i", "util" %, "mem": [used, total] bytes, "temp" °C, "power" W}, …]};
-        what can't be known is left out."""
+        """Return {"ts": Unix seconds, "cpu": percent of the job's CPUs since the last call, "mem": [used,
+        total] bytes, "disk": [free, total] bytes, "gpu": [{"i", "util" %, "mem": [used, total] bytes, "temp"
+        °C, "power" W}, …]}; what can't be known is left out."""
         sample = {"ts": round(time.time(), 3)}
-        values = {"cpu": self._cpu_percent(), "mem": self._memory(), "disk": self._disk_space(), "gpu": self.gpus.sample()}
+        values = {"cpu": self._cpu_percent(), "mem": self._memory(), "disk": self._disk_space(),
+                  "gpu": self.gpus.sample()}
         sample.update((key, value) for key, value in values.items() if value not in (None, []))
         return sample
 
@@ -45,7 +49,8 @@ class Sampler:
         busy = total = 0
         for name, *ticks in lines:
             if name in mine:
-                ticks = [int(tick) for tick in ticks[:8]]       # the rest, guest time, is counted in user already
+                # The rest, guest time, is counted in user already
+                ticks = [int(tick) for tick in ticks[:8]]
                 total += sum(ticks)
                 busy += sum(ticks) - sum(ticks[3:5])            # idle and iowait
         return (busy, total) if total else None
@@ -69,7 +74,8 @@ class Sampler:
 
     def _disk_space(self):
         try:
-            if hasattr(os, "statvfs"):      # shutil, which says the same, loads every compressor: 4 ms of init
+            # shutil, which says the same, loads every compressor: 4 ms of init
+            if hasattr(os, "statvfs"):
                 _, size, total, _, free, *_ = os.statvfs(self._disk)
                 return [size * free, size * total]
             import shutil
@@ -79,7 +85,8 @@ class Sampler:
 
 
 class Cgroup:
-    """The limits of the control group this process is in, version 2 or 1: the tightest on the way up counts."""
+    """The limits of the control group this process is in, version 2 or 1: the tightest on the way up
+    counts."""
 
     def __init__(self, proc, mount):
         self._folders = {}                  # controller -> folders from the process's group up to the mount
@@ -115,17 +122,21 @@ class Cgroup:
         return None
 
     def memory(self):
-        """Return (used, limit) in bytes of the group with the tightest limit, or None; page cache that can go is not used."""
+        """Return (used, limit) in bytes of the group with the tightest limit, or None; page cache that can go
+        is not used."""
         names = {"v2": ("memory.max", "memory.current", "inactive_file"),
                  "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")}
-        groups = [(_number(f"{folder}/{limit}"), _number(f"{folder}/{used}"), _field(f"{folder}/memory.stat", cache))
-                 for kind, (limit, used, cache) in names.items() for folder in self._folders.get(kind, [])]
-        limits = [(limit, max(0, used - (cache or 0))) for limit, used, cache in groups if limit and used is not None and limit < UNLIMITED]
+        groups = [(_number(f"{folder}/{limit}"), _number(f"{folder}/{used}"),
+                   _field(f"{folder}/memory.stat", cache)) for kind, (limit, used, cache) in names.items()
+                  for folder in self._folders.get(kind, [])]
+        limits = [(limit, max(0, used - (cache or 0)))
+                  for limit, used, cache in groups if limit and used is not None and limit < UNLIMITED]
         return min(limits)[::-1] if limits else None
 
 
 def _upwards(top, path):
-    """Return the folders from `top`/`path` up to `top`; in a container the path is the host's, and only `top` is there."""
+    """Return the folders from `top`/`path` up to `top`; in a container the path is the host's, and only `top`
+    is there."""
     parts = [name for name in path.split("/") if name not in ("", "..")]
     folders = [os.path.join(top, *parts[:depth]) for depth in range(len(parts), -1, -1)]
     return [folder for folder in folders if os.path.isdir(folder)]
@@ -157,7 +168,8 @@ def _field(path, name):
 
 
 def on_network(folder, mounts="/proc/self/mountinfo"):
-    """Whether `folder` lies on a network file system (proc_pid_mountinfo(5): field 5 is the mount point, after "-" the type)."""
+    """Whether `folder` lies on a network file system (proc_pid_mountinfo(5): field 5 is the mount point,
+    after "-" the type)."""
     longest, kind = "", ""
     path = os.path.realpath(folder)
     for line in _lines(mounts):
@@ -179,7 +191,8 @@ class Gpus:
                 import pynvml
             self._nvml = pynvml
             pynvml.nvmlInit()
-        except Exception:           # not installed, no driver, a driver that does not fit: then there are no GPUs to show
+        # Not installed, no driver, a driver that does not fit: then there are no GPUs to show
+        except Exception:
             return
         try:
             self._devices = list(enumerate_devices(pynvml, environ))
@@ -190,8 +203,10 @@ class Gpus:
         """Return [{"i", "name", "uuid", "mem": bytes}, …] of the devices."""
         devices = []
         for number, handle, _ in self._devices:
-            memory, name, uuid = self._memory(handle), self._ask("nvmlDeviceGetName", handle), self._ask("nvmlDeviceGetUUID", handle)
-            devices.append({"i": number, "name": _word(name), "uuid": _word(uuid), "mem": memory.total if memory else None})
+            memory, name, uuid = (self._memory(handle), self._ask("nvmlDeviceGetName", handle),
+                                  self._ask("nvmlDeviceGetUUID", handle))
+            devices.append({"i": number, "name": _word(name), "uuid": _word(uuid),
+                            "mem": memory.total if memory else None})
         return devices
 
     def sample(self):
@@ -218,8 +233,9 @@ class Gpus:
         return sample
 
     def _memory(self, handle, number=None):
-        """Return NVML's memory answer with "used" as nvidia-smi says it: the first version of the call counts what the driver
-        keeps for itself as used. A driver, a MIG device or a pynvml that does not know the second is asked by the first."""
+        """Return NVML's memory answer with "used" as nvidia-smi says it: the first version of the call counts
+        what the driver keeps for itself as used. A driver, a MIG device or a pynvml that does not know the
+        second is asked by the first."""
         version = getattr(self._nvml, "nvmlMemory_v2", None)
         second = version and self._ask("nvmlDeviceGetMemoryInfo", handle, number, version)
         return second or self._ask("nvmlDeviceGetMemoryInfo", handle, number)
@@ -236,14 +252,16 @@ class Gpus:
 def enumerate_devices(nvml, environ):
     """Yield (number, handle, handle of the whole GPU) for each device of the job, in CUDA's order.
 
-    CUDA_VISIBLE_DEVICES lists indexes, UUIDs or the beginnings of UUIDs ("GPU-…", "MIG-…"); CUDA stops at the first that is
-    none (CUDA C++ Programming Guide, "CUDA Environment Variables"). Without it Slurm's list counts, then all that are there.
+    CUDA_VISIBLE_DEVICES lists indexes, UUIDs or the beginnings of UUIDs ("GPU-…", "MIG-…"); CUDA stops at the
+    first that is none (CUDA C++ Programming Guide, "CUDA Environment Variables"). Without it Slurm's list
+    counts, then all that are there.
     """
     wholes = list(_wholes(nvml))
     chosen = environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
         slurm = environ.get("SLURM_STEP_GPUS") or environ.get("SLURM_JOB_GPUS")
-        if slurm and len(slurm.split(",")) < len(wholes):       # as many as visible: Slurm hid the others and counts anew
+        # As many as visible: Slurm hid the others and counts anew
+        if slurm and len(slurm.split(",")) < len(wholes):
             chosen = slurm
     if chosen is None:
         devices = [device for gpu in wholes for device in _parts(nvml, gpu)]
@@ -284,7 +302,8 @@ def _chosen(nvml, wholes, chosen):
                 return
             yield from _parts(nvml, wholes[int(word)])
             continue
-        named = [pair for gpu in wholes for pair in [(gpu, gpu)] + _parts(nvml, gpu) if _is_named(nvml, pair[0], word)]
+        named = [pair for gpu in wholes for pair in [(gpu, gpu)] + _parts(nvml, gpu)
+                 if _is_named(nvml, pair[0], word)]
         if not named:
             return
         yield named[0]

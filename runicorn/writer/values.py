@@ -1,5 +1,6 @@
-"""What may be logged and configured, as plain JSON values, at a bounded cost whatever a stranger's object does when it is
-looked at. Knows numpy, torch, pandas and OmegaConf by what their objects answer, imports none of them."""
+"""What may be logged and configured, as plain JSON values, at a bounded cost whatever a stranger's object
+does when it is looked at. Knows numpy, torch, pandas and OmegaConf by what their objects answer, imports none
+of them."""
 
 import functools
 import re
@@ -18,21 +19,25 @@ DEPTH = 32              # of nested dicts and lists
 INT_BITS = 4096         # Python itself refuses to print an int of more than about 14,000 bits
 TEXT = 1000             # characters of a config value that is no JSON value
 LONGEST_TEXT = 100_000  # characters of a text in config, summary and rows
-VALUES = 5000           # of one change of config or summary; one of its containers may have half of what is left
+# Of one change of config or summary; one of its containers may have half of what is left
+VALUES = 5000
 CHARACTERS = 64         # of text that count as one value
 ARRAY = 1000            # cells of an array or table; a larger one is described
 LOGGED = 100_000        # nested values of one call of log, and numbers of one list
-FOREIGN = 20            # so many nested values one of a mapping counts as that is no plain dict: it is slower, and may have no end
+# So many nested values one of a mapping counts as that is no plain dict: it is slower, and may have no end
+FOREIGN = 20
 SHOWN = 100             # values of a list or cells of an array that are shown in a text
 MORE = "…"              # stands for what is left out, and for a value within itself
 ADDRESS = re.compile(" at 0x[0-9A-Fa-f]+")
-EXACT = ((str, str.__str__), (float, float.__float__), (int, int.__int__))      # whatever a subclass makes of them
+# Whatever a subclass makes of them
+EXACT = ((str, str.__str__), (float, float.__float__), (int, int.__int__))
 
 _name_of = type.__dict__["__name__"].__get__        # a metaclass has no say in it
 
 
 def encode_exact(flat):
-    """Return the JSON text of a flat dict whatever its floats and strings are: NaN as "NaN", lone surrogates escaped."""
+    """Return the JSON text of a flat dict whatever its floats and strings are: NaN as "NaN", lone surrogates
+    escaped."""
     text = to_json(flat)
     try:
         text.encode("utf-8")
@@ -69,11 +74,11 @@ def _attribute(value, name):
     return attempt(getattr, value, name, None)[0]
 
 
-# -- numbers and text ---------------------------------------------------------------------------------------------
+# -- numbers and text ----------------------------------------------------------------------------------------
 
 def scalar(value):
-    """Return `value` as an int, float, bool or str: numpy and torch scalars and one-element tensors by `item()`, exactly;
-    an Enum by its value.
+    """Return `value` as an int, float, bool or str: numpy and torch scalars and one-element tensors by
+    `item()`, exactly; an Enum by its value.
 
     Raises Unfit for anything else, and what a stranger's object raises.
     """
@@ -92,7 +97,8 @@ def scalar(value):
 
 
 def _unwrapped(value):
-    if not isinstance(value, type) and _attribute(_attribute(value, "dtype"), "kind") not in ("m", "M"):    # times are text
+    # Times are text
+    if not isinstance(value, type) and _attribute(_attribute(value, "dtype"), "kind") not in ("m", "M"):
         for name in ("item", "numpy"):
             method = _attribute(value, name)
             if callable(method):
@@ -111,14 +117,16 @@ def key_text(key):
 
 
 def describe(value, nested=False):
-    """Return a short text for a value, the same in every process: a class or function by its name, anything else by its str()
-    without addresses in memory. nested: whether it stands within such a text already."""
+    """Return a short text for a value, the same in every process: a class or function by its name, anything
+    else by its str() without addresses in memory. nested: whether it stands within such a text already."""
     text, error = attempt(_described, value, nested)
-    return f"<{type_name(value)}: {type_name(error)}>" if error else ADDRESS.sub("", str.__str__(text)[:2 * TEXT])[:TEXT]
+    return (f"<{type_name(value)}: {type_name(error)}>" if error
+            else ADDRESS.sub("", str.__str__(text)[:2 * TEXT])[:TEXT])
 
 
 def _size(value):
-    """Return how many values and cells a text of `value` would show (int), counted until there are more than SHOWN."""
+    """Return how many values and cells a text of `value` would show (int), counted until there are more than
+    SHOWN."""
     size, waiting = 0, deque((value,))
     while waiting and size <= SHOWN:
         item = waiting.popleft()
@@ -140,7 +148,8 @@ def _described(value, nested):
         module = _attribute(value, "__module__")
         return f"{module}.{named}" if isinstance(module, str) else named
     if isinstance(value, functools.partial):
-        parts = [MORE] if nested else [*map(_part, value.args), *(f"{key}={_part(item)}" for key, item in value.keywords.items())]
+        parts = [MORE] if nested else [*map(_part, value.args),
+                                       *(f"{key}={_part(item)}" for key, item in value.keywords.items())]
         return f"functools.partial({', '.join([describe(value.func, True), *parts])})"
     if isinstance(value, (set, frozenset)):
         return MORE if nested else _part(value)
@@ -164,7 +173,7 @@ def _several(values):
     return [values] if is_one else list(islice(() if values is None else values, ARRAY))
 
 
-# -- rows of metrics ----------------------------------------------------------------------------------------------
+# -- rows of metrics -----------------------------------------------------------------------------------------
 
 def loggable(value):
     """Return `value` as a scalar or a list of numbers. Raises Unfit for anything else."""
@@ -185,7 +194,8 @@ def loggable(value):
 def flatten(data, drop, take=lambda key, value: False, joint="/"):
     """Return a dict of text keys to loggable values; nested dicts are flattened with `joint`.
 
-    data: dict, or an iterator of (key, value). drop: called with (key, what it is) for each value that can't be logged.
+    data: dict, or an iterator of (key, value). drop: called with (key, what it is) for each value that can't
+    be logged.
     take: called with (key, value) first; a true answer means it was taken elsewhere.
     """
     flat, room = {}, LOGGED
@@ -218,7 +228,7 @@ def flatten(data, drop, take=lambda key, value: False, joint="/"):
     return flat
 
 
-# -- config and summary -------------------------------------------------------------------------------------------
+# -- config and summary --------------------------------------------------------------------------------------
 
 class Unreadable:
     """Stands for a value that raised when it was read: `text` is kept of it, `why` is said."""
@@ -235,7 +245,8 @@ def reason(error):
 
 
 def plain(value, owner):
-    """Return any value as JSON can hold it, for `owner` (str: "config", "summary"); what has no JSON form becomes its text."""
+    """Return any value as JSON can hold it, for `owner` (str: "config", "summary"); what has no JSON form
+    becomes its text."""
     conversion = _Conversion()
     form = conversion.convert(value)
     conversion.tell(owner)
@@ -243,8 +254,8 @@ def plain(value, owner):
 
 
 def plain_fields(values, owner, more=()):
-    """Return {text: plain value} of what stands for a dict: mapping, Namespace, dataclass, object, class, (key, value) pairs;
-    `more` (dict) goes over it. None if `values` is nothing of the kind."""
+    """Return {text: plain value} of what stands for a dict: mapping, Namespace, dataclass, object, class,
+    (key, value) pairs; `more` (dict) goes over it. None if `values` is nothing of the kind."""
     conversion = _Conversion()
     pairs, error = attempt(_stands_for, values)
     if error is not None:
@@ -267,20 +278,25 @@ def _stands_for(values):
     if not hasattr(values, "__dict__"):
         return None
     own = {} if isinstance(values, type) else vars(values)
-    shared = [item for kind in reversed((values if isinstance(values, type) else type(values)).__mro__) for item in vars(kind).items()]
-    return iter({**{name: item for name, item in shared if name[:1] != "_" and not hasattr(item, "__get__")}, **own}.items())
+    shared = [item for kind in reversed((values if isinstance(values, type) else type(values)).__mro__)
+              for item in vars(kind).items()]
+    return iter({**{name: item for name, item in shared
+                    if name[:1] != "_" and not hasattr(item, "__get__")}, **own}.items())
 
 
 def fields(value):
-    """Return an iterator of (key, value) over the dict that a dict, mapping, Namespace, dataclass or object with `to_dict` stands
-    for, else None. It may be endless; values that can't be read come as Unreadable. Raises what the object raises."""
+    """Return an iterator of (key, value) over the dict that a dict, mapping, Namespace, dataclass or object
+    with `to_dict` stands for, else None. It may be endless; values that can't be read come as Unreadable.
+    Raises what the object raises."""
     if isinstance(value, dict):
         return iter(value.items())
     if isinstance(value, type):
         return None
     if callable(_attribute(value, "keys")) and hasattr(type(value), "__getitem__"):
         return ((key, _item(value, key)) for key in value.keys())       # noqa: SIM118 – it may iterate over something else
-    names = _attribute(value, "__dataclass_fields__") or [field.name for field in _attribute(value, "__attrs_attrs__") or ()]
+    names = _attribute(value, "__dataclass_fields__") or [field.name
+                                                          for field in _attribute(value, "__attrs_attrs__")
+                                                          or ()]
     if names:
         return ((name, _attribute(value, name)) for name in names)
     if {"Namespace", "SimpleNamespace"} & set(map(_name_of, type(value).__mro__)):
@@ -297,9 +313,11 @@ def _item(value, key):
     item, error = attempt(lambda: value[key])
     if error is None:
         return item
-    omegaconf = getattr(sys.modules.get("omegaconf"), "OmegaConf", None)        # has "???" or "${nothing}" where reading raises
+    # Has "???" or "${nothing}" where reading raises
+    omegaconf = getattr(sys.modules.get("omegaconf"), "OmegaConf", None)
     raw = attempt(lambda: omegaconf.to_container(value, resolve=False)[key])[0] if omegaconf else None
-    return Unreadable(raw if isinstance(raw, str) else f"<{type_name(value)}: {reason(error)}>", reason(error))
+    return Unreadable(raw if isinstance(raw, str) else f"<{type_name(value)}: {reason(error)}>",
+                      reason(error))
 
 
 def _by_index(value):
@@ -310,7 +328,8 @@ def _by_index(value):
 def cell_count(value):
     """Return how many cells an array or table has (int), None for anything else."""
     shape = _attribute(value, "shape")
-    if not isinstance(shape, tuple) or not hasattr(type(value), "__len__") or not all(isinstance(side, int) for side in shape):
+    if (not isinstance(shape, tuple) or not hasattr(type(value), "__len__")
+            or not all(isinstance(side, int) for side in shape)):
         return None
     return functools.reduce(lambda product, side: product * side, shape, 1)
 
@@ -326,7 +345,8 @@ def _rank(item):
 
 
 class _Conversion:
-    """One conversion to plain values, breadth first: where there is too much, what lies near the top is kept."""
+    """One conversion to plain values, breadth first: where there is too much, what lies near the top is
+    kept."""
 
     def __init__(self, room=VALUES, nested=False):
         """room: so many values are kept. nested: whether the result goes into a text."""
@@ -345,10 +365,13 @@ class _Conversion:
     def tell(self, owner):
         """Say what could not be kept as it is, a line each."""
         if self.unread:
-            names = ", ".join(name for name, _ in self.unread[:3]) + (f" and {len(self.unread) - 3} more" if self.unread[3:] else "")
-            say(f"{owner}: {names} can't be read ({self.unread[0][1]}); kept as text", once=("unread", owner, names))
+            names = ", ".join(name for name, _ in self.unread[:3]) + (f" and {len(self.unread) - 3} more"
+                                                                      if self.unread[3:] else "")
+            say(f"{owner}: {names} can't be read ({self.unread[0][1]}); kept as text",
+                once=("unread", owner, names))
         if self._cut:
-            say(f"{owner}: {self._cut[0] or 'this'} is too large or too deep to be kept whole; {MORE!r} stands for the rest",
+            say(f"{owner}: {self._cut[0] or 'this'} is too large or too deep to be kept whole; {MORE!r} "
+                f"stands for the rest",
                 once=("cut", owner, self._cut[0]))
 
     def _fill(self, result, items, path, above):
@@ -388,14 +411,16 @@ class _Conversion:
         return f"<{type_name(value)}: {reason(error)}>"
 
     def _form(self, value, path, above):
-        """Return the plain form of `value`; a container is empty and waits for its turn. above: (value, above, depth) or None."""
+        """Return the plain form of `value`; a container is empty and waits for its turn. above: (value,
+        above, depth) or None."""
         if not isinstance(value, (dict, list, tuple, set, frozenset)):
             form, error = attempt(scalar, value)
             if error is None:
                 return self._text(form, path) if type(form) is str else form
             if isinstance(value, Enum):
                 inner = value.value
-                return (self._form(inner, path, above) if inner is None or isinstance(inner, (dict, list, tuple, set, frozenset, type))
+                return (self._form(inner, path, above)
+                        if inner is None or isinstance(inner, (dict, list, tuple, set, frozenset, type))
                         else f"{type_name(value)}.{value.name}")
         if self._room <= 0 or above and above[2] >= DEPTH:
             self._cut.append(path)
@@ -412,12 +437,14 @@ class _Conversion:
         return result
 
     def _container(self, value):
-        """Return (empty list or dict, iterator of its items) for what holds others, (text, None) for what does not."""
+        """Return (empty list or dict, iterator of its items) for what holds others, (text, None) for what
+        does not."""
         if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict"):
             return [], iter(value)
         if isinstance(value, Set):
             items = list(islice(value, self._room + 2))
-            return ([], iter(sorted(items, key=_rank))) if len(items) <= self._room else (f"<{type_name(value)} of {len(value)}>", None)
+            return (([], iter(sorted(items, key=_rank))) if len(items) <= self._room
+                    else (f"<{type_name(value)} of {len(value)}>", None))
         cells = cell_count(value)
         if cells is not None and cells > ARRAY:
             return _outline(value), None
@@ -426,7 +453,9 @@ class _Conversion:
             return {}, pairs
         if cells is not None and callable(_attribute(value, "tolist")):
             return [], iter(value.tolist())
-        if isinstance(value, (Sequence, ValuesView)) and not isinstance(value, (bytes, bytearray, memoryview, range)):
+        if isinstance(value, (Sequence, ValuesView)) and not isinstance(value,
+                                                                        (bytes, bytearray, memoryview,
+                                                                         range)):
             return [], _by_index(value) if isinstance(value, Sequence) else iter(value)
         return describe(value, self._nested), None
 

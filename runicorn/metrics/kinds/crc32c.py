@@ -1,7 +1,8 @@
-"""CRC-32C (Castagnoli) as TFRecord has it: of one message, and of many records of one length at once. Opens no file.
+"""CRC-32C (Castagnoli) as TFRecord has it: of one message, and of many records of one length at once. Opens
+no file.
 
-Polynomial: RFC 3720, appendix B.4. Masking: tensorflow/core/lib/hash/crc32c.h. The sum is linear over GF(2): what a byte adds
-depends on its value and its distance from the end alone, and all that is xored.
+Polynomial: RFC 3720, appendix B.4. Masking: tensorflow/core/lib/hash/crc32c.h. The sum is linear over GF(2):
+what a byte adds depends on its value and its distance from the end alone, and all that is xored.
 """
 
 import struct
@@ -17,14 +18,17 @@ WIDEST = 2048                   # bytes of data; `wrong` takes no longer records
 
 _TABLES = []                    # those of a chunk by distance from the end, made when they are first needed
 _CHUNK_TABLES = []              # the same by place from its beginning
-_PLANES = []                    # by distance, four bytes.translate tables: the bytes of the table, rotated, lowest first
+# By distance, four bytes.translate tables: the bytes of the table, rotated, lowest first
+_PLANES = []
 _LAST_TABLE = []                # of the last distance in _PLANES
 
 
 def table(distance):
-    """Return what each byte value adds to the sum when `distance` bytes below CHUNK follow it (list of 256 int)."""
+    """Return what each byte value adds to the sum when `distance` bytes below CHUNK follow it (list of 256
+    int)."""
     if not _TABLES:
-        _TABLES.append([reduce(lambda value, _: value >> 1 ^ (CASTAGNOLI if value & 1 else 0), range(8), byte) for byte in range(256)])
+        _TABLES.append([reduce(lambda value, _: value >> 1 ^ (CASTAGNOLI if value & 1 else 0), range(8), byte)
+                        for byte in range(256)])
         while len(_TABLES) < CHUNK:
             _TABLES.append(_further(_TABLES[-1]))
     return _TABLES[distance]
@@ -51,7 +55,8 @@ def crc32c(data):
 
 
 def masked(crc):
-    """Return a CRC as TFRecord stores it (int): rotated and shifted, so that a record of records does not confuse."""
+    """Return a CRC as TFRecord stores it (int): rotated and shifted, so that a record of records does not
+    confuse."""
     return (_rotated(crc) + MASK_DELTA) & BITS32
 
 
@@ -62,8 +67,9 @@ def _rotated(crc):
 def wrong(frames, size):
     """Return the places of the records whose data does not match their CRC (list of int, as a rule empty).
 
-    frames: bytes, records of `size` bytes one after the other: 12 bytes of head, data, 4 bytes of CRC. Summed column by column: one
-    `bytes.translate` gives what a byte place adds in all records, and integers as long as the column are xored.
+    frames: bytes, records of `size` bytes one after the other: 12 bytes of head, data, 4 bytes of CRC. Summed
+    column by column: one `bytes.translate` gives what a byte place adds in all records, and integers as long
+    as the column are xored.
     """
     count = len(frames) // size
     constant, planes = bytearray(size - HEAD - TAIL), [0, 0, 0, 0]
@@ -82,7 +88,8 @@ def wrong(frames, size):
     unshifted = [number - MASK_DELTA & BITS32 for number in numbers.unpack(stored)]
     if numbers.pack(*unshifted) == sums:
         return []
-    return [position for position, (mine, told) in enumerate(zip(numbers.unpack(sums), unshifted)) if mine != told]
+    return [position for position, (mine, told) in enumerate(zip(numbers.unpack(sums), unshifted))
+            if mine != told]
 
 
 def _planes(distance):

@@ -1,7 +1,9 @@
-"""Tables with a header and a column of steps or epochs: Lightning's metrics.csv, Keras' CSVLogger, YOLO's results.csv, pandas' to_csv.
+"""Tables with a header and a column of steps or epochs: Lightning's metrics.csv, Keras' CSVLogger, YOLO's
+results.csv, pandas' to_csv.
 
-Cells are separated by commas, semicolons or tabs, and may be quoted (RFC 4180). Empty cells and text are no points. Most tables
-have no times: then `facts` tells "no_times" and all `ts` are 0.0; the caller puts in when it saw the rows.
+Cells are separated by commas, semicolons or tabs, and may be quoted (RFC 4180). Empty cells and text are no
+points. Most tables have no times: then `facts` tells "no_times" and all `ts` are 0.0; the caller puts in when
+it saw the rows.
 """
 
 import csv
@@ -37,15 +39,17 @@ class Reader(LineReader):
         """Return what is needed to go on, or None at the beginning."""
         if self._header is None:
             return None
-        return {"names": self._header.names, "separator": self._header.separator, "steps": self._steps.state(), "rows": self._rows,
-                "ts": self._ts, "timed": self._timed, "naive": self._has_naive}
+        return {"names": self._header.names, "separator": self._header.separator,
+                "steps": self._steps.state(), "rows": self._rows, "ts": self._ts, "timed": self._timed,
+                "naive": self._has_naive}
 
     def facts(self):
         """Return what else is known of the run (dict)."""
         return self._steps.facts(self._timed, self._has_naive)
 
     def end(self, block, start):
-        """Return where the last complete row of `block` ends; lines of one quoted cell are not taken apart."""
+        """Return where the last complete row of `block` ends; lines of one quoted cell are not taken
+        apart."""
         if b'"' not in block:
             return block.rfind(b"\n", start) + 1
         for end, _ in _records(block, start):
@@ -60,7 +64,8 @@ class Reader(LineReader):
         if body and self._header is not None:
             columns, is_strict = self._columns(body), b"_" in body
             steps = _values(columns[self._header.steps], is_strict) if columns is not None else None
-            if columns is None or _has_text(steps, columns[self._header.steps]):        # another header, as a rule
+            # Another header, as a rule
+            if columns is None or _has_text(steps, columns[self._header.steps]):
                 for header, rows in self._tables(body):
                     if header is not self._header:
                         self._header, self._timed = header, None
@@ -83,7 +88,8 @@ class Reader(LineReader):
         return body
 
     def _columns(self, body):
-        """Return the cells of `body` by column (lists of bytes), or None if its rows are not all written alike."""
+        """Return the cells of `body` by column (lists of bytes), or None if its rows are not all written
+        alike."""
         width, separator = len(self._header.names), self._header.separator
         if b'"' in body or b"\n\n" in body or body.startswith(b"\n"):
             return None
@@ -96,13 +102,15 @@ class Reader(LineReader):
         return [flat[position::width] for position in range(width)]
 
     def _tables(self, body):
-        """Yield (header, rows), one pair for each header within `body`: who appends to a table may write another one."""
+        """Yield (header, rows), one pair for each header within `body`: who appends to a table may write
+        another one."""
         header, rows = self._header, []
         position = 0
         for end, is_whole in _records(body, 0):
             record, position = body[position:end], end
             cells = self._cells(record, header.separator) if is_whole else None
-            next_header = Header.of(record) if cells and not any(number(cell) is not None for cell in cells) else None
+            next_header = (Header.of(record) if cells and not any(number(cell) is not None for cell in cells)
+                           else None)
             if next_header is not None:
                 yield header, rows
                 header, rows = next_header, []
@@ -116,7 +124,9 @@ class Reader(LineReader):
         if b'"' not in record:
             return record.rstrip(b"\r\n").split(bytes([separator])) if record.strip() else None
         try:
-            return [cell.encode() for cell in next(csv.reader(decoded(record).splitlines(True), delimiter=chr(separator)), [])]
+            return [cell.encode() for cell in next(
+                                                   csv.reader(decoded(record).splitlines(True),
+                                                              delimiter=chr(separator)), [])]
         except csv.Error:
             return None
 
@@ -128,7 +138,8 @@ class Reader(LineReader):
         header, count = self._header, len(columns[0])
         rows = range(self._rows, self._rows + count)
         self._rows += count
-        values = {position: _values(columns[position], is_strict) for position in range(len(columns)) if header.is_metric(position)}
+        values = {position: _values(columns[position], is_strict)
+                  for position in range(len(columns)) if header.is_metric(position)}
         steps = _steps(steps)
         ts = self._times(columns, values, count)
         texts = columns[header.phases] if header.phases is not None else None
@@ -137,7 +148,8 @@ class Reader(LineReader):
             parts.append(Part(names, _chosen(rows, index), _chosen(ts, index), _chosen(steps, index),
                               [array("d", _chosen(column, index)) for column in numbers]))
             counted = values.get(header.epochs)
-            epochs.append(counted if counted is None else [math.nan if epoch is None else epoch for epoch in _chosen(counted, index)])
+            epochs.append(counted if counted is None
+                          else [math.nan if epoch is None else epoch for epoch in _chosen(counted, index)])
         return self._steps.settle(parts, epochs)
 
     def _times(self, columns, values, count):
@@ -164,14 +176,16 @@ def _values(cells, is_strict):
     """Return the numbers of `cells` (bytes): array('d'), or a list with None for what is no number."""
     if not is_strict:
         try:
-            return [float(cell) if cell else None for cell in cells] if b"" in cells else array("d", map(float, cells))
+            return ([float(cell) if cell else None for cell in cells] if b"" in cells
+                    else array("d", map(float, cells)))
         except ValueError:
             pass                                        # a text among them
     return [number(cell) for cell in cells]
 
 
 def _has_text(numbers, cells):
-    return type(numbers) is list and any(number is None and cell.strip() for number, cell in zip(numbers, cells))
+    return type(numbers) is list and any(number is None and cell.strip()
+                                         for number, cell in zip(numbers, cells))
 
 
 def _steps(numbers):
@@ -196,7 +210,8 @@ def _shapes(header, values, texts, count):
     prefixes = [_prefix(text) for text in texts] if texts is not None else None
     if not masks and prefixes is None:
         if full:
-            yield tuple(header.names[position] for position in full), [values[position] for position in full], None
+            yield (tuple(header.names[position] for position in full),
+                   [values[position] for position in full], None)
         return
     shapes = {}
     for index, key in enumerate(zip(*masks, prefixes or [""] * count)):
@@ -204,7 +219,8 @@ def _shapes(header, values, texts, count):
     for key, index in shapes.items():
         places = sorted([*full, *(position for position, present in zip(partial, key) if present)])
         if places:
-            yield tuple(key[-1] + header.names[position] for position in places), [values[position] for position in places], index
+            yield (tuple(key[-1] + header.names[position] for position in places),
+                   [values[position] for position in places], index)
 
 
 def _prefix(text):
@@ -213,7 +229,8 @@ def _prefix(text):
 
 
 def _records(block, start):
-    """Yield (end, whether it is whole) of each record of `block` behind `start`; one of several lines has OPEN_LIMIT bytes at most."""
+    """Yield (end, whether it is whole) of each record of `block` behind `start`; one of several lines has
+    OPEN_LIMIT bytes at most."""
     begin = start
     while True:
         line_end = block.find(b"\n", begin) + 1
@@ -225,5 +242,6 @@ def _records(block, start):
         if not line_end or not end and len(block) - begin <= OPEN_LIMIT:
             return
         is_whole = end and quotes % 2 == 0 and (end == line_end or end - begin <= OPEN_LIMIT)
-        begin = end if is_whole else line_end              # a quote that does not end is damage: only its line is lost
+        # a quote that does not end is damage: only its line is lost
+        begin = end if is_whole else line_end
         yield begin, bool(is_whole)

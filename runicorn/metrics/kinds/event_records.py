@@ -1,4 +1,5 @@
-"""Read TensorBoard's Event messages one by one, and what they say besides scalars: metadata, texts, hyperparameters, counts. Opens no file.
+"""Read TensorBoard's Event messages one by one, and what they say besides scalars: metadata, texts,
+hyperparameters, counts. Opens no file.
 
 Formats: tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto.
 """
@@ -23,13 +24,16 @@ VALUE = (2, *MEDIA, 8)      # of Summary.Value: of these one stands
 
 
 class Events:
-    """Reads events in order, batch by batch; what it learned stays. `plugins`: {tag: name of its plugin}; `counts`: {what: how many}."""
+    """Reads events in order, batch by batch; what it learned stays. `plugins`: {tag: name of its plugin};
+    `counts`: {what: how many}."""
 
     def __init__(self, tags, skip, state=None):
         """tags: Names; skip: called with a reason for what can't be read; state: what `state` returned."""
         state = state or {}
         self._tags, self._skip = tags, skip
-        self.plugins, self.texts, self.config, self.counts = (dict(state.get(key, ())) for key in ("plugins", "texts", "config", "counts"))
+        self.plugins, self.texts, self.config, self.counts = (dict(state.get(key, ()))
+                                                              for key in ("plugins", "texts", "config",
+                                                                          "counts"))
         self._config_bytes = state.get("config_bytes", 0)
         self.begin(0)
 
@@ -41,8 +45,8 @@ class Events:
     def begin(self, row):
         """Begin a batch whose first record is number `row`.
 
-        `learned`: {tag: row of the record with its metadata}, of this batch; `marks`: [(row, what, value)] for the purges;
-        `extra`: for each row beyond one a record, the record's place in the batch.
+        `learned`: {tag: row of the record with its metadata}, of this batch; `marks`: [(row, what, value)]
+        for the purges; `extra`: for each row beyond one a record, the record's place in the batch.
         """
         self._first_row, self.learned, self.marks, self.extra, self._rows = row, {}, [], [], {}
 
@@ -141,7 +145,8 @@ class Events:
         return None
 
     def _learn(self, row, tag, metadata):
-        """Keep a tag's first metadata: a writer leaves it out later, another one in the same folder tells it again."""
+        """Keep a tag's first metadata: a writer leaves it out later, another one in the same folder tells it
+        again."""
         data = b"".join(inner([metadata], 1))
         name = text(b"".join(inner([data], 1)), 100)
         if name == "hparams":
@@ -177,23 +182,25 @@ def _behind_first(points):
 
 
 def _event(data):
-    """Return (wall time s, step, number and content of the field that says what it is: 0 and b"" if none). Raises ValueError."""
+    """Return (wall time s, step, number and content of the field that says what it is: 0 and b"" if none).
+    Raises ValueError."""
     ts, step, number, content = 0.0, 0, 0, b""
     for field, kind, value in fields(data):
         if (field, kind) == (1, 1):
             ts, = struct.unpack("<d", value)
         elif (field, kind) == (2, 0):
             step = signed(value)
-        elif kind == 2 and 3 <= field <= 9:                     # the last one stands, parts of one message are one
+        # The last one stands, parts of one message are one
+        elif kind == 2 and 3 <= field <= 9:
             number, content = field, content + value if (field, number) == (5, 5) else value
     return ts, step, number, content
 
 
-# -- large records ------------------------------------------------------------------------------------------------
+# -- large records -------------------------------------------------------------------------------------------
 
 def large_media(beginning, length, plugins):
-    """Return (step, whether it is a summary, what: as in `Events.counts`) of a record that is one picture, histogram, sound or graph
-    to its end, or None: it has to be read.
+    """Return (step, whether it is a summary, what: as in `Events.counts`) of a record that is one picture,
+    histogram, sound or graph to its end, or None: it has to be read.
 
     beginning: bytes, its data's first ones; length: bytes of all its data.
     """
@@ -217,7 +224,8 @@ def large_media(beginning, length, plugins):
 
 
 def _last_field(beginning, position, length):
-    """Return (number, begin) of the field from `position` on that reaches to `length`, and {number: value} of the short ones before it.
+    """Return (number, begin) of the field from `position` on that reaches to `length`, and {number: value} of
+    the short ones before it.
 
     Raises ValueError or IndexError if there is none, or a message stands before it.
     """

@@ -1,7 +1,9 @@
-"""Lines of JSON that other loggers write: detectron2's metrics.json, mmengine's scalars.json, mmcv's *.log.json, one's own.
+"""Lines of JSON that other loggers write: detectron2's metrics.json, mmengine's scalars.json, mmcv's
+*.log.json, one's own.
 
-A line is a row if it is an object with a number and one of STEP_KEYS; without one it belongs to a data set. Objects in it are flattened
-with "/", text is left out, but "mode": "train" and its like stand before the names.
+A line is a row if it is an object with a number and one of STEP_KEYS; without one it belongs to a data set.
+Objects in it are flattened with "/", text is left out, but "mode": "train" and its like stand before the
+names.
 """
 
 import json
@@ -24,7 +26,8 @@ WORDS = ("NaN", "Infinity", "-Infinity")            # as text they are numbers a
 
 
 def row(entry, roles_of):
-    """Return (ts, step, {metric: number}) of an object (dict), or None if it is no row; ts or step may be None, where it has none.
+    """Return (ts, step, {metric: number}) of an object (dict), or None if it is no row; ts or step may be
+    None, where it has none.
     roles_of: as `roles`."""
     found = roles_of(entry)
     if found is None:
@@ -34,11 +37,13 @@ def row(entry, roles_of):
     ts, step = values.pop(time_name, None), values.pop(step_name, None)
     data = {name if name in COUNTERS else prefix + name: value for name, value in values.items()
             if type(value) is not str or value in WORDS}
-    return seconds(ts) if type(ts) is str else ts if ts is None else moment(ts), step if step is None else number(step), data
+    return (seconds(ts) if type(ts) is str else ts if ts is None else moment(ts),
+            step if step is None else number(step), data)
 
 
 def roles(entry):
-    """Return (key of the time or None, key of the step or None if there is an epoch alone, what stands before the names), or None."""
+    """Return (key of the time or None, key of the step or None if there is an epoch alone, what stands before
+    the names), or None."""
     step_key = next((key for key in STEP_KEYS if is_count(entry.get(key))), None)
     has_epoch = is_count(entry.get(EPOCH_KEY))
     if step_key is None and not has_epoch:
@@ -77,7 +82,8 @@ class _Template(Template):
         super().__init__(line)
 
     def roles(self, line, skeleton):
-        """Return the places of the time, the step and the metrics, as the real `line` (bytes) tells which is which."""
+        """Return the places of the time, the step and the metrics, as the real `line` (bytes) tells which is
+        which."""
         found = self._roles_of(json.loads(line))
         if found is None:
             raise ValueError("not a row")
@@ -86,8 +92,9 @@ class _Template(Template):
         ts, step = (places.get(name) if name else None for name in (time_name, step_name))
         if type(ts) is str or any(position in WORDS for position in places.values()):
             raise ValueError("a number or a time in words")
-        return ts, step, {name if name in COUNTERS else prefix + name: position for name, position in places.items()
-                          if name not in (time_name, step_name) and type(position) is int}
+        return (ts, step, {name if name in COUNTERS else prefix + name: position
+                           for name, position in places.items()
+                           if name not in (time_name, step_name) and type(position) is int})
 
     def read(self, block):
         """Return as Template does, or None if what seemed to be times are none."""
@@ -122,14 +129,17 @@ class Reader(LineReader):
         own = own or {}
         self._parser = _Parser(self._row, own.get("lines", 0), self.roles)
         self._steps = Steps(own.get("steps"))
-        self._ts, self._has_times, self._has_naive = own.get("ts", 0.0), own.get("times", False), own.get("naive", False)
+        self._ts, self._has_times, self._has_naive = (own.get("ts", 0.0), own.get("times", False),
+                                                      own.get("naive", False))
         self._names = Names(own.get("names", ()))
-        self._epoch = own.get("epoch")                      # of the last training row that counts iterations beside epochs
+        # Of the last training row that counts iterations beside epochs
+        self._epoch = own.get("epoch")
 
     def save(self):
         """Return what is needed to go on."""
-        return {"lines": self._parser.lines, "steps": self._steps.state(), "ts": self._ts, "times": self._has_times,
-                "naive": self._has_naive, "epoch": self._epoch, "names": list(self._names)}
+        return {"lines": self._parser.lines, "steps": self._steps.state(), "ts": self._ts,
+                "times": self._has_times, "naive": self._has_naive, "epoch": self._epoch,
+                "names": list(self._names)}
 
     def facts(self):
         """Return what else is known of the run (dict)."""
@@ -146,7 +156,8 @@ class Reader(LineReader):
         if not parts:
             return parts
         parts = self._timed(self.numbered([part._replace(steps=_plain(part.steps)) for part in parts]))
-        epochs = [part.columns[part.names.index(EPOCH_KEY)] if EPOCH_KEY in part.names else None for part in parts]
+        epochs = [part.columns[part.names.index(EPOCH_KEY)] if EPOCH_KEY in part.names else None
+                  for part in parts]
         parts = self._at_iterations(parts, epochs)
         alone = [part.steps is None or all(step != step for step in part.steps) for part in parts]
         parts = self._steps.settle(parts, epochs)
@@ -179,7 +190,8 @@ class Reader(LineReader):
     def _row(self, entry):
         fields = row(entry, self.roles)
         if fields is not None and not self._has_naive and fields[0] is not None:
-            self._has_naive = any(type(entry.get(key)) is str and naive(entry[key].encode("utf-8", "replace")) for key in self.times)
+            self._has_naive = any(type(entry.get(key)) is str and naive(entry[key].encode("utf-8", "replace"))
+                                  for key in self.times)
         return fields
 
     def _timed(self, parts):
@@ -187,8 +199,10 @@ class Reader(LineReader):
         if all(part.ts is None for part in parts):
             return [part._replace(ts=[self._ts] * len(part.rows)) for part in parts]
         if any(part.ts is None or not math.isfinite(sum(part.ts)) for part in parts):
-            parts = [part._replace(ts=[math.nan] * len(part.rows) if part.ts is None else part.ts) for part in parts]
-            rows = [(line, position, index) for position, part in enumerate(parts) for index, line in enumerate(part.rows)]
+            parts = [part._replace(ts=[math.nan] * len(part.rows) if part.ts is None else part.ts)
+                     for part in parts]
+            rows = [(line, position, index) for position, part in enumerate(parts)
+                    for index, line in enumerate(part.rows)]
             for _, position, index in sorted(rows):
                 ts = parts[position].ts
                 if ts[index] == ts[index]:
@@ -200,9 +214,10 @@ class Reader(LineReader):
         return parts
 
     def _at_iterations(self, parts, epochs):
-        """Take the step of an evaluation for the epoch it is in a file (mmengine) whose training rows tell iterations beside epochs."""
-        training = [(line, epoch) for part, column in zip(parts, epochs) if column is not None and "iter" in part.names
-                    for line, epoch in zip(part.rows, column)]
+        """Take the step of an evaluation for the epoch it is in a file (mmengine) whose training rows tell
+        iterations beside epochs."""
+        training = [(line, epoch) for part, column in zip(parts, epochs)
+                    if column is not None and "iter" in part.names for line, epoch in zip(part.rows, column)]
         if not training and self._epoch is None:
             return parts
         training.sort()
@@ -210,7 +225,8 @@ class Reader(LineReader):
         settled = []
         for part, column in zip(parts, epochs):
             if column is None and "iter" not in part.names and part.steps is not None:
-                passed = [training[position - 1][1] if position else before for position in (bisect(lines, line) for line in part.rows)]
+                passed = [training[position - 1][1] if position else before
+                          for position in (bisect(lines, line) for line in part.rows)]
                 part = part._replace(steps=[math.nan if epoch is not None and step <= epoch else step
                                             for step, epoch in zip(part.steps, passed)])
             settled.append(part)

@@ -1,7 +1,9 @@
-"""What one line of a plain text log tells: its time, its counters (step, epoch) and its pairs of a name and a number.
+"""What one line of a plain text log tells: its time, its counters (step, epoch) and its pairs of a name and a
+number.
 
-Pairs are `name=1.23`, `name: 1.23`, `'name': 1.23`, `"name": "1.23"`; in lines with a counter also `name 1.23`. Counters are `step 5`,
-`iter=5/100`, `Epoch [3/10]`, `Epoch: [3][120/5000]`, a bar of tqdm whose own numbers they are, and Keras' `120/5000` at the beginning.
+Pairs are `name=1.23`, `name: 1.23`, `'name': 1.23`, `"name": "1.23"`; in lines with a counter also `name
+1.23`. Counters are `step 5`, `iter=5/100`, `Epoch [3/10]`, `Epoch: [3][120/5000]`, a bar of tqdm whose own
+numbers they are, and Keras' `120/5000` at the beginning.
 """
 
 import re
@@ -24,33 +26,40 @@ COUNT = re.compile(rf"(?<![\w./-])['\"]?({COUNTERS})['\"]?(?:\((train|val|test)\
                    r"(?:\s{0,4}[:=#]\s{0,12}|\s{1,12}|(?=\[))([\[('\"]?)\s{0,12}(\d{1,18}(?:\.\d{1,30})?)['\"]?"
                    r"(?:\s{0,4}(?:/|of)\s{0,12}(\d{1,18}))?(?!\w|\.\d)\]?", re.IGNORECASE)
 FRACTION = re.compile(r"\[\s{0,12}(\d{1,18})\s{0,4}/\s{0,12}(\d{1,18})[^\]]{0,20}\]")
-BETWEEN = re.compile(r"\|\s{0,12}(\d{1,18})\s?/\s{0,12}(\d{1,18})\s")                       # "| 200/2983 batches |"
-PAIR_OF = re.compile(r"\[(\d{1,9}),\s{1,12}(\d{1,18})\] ")                                # "[epoch, iteration] loss: …"
+# "| 200/2983 batches |"
+BETWEEN = re.compile(r"\|\s{0,12}(\d{1,18})\s?/\s{0,12}(\d{1,18})\s")
+# "[epoch, iteration] loss: …"
+PAIR_OF = re.compile(r"\[(\d{1,9}),\s{1,12}(\d{1,18})\] ")
 BAR = re.compile(r"\d{1,3}%\|[^|]{0,400}\|\s{0,12}(\d{1,18})/(\d{1,18}) \[([^\]]{0,4000})\]")
 KERAS = re.compile(r"\s{0,12}(\d{1,18})/(\d{1,18})\s")
 NAME = r"[A-Za-z_][\w./@%+#-]{0,99}"
-PAIR = re.compile(rf"(?<![\w.@/-])(?:(['\"])([^'\"\n]{{1,99}})\1|({NAME}(?: ?\([\w%/]{{1,12}}\))?))\s{{0,4}}[:=]\s{{0,20}}"
+PAIR = re.compile(rf"(?<![\w.@/-])(?:(['\"])([^'\"\n]{{1,99}})\1|({NAME}(?: "
+                  rf"?\([\w%/]{{1,12}}\))?))\s{{0,4}}[:=]\s{{0,20}}"
                   rf"(?:['\"]|(?:tensor|(?:np|jnp|numpy)\.\w{{1,12}}|array)\(\[?)?({FLOAT})(?:{UNIT})?{BEHIND}")
 WORD = re.compile(rf"(?<![\w.@/-])({NAME})\s{{1,12}}({FLOAT})(?:{UNIT})?{BEHIND}")
 PHASE = re.compile(r"(?i)(?:^|[\s\[(|])(val|valid|validation|eval|evaluation|test)(?:[\]):]|\s[|-])")
 BEFORE = re.compile(r"(?<![^\s:>\]|,;()])(?:[A-Za-z][\w%/@.+-]{0,30} ){1,3}$")
 LEVELS = {"info", "debug", "warning", "error", "critical"}
-STOPS = set("and the with of is at in after from to for by on a an was than as gpu rank node device worker version port line pid took "
+STOPS = set("and the with of is at in after from to for by on a an was than as gpu rank node device worker "
+            "version port line pid took "
             "top now saved cuda epoch step iter".split())
-NEVER = re.compile(r"v_num|eta|cuda|mps|npu|.*\.(?:py|cc?|cpp|h|cu|rs|go|java)")      # no numbers of a training: a device, a place in code
+# No numbers of a training: a device, a place in code
+NEVER = re.compile(r"v_num|eta|cuda|mps|npu|.*\.(?:py|cc?|cpp|h|cu|rs|go|java)")
 # A number that stands by itself, not in a name: the same lines but for these have the same shape.
 TOKEN = re.compile(r"(?<![\w.@/#%+])(?<!\w-)(\d+\.?\d*(?:[eE][-+]?\d+)?)")
 ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\^_])|\x08")
 MONTHS = {name: number for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 SYSLOG = re.compile(r"([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ")
 GLOG = re.compile(r"[IWEF](\d\d)(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?\s")
-SHORT = re.compile(r"\[?(\d\d)/(\d\d) (\d\d):(\d\d):(\d\d)()(?=[\s\]])")                  # detectron2, mmengine
+# detectron2, mmengine
+SHORT = re.compile(r"\[?(\d\d)/(\d\d) (\d\d):(\d\d):(\d\d)()(?=[\s\]])")
 STAMP = re.compile(r"[\s\[(<]{0,4}(?:[A-Z]{4,8}[:\s]{1,3}\[?)?")
 
 
 class Line(NamedTuple):
-    """What a line tells: `ts` (Unix seconds) or None; whether that `is_naive`, without a zone; `step`, `epoch` (numbers) or None; `length`
-    (steps in an epoch, 0: not told); `pairs` {name: number}; whether it is of an evaluation."""
+    """What a line tells: `ts` (Unix seconds) or None; whether that `is_naive`, without a zone; `step`,
+    `epoch` (numbers) or None; `length` (steps in an epoch, 0: not told); `pairs` {name: number}; whether it
+    is of an evaluation."""
 
     ts: object
     is_naive: bool
@@ -62,20 +71,24 @@ class Line(NamedTuple):
 
 
 class LineParser:
-    """Reads lines one by one. Lines of one shape, which differ in their numbers alone, are looked at closely but once."""
+    """Reads lines one by one. Lines of one shape, which differ in their numbers alone, are looked at closely
+    but once."""
 
     def __init__(self):
         self._shapes = {}
 
     def read(self, text, now=None):
-        """Return the Line that `text` (str, without colours) is. now: Unix seconds, for stamps that tell no year; None: this moment."""
+        """Return the Line that `text` (str, without colours) is. now: Unix seconds, for stamps that tell no
+        year; None: this moment."""
         text = text[:LONG]
         ts, is_naive, begin = stamp(text, now)
         text = text[begin:]
         pieces = TOKEN.split(text) if len(text) <= SHAPED else [text]
         tokens = pieces[1::2]
-        numbers = [int(token) if len(token) <= DIGITS and token.isdigit() else float(token) for token in tokens]
-        forms = "".join(["i" if type(value) is int else _form(token) for value, token in zip(numbers, tokens)])
+        numbers = [int(token) if len(token) <= DIGITS and token.isdigit() else float(token)
+                   for token in tokens]
+        forms = "".join(["i" if type(value) is int else _form(token)
+                         for value, token in zip(numbers, tokens)])
         key = ("\0".join(pieces[::2]), forms)
         shape = self._shapes.get(key)
         if shape is None:
@@ -86,10 +99,12 @@ class LineParser:
         if shape is False:                              # a number of it is not one token of the line
             return _line(ts, is_naive, text, _roles(text))
         (step, epoch, length), names, places, is_evaluation = shape
-        values = [numbers[position] if type(position) is int else position[0] if type(position) is tuple else -numbers[~int(position)]
-                  for position in places]
-        step, epoch, length = (None if position is None else numbers[position] for position in (step, epoch, length))
-        return Line(ts, is_naive, step, epoch, length or 0, dict(zip(names, map(float, values))), is_evaluation)
+        values = [numbers[position] if type(position) is int else position[0] if type(position) is tuple
+                  else -numbers[~int(position)] for position in places]
+        step, epoch, length = (None if position is None else numbers[position]
+                               for position in (step, epoch, length))
+        return Line(ts, is_naive, step, epoch, length or 0, dict(zip(names, map(float, values))),
+                    is_evaluation)
 
 
 def read_line(text, now=None):
@@ -98,8 +113,10 @@ def read_line(text, now=None):
 
 
 def _form(token):
-    """Return how a number that is no integer is written: with an exponent (e), a point (f), or as few are (o)."""
-    return "e" if "e" in token or "E" in token else "f" if token[-1] != "." and 0 < token.find(".") <= DIGITS and len(token) <= 30 else "o"
+    """Return how a number that is no integer is written: with an exponent (e), a point (f), or as few are
+    (o)."""
+    return ("e" if "e" in token or "E" in token else "f"
+            if token[-1] != "." and 0 < token.find(".") <= DIGITS and len(token) <= 30 else "o")
 
 
 def _line(ts, is_naive, text, roles):
@@ -114,10 +131,11 @@ def _value(digits):
 
 
 def _shape(text, pieces, roles):
-    """Return ((places of step, epoch, length), names, places of their values, whether it is of an evaluation) in the numbers of a line.
+    """Return ((places of step, epoch, length), names, places of their values, whether it is of an evaluation)
+    in the numbers of a line.
 
-    A place is the number's index, -1.0 - index if its sign is reversed, or (value,) if it is no token: nan. False if a number is
-    part of one.
+    A place is the number's index, -1.0 - index if its sign is reversed, or (value,) if it is no token: nan.
+    False if a number is part of one.
     """
     begins, ends, position = {}, [], 0
     for index, piece in enumerate(pieces):
@@ -138,13 +156,15 @@ def _shape(text, pieces, roles):
     counts, pairs, is_evaluation = roles
     counted = [span if span is None else place(span) for span in counts]
     places = [place(span) for span in pairs.values()]
-    if None in places or any(type(found) is not int for found, span in zip(counted, counts) if span is not None):
+    if None in places or any(type(found) is not int
+                             for found, span in zip(counted, counts) if span is not None):
         return False
     return counted, tuple(pairs), places, is_evaluation
 
 
 def stamp(text, now=None):
-    """Return (Unix seconds or None, whether it tells no zone, where it ends) of the time at the beginning of `text`."""
+    """Return (Unix seconds or None, whether it tells no zone, where it ends) of the time at the beginning of
+    `text`."""
     begin = STAMP.match(text).end()
     match = ISO.match(text, begin)
     if match:
@@ -154,7 +174,8 @@ def stamp(text, now=None):
         match = pattern.match(text, position)
         if match:
             month = match[1] if match[1].isdigit() else MONTHS.get(match[1].lower(), 0)
-            return _this_year(int(month), *map(int, match.group(2, 3, 4, 5)), match[6], now), True, match.end()
+            return (_this_year(int(month), *map(int, match.group(2, 3, 4, 5)), match[6], now), True,
+                    match.end())
     return None, False, 0
 
 
@@ -170,8 +191,8 @@ def _this_year(month, day, hour, minute, second, fraction, now):
 
 
 def _roles(text):
-    """Return ((span of the step, of the epoch, of the steps in an epoch; None: not told), {name: span of its number}, whether the line
-    is of an evaluation)."""
+    """Return ((span of the step, of the epoch, of the steps in an epoch; None: not told), {name: span of its
+    number}, whether the line is of an evaluation)."""
     counts, phase, text, is_counted = _counters(text)
     pairs = {}
     for name, span in _pairs(text, is_counted):
@@ -182,9 +203,11 @@ def _roles(text):
 
 
 def _counters(text):
-    """Return (the spans as `_roles` has them, phase, `text` without what counts, whether a word says what counts).
+    """Return (the spans as `_roles` has them, phase, `text` without what counts, whether a word says what
+    counts).
 
-    A bar's numbers count for what stands within it or before it: what was printed behind it has nothing to do with it.
+    A bar's numbers count for what stands within it or before it: what was printed behind it has nothing to do
+    with it.
     """
     step = epoch = length = None
     phase, spans = "", []
@@ -211,10 +234,12 @@ def _counters(text):
     fraction = bar or KERAS.match(text)
     if fraction is None and "/" in text:
         fractions = [*FRACTION.finditer(text), *BETWEEN.finditer(text)]
-        fraction = next((match for match in fractions if all(match.end() <= begin or match.start() >= end for begin, end in spans)), None)
+        fraction = next((match for match in fractions
+                         if all(match.end() <= begin or match.start() >= end for begin, end in spans)), None)
     if fraction is not None:
         spans.append((fraction.start(), fraction.start(3) if bar else fraction.end()))
-        if step is None and not phase and (bar is None or PAIR.search(bar[3]) or PAIR.search(text, 0, bar.start())):
+        if step is None and not phase and (bar is None or PAIR.search(bar[3])
+                                           or PAIR.search(text, 0, bar.start())):
             step, length = fraction.span(1), fraction.span(2)
     return (step, epoch, length), phase, _blanked(text, spans), is_counted
 

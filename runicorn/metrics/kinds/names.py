@@ -1,4 +1,5 @@
-"""The names of the metrics of one foreign file, as many as anybody has: a hostile file has more. Holds no values."""
+"""The names of the metrics of one foreign file, as many as anybody has: a hostile file has more. Holds no
+values."""
 
 MOST, MOST_BYTES = 20_000, 4 << 20         # names, and their UTF-8 together
 

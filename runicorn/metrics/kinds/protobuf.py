@@ -1,4 +1,5 @@
-"""Read messages of protocol buffers field by field (protobuf.dev, "Encoding"). Knows no message, holds nothing."""
+"""Read messages of protocol buffers field by field (protobuf.dev, "Encoding"). Knows no message, holds
+nothing."""
 
 WIDTHS = {1: 8, 5: 4}           # bytes of a field of these wire types
 
@@ -18,7 +19,8 @@ def fields(data):
         else:
             size = WIDTHS.get(kind)
             if kind == 2 and position < end:
-                size, position = (data[position], position + 1) if data[position] < 128 else varint(data, position)
+                size, position = ((data[position], position + 1) if data[position] < 128
+                                  else varint(data, position))
             if size is None or position + size > end:
                 raise ValueError("no protobuf message")
             value, position = data[position:position + size], position + size
@@ -37,7 +39,8 @@ def behind_field(data, position):
 
 
 def varint(data, position):
-    """Return the varint at `position` (int below 2**64) and the place behind it. Raises ValueError if there is none."""
+    """Return the varint at `position` (int below 2**64) and the place behind it. Raises ValueError if there
+    is none."""
     value = shift = 0
     while position < len(data) and shift < 70:
         byte = data[position]
@@ -55,9 +58,11 @@ def signed(value):
 
 def inner(messages, number):
     """Return the messages or texts (bytes) in field `number` of each of `messages`. Raises ValueError."""
-    return [value for message in messages for field, kind, value in fields(message) if (field, kind) == (number, 2)]
+    return [value for message in messages for field, kind, value in fields(message)
+            if (field, kind) == (number, 2)]
 
 
 def text(data, limit=None):
-    """Return bytes as text; what is no UTF-8, and the half of a character at `limit` bytes, shows as U+FFFD."""
+    """Return bytes as text; what is no UTF-8, and the half of a character at `limit` bytes, shows as
+    U+FFFD."""
     return data[:limit].decode("utf-8", "replace")

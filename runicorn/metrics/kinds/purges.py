@@ -1,7 +1,8 @@
-"""Which points of an event file a restart supersedes, as TensorBoard decides it (event_accumulator.py, `_MaybePurgeOrphanedData`).
+"""Which points of an event file a restart supersedes, as TensorBoard decides it (event_accumulator.py,
+`_MaybePurgeOrphanedData`).
 
-File version 2: a SessionLog START supersedes what stands before it at its step or beyond. Version 1 or none: an event whose step is
-below the last one's supersedes the points of its own tags at its step or beyond.
+File version 2: a SessionLog START supersedes what stands before it at its step or beyond. Version 1 or none:
+an event whose step is below the last one's supersedes the points of its own tags at its step or beyond.
 """
 
 import math
@@ -18,15 +19,17 @@ class Purges:
         self.version = state.get("version")
         self._recent = state.get("recent", -1)
         self.restarts, self.overflow = state.get("restarts", 0), state.get("overflow", 0)
-        self._tops = dict(state.get("tops", ()))            # tag -> its highest step that counts; before version 2
+        # Tag -> its highest step that counts; before version 2
+        self._tops = dict(state.get("tops", ()))
         # A tag, or None for all -> [[row, step]], rows and steps ascending.
         self._lists = {tag: list(purges) for tag, purges in state.get("lists", ())}
         self._count = sum(map(len, self._lists.values()))
 
     def state(self):
         """Return what the constructor takes (dict for JSON)."""
-        return {"version": self.version, "recent": self._recent, "restarts": self.restarts, "overflow": self.overflow,
-                "tops": list(self._tops.items()), "lists": [(tag, list(purges)) for tag, purges in self._lists.items()]}
+        return {"version": self.version, "recent": self._recent, "restarts": self.restarts,
+                "overflow": self.overflow, "tops": list(self._tops.items()),
+                "lists": [(tag, list(purges)) for tag, purges in self._lists.items()]}
 
     @property
     def old(self):
@@ -49,7 +52,8 @@ class Purges:
             self._note(None, row, step)
 
     def event(self, row, step, tags, summary):
-        """Take an event of an old file, in order. tags: those of its scalars; summary: whether it holds a summary at all."""
+        """Take an event of an old file, in order. tags: those of its scalars; summary: whether it holds a
+        summary at all."""
         if step < self._recent and summary:
             for tag in tags:
                 lowest = self._lists.get(tag)
@@ -74,9 +78,11 @@ class Purges:
         self._count += 1
 
     def list(self):
-        """Return [[row, step, tags or None], …], rows ascending: points before `row` at `step` or beyond are superseded."""
+        """Return [[row, step, tags or None], …], rows ascending: points before `row` at `step` or beyond are
+        superseded."""
         together = {}
         for tag, purges in self._lists.items():
             for row, step in purges:
                 together.setdefault((row, step, tag is None), []).append(tag)
-        return [[row, step, None if every else sorted(tags)] for (row, step, every), tags in sorted(together.items())]
+        return [[row, step, None if every else sorted(tags)]
+                for (row, step, every), tags in sorted(together.items())]

@@ -1,6 +1,8 @@
-"""Take scalar records of one size apart, all at once: the bytes at one place of every record are one slice. Opens no file.
+"""Take scalar records of one size apart, all at once: the bytes at one place of every record are one slice.
+Opens no file.
 
-A plain record: Event.wall_time, step, summary, nothing else; its values `simple_value`s, or one tensor of one number.
+A plain record: Event.wall_time, step, summary, nothing else; its values `simple_value`s, or one tensor of one
+number.
 Formats: tensorflow/core/util/event.proto, tensorflow/core/framework/{summary,tensor}.proto.
 """
 
@@ -11,7 +13,8 @@ from functools import lru_cache
 from runicorn.metrics.kinds.crc32c import HEAD, TAIL
 from runicorn.metrics.kinds.protobuf import varint
 
-CONTINUES, ENDS = bytes(byte < 128 for byte in range(256)), bytes(byte > 127 for byte in range(256))     # 1: not as a varint's byte is
+# 1: not as a varint's byte is
+CONTINUES, ENDS = bytes(byte < 128 for byte in range(256)), bytes(byte > 127 for byte in range(256))
 WIDTHS = {"f": 4, "d": 8, "q": 8, "i": 4, "e": 2}
 CONTENT = {1: "f", 2: "d", 3: "i", 9: "q", 19: "e"}         # DataType -> struct code of tensor_content
 WORTH = 8                   # records; fewer are as quick one by one
@@ -20,10 +23,11 @@ LISTS = {1: (0x2A, "f"), 2: (0x32, "d")}                    # DataType -> key of
 
 
 class Shape:
-    """Where the numbers and tags stand in records written like `data` (bytes). Raises ValueError if it is no plain record.
+    """Where the numbers and tags stand in records written like `data` (bytes). Raises ValueError if it is no
+    plain record.
 
-    values: [(begin of the tag, its end, place of the number, struct code)], places in the record with its head. With one value the
-    tag may differ from record to record; `tensor`: whether the number is one.
+    values: [(begin of the tag, its end, place of the number, struct code)], places in the record with its
+    head. With one value the tag may differ from record to record; `tensor`: whether the number is one.
     """
 
     def __init__(self, data):
@@ -36,7 +40,8 @@ class Shape:
         for begin, end, number, code in self.values:
             free.update(range(number, number + WIDTHS[code]))
             free.update(range(begin, end) if len(self.values) == 1 else ())
-        self.fixed = [(position, data[position - HEAD]) for position in range(HEAD, HEAD + len(data)) if position not in free]
+        self.fixed = [(position, data[position - HEAD])
+                      for position in range(HEAD, HEAD + len(data)) if position not in free]
 
     def _locate(self, data):
         if data[0] != 0x09:
@@ -78,7 +83,8 @@ class Shape:
         return stop
 
     def misfits(self, frames, size):
-        """Return the places of the records in `frames` (bytes, each of `size` bytes) that are written otherwise (list of int)."""
+        """Return the places of the records in `frames` (bytes, each of `size` bytes) that are written
+        otherwise (list of int)."""
         count, odd = len(frames) // size, 0
         for position, byte in self.fixed:
             column = frames[position::size]
@@ -88,7 +94,8 @@ class Shape:
             flags = frames[position::size].translate(ENDS if position == self.step[-1] else CONTINUES)
             if 1 in flags:
                 odd |= int.from_bytes(flags, "little")
-        return [position for position, flag in enumerate(odd.to_bytes(count, "little")) if flag] if odd else []
+        return ([position for position, flag in enumerate(odd.to_bytes(count, "little")) if flag] if odd
+                else [])
 
     def numbers(self, frames, size):
         """Return (wall times, steps, [array('d') of each value]) of records that all fit."""
@@ -100,7 +107,8 @@ class Shape:
         return list(_column(frames, size, HEAD + 1, "d")), steps, columns
 
     def tags(self, frames, size):
-        """Return the tag of each record (list of bytes), or the one tag (bytes) that all have, of records with one value."""
+        """Return the tag of each record (list of bytes), or the one tag (bytes) that all have, of records
+        with one value."""
         begin, end, _, _ = self.values[0]
         count = len(frames) // size
         if all(frames[position::size].count(frames[position]) == count for position in range(begin, end)):
@@ -110,7 +118,8 @@ class Shape:
 
 
 def _tensor(data, position, stop):
-    """Return (place, struct code) of the number in the TensorProto that ends at `stop`: dtype, an empty or no shape, the number."""
+    """Return (place, struct code) of the number in the TensorProto that ends at `stop`: dtype, an empty or no
+    shape, the number."""
     length, position = varint(data, position)
     if position + length != stop or data[position] != 0x08:
         raise ValueError("no tensor")

@@ -1,10 +1,13 @@
-"""Times as loggers write them: Unix seconds or milliseconds, ISO 8601, Python's logging, syslog. No clock of this machine."""
+"""Times as loggers write them: Unix seconds or milliseconds, ISO 8601, Python's logging, syslog. No clock of
+this machine."""
 
 import re
 from calendar import timegm
 
-FIRST, LAST = 946_684_800, 4_102_444_800        # 2000 to 2100: what is no time of a training is a duration, or a metric
-ISO = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d)[T _](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s?(Z|[+-]\d\d:?\d\d(?![\d:-]))?")
+# 2000 to 2100: what is no time of a training is a duration, or a metric
+FIRST, LAST = 946_684_800, 4_102_444_800
+ISO = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d)[T "
+                 r"_](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s?(Z|[+-]\d\d:?\d\d(?![\d:-]))?")
 
 
 def plausible(value):
@@ -13,7 +16,8 @@ def plausible(value):
 
 
 def seconds(text):
-    """Return the Unix seconds (float) that `text` stands for, a number or a time with its date, or None. Without a zone: as UTC."""
+    """Return the Unix seconds (float) that `text` stands for, a number or a time with its date, or None.
+    Without a zone: as UTC."""
     try:
         value = float(text) if "_" not in text else None
     except ValueError:
@@ -34,10 +38,12 @@ def moment(value):
 def iso(match):
     """Return the Unix seconds of what ISO matched, or None if that is no date."""
     year, month, day, hour, minute, second = map(int, match.group(1, 2, 3, 4, 5, 6))
-    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60 and 2000 <= year < 2100):
+    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60
+            and 2000 <= year < 2100):
         return None
     zone = match[8]
-    shift = 0 if zone in (None, "Z") else (1 if zone[0] == "+" else -1) * (3600 * int(zone[1:3]) + 60 * int(zone[-2:]))
+    shift = 0 if zone in (None, "Z") else (1 if zone[0] == "+" else -1) * (3600 * int(zone[1:3])
+                                                                           + 60 * int(zone[-2:]))
     return timegm((year, month, day, hour, minute, second)) - shift + float("0." + (match[7] or "0"))
 
 

@@ -1,8 +1,10 @@
-"""Turn TensorBoard's event files into rows: scalars of version 1 (`simple_value`) and 2 (tensors of the plugin "scalars"). Opens no file.
+"""Turn TensorBoard's event files into rows: scalars of version 1 (`simple_value`) and 2 (tensors of the
+plugin "scalars"). Opens no file.
 
-One record is one row, as many records as can be are read at once (`scalar_records`), the others field by field; both give the same.
-A record whose data is damaged is skipped and counted; behind damage the next record with a right head is looked for. Images,
-histograms and audio are counted. Formats: tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto.
+One record is one row, as many records as can be are read at once (`scalar_records`), the others field by
+field; both give the same. A record whose data is damaged is skipped and counted; behind damage the next
+record with a right head is looked for. Images, histograms and audio are counted. Formats:
+tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto.
 """
 
 import math
@@ -21,16 +23,19 @@ from runicorn.metrics.kinds.tfrecords import Heads
 from runicorn.metrics.parse import Part
 
 BATCH = 32_768              # records taken apart at once
-LARGE = 4096                # bytes; the beginning of a longer record says whether there is more in it than one picture
+# bytes; the beginning of a longer record says whether there is more in it than one picture
+LARGE = 4096
 PEEK = 2048                 # bytes of that beginning
 LONGEST = (16 << 20) - LARGE    # bytes of a record that is read whole
 APPLE_DOUBLE = b"\0\5\x16\7"    # what macOS puts beside files on a foreign disk
 NEWEST = VERSION + "2"
-RECORDS, SEARCH, FOREIGN = "records", "search", "foreign"       # what stands at the position: a record, something damaged, no events at all
+# What stands at the position: a record, something damaged, no events at all
+RECORDS, SEARCH, FOREIGN = "records", "search", "foreign"
 
 
 def is_kind(name, head):
-    """Whether a file is TensorBoard's. name: without its folder; head: its first 4,096 bytes, all of a shorter file."""
+    """Whether a file is TensorBoard's. name: without its folder; head: its first 4,096 bytes, all of a
+    shorter file."""
     if "tfevents" not in name or name.startswith("._") or head.startswith(APPLE_DOUBLE):
         return False
     return not head.strip(b"\0") or len(head) < HEAD or Heads().next(head, 0) >= 0
@@ -39,8 +44,8 @@ def is_kind(name, head):
 class Reader(Sampled):
     """Reads one event file: `take` its bytes in order. Rows are numbered by record. For one thread at a time.
 
-    Points that a restart supersedes stay in the rows; `facts()["purges"]` names them. A file without a version that follows another
-    one of its folder is judged by its own steps only.
+    Points that a restart supersedes stay in the rows; `facts()["purges"]` names them. A file without a
+    version that follows another one of its folder is judged by its own steps only.
     """
 
     kind = "tensorboard"
@@ -48,7 +53,8 @@ class Reader(Sampled):
     def __init__(self, state=None):
         """state: what `state` returned, also after JSON, to go on behind it."""
         state = state or {}
-        self._row, self._ts, self._mode, self._started = map(state.get, ("row", "ts", "mode", "started"), (0, 0.0, None, None))
+        self._row, self._ts, self._mode, self._started = map(state.get, ("row", "ts", "mode", "started"),
+                                                             (0, 0.0, None, None))
         self.skipped = dict(state.get("skipped", ()))
         self._tags = Names(state.get("tags", ()))
         self._events = Events(self._tags, self._skip, state.get("events"))
@@ -57,16 +63,18 @@ class Reader(Sampled):
     def state(self):
         """Return all that is needed to go on (dict for JSON)."""
         return {"row": self._row, "ts": self._ts, "mode": self._mode, "started": self._started,
-                "skipped": dict(self.skipped), "tags": list(self._tags), "events": self._events.state(), "purges": self._purges.state()}
+                "skipped": dict(self.skipped), "tags": list(self._tags), "events": self._events.state(),
+                "purges": self._purges.state()}
 
     def facts(self):
-        """Return what else the file says: config, texts, started, counts, purges, restarts; only what is known."""
+        """Return what else the file says: config, texts, started, counts, purges, restarts; only what is
+        known."""
         events = self._events
-        facts = {"config": dict(events.config), "texts": dict(events.texts), "started": self._started, "counts": dict(events.counts),
-                 "restarts": self._purges.restarts}
+        facts = {"config": dict(events.config), "texts": dict(events.texts), "started": self._started,
+                 "counts": dict(events.counts), "restarts": self._purges.restarts}
         return {"purges": self._purges.list(), **{name: value for name, value in facts.items() if value}}
 
-    # -- a sample of a huge file (see metrics.samples) -------------------------------------------------------------
+    # -- a sample of a huge file (see metrics.samples) -------------------------------------------------------
 
     @staticmethod
     def records(piece, is_first):
@@ -81,12 +89,14 @@ class Reader(Sampled):
             position += size
         return records
 
-    # -- bytes to records ----------------------------------------------------------------------------------------
+    # -- bytes to records ------------------------------------------------------------------------------------
 
     def take(self, block, remaining):
-        """Return (bytes used, list of Parts). block: bytes from the position on; remaining: bytes from there to the file's end.
+        """Return (bytes used, list of Parts). block: bytes from the position on; remaining: bytes from there
+        to the file's end.
 
-        0 used: no whole record in `block`, come again with more. More than `block` holds: a picture is passed over unread.
+        0 used: no whole record in `block`, come again with more. More than `block` holds: a picture is passed
+        over unread.
         """
         position, parts, most = 0, [], BATCH
         if self._mode is None:
@@ -108,14 +118,16 @@ class Reader(Sampled):
             if batch:
                 points, resume = self._batch(block, batch)
                 parts += points
-                most = 8 if resume is not None else min(BATCH, 2 * most)        # few: what follows is read once more
+                # few: what follows is read once more
+                most = 8 if resume is not None else min(BATCH, 2 * most)
             if resume is not None:
                 self._mode = SEARCH
             position = behind if resume is None else resume
         return len(block), parts
 
     def _walk(self, block, position, most):
-        """Return ([(place, size) of each whole record from `position` on], the place behind): at most `most`, none of them large."""
+        """Return ([(place, size) of each whole record from `position` on], the place behind): at most `most`,
+        none of them large."""
         sizes, batch, end = self._heads.sizes, [], len(block)
         while len(batch) < most:
             head = block[position:position + HEAD]
@@ -127,8 +139,8 @@ class Reader(Sampled):
         return batch, position
 
     def _special(self, block, position, remaining):
-        """Return ([(place, size)] of a large record to be read, else [], the place behind what stands at `position`); that itself:
-        wait for more."""
+        """Return ([(place, size)] of a large record to be read, else [], the place behind what stands at
+        `position`); that itself: wait for more."""
         head = block[position:position + HEAD]
         if len(head) < HEAD:
             return [], position
@@ -136,8 +148,10 @@ class Reader(Sampled):
         if not size:
             zeros = HEAD - len(head.lstrip(b"\0"))
             if 0 < zeros < HEAD and len(block) < position + 2 * HEAD:
-                return [], position                   # a few NULs and then a head, or a damaged one: not to be told yet
-            if not zeros or zeros < HEAD and not 0 < self._heads.next(block[position:position + 2 * HEAD], 0) <= zeros:
+                # a few NULs and then a head, or a damaged one: not to be told yet
+                return [], position
+            if not zeros or zeros < HEAD and not 0 < self._heads.next(block[position:position
+                                                                            + 2 * HEAD], 0) <= zeros:
                 self._damage("damaged heads")
             self._mode = SEARCH
             return [], position + 1
@@ -158,7 +172,8 @@ class Reader(Sampled):
         return ([(position, size)], position + size) if position + size <= len(block) else ([], position)
 
     def _batch(self, block, batch):
-        """Return (Parts of the records, None, or the place from which to look for a head: there a record is damaged)."""
+        """Return (Parts of the records, None, or the place from which to look for a head: there a record is
+        damaged)."""
         groups, damaged = _by_size(block, batch), []
         for size, (frames, indices) in groups.items():
             if _in_bulk(size, indices):
@@ -180,18 +195,20 @@ class Reader(Sampled):
         return parts, resume
 
     def _without(self, block, batch, damaged):
-        """Return (the batch without damaged records, None, or the place to go on from). A torn record has swallowed others, so the next
-        head is looked for in its data; where it is none of the batch's own, the batch ends."""
+        """Return (the batch without damaged records, None, or the place to go on from). A torn record has
+        swallowed others, so the next head is looked for in its data; where it is none of the batch's own, the
+        batch ends."""
         for count, index in enumerate(damaged, 1):
             self._damage("damaged records", index == count - 1)
             position, size = batch[index]
             if self._heads.next(block, position + HEAD) != position + size:
                 dropped = set(damaged[:count])
-                return [record for offset, record in enumerate(batch[:index]) if offset not in dropped], position + HEAD
+                return ([record for offset, record in enumerate(batch[:index]) if offset not in dropped],
+                        position + HEAD)
         dropped = set(damaged)
         return [record for offset, record in enumerate(batch) if offset not in dropped], None
 
-    # -- records to rows -----------------------------------------------------------------------------------------
+    # -- records to rows -------------------------------------------------------------------------------------
 
     def _parts(self, groups):
         """Return the Parts of records; `groups` as `_by_size` has them."""
@@ -201,13 +218,16 @@ class Reader(Sampled):
             others = range(len(indices))
             if _in_bulk(size, indices):
                 alike, others = split(frames, size)
-                pieces += [(shape, [indices[position] for position in places], piece, size) for shape, places, piece in alike]
-            alone += [(indices[position], frames[position * size + HEAD:(position + 1) * size - TAIL]) for position in others]
+                pieces += [(shape, [indices[position] for position in places], piece, size)
+                           for shape, places, piece in alike]
+            alone += [(indices[position], frames[position * size + HEAD:(position + 1) * size - TAIL])
+                      for position in others]
         for index, data in sorted(alone):
             events.read(index, data)
         parts = events.parts()
         for shape, indices, frames, size in pieces:
-            rows = [events.row(index) for index in indices] if events.extra else [self._row + index for index in indices]
+            rows = ([events.row(index) for index in indices] if events.extra
+                    else [self._row + index for index in indices])
             parts += self._scalars(shape, rows, frames, size)
         return parts
 
@@ -215,7 +235,8 @@ class Reader(Sampled):
         """Yield the Parts of plain records (bytes) that fit `shape`."""
         ts, steps, columns = shape.numbers(frames, size)
         if len(columns) > 1:
-            yield Part(tuple(text(frames[begin:end]) for begin, end, _, _ in shape.values), rows, ts, steps, columns)
+            yield Part(tuple(text(frames[begin:end]) for begin, end, _, _ in shape.values), rows, ts, steps,
+                       columns)
             return
         tags = shape.tags(frames, size)
         if isinstance(tags, bytes):
@@ -236,7 +257,8 @@ class Reader(Sampled):
             yield Part((tag,), part[0], part[1], part[2], [array("d", part[3])])
 
     def _scalar_places(self, tag, places, rows):
-        """Return those of the places in `rows` of a tensor's numbers that are scalars: its plugin says so, from the row where it stands."""
+        """Return those of the places in `rows` of a tensor's numbers that are scalars: its plugin says so,
+        from the row where it stands."""
         plugin = self._events.plugins.get(tag)
         since = self._events.learned.get(tag, -1)
         settled = [position for position in places if rows[position] > since] if plugin is not None else []
@@ -252,7 +274,8 @@ class Reader(Sampled):
             if parts:
                 self._ts = max((part.rows[-1], part.ts[-1]) for part in parts)[1]
             return
-        places = [(row, index, position) for index, part in enumerate(parts) for position, row in enumerate(part.rows)]
+        places = [(row, index, position) for index, part in enumerate(parts)
+                  for position, row in enumerate(part.rows)]
         for _, index, position in sorted(places):
             ts = parts[index].ts
             if math.isfinite(ts[position]):
@@ -276,8 +299,8 @@ class Reader(Sampled):
             self._skip("values of too many tags", len(part.rows) * (len(part.names) - len(places)))
             if places:
                 columns = part.columns
-                admitted.append(Part(tuple(part.names[position] for position in places), part.rows, part.ts, part.steps,
-                                     [columns[position] for position in places]))
+                admitted.append(Part(tuple(part.names[position] for position in places), part.rows, part.ts,
+                                     part.steps, [columns[position] for position in places]))
         return admitted
 
     def _purge(self, parts, marks):
@@ -288,11 +311,13 @@ class Reader(Sampled):
                     self._purges.start(row, step)
             return
         points, position, since = None, 0, -1
-        again = {row for row, mark, _ in marks if mark == "extra"}          # of a record whose first row purged already
+        # Of a record whose first row purged already
+        again = {row for row, mark, _ in marks if mark == "extra"}
         for row, mark, value in [*marks, (math.inf, None, None)]:
             if self._purges.old:
                 if points is None:
-                    points = sorted((row, step, part.names) for part in parts for row, step in zip(part.rows, part.steps))
+                    points = sorted((row, step, part.names) for part in parts
+                                    for row, step in zip(part.rows, part.steps))
                 position = bisect_left(points, (since,), position)
                 while position < len(points) and points[position][0] < row:
                     if points[position][0] not in again:
@@ -306,7 +331,7 @@ class Reader(Sampled):
             elif mark == "event" and self._purges.old:
                 self._purges.event(row, value[0], (), value[1])
 
-    # -- what is counted -----------------------------------------------------------------------------------------
+    # -- what is counted -------------------------------------------------------------------------------------
 
     def _damage(self, reason, is_first=True):
         """Count what is damaged. is_first: nothing of the batch could be read before."""

@@ -1,6 +1,8 @@
-"""Numbers and texts of TensorFlow's TensorProto, and the hyperparameters of TensorBoard's HPARAMS plugin. Opens no file.
+"""Numbers and texts of TensorFlow's TensorProto, and the hyperparameters of TensorBoard's HPARAMS plugin.
+Opens no file.
 
-Formats: tensorflow/core/framework/{tensor,types}.proto, tensorboard/plugins/hparams/plugin_data.proto, google/protobuf/struct.proto.
+Formats: tensorflow/core/framework/{tensor,types}.proto, tensorboard/plugins/hparams/plugin_data.proto,
+google/protobuf/struct.proto.
 """
 
 import struct
@@ -10,14 +12,16 @@ from runicorn.metrics.kinds.protobuf import fields, inner, signed, text, varint
 # DataType -> struct code: float, double, int32, uint8, int16, int8, int64, bool, uint16, half, uint32, uint64
 CODES = {1: "f", 2: "d", 3: "i", 4: "B", 5: "h", 6: "b", 9: "q", 10: "?", 17: "H", 19: "e", 22: "I", 23: "Q"}
 BFLOAT16, STRING = 14, 7
-# Where single values stand: float_val, double_val, int_val, int64_val, bool_val, half_val, uint32_val, uint64_val
+# Where single values stand: float_val, double_val, int_val, int64_val, bool_val, half_val, uint32_val,
+# uint64_val
 LISTS = {1: 5, 2: 6, 3: 7, 4: 7, 5: 7, 6: 7, 9: 10, 10: 11, 14: 13, 17: 7, 19: 13, 22: 16, 23: 17}
 SIZES = {"f": 4, "d": 8, "i": 4, "B": 1, "h": 2, "b": 1, "q": 8, "?": 1, "H": 2, "e": 2, "I": 4, "Q": 8}
 DEEPEST = 16                    # lists and dicts within one another in a hyperparameter
 
 
 def number(message):
-    """Return the number in a TensorProto of exactly one, else None. Raises ValueError on what is no message."""
+    """Return the number in a TensorProto of exactly one, else None. Raises ValueError on what is no
+    message."""
     dtype, elements, content, lists = 0, 1, b"", []
     for field, kind, value in fields(message):
         if (field, kind) == (1, 0):
@@ -69,7 +73,8 @@ def _bfloat16(raw):
 
 
 def strings(message, limit):
-    """Return the texts in a TensorProto joined by newlines, at most about `limit` bytes. Raises ValueError."""
+    """Return the texts in a TensorProto joined by newlines, at most about `limit` bytes. Raises
+    ValueError."""
     pieces, size = [], 0
     for field, kind, value in fields(message):
         if (field, kind) == (8, 2) and size < limit:
@@ -79,7 +84,8 @@ def strings(message, limit):
 
 
 def hyperparameters(content):
-    """Return those in the plugin data (bytes) of a session's start (dict), empty if it is something else. Raises ValueError."""
+    """Return those in the plugin data (bytes) of a session's start (dict), empty if it is something else.
+    Raises ValueError."""
     config = {}
     for pair in inner(inner([content], 3), 1):                      # session_start_info, hparams
         name = text(b"".join(inner([pair], 1)))

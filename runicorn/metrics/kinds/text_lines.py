@@ -1,4 +1,5 @@
-"""Whole lines of a growing text file, as all kinds of text are read: whatever way its bytes are cut, the same lines, in bounded memory."""
+"""Whole lines of a growing text file, as all kinds of text are read: whatever way its bytes are cut, the same
+lines, in bounded memory."""
 
 from runicorn.metrics.kinds.sampled import Sampled
 
@@ -9,7 +10,8 @@ JUDGED = 64                 # bytes of the first line that show UTF-16
 
 
 class LineReader(Sampled):
-    """What readers of text share. Subclasses have `kind`, `parse(body)`, which returns the Parts of complete lines, `save` and `load`."""
+    """What readers of text share. Subclasses have `kind`, `parse(body)`, which returns the Parts of complete
+    lines, `save` and `load`."""
 
     def __init__(self, state=None):
         """state: what `state` told (dict), or None at the beginning of a file."""
@@ -22,8 +24,8 @@ class LineReader(Sampled):
 
     def state(self):
         """Return what a Reader that goes on from here is made with (dict)."""
-        return {"skipped": dict(self.skipped), "begun": self.has_begun, "inside": self.is_inside, "closed": self.is_closed,
-                "own": self.save()}
+        return {"skipped": dict(self.skipped), "begun": self.has_begun, "inside": self.is_inside,
+                "closed": self.is_closed, "own": self.save()}
 
     def skip(self, reason, count=1):
         """Count what could not be read."""
@@ -35,7 +37,8 @@ class LineReader(Sampled):
         self.is_closed = True
 
     def take(self, block, remaining):
-        """Return (bytes used, list of parse.Part) of `block`, with which the `remaining` bytes of the file that are not read yet begin."""
+        """Return (bytes used, list of parse.Part) of `block`, with which the `remaining` bytes of the file
+        that are not read yet begin."""
         start = 0
         if not self.has_begun and not self.is_closed:
             start = self._begin(block)
@@ -59,7 +62,8 @@ class LineReader(Sampled):
         return (remaining if self.is_closed else end), parts
 
     def _begin(self, block):
-        """Return how many bytes of a byte order mark to leave out, once the file's first line or enough of it is there."""
+        """Return how many bytes of a byte order mark to leave out, once the file's first line or enough of it
+        is there."""
         head = block[:block.find(b"\n") + 1 or LINE_LIMIT]
         if not head.endswith(b"\n") and len(head) < LINE_LIMIT:
             return 0
@@ -69,7 +73,8 @@ class LineReader(Sampled):
         return len(UTF8_BOM) if block.startswith(UTF8_BOM) else 0
 
     def end(self, block, start):
-        """Return where the complete records of `block` behind `start` end; `start` or less if none is complete."""
+        """Return where the complete records of `block` behind `start` end; `start` or less if none is
+        complete."""
         return block.rfind(b"\n", start) + 1
 
     def bounded(self, body):
@@ -89,8 +94,10 @@ class LineReader(Sampled):
 
 
 def is_utf16(head):
-    """Whether a file that begins with `head` (bytes, at most its first line) is UTF-16, with its mark or without."""
+    """Whether a file that begins with `head` (bytes, at most its first line) is UTF-16, with its mark or
+    without."""
     if head.startswith(UTF16_BOMS):
         return True
     even, odd = head[0:JUDGED:2], head[1:JUDGED:2]
-    return len(odd) > 3 and (odd.count(0) > 0.7 * len(odd) and not even.count(0) or even.count(0) > 0.7 * len(even) and not odd.count(0))
+    return len(odd) > 3 and (odd.count(0) > 0.7 * len(odd) and not even.count(0)
+                             or even.count(0) > 0.7 * len(even) and not odd.count(0))

@@ -1,7 +1,8 @@
 """Plain text logs: what scripts print or log, with numbers in it (see `log_line`).
 
-A name is a metric once it stands on five lines, so that a list of requirements or a dump of settings is none; then every name in lines
-with a counter is one. A line without a counter stands where the last one did; in a file without any, at its number among those that match.
+A name is a metric once it stands on five lines, so that a list of requirements or a dump of settings is none;
+then every name in lines with a counter is one. A line without a counter stands where the last one did; in a
+file without any, at its number among those that match.
 """
 
 import math
@@ -17,7 +18,8 @@ from runicorn.metrics.parse import Part
 NAMES = 500                # that are counted
 # A line without quotes, in small letters, its digits 0: does a number stand behind a sign?
 SIGN = re.compile(rb"[=:] *(?:[\[(]|tensor\(|np\.\w+\()?[-+.]?(?:0|nan|inf)")
-SMALL = bytes(48 if 48 <= byte < 58 else byte + 32 if 65 <= byte < 91 else 32 if byte == 9 else byte for byte in range(256))
+SMALL = bytes(48 if 48 <= byte < 58 else byte + 32 if 65 <= byte < 91 else 32 if byte == 9 else byte
+              for byte in range(256))
 WORDS = re.compile(r"(?i)(?:^|[\W_\d])(?:loss(?:es)?|nll|acc(?:uracy)?|lr|learning.rate|epoch|reward|return|ppl|perplexity|f1|auc|m?ap|"
                    r"m?iou|bleu|psnr|ssim|fid|err(?:or)?|mae|rmse|mse|grad|norm|entropy|kl|wer|cer|score|precision|recall|dice|bpb|bpc|mfu)(?:$|[\W_\d])|loss|acc$")
 
@@ -33,22 +35,27 @@ class Reader(LineReader):
         self.is_open = own.get("open", False)               # whether any name stood on five lines
         self._counts, self._waiting = own.get("counts", {}), own.get("waiting", {})
         self._matches, self._rows, self._epoch = own.get("matches", 0), own.get("rows", 0), own.get("epoch")
-        self._has_counters, self._ts, self._has_naive = own.get("counters", False), own.get("ts"), own.get("naive", False)
+        self._has_counters, self._ts, self._has_naive = (own.get("counters", False), own.get("ts"),
+                                                         own.get("naive", False))
         self._steps, self._ready, self._parser = Steps(own.get("steps")), [], LineParser()
 
     def save(self):
         """Return what is needed to go on."""
-        return {"open": self.is_open, "counts": dict(self._counts), "waiting": {name: list(rows) for name, rows in self._waiting.items()},
-                "matches": self._matches, "rows": self._rows, "epoch": self._epoch, "counters": self._has_counters, "ts": self._ts,
-                "naive": self._has_naive, "steps": self._steps.state()}
+        return {"open": self.is_open, "counts": dict(self._counts),
+                "waiting": {name: list(rows) for name, rows in self._waiting.items()},
+                "matches": self._matches, "rows": self._rows, "epoch": self._epoch,
+                "counters": self._has_counters, "ts": self._ts, "naive": self._has_naive,
+                "steps": self._steps.state()}
 
     def facts(self):
         """Return what else is known of the run (dict)."""
         return self._steps.facts(self._ts is not None, self._has_naive)
 
     def take(self, block, remaining):
-        """Return (bytes used, list of parse.Part), as every Reader does. Of a bar that is drawn over itself only the last state counts."""
-        is_text = self.has_begun and not self.is_inside or not self.has_begun and block[:1] not in (b"\xef", b"\xff", b"\xfe")
+        """Return (bytes used, list of parse.Part), as every Reader does. Of a bar that is drawn over itself
+        only the last state counts."""
+        is_text = (self.has_begun and not self.is_inside or not self.has_begun
+                   and block[:1] not in (b"\xef", b"\xff", b"\xfe"))
         if is_text and not self.is_closed and b"\n" not in block:
             before = block.rfind(b"\r", 0, max(0, block.rfind(b"\r")))
             if before > 0:
@@ -82,11 +89,13 @@ class Reader(LineReader):
         self.note(line.ts, line.is_naive, line.epoch, bool(line.pairs) and has_counter)
         if line.pairs:
             step = math.nan if self._has_counters or self._epoch is not None else self._matches
-            self._place(line.pairs, has_counter, [self._ts or 0.0, step if line.step is None else line.step, self._epoch, line.length])
+            self._place(line.pairs, has_counter,
+                        [self._ts or 0.0, step if line.step is None else line.step, self._epoch, line.length])
             self._matches += 1
 
     def note(self, ts, is_naive, epoch, has_counter):
-        """Take the time (Unix s) and the epoch of a line, None where it tells none, and whether it counts beside numbers."""
+        """Take the time (Unix s) and the epoch of a line, None where it tells none, and whether it counts
+        beside numbers."""
         if ts is not None:
             self._ts = ts
             self._has_naive = self._has_naive or is_naive
@@ -94,13 +103,15 @@ class Reader(LineReader):
         self._has_counters = self._has_counters or has_counter
 
     def emit_next(self, step, data):
-        """Take the row {metric: number} of the line whose time and epoch were noted; step: None where it tells none."""
+        """Take the row {metric: number} of the line whose time and epoch were noted; step: None where it
+        tells none."""
         missing = math.nan if self._has_counters or self._epoch is not None else self._matches
         self._emit(self._ts or 0.0, missing if step is None else step, self._epoch, 0, data)
         self._matches += 1
 
     def _place(self, pairs, has_counter, line):
-        """Emit the pairs of a line that are metrics, keep the others until they are; line: its time, step, epoch and length."""
+        """Emit the pairs of a line that are metrics, keep the others until they are; line: its time, step,
+        epoch and length."""
         metrics = set()
         for name, value in pairs.items():
             count = self._counts.get(name, 0)
@@ -117,11 +128,14 @@ class Reader(LineReader):
         if metrics:
             ready.setdefault(self._matches, (line, {}))[1].update((name, pairs[name]) for name in metrics)
         for number, (told_ts, data) in sorted(ready.items(), key=lambda item: item[0]):
-            self._emit(*told_ts, {name: pairs[name] for name in pairs if name in data} if number == self._matches else data)
+            self._emit(*told_ts, {name: pairs[name] for name in pairs if name in data}
+                       if number == self._matches else data)
 
     def _promote(self, name, ready):
-        """Move what waited for a fifth line with `name` to `ready`, if that makes it a metric; at the first, all beside counters, too."""
-        values, has_counter = {row[5] for row in self._waiting[name]}, any(row[6] for row in self._waiting[name])
+        """Move what waited for a fifth line with `name` to `ready`, if that makes it a metric; at the first,
+        all beside counters, too."""
+        values, has_counter = ({row[5] for row in self._waiting[name]},
+                               any(row[6] for row in self._waiting[name]))
         is_fraction = len(values) > 2 and any(value == value and value != whole(value) for value in values)
         is_metric = WORDS.search(name) and (has_counter or len(values) > 1) or is_fraction
         if not self.is_open and not is_metric:
@@ -149,13 +163,15 @@ class Reader(LineReader):
             shapes.setdefault(tuple(row[5]), []).append(row)
         self._ready = []
         parts = [Part(names, [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows],
-                      [array("d", column) for column in zip(*(row[5].values() for row in rows))]) for names, rows in shapes.items()]
+                      [array("d", column) for column in zip(*(row[5].values() for row in rows))])
+                 for names, rows in shapes.items()]
         return self._steps.settle(parts, [[row[3] for row in rows] for rows in shapes.values()],
                                   [[row[4] for row in rows] for rows in shapes.values()])
 
 
 def candidates(body):
-    """Return the places of the lines of `body` that may hold a number of a training or count, ascending; the most have none."""
+    """Return the places of the lines of `body` that may hold a number of a training or count, ascending; the
+    most have none."""
     small = body.translate(SMALL, b"'\"").replace(b"0:0", b"000").replace(b"0:0", b"000")
     begins = set()                                      # of lines
     end = -1

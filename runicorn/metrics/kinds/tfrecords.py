@@ -1,6 +1,7 @@
 """Find records in a TFRecord stream, also behind damage. Opens no file.
 
-Framing, tensorflow/core/lib/io/record_writer.h: length (uint64), masked CRC-32C of it, data, masked CRC-32C of the data.
+Framing, tensorflow/core/lib/io/record_writer.h: length (uint64), masked CRC-32C of it, data, masked CRC-32C
+of the data.
 """
 
 import re
@@ -8,8 +9,10 @@ import struct
 
 from runicorn.metrics.kinds.crc32c import HEAD, TAIL, crc32c, masked
 
-LONGEST = 1 << 31               # bytes of data: protocol buffers go no further, so a longer record is a damaged length
-# A head of at most LONGEST bytes: four bytes that are not all NUL, four that are. At any place, so it looks ahead.
+# Bytes of data: protocol buffers go no further, so a longer record is a damaged length
+LONGEST = 1 << 31
+# A head of at most LONGEST bytes: four bytes that are not all NUL, four that are. At any place, so it looks
+# ahead.
 PLAUSIBLE = re.compile(rb"(?s)(?=(?:[^\0]...|\0[^\0]..|\0\0[^\0].|\0\0\0[^\0])\0\0\0\0.{4})")
 NULS, NOT_NUL = bytes(4096), re.compile(rb"[^\0]")
 REMEMBERED = 4096               # lengths; one file has few different ones
@@ -34,7 +37,8 @@ class Heads:
         return size
 
     def next(self, block, position):
-        """Return the place of the next head in `block` from `position` on, or -1; passes quickly over room that was never written to."""
+        """Return the place of the next head in `block` from `position` on, or -1; passes quickly over room
+        that was never written to."""
         while True:
             while block[position:position + len(NULS)] == NULS:
                 position += len(NULS) - HEAD
@@ -42,7 +46,8 @@ class Heads:
             if not found:
                 return -1
             end = block.find(NULS, found.start())
-            for match in PLAUSIBLE.finditer(block, max(position, found.start() - 3), len(block) if end < 0 else end + HEAD):
+            for match in PLAUSIBLE.finditer(block, max(position, found.start() - 3),
+                                            len(block) if end < 0 else end + HEAD):
                 if self.size(block[match.start():match.start() + HEAD]):
                     return match.start()
             if end < 0:

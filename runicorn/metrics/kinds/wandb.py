@@ -1,8 +1,9 @@
 """Turn the log that W&B writes (`run-*.wandb`) into rows: one for each `log` of a script. Opens no file.
 
-`Reader` gives the metrics, `SystemReader` what W&B measured of the machine, as rows named "system/…" whose step is their time: two
-readings of one file, so that neither's numbers get among the other's. A file of 0 bytes may be that of a live run: W&B writes late.
-Pictures, tables and the like are counted by their `_type` and are no metrics. What was printed is told in full to who gives `log`.
+`Reader` gives the metrics, `SystemReader` what W&B measured of the machine, as rows named "system/…" whose
+step is their time: two readings of one file, so that neither's numbers get among the other's. A file of 0
+bytes may be that of a live run: W&B writes late. Pictures, tables and the like are counted by their `_type`
+and are no metrics. What was printed is told in full to who gives `log`.
 """
 
 import math
@@ -32,17 +33,22 @@ from runicorn.metrics.parse import STEP_LIMIT, RowPart
 VALUES = 100_000            # of one row
 TAIL = 4096                 # characters of the output that `facts` tells
 DEFINITIONS = 1000
-COUNTED = {6: "files", 8: "artifacts", 9: "TensorBoard folders", 10: "alerts", 24: "artifacts", 25: "artifacts"}      # of Record
-SILENT = (1, 11, 16, 19, 20, 22, 23, 27, 100, 200)      # number, telemetry, control, uuid, final, footer, … : nothing to show
+# Of Record
+COUNTED = {6: "files", 8: "artifacts", 9: "TensorBoard folders", 10: "alerts", 24: "artifacts",
+           25: "artifacts"}
+# number, telemetry, control, uuid, final, footer, … : nothing to show
+SILENT = (1, 11, 16, 19, 20, 22, 23, 27, 100, 200)
 
 
 def is_kind(name, head):
-    """Whether a file is W&B's log. name: without its folder; head: its first 4,096 bytes, all of a shorter file."""
+    """Whether a file is W&B's log. name: without its folder; head: its first 4,096 bytes, all of a shorter
+    file."""
     return name.endswith(".wandb") and begins(head)
 
 
 class _Rows:
-    """The rows of one `take`, and what lasts from one to the next: the number of rows, the last time and step, and the names."""
+    """The rows of one `take`, and what lasts from one to the next: the number of rows, the last time and
+    step, and the names."""
 
     def __init__(self, skip, state):
         self._skip = skip
@@ -92,7 +98,8 @@ class _LogReader:
         return {"skipped": dict(self.skipped), "log": self._log.state(), "rows": self._rows.state()}
 
     def take(self, block, remaining):
-        """Return (bytes used, list of Parts). block: bytes from the position on; remaining: bytes from there to the file's end."""
+        """Return (bytes used, list of Parts). block: bytes from the position on; remaining: bytes from there
+        to the file's end."""
         used, records = self._log.take(block)
         for record in records:
             try:
@@ -135,33 +142,39 @@ class Reader(_LogReader):
     kind = "wandb"
 
     def __init__(self, state=None, log=None):
-        """state: what `state` returned, also after JSON. log: called with (Unix s or None, "stdout" or "stderr", text) for each piece that
-        was printed, in order; whoever wants the log of a whole file reads it from its beginning."""
+        """state: what `state` returned, also after JSON. log: called with (Unix s or None, "stdout" or
+        "stderr", text) for each piece that was printed, in order; whoever wants the log of a whole file reads
+        it from its beginning."""
         super().__init__(state)
         state = state or {}
         self._on_output = log
         self._facts, self._counts = dict(state.get("facts", ())), dict(state.get("counts", ()))
         self._config, self._summary = Keys(state.get("config", ())), Keys(state.get("summary", ()))
-        self._media = {tuple(path) for path in state.get("media", ())}      # of the summary, where later only what changed is told
+        # Of the summary, where later only what changed is told
+        self._media = {tuple(path) for path in state.get("media", ())}
         self._definitions = {entry["name"]: entry for entry in state.get("definitions", ())}
         self._output = dict(state.get("output", {"pieces": 0, "tail": ""}))
 
     def state(self):
         """Return all that is needed to go on (dict for JSON)."""
-        return {**super().state(), "facts": dict(self._facts), "counts": dict(self._counts), "config": dict(self._config.values),
-                "summary": dict(self._summary.values), "media": list(self._media), "definitions": list(self._definitions.values()),
+        return {**super().state(), "facts": dict(self._facts), "counts": dict(self._counts),
+                "config": dict(self._config.values), "summary": dict(self._summary.values),
+                "media": list(self._media), "definitions": list(self._definitions.values()),
                 "output": dict(self._output)}
 
     def facts(self):
-        """Return what else the log says, only what is known: config, summary, run_id, project, name, host, git, tags, notes, group,
-        job_type, resumed, started, exit_code, finished, counts, definitions; log: {"pieces": how many, "tail": the last of the text}."""
-        facts = {"config": dict(self._config.values), "summary": dict(self._summary.values), "counts": dict(self._counts),
-                 "definitions": list(self._definitions.values()), "log": dict(self._output) if self._output["pieces"] else None}
+        """Return what else the log says, only what is known: config, summary, run_id, project, name, host,
+        git, tags, notes, group, job_type, resumed, started, exit_code, finished, counts, definitions; log:
+        {"pieces": how many, "tail": the last of the text}."""
+        facts = {"config": dict(self._config.values), "summary": dict(self._summary.values),
+                 "counts": dict(self._counts), "definitions": list(self._definitions.values()),
+                 "log": dict(self._output) if self._output["pieces"] else None}
         return {**self._facts, **{name: value for name, value in facts.items() if value}}
 
     def _record(self, field, message):
-        handle = {2: self._history, 3: self._update_summary, 4: self._print, 5: self._configure, 12: self._define, 13: self._print,
-                  17: self._run, 18: self._exit, 21: self._header, 26: self._environment}.get(field)
+        handle = {2: self._history, 3: self._update_summary, 4: self._print, 5: self._configure,
+                  12: self._define, 13: self._print, 17: self._run, 18: self._exit, 21: self._header,
+                  26: self._environment}.get(field)
         if handle:
             handle(message)
         elif field in COUNTED:
@@ -249,8 +262,10 @@ class Reader(_LogReader):
 
 
 def _step(step, message):
-    """Return the step of a row: its item `_step`, else HistoryRecord.step.num, which older versions leave 0; None if neither stands."""
+    """Return the step of a row: its item `_step`, else HistoryRecord.step.num, which older versions leave 0;
+    None if neither stands."""
     if step is None or not math.isfinite(step):
-        numbers = [signed(value) for field, kind, value in fields(b"".join(inner([message], 2))) if (field, kind) == (1, 0)]
+        numbers = [signed(value) for field, kind, value in fields(b"".join(inner([message], 2)))
+                   if (field, kind) == (1, 0)]
         return numbers[0] if numbers else None
     return int(step) if step == int(step) and abs(step) < STEP_LIMIT else step

@@ -1,7 +1,9 @@
 """Find records in the log that W&B writes, also behind damage. Opens no file.
 
-The log is LevelDB's (its doc/log_format.md) with a head of 7 bytes before it and zlib's CRC-32: blocks of 32 KiB, in them pieces of a
-record: CRC of type and data, length of the data (uint16), type (full, first, middle, last), data. No piece crosses a block's end.
+The log is LevelDB's (its doc/log_format.md) with a head of 7 bytes before it and zlib's CRC-32: blocks of 32
+KiB, in them pieces of a
+record: CRC of type and data, length of the data (uint16), type (full, first, middle, last), data. No piece
+crosses a block's end.
 """
 
 import re
@@ -26,14 +28,16 @@ class Log:
         state = state or {}
         self._skip = skip
         self._position = state.get("position", 0)
-        self._is_behind_damage = state.get("behind", False)         # pieces without a first one belong to what was damaged
+        # Pieces without a first one belong to what was damaged
+        self._is_behind_damage = state.get("behind", False)
 
     def state(self):
         """Return what the constructor takes (dict for JSON)."""
         return {"position": self._position, "behind": self._is_behind_damage}
 
     def take(self, block):
-        """Return (bytes used, [data of each record that ends in `block`]). block: bytes from the position on."""
+        """Return (bytes used, [data of each record that ends in `block`]). block: bytes from the position
+        on."""
         position = 0
         if not self._position:
             if len(block) < len(HEADER):
@@ -86,32 +90,36 @@ class Log:
         return pieces
 
     def _behind_damage(self, block, position, end, pieces):
-        """Return where the next piece is, as none begins at `position`; `position` if that can't be told yet."""
+        """Return where the next piece is, as none begins at `position`; `position` if that can't be told
+        yet."""
         behind = _next_piece(block, position + 1, end)
         if not behind:
             if end > len(block):
                 return position
             behind = end
-        if pieces or block[position:behind] != NULS[:behind - position]:        # NULs alone are room that was never written to
+        # NULs alone are room that was never written to
+        if pieces or block[position:behind] != NULS[:behind - position]:
             self._skip("damaged records")
             self._is_behind_damage = True
         return behind
 
 
 def _piece(block, position, end):
-    """Return (size, type) of the piece at `position`, or (0, 0) if there is no whole one that is right. end: of the 32 KiB, in
-    `block`."""
+    """Return (size, type) of the piece at `position`, or (0, 0) if there is no whole one that is right. end:
+    of the 32 KiB, in `block`."""
     if position + PIECE > min(end, len(block)):
         return 0, 0
     crc, length, kind = struct.unpack_from("<IHB", block, position)
     stop = position + PIECE + length
-    if not FULL <= kind <= LAST or stop > end or stop > len(block) or zlib.crc32(block[position + 6:stop]) != crc:
+    if (not FULL <= kind <= LAST or stop > end or stop > len(block)
+            or zlib.crc32(block[position + 6:stop]) != crc):
         return 0, 0
     return PIECE + length, kind
 
 
 def whole(piece, is_first):
-    """Return the pieces that are whole records, with their heads (list of bytes), in one part of a log that begins where a block does;
+    """Return the pieces that are whole records, with their heads (list of bytes), in one part of a log that
+    begins where a block does;
     is_first: where the log does, too."""
     position, records = len(HEADER) if is_first else 0, []
     while True:
@@ -136,7 +144,8 @@ def log_of(pieces):
 def _next_piece(block, position, end):
     """Return the place of the next right piece from `position` on, 0 if there is none before `end`."""
     tries = 0
-    if block[position:end] == NULS[:end - position]:                            # room that was never written to
+    # Room that was never written to
+    if block[position:end] == NULS[:end - position]:
         return 0
     for match in TYPE.finditer(block, position + 6, min(end, len(block))):
         index = match.start() - 6
@@ -151,5 +160,6 @@ def _next_piece(block, position, end):
 
 
 def begins(head):
-    """Whether a file that begins with `head` (bytes, 4,096 of them or all there are) is such a log; an empty one may become one."""
+    """Whether a file that begins with `head` (bytes, 4,096 of them or all there are) is such a log; an empty
+    one may become one."""
     return HEADER.startswith(head[:len(HEADER)]) or _piece(head, len(HEADER), BLOCK)[0] > 0
