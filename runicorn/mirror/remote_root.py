@@ -214,7 +214,7 @@ class RemoteRoot:
     def _plan(self, paths, now):
         for path in self.list.take_grown():
             self.changes.saw(path, now, not self.changes.looks.knows(path))
-        self.queue.plan_rest(self._take_new().union(paths), now)
+        self.queue.plan_rest(self._take_new().union(paths) - self._unplanned, now)
 
     def _take_new(self):
         """Return the runs of which the list told something new (set of paths)."""
