@@ -173,11 +173,13 @@ def check(options: Namespace) -> int:
     if options.secrets and foreign_run is not None:
         raise UsageError(f"{foreign_run} is another logger's run; --secrets looks at what Runicorn wrote")
     if options.secrets:
-        from runicorn.transfer.secret_scan import scan as examine
+        from runicorn.transfer.secret_scan import scan
+        findings = scan(path)
     else:
-        from runicorn.transfer.check import check as examine
+        from runicorn.transfer.check import check as findings_of
+        findings = findings_of(path) if foreign_run is None else findings_of(path, foreign_run)
     wrong = notes = 0
-    for finding in examine(path) if foreign_run is None else examine(path, foreign_run):
+    for finding in findings:
         wrong, notes = wrong + finding.wrong, notes + (not finding.wrong)
         if options.json:
             print(dialogue.json_text(finding._asdict()))
