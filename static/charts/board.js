@@ -143,7 +143,7 @@ export class Board {
     const axis = this.axisOf(group.metrics[0]);
     return {
       title: last,
-      sub: prefix,
+      sub: axis ? t("charts.by", {x: axis}) : prefix,
       link: this.linkOf(axis),
       x: axis || this.x.startsWith("metric:") ? "metric" : this.x,
       xName: axis || this.x.slice(7),

@@ -77,6 +77,14 @@ export class Feed {
     this.held.clear();
   }
 
+  /** Metrics that are drawn by something else from now on: of these nothing that is held or on its way can be drawn. */
+  drop(metrics) {
+    const names = new Set(metrics);
+    for (const known of [this.held, this.wholeAt, this.asking]) {
+      [...known.keys()].filter((name) => names.has(name.slice(name.indexOf("\n") + 1))).forEach((name) => known.delete(name));
+    }
+  }
+
   /** Whether what is held is as smooth as it is meant to be. */
   smoothed(run, metric) {
     const weight = this.weight(run, metric);
@@ -172,7 +180,7 @@ export class Feed {
       const answer = await this.ask({run, metric, x, from, to, buckets: BUCKETS,
         smooth: weight || null, rank: this.how.rank || null}, signal);
       if (!signal.aborted) {
-        this.take(answer, pairs, {from: tail ? from : null, asked, weight});
+        this.take(answer, pairs.filter((pair) => this.x(pair[1]) === x), {from: tail ? from : null, asked, weight});
       }
     } finally {
       if (!signal.aborted) {

@@ -42,8 +42,12 @@ export class CompareCharts extends Board {
   renewRuns(runs) {
     const known = this.metrics().length;
     this.runs = runs;
-    if (this.metrics().length !== known) {
+    const moved = this.readAxes();
+    if (this.metrics().length !== known || moved) {
       this.arrange();
+    }
+    if (moved) {
+      this.grid.refresh();
     }
   }
 
@@ -76,8 +80,26 @@ export class CompareCharts extends Board {
     return order.map((name) => ({id: `one:${name}`, title: name, metrics: [name]}));
   }
 
+  /** A metric is drawn by another where all runs that have it say so and have that one; returns whether any is drawn otherwise than before. */
+  readAxes() {
+    const said = new Map();      // metric -> what it is drawn by in each run that has it
+    for (const {metrics} of this.runs) {
+      const names = new Set(metrics.map(({name}) => name));
+      metrics.forEach(({name, step_metric: by}) => said.set(name, (said.get(name) ?? new Set()).add(names.has(by) ? by : null)));
+    }
+    const before = this.axes;
+    this.axes = new Map([...said].flatMap(([metric, [axis, ...others]]) => (axis && !others.length ? [[metric, axis]] : [])));
+    const moved = [...said.keys()].filter((metric) => this.axes.get(metric) !== before.get(metric));
+    this.feed.drop(moved);
+    return moved.length > 0;
+  }
+
   arrange() {
+    const moved = this.readAxes();
     const groups = super.arrange();
+    if (moved) {
+      this.grid.refresh();
+    }
     this.want(this.grid.near());
     return groups;
   }

@@ -136,8 +136,7 @@ export class RunCharts extends Board {
     const axis = this.axisOf(group.metrics[0]);
     return {
       ...options,
-      ...(this.grouping === "one" ? {} : {title: group.title, sub: ""}),
-      ...(axis ? {sub: t("charts.by", {x: axis})} : {}),
+      ...(this.grouping === "one" ? {} : {title: group.title, sub: axis ? options.sub : ""}),
       ...(group.metrics.length > MOST_CURVES ? {sub: t("charts.some", {n: fmt.int(MOST_CURVES), all: fmt.int(group.metrics.length)})} : {}),
       marks: axis ? [] : this.marks(),
     };

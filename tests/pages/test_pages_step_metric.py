@@ -58,3 +58,17 @@ def test_a_run_shows_the_name_it_was_given_later(run, serve, open_page):
     expect(page.get_by_text("a new name").first).to_be_visible()
     told = page.evaluate("fetch('/api/facets?of=names&project=vision').then((answer) => answer.json())")
     assert [entry["name"] for entry in told["items"]] == ["n"]
+
+
+@pytest.mark.parametrize("other, axis", [("epoch", "metric:epoch"), (None, "step"), ("round", "step")])
+def test_compared_runs_are_drawn_by_a_step_metric_where_all_of_them_say_so(run, home, serve, open_page, other, axis):
+    with runicorn.init(project="vision", name="m", storage=home / "experiments", capture=False, system=False) as second:
+        second.define_metric("val/*", step_metric=other)
+        for step in range(300):
+            second.log({"train/loss": 1 / (step + 1)}, step=step)
+            if step % 100 == 99:
+                second.log({"epoch": step // 100 + 1, "round": step, "val/acc": step}, step=step)
+    page = open_page(f"{serve().url}/compare?runs={run.id},{second.id}", script=RECORD)
+    page.wait_for_function("(drawn) => Object.entries(drawn).every(([name, x]) => window.axes[name] === x)",
+                           arg={"val/acc": axis, "train/loss": "step"})
+    expect(page.locator("figure", has_text="by epoch")).to_have_count(int(axis != "step"))
