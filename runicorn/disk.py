@@ -9,8 +9,7 @@ PATIENCE, BRIEF = 2.0, 0.02
 
 
 def patiently(act, *names, seconds=2.0):
-    """Return act(*names), tried again for `seconds` while Windows refuses because somebody has a file open.
-    Raises OSError."""
+    """Return act(*names), tried again for `seconds` while Windows refuses an open file. Raises OSError."""
     until = time.monotonic() + seconds
     while True:
         try:

@@ -257,7 +257,7 @@ def _is_text(value):
 
 # -- writing one ---------------------------------------------------------------------------------------------------
 def patiently(act, *names, seconds=2.0):
-    """Return act(*names), tried again for `seconds` while Windows refuses because somebody has a file open. Raises OSError."""
+    """Return act(*names), tried again for `seconds` while Windows refuses an open file. Raises OSError."""
     until = time.monotonic() + seconds
     while True:
         try:

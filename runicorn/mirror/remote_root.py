@@ -89,6 +89,7 @@ class RemoteRoot:
                             self.recheck, self.log, self._wall, look)
         # Runs of other loggers that were found and shown: fetched once the list of them is whole
         self._unplanned = set()
+        self._search_is_over = False
         self._expected = set()          # runs of other loggers that were among the newest, or were not
         self._bare = not index.lines    # nothing was here to begin with
         # What is missing here of what the index said to begin with, or the list told first
@@ -282,7 +283,9 @@ class RemoteRoot:
             self.log.info("the root can't be listed now: %s", error)        # the next survey says so
             return False
         self._unplanned |= changed
-        if not changed and not (more and self.foreign.seconds < ALONE):
+        was_over = self._search_is_over
+        self._search_is_over = not changed and not (more and self.foreign.seconds < ALONE)
+        if was_over and self._search_is_over:       # in between the list was shown
             planned, self._unplanned = self._unplanned, set()
             self._plan(planned, now) if planned else None
         self._pass_over() if self.foreign.skipped != skipped else None

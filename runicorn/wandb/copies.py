@@ -49,14 +49,14 @@ def _copy_open(file, path, target):
             _pour(file, out)
         after = os.fstat(file.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            os.unlink(part)
+            disk.discard(part)
             return False
         os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
         os.chmod(part, before.st_mode & 0o777)
         disk.replace(part, target)
         return True
     except OSError:
-        attempt(os.unlink, part)
+        disk.discard(part)
         raise
 
 

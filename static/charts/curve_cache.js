@@ -193,7 +193,7 @@ export class Feed {
     const names = new Set(wanted.map(([run, metric]) => nameOf(run, metric)));
     for (const one of answer.series) {
       const name = nameOf(one.run, one.metric);
-      if (!names.has(name)) {
+      if (!names.has(name) || (from !== null && !this.held.has(name))) {      // what it would be joined to was let go meanwhile
         continue;
       }
       if (from === null) {

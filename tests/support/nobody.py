@@ -10,7 +10,7 @@ import pytest
 from scripts import train
 
 NOBODY = """
-import encodings.unicode_escape, hashlib, os, pwd, resource, shutil, subprocess, traceback
+import encodings.unicode_escape, hashlib, os, pathlib, pwd, resource, shutil, subprocess, traceback
 import runicorn
 os.setgroups([1234])    # a group of the lab
 os.setgid(65534)

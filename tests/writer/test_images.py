@@ -66,8 +66,8 @@ def test_images_beside_metrics_lists_and_captions(run):
 
 @pytest.mark.parametrize("source", ["/no/such/file.png", b"no image", np.zeros((5, 5, 9)), np.zeros(4), np.zeros((0, 3)), object(), None])
 def test_what_is_no_image_is_named_and_left_out(run, capsys, source):
-    from runicorn.writer.notice import _said
-    _said.clear()
+    from runicorn.writer.notice import _sentences
+    _sentences.clear()
     run.log({"bad": runicorn.Image(source), "loss": 1.0})
     assert [row["data"] for row in rows(run.dir)] == [{"loss": 1.0}]
     assert "'bad' was not logged" in capsys.readouterr().err

@@ -9,12 +9,12 @@ import pytest
 from scripts import rows
 
 import runicorn
-from runicorn.writer.notice import _said
+from runicorn.writer.notice import _sentences
 
 
 @pytest.fixture
 def run(tmp_path):
-    _said.clear()
+    _sentences.clear()
     with runicorn.init(project="p", name="n", storage=tmp_path / "root", capture=False, system=False, quiet=True) as run:
         yield run
 

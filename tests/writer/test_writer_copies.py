@@ -14,12 +14,12 @@ import torch
 from scripts import only, rows, runs, small, train
 
 import runicorn
-from runicorn.writer.notice import _said
+from runicorn.writer.notice import _sentences
 
 
 @pytest.fixture(autouse=True)
 def quiet():
-    _said.clear()
+    _sentences.clear()
     yield
     runicorn.finish()
 

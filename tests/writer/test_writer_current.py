@@ -11,7 +11,7 @@ import pytest
 from scripts import rows, small
 
 import runicorn
-from runicorn.writer.notice import _said
+from runicorn.writer.notice import _sentences
 
 ROWS = 20
 
@@ -20,7 +20,7 @@ ROWS = 20
 def begin(tmp_path):
     """init(...) with a root of its own, no captured output, no samples. Each test is a process of its own as far as `init` can tell:
     it runs in a fresh context, and what it began is finished at the end."""
-    _said.clear()
+    _sentences.clear()
     begun = []
 
     def begin(**more):
