@@ -58,6 +58,8 @@ class OpenFile:
     """A file that stays open while somebody may ask for its bytes; whoever puts another in its place leaves
     it to us as it was."""
 
+    _descriptor = None
+
     def __init__(self, file, bits):
         """file: an open one, whose descriptor is duplicated; bits: so many of a place are its length, the
         others its start."""
@@ -72,8 +74,9 @@ class OpenFile:
         """Write bytes from `start` on; return how many there was room for. Raises OSError."""
         return os.pwrite(self._descriptor, data, start)
 
-    def __del__(self):
-        os.close(self._descriptor)
+    def __del__(self, close=os.close):       # at the end of a process `os` may be gone before us
+        if self._descriptor is not None:
+            close(self._descriptor)
 
 
 class Spool(Lines):
