@@ -30,6 +30,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "support")]
 from browser import Chromium  # noqa: E402
 from line import Line  # noqa: E402
 from pages import CHROMIUM, CURVES, ROWS, WATCH, opening  # noqa: E402
+from scale_roots import made  # noqa: E402
 from sshd import Sshd, free_port  # noqa: E402
 
 WITH_DATASTORE = "wandb==0.18.7", "setuptools<81"
@@ -50,16 +51,6 @@ def say(what, target, value):
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
-
-def written(folder, make):
-    """Return `folder`, filled by `make(folder)` if it is not there whole."""
-    if not (folder / ".whole").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        make(folder)
-        (folder / ".whole").touch()
-    return folder
-
 
 def write_million(root):
     from torch.utils.tensorboard import SummaryWriter
@@ -158,7 +149,7 @@ print(json.dumps([time.perf_counter() - began, len(pictures), sum(facts["points"
 @section
 def million(scratch, browser):
     """One event file of a million scalar records: coarse, exact, cached; memory; what is painted."""
-    root = written(scratch / "million", write_million)
+    root = made(scratch / "million", write_million)
     folder = root / "vision" / "resnet50"
     cache = scratch / "cache"
     shutil.rmtree(cache, ignore_errors=True)
@@ -202,7 +193,7 @@ def shown(what, target, rounds):
 @section
 def many(scratch, browser):
     """Two thousand TensorBoard runs in one root."""
-    root = written(scratch / "many", write_many)
+    root = made(scratch / "many", write_many)
     rounds = [painted(browser, ours(root, Path(tempfile.mkdtemp(dir=scratch))), ROWS) for _ in range(ROUNDS)]
     shown("list of 2,000 TensorBoard runs painted, cold", "1,000 ms", rounds)
     home = scratch / "manyhome"
@@ -282,9 +273,9 @@ run.finish()
 @section
 def equal(scratch, browser):
     """Every point beside those of the packages' own readers."""
-    folder = written(scratch / "million", write_million) / "vision" / "resnet50"
+    folder = made(scratch / "million", write_million) / "vision" / "resnet50"
     compare("1,000,000 records of TensorBoard", timed(OURS, folder, "tensorboard")[0], timed(ACCUMULATOR, folder)[0])
-    root = written(scratch / "wandb", lambda folder: subprocess.run([sys.executable, "-c", LOGGED, folder], check=True))
+    root = made(scratch / "wandb", lambda folder: subprocess.run([sys.executable, "-c", LOGGED, folder], check=True))
     log, = root.rglob("run-*.wandb")
     compare("20,000 rows of W&B", timed(OURS, log.parent, "wandb")[0], timed(DATASTORE, log, python=with_datastore(scratch))[0])
 
@@ -294,7 +285,7 @@ def with_datastore(scratch):
     def make(folder):
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *WITH_DATASTORE], check=True)
-    return written(scratch / "environment", make) / "bin" / "python"
+    return made(scratch / "environment", make) / "bin" / "python"
 
 
 def compare(what, ours, theirs):
@@ -343,7 +334,7 @@ def wait_until(true, seconds=300):
 @section
 def far_list(scratch, browser):
     """Two thousand TensorBoard runs, listed by SFTP alone at 50 ms."""
-    root = written(scratch / "many", write_many)
+    root = made(scratch / "many", write_many)
     with connected(root, 0.05) as address:
         wait_until(lambda: answered(address, "/api/connections")["connections"][0]["state"] in ("syncing", "live"))
         began = time.perf_counter()
@@ -400,7 +391,7 @@ def write_large(root):
 @section
 def far_large(scratch, browser):
     """The first curve of an event file of 2 GB over 10 Mbit/s."""
-    root = written(scratch / "large", write_large)
+    root = made(scratch / "large", write_large)
     with connected(root, 0.05, 10.0) as address:
         wait_until(lambda: answered(address, "/api/runs?limit=1")["total"] == 1)
         page = browser.tab(browser.context(), f"{WATCH};{CURVES.replace('>= 4', '>= 1')}")     # one chart holds the loss of all layers

@@ -30,6 +30,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests" / "suppor
 
 from browser import Chromium  # noqa: E402
 from pages import CHROMIUM, viewer  # noqa: E402
+from scale_roots import made  # noqa: E402
 from small_runs import beat, event, write_run  # noqa: E402
 
 WORST = 1.15                # exponent above which a row grows worse than linearly
@@ -170,17 +171,6 @@ def growing(root, folder, metrics=lambda step: {"train/loss": 2.3 / step}, also=
         thread.join()
 
 
-def made(scratch, name, make):
-    """Return the root `name` in scratch, made by make(root) unless it is there."""
-    root = scratch / name
-    if not (root / ".made").exists():
-        shutil.rmtree(root, ignore_errors=True)
-        root.mkdir(parents=True)
-        make(root)
-        (root / ".made").touch()
-    return root
-
-
 def many_runs(root, count, place, rows=1):
     """place(number) -> (project, name)."""
     for number in range(count):
@@ -234,21 +224,21 @@ def memory(url):
 @row(1000, 10_000, 100_000)
 def runs(browser, scratch, size):
     """Runs, the page's list: frames while scrolling, and what one run that grows costs the page."""
-    root = made(scratch, f"runs{size}", lambda root: many_runs(root, size, lambda n: (f"project{n % 20}", f"exp{n % 300}")))
+    root = made(scratch / f"runs{size}", lambda root: many_runs(root, size, lambda n: (f"project{n % 20}", f"exp{n % 300}")))
     yield from of_list(browser, scratch, root)
 
 
 @row(100, 1000, 10_000)
 def projects(browser, scratch, size):
     """Projects of one run each."""
-    root = made(scratch, f"projects{size}", lambda root: many_runs(root, size, lambda n: (f"project{n:05}", "base")))
+    root = made(scratch / f"projects{size}", lambda root: many_runs(root, size, lambda n: (f"project{n:05}", "base")))
     yield from of_list(browser, scratch, root)
 
 
 @row(100, 1000, 10_000)
 def experiments(browser, scratch, size):
     """Experiments of one run each in one project, which is open in the tree."""
-    root = made(scratch, f"experiments{size}", lambda root: many_runs(root, size, lambda n: ("project", f"exp{n:05}")))
+    root = made(scratch / f"experiments{size}", lambda root: many_runs(root, size, lambda n: ("project", f"exp{n:05}")))
     yield from of_list(browser, scratch, root, "?project=project")
 
 
@@ -296,7 +286,7 @@ DEEDS = {
 @row(100, 1000, 10_000)
 def charts(browser, scratch, size):
     """Charts on a run's page: frames while scrolling, a drag, a zoom of all, the filter."""
-    root = made(scratch, f"charts{size}", lambda root: with_metrics(root, size))
+    root = made(scratch / f"charts{size}", lambda root: with_metrics(root, size))
     with opened(browser, scratch, root, "/runs/local:vision/wide/20250123_180000_abc123", CURVES) as (tab, at, _):
         time.sleep(size / 2000)
         frames, each = tab.scrolled(".chartscroll")
@@ -338,7 +328,7 @@ def files(browser, scratch, size):
             place = folder / f"checkpoints/{number // 1000:02}"
             place.mkdir(parents=True, exist_ok=True)
             (place / f"model{number:05}.pt").write_bytes(b"x")
-    root = made(scratch, f"files{size}", make)
+    root = made(scratch / f"files{size}", make)
     folder = next(iter(root.glob("vision/files/runs/*")))
     (folder / "events.jsonl").write_text(event(time.time(), 0, {"train/loss": 2.3}))
     shown = "document.querySelectorAll('.files-table tr, .files-table [role=row]').length > 5"
@@ -356,7 +346,7 @@ def files(browser, scratch, size):
 @row(10, 25, 50)
 def compare(browser, scratch, size):
     """Runs compared in a viewer that has read none of them: the first chart, all of them."""
-    root = made(scratch, f"compare{size}", lambda root: many_compared(root, size))
+    root = made(scratch / f"compare{size}", lambda root: many_compared(root, size))
     keys = [f"local:vision/run{n:02}/20250123_{n:06}_{n:06x}" for n in range(size)]
     first, whole, busy = [], [], []
     for _ in range(2):

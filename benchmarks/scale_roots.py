@@ -89,6 +89,7 @@ def made(folder, make, *what):
     whole = Path(f"{folder}.whole")
     if not whole.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        make(str(folder), *what)
+        folder.mkdir(parents=True)
+        make(folder, *what)
         whole.touch()
     return folder

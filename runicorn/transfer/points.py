@@ -11,11 +11,11 @@ from array import array
 from bisect import bisect_left
 from typing import NamedTuple
 
-from runicorn.errors import DataError
 from runicorn.metrics import curves, own_files
 from runicorn.metrics.column_file import File
 from runicorn.metrics.full_parse import FullReader
 from runicorn.metrics.parse import RowPart
+from runicorn.transfer.rows import portions, unreadable
 
 PIECE = 1 << 16             # rows of another logger's file that are told at once
 OWN = own_files.MAKERS["events"]
@@ -97,16 +97,8 @@ class Points:
         """Yield (list of parse.Part, list of full_parse.Text) of one file, up to its end as it was at
         first."""
         file = File(path, None, FullReader)
-        try:
-            more = file.look()
-            while more:
-                before, file.table = file.position, _Block()
-                more = file.step()
-                if file.position < before:
-                    raise DataError(f"{path} was replaced while it was read; try again")
-                yield file.table.parts, file.reader.take_texts()
-        except OSError as error:
-            raise _unreadable(path, error) from error
+        for parts in portions(file):
+            yield [part for part in parts if part.names], file.reader.take_texts()
         self.skipped += file.skipped
 
     # -- other loggers' --------------------------------------------------------------------------------------
@@ -119,7 +111,7 @@ class Points:
             while more:
                 more = file.step()
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         self.skipped += file.skipped
         return file.table
 
@@ -135,23 +127,6 @@ class Points:
                     piece = slice(begin, begin + PIECE)
                     yield Chunk(None, 0, superseded and superseded[piece], tuple(names), ts[piece],
                                 steps[piece], [group.columns[name].values[piece] for name in names])
-
-
-class _Block:
-    """What column_file.File fills in place of a Table."""
-
-    def __init__(self):
-        self.parts = []
-
-    def add(self, parts):
-        self.parts += [part for part in parts if part.names]
-
-    def purge(self, purges):
-        """Do nothing: of ours, none is told."""
-
-
-def _unreadable(path, error):
-    return DataError(f"{path} can't be read: {error.strerror or error}")
 
 
 def _chunks(part, steps, attempt, rank, cuts, without):

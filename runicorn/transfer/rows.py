@@ -43,7 +43,7 @@ class Rows:
         except FileNotFoundError:
             pass                        # a run without a folder logged nothing
         except OSError as error:
-            raise _unreadable(folder, error) from error
+            raise unreadable(folder, error) from error
         self.ranks = sorted({rank for rank, _ in paths})
         self._attempts = {rank: [path for (of, _), path in sorted(paths.items()) if of == rank]
                           for rank in self.ranks}
@@ -115,18 +115,23 @@ def _grown(extent, parts):
 
 def _blocks(path):
     """Yield the rows of one file as lists of Parts, up to its present end."""
-    file = File(path)
+    for parts in portions(File(path)):
+        yield [part._replace(ts=list(map(float, part.ts)), steps=_steps(part.steps)) for part in parts]
+
+
+def portions(file: File) -> Iterator[list[Part]]:
+    """Yield the rows of a column_file.File up to its present end, about a megabyte at a time, and keep none.
+    Raises DataError where it can't be read or was replaced meanwhile."""
     try:
         more = file.look()
         while more:
             before, file.table = file.position, _Block()
             more = file.step()
             if file.position < before:
-                raise DataError(f"{path} was replaced while it was read; try again")
-            yield [part._replace(ts=list(map(float, part.ts)), steps=_steps(part.steps))
-                   for part in file.table.parts]
+                raise DataError(f"{file.path} was replaced while it was read; try again")
+            yield file.table.parts
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(file.path, error) from error
 
 
 class _Block:
@@ -142,7 +147,8 @@ class _Block:
         """Rows leave out what a newer attempt logged anew; nothing else is taken back in them."""
 
 
-def _unreadable(path, error):
+def unreadable(path, error):
+    """Return the DataError of a path that an OSError says can't be read."""
     return DataError(f"{path} can't be read: {error.strerror or error}")
 
 
