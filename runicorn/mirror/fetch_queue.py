@@ -110,7 +110,8 @@ class FetchQueue:
 
     def _plan_some(self):
         """Plan a few of the runs that are to be; returns whether there were any."""
-        some, self._unplanned = self._unplanned[-LITTLE:], self._unplanned[:-LITTLE]
+        some = self._unplanned[-LITTLE:]
+        del self._unplanned[-LITTLE:]
         if some:
             self.plan(some, self.now, more=self._more)
         return bool(some)
