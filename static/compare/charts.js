@@ -46,9 +46,6 @@ export class CompareCharts extends Board {
     if (this.metrics().length !== known || moved) {
       this.arrange();
     }
-    if (moved) {
-      this.grid.refresh();
-    }
   }
 
   /** hidden: keys of runs without curves; base: key of the baseline. */
@@ -91,15 +88,15 @@ export class CompareCharts extends Board {
     this.axes = new Map([...said].flatMap(([metric, [axis, ...others]]) => (axis && !others.length ? [[metric, axis]] : [])));
     const moved = [...said.keys()].filter((metric) => this.axes.get(metric) !== before.get(metric));
     this.feed.drop(moved);
+    if (moved.length) {
+      this.grid.refresh();
+    }
     return moved.length > 0;
   }
 
   arrange() {
-    const moved = this.readAxes();
+    this.readAxes();
     const groups = super.arrange();
-    if (moved) {
-      this.grid.refresh();
-    }
     this.want(this.grid.near());
     return groups;
   }
