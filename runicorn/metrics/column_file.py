@@ -49,6 +49,10 @@ class File:
         """Lines or records that could not be read (int)."""
         return sum(self.reader.skipped.values())
 
+    def fill(self, table: Any) -> None:
+        """Put what is parsed from now on into `table` (with Table's `add`, `purge` and `others`)."""
+        self.table = table
+
     def look(self) -> bool:
         """Return whether there is something to parse, after one stat; forgets all if the file was replaced or
         has shrunk.

@@ -125,11 +125,12 @@ def portions(file: File) -> Iterator[list[Part]]:
     try:
         more = file.look()
         while more:
-            before, file.table = file.position, _Block()
+            before, block = file.position, _Block()
+            file.fill(block)
             more = file.step()
             if file.position < before:
                 raise DataError(f"{file.path} was replaced while it was read; try again")
-            yield file.table.parts
+            yield block.parts
     except OSError as error:
         raise unreadable(file.path, error) from error
 

@@ -119,6 +119,19 @@ class Row:
         else:
             self.put(start, " " * (end - start), "")
 
+    def delete(self, column, count):
+        """Take `count` cells out; what follows them moves to the left."""
+        self._split(column)
+        self._split(column + count)
+        del self.cells[column:column + count], self.styles[column:column + count]
+
+    def insert(self, column, count):
+        """Put `count` blank cells in; what follows moves to the right."""
+        if column < len(self.cells):
+            self._split(column)
+            self.cells[column:column] = [" "] * count
+            self.styles[column:column] = [""] * count
+
     def _reach(self, column):
         missing = column - len(self.cells)
         if missing > 0:
@@ -333,6 +346,10 @@ class Screen:
             self._erase_display(code)
         elif final == "X":
             self._rows[row].erase(column, column + count)
+        elif final == "P":
+            self._rows[row].delete(column, count)
+        elif final == "@":
+            self._rows[row].insert(column, count)
         elif final in "su":
             self._escape("7" if final == "s" else "8")
 

@@ -122,7 +122,8 @@ def test_what_a_terminal_shows_at_the_end_is_in_the_log_in_order(stream):
 
 
 @settings(max_examples=100, deadline=None)
-@given(streams(TEXT + ACROSS + SWEEP + ["\x1b[2P"]))
+@given(streams(TEXT + ACROSS + SWEEP + ["\x1b[2P", "\x1b[3@"]))
+@example(("\n\x1b[2Baaa\x1b[3;4H\n\x1b[2P", ["\n\x1b[2Baaa\x1b[3;4H\n\x1b[2P"]))
 def test_erased_screens_too(stream):
     text, chunks = stream
     assert within(without_blank(picture(text)), logged(chunks))
