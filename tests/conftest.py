@@ -11,16 +11,20 @@ import quick
 import tally
 import tiers
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # of a shell's background job; what the tests start is to take Ctrl+C
+# of a shell's background job; what the tests start is to take Ctrl+C
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:     # of nohup: what the tests start is to hear it
+# of nohup: what the tests start is to hear it
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
-if hasattr(signal, "SIGQUIT") and signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:   # of a background job, too
+# of a background job, too
+if hasattr(signal, "SIGQUIT") and signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--quick", action="store_true", help="only files that need no sshd, browser or framework, see support/quick.py")
+    parser.addoption("--quick", action="store_true",
+                     help="only files that need no sshd, browser or framework, see support/quick.py")
 
 
 def pytest_configure(config):
@@ -49,17 +53,21 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Where there is no POSIX, leave out modules that can't even be imported there; with --quick, what is not quick."""
-    if config.getoption("quick") and collection_path.name.startswith("test_") and not quick.is_quick(collection_path):
+    """Where there is no POSIX, leave out modules that can't even be imported there; with --quick, what is not
+    quick."""
+    if (config.getoption("quick") and collection_path.name.startswith("test_")
+        and not quick.is_quick(collection_path)):
         return True
-    if os.name != "posix" and collection_path.name.startswith("test_") and needs_posix.loads(collection_path.stem):
+    if (os.name != "posix" and collection_path.name.startswith("test_")
+        and needs_posix.loads(collection_path.stem)):
         return True
     return None
 
 
 @pytest.hookimpl(tryfirst=True)                          # before pytest's own, which leaves out by -m
 def pytest_collection_modifyitems(config, items):
-    """Mark rows of long tables, where whole files are run, and what needs POSIX; where there is none, the rest is run."""
+    """Mark rows of long tables, where whole files are run, and what needs POSIX; where there is none, the
+    rest is run."""
     items.sort(key=order.rank)
     if not any("::" in part for part in config.args) and not config.getoption("lf", False):
         tiers.shorten(items)
@@ -78,8 +86,10 @@ def _homes(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def home(_homes, monkeypatch):
-    """A fresh RUNICORN_HOME and user home (Path of the former) for every test; no SSH agent of the outside."""
-    folder, number = _homes             # not tmp_path_factory.mktemp for each: it lists all that it made before
+    """A fresh RUNICORN_HOME and user home (Path of the former) for every test; no SSH agent of the
+    outside."""
+    # not tmp_path_factory.mktemp for each: it lists all that it made before
+    folder, number = _homes
     user = folder / str(next(number))
     user.mkdir()
     monkeypatch.setenv("HOME", str(user))
@@ -100,5 +110,6 @@ def sshd(tmp_path):
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """On a busy machine python3 takes its time; what the mirror does without its answer is a test of its own."""
+    """On a busy machine python3 takes its time; what the mirror does without its answer is a test of its
+    own."""
     monkeypatch.setattr("runicorn.mirror.remote_root.PATIENCE", 60.0)

@@ -1,4 +1,5 @@
-"""The command line: what it says, what it refuses and with which exit code. Real processes where the process is the point."""
+"""The command line: what it says, what it refuses and with which exit code. Real processes where the process
+is the point."""
 
 import json
 import os
@@ -19,16 +20,17 @@ from runicorn.cli.tail import Tail
 from runicorn.errors import UsageError
 from runicorn.version import VERSION
 
-ADD = ["config", "ssh", "add", "--name", "GPU Server 1", "--host", "gpu-server.example.com", "--port", "22", "--user", "your_username",
-       "--key", "~/.ssh/id_rsa", "--remote-root", "/home/user/.runicorn/experiments"]
+ADD = ["config", "ssh", "add", "--name", "GPU Server 1", "--host", "gpu-server.example.com", "--port", "22",
+       "--user", "your_username", "--key", "~/.ssh/id_rsa", "--remote-root",
+       "/home/user/.runicorn/experiments"]
 
 
 def typed(*argv, **more):
-    return subprocess.run([sys.executable, "-m", "runicorn", *argv], capture_output=True, text=True, timeout=60,
-                          stdin=subprocess.DEVNULL, **more)
+    return subprocess.run([sys.executable, "-m", "runicorn", *argv], capture_output=True, text=True,
+                          timeout=60, stdin=subprocess.DEVNULL, **more)
 
 
-# -- the door -----------------------------------------------------------------------------------------------------
+# -- the door ------------------------------------------------------------------------------------------------
 
 def test_version(capsys):
     assert cli.main(["--version"]) == 0
@@ -37,7 +39,8 @@ def test_version(capsys):
 
 def test_version_loads_no_command_and_no_package_of_others():
     code = ("import sys; from runicorn.cli import main as cli; cli.main(['--version'])\n"
-            "print(sorted(name for name in sys.modules if name.split('.')[0] in ('argparse', 'bottle', 'paramiko', 'numpy')))")
+            "print(sorted(name for name in sys.modules if name.split('.')[0] in ('argparse', 'bottle', "
+            "'paramiko', 'numpy')))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -58,35 +61,45 @@ def test_every_command_has_help_with_an_example(name, capsys):
 
 
 def test_every_subcommand_has_help_with_an_example():
-    shown = {path: leaf.format_help() for name, parser in completion.parsers().items() for path, leaf in leaves(parser, name)}
-    assert len(shown) > 10 and [path for path, text in shown.items() if f"example:\n  runicorn {path}" not in text] == []
+    shown = {path: leaf.format_help() for name, parser in completion.parsers().items()
+             for path, leaf in leaves(parser, name)}
+    assert len(shown) > 10
+    assert [path for path, text in shown.items() if f"example:\n  runicorn {path}" not in text] == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "powershell"])
 def test_completion_knows_commands_and_options(shell, capsys):
     assert cli.main(["--completion", shell]) == 0
     script = capsys.readouterr().out
-    assert all(word in script for word in ("viewer", "--cache-size", "config ssh add", "--remote-root", "manifest", "--active-window"))
+    assert all(word in script
+               for word in ("viewer", "--cache-size", "config ssh add", "--remote-root", "manifest",
+                            "--active-window"))
 
 
 def test_completion_works_in_bash(tmp_path, capsys):
     cli.main(["--completion", "bash"])
     (tmp_path / "complete.sh").write_text(capsys.readouterr().out)
     ask = "source complete.sh; COMP_WORDS=(runicorn {0}); COMP_CWORD={1}; _runicorn; echo ${{COMPREPLY[@]}}"
-    for typed_so_far, place, answer in (("con", 1, "config"), ("config ssh a", 3, "add"), ("config ssh add --remote", 4, "--remote-root"),
+    for typed_so_far, place, answer in (("con", 1, "config"), ("config ssh a", 3, "add"),
+                                        ("config ssh add --remote", 4, "--remote-root"),
                                         ("generate", 1, "generate-manifest"), ("sync st", 2, "start status")):
-        done = subprocess.run(["bash", "-c", ask.format(typed_so_far, place)], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["bash", "-c", ask.format(typed_so_far, place)], cwd=tmp_path,
+                              capture_output=True, text=True, timeout=30)
         assert done.stdout.strip() == answer, done.stderr
 
 
 def test_the_script_for_powershell_has_the_words_of_that_for_bash():
-    """There is no PowerShell here to run it: its table is compared, and what would end a word or a block of it looked for."""
+    """There is no PowerShell here to run it: its table is compared, and what would end a word or a block of
+    it looked for."""
     told = {path: re.findall("'([^']*)'", words) for path, words in
             re.findall(r"^ {8}'([^']*)' = @\((.*)\)$", completion.script("powershell"), re.M)}
-    known = {path: words.split() for path, words in re.findall(r'^ {8}"([^"]*)"\) echo "([^"]*)";;$', completion.script("bash"), re.M)}
+    known = {path: words.split()
+             for path, words in re.findall(r'^ {8}"([^"]*)"\) echo "([^"]*)";;$', completion.script("bash"),
+                                           re.M)}
     assert told == known and len(told) > 20 and "--completion" in told[""] and "add" in told["config ssh"]
     text = completion.script("powershell")
-    assert all(text.count(begin) == text.count(end) for begin, end in ("{}", "()", "[]")) and text.count("'") % 2 == 0
+    assert all(text.count(begin) == text.count(end) for begin, end in ("{}", "()", "[]"))
+    assert text.count("'") % 2 == 0
     assert text.isascii() and "%" not in text and "`" not in text
 
 
@@ -118,7 +131,8 @@ def test_a_mistake_is_one_sentence_and_an_exit_code(home, capsys, argv, code, wo
 
 
 def test_a_closed_pipe_is_no_error():
-    done = subprocess.run(f"{sys.executable} -m runicorn --help | true", shell=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(f"{sys.executable} -m runicorn --help | true", shell=True, capture_output=True,
+                          text=True, timeout=60)
     assert done.stderr == ""
 
 
@@ -129,14 +143,16 @@ def test_an_ascii_terminal_gets_no_traceback(home):
     assert done.returncode == 0 and "GPU Server 1" in done.stdout
 
 
-# -- config -------------------------------------------------------------------------------------------------------
+# -- config --------------------------------------------------------------------------------------------------
 
 def test_a_connection_is_added_by_the_flags_of_the_guide(home, capsys):
     assert cli.main(ADD) == 0
     assert f"{home}/cache/gpu-server-1" in capsys.readouterr().out
     saved, = json.loads((home / "config.json").read_text())["connections"]
-    assert (saved["name"], saved["host"], saved["port"], saved["user"], saved["auth"], saved["remote_root"]) == (
-        "GPU Server 1", "gpu-server.example.com", 22, "your_username", "key", "/home/user/.runicorn/experiments")
+    assert (saved["name"], saved["host"], saved["port"], saved["user"], saved["auth"],
+            saved["remote_root"]) == (
+                "GPU Server 1", "gpu-server.example.com", 22, "your_username", "key",
+                "/home/user/.runicorn/experiments")
     assert (home / "config.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -148,17 +164,20 @@ def test_adding_the_same_name_changes_it_and_keeps_the_rest(home):
 
 
 def test_a_connection_is_asked_for_on_a_terminal(home):
-    answers = ["lab", "", "x", "2222", "alice", "agent", "~/experiments"]       # "x" is no port and is asked for again
+    # "x" is no port and is asked for again
+    answers = ["lab", "", "x", "2222", "alice", "agent", "~/experiments"]
     screen = at_a_terminal(["config", "ssh", "add"], answers)
     assert "'x' is no port" in screen and 'saved "lab"' in screen
     saved, = json.loads((home / "config.json").read_text())["connections"]
-    assert (saved["name"], saved["host"], saved["port"], saved["user"], saved["auth"]) == ("lab", "lab", 2222, "alice", "agent")
+    assert (saved["name"], saved["host"], saved["port"], saved["user"], saved["auth"]) == (
+        "lab", "lab", 2222, "alice", "agent")
 
 
 def test_what_can_not_be_is_asked_for_again_at_once(home):
     answers = ["a b", "gpu; rm -rf /", "lab", "", "", "bob smith", "bob", "magic", "agent", ""]
     screen = at_a_terminal(["config", "ssh", "add"], answers)
-    assert screen.count("Host (name") == 3 and screen.count("User [") == 2 and screen.count("Login by") == 2 and 'saved "lab"' in screen
+    assert screen.count("Host (name") == 3 and screen.count("User [") == 2 and screen.count("Login by") == 2
+    assert 'saved "lab"' in screen
     saved, = json.loads((home / "config.json").read_text())["connections"]
     assert (saved["host"], saved["user"], saved["auth"]) == ("lab", "bob", "agent")
 
@@ -171,15 +190,18 @@ def test_a_bad_value_that_was_given_is_refused_before_anything_is_asked(home):
 def test_what_the_ssh_config_knows_is_offered(home):
     folder = Path(os.environ["HOME"]) / ".ssh"
     folder.mkdir()
-    (folder / "config").write_text("Host lab\n  HostName gpu.example.com\n  User carol\n  Port 2200\n  IdentityFile ~/.ssh/lab\n")
+    (folder / "config").write_text(
+        "Host lab\n  HostName gpu.example.com\n  User carol\n  Port 2200\n  IdentityFile ~/.ssh/lab\n")
     screen = at_a_terminal(["config", "ssh", "add"], ["lab", "", "", "", "", "", ""])
     assert "Hosts of ~/.ssh/config: lab" in screen
     saved, = json.loads((home / "config.json").read_text())["connections"]
-    assert (saved["host"], saved["port"], saved["user"]) == ("lab", 2200, "carol") and saved["key"].endswith(".ssh/lab")
+    assert (saved["host"], saved["port"], saved["user"]) == ("lab", 2200, "carol")
+    assert saved["key"].endswith(".ssh/lab")
 
 
 def at_a_terminal(argv, answers):
-    """Run the command on a pseudo terminal, type each answer when it waits, and return what the screen showed."""
+    """Run the command on a pseudo terminal, type each answer when it waits, and return what the screen
+    showed."""
     child, terminal_end = pty.fork()
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-m", "runicorn", *argv])
@@ -221,7 +243,8 @@ def test_values_are_set_and_shown_without_secrets(home, capsys):
     assert cli.main(["config", "set", "root", "/data/experiments"]) == 0
     assert cli.main(["config", "set", "preferences.language", "zh"]) == 0
     config = json.loads((home / "config.json").read_text())
-    (home / "config.json").write_text(json.dumps({**config, "connections": [{"name": "a", "host": "a", "password": "hunter2"}]}))
+    (home / "config.json").write_text(
+        json.dumps({**config, "connections": [{"name": "a", "host": "a", "password": "hunter2"}]}))
     capsys.readouterr()
     assert cli.main(["config", "show"]) == 0
     said = capsys.readouterr()
@@ -236,20 +259,24 @@ def test_a_value_can_not_become_a_group(home, capsys):
     assert cli.main(["config", "set", "connections", "[]"]) == 2
 
 
-# -- what is typed and shown --------------------------------------------------------------------------------------
+# -- what is typed and shown ---------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("text, count", [("1GB", 10**9), ("500 mb", 5 * 10**8), ("2GiB", 2**31), ("1000", 1000), ("1.5k", 1500)])
+@pytest.mark.parametrize("text, count",
+                         [("1GB", 10**9), ("500 mb", 5 * 10**8), ("2GiB", 2**31), ("1000", 1000),
+                          ("1.5k", 1500)])
 def test_sizes(text, count):
     assert arguments.size(text) == count
 
 
-@pytest.mark.parametrize("text, seconds", [("30d", 30 * 86400), ("12h", 43200), ("90m", 5400), ("45s", 45), ("2w", 1209600)])
+@pytest.mark.parametrize("text, seconds",
+                         [("30d", 30 * 86400), ("12h", 43200), ("90m", 5400), ("45s", 45), ("2w", 1209600)])
 def test_ages(text, seconds):
     assert arguments.age(text) == seconds
 
 
 def test_a_table_fits_the_terminal_and_counts_wide_characters():
-    lines = dialogue.table(["NAME", "PROJECT"], [["学习率扫描_余弦退火_第二轮", "image_classification"], ["a", "b"]], 30)
+    lines = dialogue.table(["NAME", "PROJECT"],
+                           [["学习率扫描_余弦退火_第二轮", "image_classification"], ["a", "b"]], 30)
     assert all(terminal.cells(line) <= 30 for line in lines)
     assert terminal.fit("学习率扫描", 6) == "学习… "
 
@@ -269,26 +296,30 @@ def test_nobody_at_the_terminal_means_no():
 
 def test_text_for_people():
     assert [dialogue.size_text(n) for n in (832, 1200, 10**9)] == ["832 B", "1.2 kB", "1.0 GB"]
-    assert [terminal.duration_text(s) for s in (45, 725, 12000, 187200)] == ["45s", "12m 5s", "3h 20m", "2d 4h"]
-    assert dialogue.spark([0, 1, None, float("nan"), 2]) == "▁▅  █" or dialogue.spark([0, 1, None, float("nan"), 2]) == "▁▄  █"
+    assert [terminal.duration_text(s) for s in (45, 725, 12000, 187200)] == [
+        "45s", "12m 5s", "3h 20m", "2d 4h"]
+    assert (dialogue.spark([0, 1, None, float("nan"), 2]) == "▁▅  █"
+            or dialogue.spark([0, 1, None, float("nan"), 2]) == "▁▄  █")
     assert dialogue.spark([]) == "" and dialogue.spark([3, 3]) == "▁▁"
 
 
-# -- tail ---------------------------------------------------------------------------------------------------------
+# -- tail ----------------------------------------------------------------------------------------------------
 
 def make_run(root, run_id="20250123_180000_abc123", name="resnet50"):
     """A run in the middle of a line of its log and of its events."""
     return run_folder(root, f"vision/{name}/runs/{run_id}", {
         "meta.json": {"id": run_id, "project": "vision", "name": name, "hostname": "gpu-01", "format": 1},
         "status.json": {"status": "running", "started_at": 100},
-        "logs.txt": "[2025-01-23 18:30:45+0000] Epoch 0\n[2025-01-23 18:30:46+0000] 10%\r[2025-01-23 18:30:47+0000] 20%",
+        "logs.txt":
+        "[2025-01-23 18:30:45+0000] Epoch 0\n[2025-01-23 18:30:46+0000] 10%\r[2025-01-23 18:30:47+0000] 20%",
         "events.jsonl": '{"ts":1.0,"step":7,"data":{"loss":0.5}}\n{"ts":2.0,"step":8,"da'})
 
 
 def test_tail_shows_the_end_then_what_comes_then_the_end_of_the_run(tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     folder = make_run(tmp_path)
-    process = subprocess.Popen([sys.executable, "-m", "runicorn", "tail", "resnet50/20250123_180000_abc123", "--root", str(tmp_path)],
+    process = subprocess.Popen([sys.executable, "-m", "runicorn", "tail", "resnet50/20250123_180000_abc123",
+                                "--root", str(tmp_path)],
                                stdout=subprocess.PIPE, text=True)
     first = [process.stdout.readline() for _ in range(3)]
     assert first[1:] == ["[18:30:45] Epoch 0\n", "· step 7  loss=0.5\n"]
@@ -362,7 +393,8 @@ def test_tail_takes_the_run_that_was_made_last_whatever_its_id(tmp_path, capsys)
         assert cli.main(["tail", "--root", str(tmp_path), "--no-follow"]) == 0
         return capsys.readouterr().out
 
-    for run_id, created in (("20260101_120000_aaaaaa", 1767268800), ("zz-sweep", 1700000000), ("20260101_190000_bbbbbb", 1767265200)):
+    for run_id, created in (("20260101_120000_aaaaaa", 1767268800), ("zz-sweep", 1700000000),
+                            ("20260101_190000_bbbbbb", 1767265200)):
         run_folder(tmp_path, f"p/n/runs/{run_id}", {"meta.json": {"id": run_id, "created_at": created}})
     assert "20260101_120000_aaaaaa" in newest()         # seven hours east, the other was made an hour before
     (tmp_path / "p" / "n" / "runs" / "a-run").mkdir()
@@ -379,18 +411,22 @@ def test_tail_names_the_candidates_when_a_name_is_not_enough(tmp_path, capsys):
 
 def test_tail_runs_on_the_servers_bare_python(tmp_path):
     make_run(tmp_path)
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.cli.main import main; sys.exit(main(sys.argv[2:]))"
-    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(Path(cli.__file__).parents[2]), "tail", "--no-follow", "--root",
-                           str(tmp_path)], capture_output=True, text=True, timeout=60)
+    code = ("import sys; sys.path.insert(0, sys.argv[1]); from runicorn.cli.main import main; "
+            "sys.exit(main(sys.argv[2:]))")
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(Path(cli.__file__).parents[2]), "tail",
+                           "--no-follow", "--root", str(tmp_path)], capture_output=True, text=True,
+                          timeout=60)
     assert done.returncode == 0 and "Epoch 0" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_tail_says_what_a_mirror_has_not_fetched_of_a_log_and_of_the_metrics(tmp_path, capsys, rank):
     folder = make_run(tmp_path)
-    log, events = (folder / (name if not rank else name.replace(".", ".rank1.")) for name in ("logs.txt", "events.jsonl"))
+    log, events = (folder / (name if not rank else name.replace(".", ".rank1."))
+                   for name in ("logs.txt", "events.jsonl"))
     log.write_text("".join(f"line {number}\n" for number in range(1000)))
-    events.write_text("".join(f'{{"ts": 1, "step": {number}, "data": {{"loss": 1}}}}\n' for number in range(1000)))
+    events.write_text(
+        "".join(f'{{"ts": 1, "step": {number}, "data": {{"loss": 1}}}}\n' for number in range(1000)))
     (folder / "status.json").write_text('{"status": "finished"}')
     (tmp_path / ".index").mkdir()
     manifest.save(manifest.build(tmp_path), tmp_path / ".index/full.json")

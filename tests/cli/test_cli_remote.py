@@ -1,4 +1,5 @@
-"""The commands that reach a server, against a real sshd: test, sync once, sync start, status, and what they ask."""
+"""The commands that reach a server, against a real sshd: test, sync once, sync start, status, and what they
+ask."""
 
 import json
 import os
@@ -25,7 +26,8 @@ def far(tmp_path):
     """Three small runs in the server's ~/experiments."""
     root = tmp_path / "far" / "experiments"
     for n in range(3):
-        meta = {"id": f"20250123_18000{n}_abc123", "project": "vision", "name": "resnet50", "format": 1, "created_at": n}
+        meta = {"id": f"20250123_18000{n}_abc123", "project": "vision", "name": "resnet50", "format": 1,
+                "created_at": n}
         run_folder(root, f"vision/resnet50/runs/{meta['id']}", {
             "meta.json": meta, "status.json": {"status": "finished", "started_at": 1, "ended_at": 2},
             "events.jsonl": '{"ts":1.0,"step":0,"data":{"loss":0.5}}\n' * (n + 1)})
@@ -44,7 +46,8 @@ def test_a_connection_is_tested_line_by_line(added, capsys):
     assert cli.main(["config", "ssh", "test", "GPU Server 1"]) == 0
     said = capsys.readouterr().out
     assert said.endswith("✓ connected\n")
-    assert [word for word in ("port", "host_key", "login", "sftp", "root", "runs") if not re.search(rf"^✓ {word}\b", said, re.M)] == []
+    assert [word for word in ("port", "host_key", "login", "sftp", "root", "runs")
+            if not re.search(rf"^✓ {word}\b", said, re.M)] == []
 
 
 def test_a_test_that_fails_says_where_and_what_to_do(added, capsys):
@@ -76,7 +79,8 @@ def test_sync_once_says_what_it_passed_over(added, home, far, tmp_path, capsys):
     (far / "vision").symlink_to(tmp_path / "disk")
     assert cli.main(["sync", "once"]) == 0
     said = capsys.readouterr()
-    assert "live, 3 runs, 0 running" in said.out and "GPU Server 1: passed over there: 1 links to no folder" in said.err
+    assert "live, 3 runs, 0 running" in said.out
+    assert "GPU Server 1: passed over there: 1 links to no folder" in said.err
     mirror = home / "cache" / "gpu-server-1"
     assert (mirror / "vision/resnet50/runs").is_dir() and not (mirror / "vision").is_symlink()
 
@@ -96,13 +100,15 @@ def test_sync_once_verify_finds_a_change_behind_the_back(added, home, far, capsy
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["systemd", "a closed terminal"])
 def test_sync_start_follows_until_it_is_stopped(added, home, far, number):
-    process = subprocess.Popen([sys.executable, "-m", "runicorn", "sync", "start", "--connection", "GPU Server 1", "--json"],
+    process = subprocess.Popen([sys.executable, "-m", "runicorn", "sync", "start", "--connection",
+                                "GPU Server 1", "--json"],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         for line in process.stdout:
             if json.loads(line)["state"] == "live":
                 break
-        status = subprocess.run([sys.executable, "-m", "runicorn", "sync", "status", "--json"], capture_output=True, text=True, timeout=60)
+        status = subprocess.run([sys.executable, "-m", "runicorn", "sync", "status", "--json"],
+                                capture_output=True, text=True, timeout=60)
         assert json.loads(status.stdout)["owner"] == {"pid": process.pid, "ours": False}
         process.send_signal(number)
         _, complaint = process.communicate(timeout=30)
@@ -113,12 +119,13 @@ def test_sync_start_follows_until_it_is_stopped(added, home, far, number):
 
 
 def test_a_second_process_follows_the_first_and_says_whom(added, home):
-    first = subprocess.Popen([sys.executable, "-m", "runicorn", "sync", "start"], stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen([sys.executable, "-m", "runicorn", "sync", "start"], stdout=subprocess.PIPE,
+                             text=True)
     try:
         while "live, 3 runs" not in first.stdout.readline():
             pass
-        second = subprocess.run([sys.executable, "-m", "runicorn", "sync", "once"], capture_output=True, text=True,
-                                stdin=subprocess.DEVNULL, timeout=60)
+        second = subprocess.run([sys.executable, "-m", "runicorn", "sync", "once"], capture_output=True,
+                                text=True, stdin=subprocess.DEVNULL, timeout=60)
         assert (second.returncode, second.stderr) == (0, "")
         assert f"synchronised by process {first.pid}" in second.stdout
     finally:
@@ -132,16 +139,20 @@ def test_on_a_terminal_one_line_moves(added, home, far):
 
 
 def test_the_moving_line_tells_how_far_it_is():
-    progress = {"files_done": 420, "files_total": 1600, "bytes_done": 64 * 10**6, "bytes_total": 256 * 10**6, "rate": 48.1e6, "left": 4}
+    progress = {"files_done": 420, "files_total": 1600, "bytes_done": 64 * 10**6, "bytes_total": 256 * 10**6,
+                "rate": 48.1e6, "left": 4}
     row = {"name": "lab", "state": "syncing", "progress": progress, "last_news": None}
-    assert moving_text(row) == "lab ██████░░░░░░░░░░░░░░░░░░ 420/1600 files 64.0 MB of 256.0 MB 48.1 MB/s 4s left"
+    assert (moving_text(row)
+            == "lab ██████░░░░░░░░░░░░░░░░░░ 420/1600 files 64.0 MB of 256.0 MB 48.1 MB/s 4s left")
 
 
 def test_the_offer_when_the_folder_holds_no_runs(added, home, capsys):
     settings.save_connection(home, {"name": "GPU Server 1", "remote_root": "~/elsewhere"})
     assert cli.main(["config", "ssh", "test", "GPU Server 1"]) == 0
     said = capsys.readouterr().out
-    command = re.search(r'3 in (.*experiments): use it with runicorn (config ssh add --name "GPU Server 1" --remote-root "\1")', said)
+    command = re.search(
+        r'3 in (.*experiments): use it with runicorn (config ssh add --name "GPU Server 1" --remote-root '
+        r'"\1")', said)
     assert command, said
     import shlex
     assert cli.main(shlex.split(command[2])) == 0
@@ -158,11 +169,13 @@ def test_an_unknown_host_key_is_asked_about_once(sshd, home, far):
     assert command in done.stderr
     screen = answered(["sync", "once"], [(b"[y/N]", b"y\n")])
     assert "SHA256:" in screen and "live, 3 runs" in screen and command in screen[:screen.index("[y/N]")]
-    assert subprocess.run(once, stdin=subprocess.DEVNULL, timeout=60, stdout=subprocess.DEVNULL).returncode == 0
+    assert subprocess.run(once, stdin=subprocess.DEVNULL, timeout=60,
+                          stdout=subprocess.DEVNULL).returncode == 0
 
 
 def answered(argv, exchanges):
-    """Run the command on a pseudo terminal; wait for each prompt, type its answer; return what the screen showed."""
+    """Run the command on a pseudo terminal; wait for each prompt, type its answer; return what the screen
+    showed."""
     child, end = pty.fork()
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-m", "runicorn", *argv])

@@ -1,4 +1,5 @@
-"""Completion in real shells: keys are typed at a terminal, and what the shell then hands to `runicorn` is looked at."""
+"""Completion in real shells: keys are typed at a terminal, and what the shell then hands to `runicorn` is
+looked at."""
 
 import contextlib
 import os
@@ -14,7 +15,8 @@ PATIENCE = 30       # s; a shell answers within milliseconds
 
 
 class Shell:
-    """A shell at a terminal of its own, in `folder`, with the completion loaded and `runicorn` printing its arguments."""
+    """A shell at a terminal of its own, in `folder`, with the completion loaded and `runicorn` printing its
+    arguments."""
 
     def __init__(self, name, folder, before=""):
         self._child, self._end = pty.fork()
@@ -47,7 +49,8 @@ class Shell:
         os.close(self._end)
 
 
-@pytest.fixture(params=[("bash", ""), ("zsh", ""), ("zsh", "autoload -Uz compinit; compinit; ")], ids=["bash", "zsh", "zsh with compinit"])
+@pytest.fixture(params=[("bash", ""), ("zsh", ""), ("zsh", "autoload -Uz compinit; compinit; ")],
+                ids=["bash", "zsh", "zsh with compinit"])
 def shell(request, tmp_path):
     (tmp_path / "a run.tar.gz").touch()
     shell = Shell(request.param[0], tmp_path, request.param[1])
@@ -57,7 +60,8 @@ def shell(request, tmp_path):
 
 def test_commands_options_and_files_are_completed(shell):
     assert shell.typed("runicorn cac\tcl\t--old\t30d\n") == ["cache", "clean", "--older-than", "30d"]
-    assert shell.typed("runicorn con\tss\tad\t--remo\t/data\n") == ["config", "ssh", "add", "--remote-root", "/data"]
+    assert shell.typed("runicorn con\tss\tad\t--remo\t/data\n") == [
+        "config", "ssh", "add", "--remote-root", "/data"]
     assert shell.typed("runicorn generate-m\t--verb\t\n") == ["generate-manifest", "--verbose"]
     assert shell.typed("runicorn --vers\t\n") == ["--version"]
     assert shell.typed("runicorn import a\\ r\t\n") == ["import", "a run.tar.gz"]

@@ -1,4 +1,5 @@
-"""The demo where paramiko is missing: the system's sshd plays the server; where that is missing too, one sentence says so."""
+"""The demo where paramiko is missing: the system's sshd plays the server; where that is missing too, one
+sentence says so."""
 
 import os
 import subprocess
@@ -16,11 +17,13 @@ def without_paramiko(tmp_path):
     (package / "__init__.py").write_text('raise ImportError("hidden by a test")')
     (tmp_path / "tmp").mkdir()
     ours = str(Path(__file__).parents[2])
-    return {**os.environ, "PYTHONPATH": f"{package.parent}{os.pathsep}{ours}", "TMPDIR": str(tmp_path / "tmp")}
+    return {**os.environ, "PYTHONPATH": f"{package.parent}{os.pathsep}{ours}",
+            "TMPDIR": str(tmp_path / "tmp")}
 
 
 def demo(env):
-    return subprocess.run([sys.executable, "-m", "runicorn", "demo", "--check"], env=env, capture_output=True, text=True, timeout=150)
+    return subprocess.run([sys.executable, "-m", "runicorn", "demo", "--check"], env=env, capture_output=True,
+                          text=True, timeout=150)
 
 
 def test_the_systems_sshd_plays_the_server(without_paramiko):

@@ -1,4 +1,5 @@
-"""What `manifest --install` makes, taken by the real thing: systemd's own checker, a real crontab, the rules of a Windows command line."""
+"""What `manifest --install` makes, taken by the real thing: systemd's own checker, a real crontab, the rules
+of a Windows command line."""
 
 import os
 import re
@@ -29,7 +30,7 @@ def indexed(root):
     return (root / ".runicorn" / "full_manifest.json").is_file()
 
 
-# -- systemd ------------------------------------------------------------------------------------------------------
+# -- systemd -------------------------------------------------------------------------------------------------
 
 def unit_files(said, below):
     """Write the printed units below a folder, each at its path; returns the paths."""
@@ -42,10 +43,12 @@ def unit_files(said, below):
 
 
 def exec_words(service):
-    """Return the words of ExecStart as systemd.service(5) says: quoted, C escapes, %% and $$ for themselves."""
+    """Return the words of ExecStart as systemd.service(5) says: quoted, C escapes, %% and $$ for
+    themselves."""
     line = re.search(r"^ExecStart=(.*)$", service, re.M)[1]
     words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r'"((?:[^"\\]|\\.)*)"', line)]
-    assert not [word for word in words if re.search(r"(?<!%)%(?:%%)*(?!%)|(?<!\$)\$(?:\$\$)*(?!\$)", word)], line
+    assert not [word for word in words
+                if re.search(r"(?<!%)%(?:%%)*(?!%)|(?<!\$)\$(?:\$\$)*(?!\$)", word)], line
     return [word.replace("%%", "%").replace("$$", "$") for word in words]
 
 
@@ -56,30 +59,37 @@ def test_systemd_accepts_and_enables_the_timer(root, tmp_path, user, monkeypatch
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))        # as a login gives it
     assert manifest.main(["--root", str(root), "--install", "systemd"]) == 0
     service, timer = unit_files(capsys.readouterr().out, tmp_path / "machine")
-    assert [path.name for path in (service, timer)] == ["runicorn-manifest.service", "runicorn-manifest.timer"]
-    assert ("/.config/systemd/user/" in str(service)) == user and ("User=daemon" in service.read_text()) == (not user)
+    assert [path.name for path in (service, timer)] == [
+        "runicorn-manifest.service", "runicorn-manifest.timer"]
+    assert ("/.config/systemd/user/" in str(service)) == user
+    assert ("User=daemon" in service.read_text()) == (not user)
     scope = ["--user"] if user else []
     for unit in (service, timer):
-        done = subprocess.run(["systemd-analyze", "verify", "--man=no", *scope, str(unit)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", *scope, str(unit)],
+                              capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and "runicorn-manifest" not in done.stderr, done.stderr
-    assert subprocess.run(exec_words(service.read_text()), stdout=subprocess.DEVNULL, timeout=60).returncode == 0
+    assert subprocess.run(exec_words(service.read_text()), stdout=subprocess.DEVNULL,
+                          timeout=60).returncode == 0
     assert indexed(root)
     if not user:            # the guide's line; --root stands for the machine
-        subprocess.run(["systemctl", f"--root={tmp_path / 'machine'}", "enable", timer.name], check=True, capture_output=True)
+        subprocess.run(["systemctl", f"--root={tmp_path / 'machine'}", "enable", timer.name], check=True,
+                       capture_output=True)
         link = tmp_path / "machine/etc/systemd/system/timers.target.wants/runicorn-manifest.timer"
         assert link.is_symlink() and Path(os.readlink(link)).name == timer.name
 
 
-# -- cron ---------------------------------------------------------------------------------------------------------
+# -- cron ----------------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def table(tmp_path, monkeypatch):
-    """table() returns the lines of nobody's real crontab, which is what `crontab` reaches; it is put back at the end."""
+    """table() returns the lines of nobody's real crontab, which is what `crontab` reaches; it is put back at
+    the end."""
     if os.geteuid():
         pytest.skip("only root may use another user's crontab")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "crontab").write_text(
-        f'#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups {shutil.which("crontab")} "$@"\n')
+        f'#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups {shutil.which("crontab")} "$@"\n'
+        '')
     (tmp_path / "bin" / "crontab").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
@@ -97,13 +107,14 @@ def test_a_real_crontab_takes_the_line_once_and_keeps_what_was_there(root, table
         assert manifest_timer.install("cron", str(root), yes=True) == 0, capfd.readouterr().err
     first, line = table()
     assert first == "0 4 1 1 * true" and line.startswith("*/5 * * * * ")
-    command = line.split(" ", 5)[5].replace("\\%", "%")             # crontab(5): a plain % would end the command
+    # crontab(5): a plain % would end the command
+    command = line.split(" ", 5)[5].replace("\\%", "%")
     assert shlex.split(command)[-1] == str(root)
     assert subprocess.run(["sh", "-c", command], stdout=subprocess.DEVNULL, timeout=60).returncode == 0
     assert indexed(root)
 
 
-# -- Windows ------------------------------------------------------------------------------------------------------
+# -- Windows -------------------------------------------------------------------------------------------------
 
 def windows_words(line):
     """Split a command line as Windows programs do (Microsoft: "Parsing C command-line arguments")."""
@@ -129,7 +140,8 @@ def test_the_windows_task_runs_the_same_words(folder, capsys, monkeypatch):
     assert manifest_timer.install("schtasks", folder, yes=False) == 0
     task = windows_words(capsys.readouterr().out.rstrip("\n"))
     assert task[:8] == ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN"] and task[9] == "/TR"
-    assert windows_words(task[10]) == [sys.executable, str(Path(manifest_timer.__file__).with_name("manifest.py")), "--root", folder]
+    assert windows_words(task[10]) == [
+        sys.executable, str(Path(manifest_timer.__file__).with_name("manifest.py")), "--root", folder]
 
 
 def task_name(root, capsys):
@@ -138,14 +150,16 @@ def task_name(root, capsys):
 
 
 def test_every_root_has_a_windows_task_of_its_own(capsys):
-    roots = ["D:\\runs", "E:\\runs", "D:\\my runs", "D:\\my-runs", "D:\\my\\runs", "\\\\server\\share\\runs", "D:\\",
-             "D:\\\u9879\u76ee", "D:\\\u9879\u6728",
+    roots = ["D:\\runs", "E:\\runs", "D:\\my runs", "D:\\my-runs", "D:\\my\\runs", "\\\\server\\share\\runs",
+             "D:\\", "D:\\\u9879\u76ee", "D:\\\u9879\u6728",
              "D:\\" + "x" * 90 + "\\a", "D:\\" + "x" * 90 + "\\b"]
     names = [task_name(root, capsys) for root in roots]
     assert len(set(names)) == len(roots)
-    assert all(name.startswith("Runicorn manifest ") and not re.search(r'[\\/:*?"<>|]', name) and len(name) < 100 for name in names), names
+    assert all(name.startswith("Runicorn manifest ") and not re.search(r'[\\/:*?"<>|]', name)
+               and len(name) < 100 for name in names), names
     # One folder, written in other ways, keeps one task: a second /Create replaces the first.
-    assert {task_name(root, capsys) for root in ("D:\\Runs", "d:\\runs", "D:\\runs\\", "D:/runs")} == {names[0]}
+    assert {task_name(root, capsys) for root in ("D:\\Runs", "d:\\runs", "D:\\runs\\", "D:/runs")} == {
+        names[0]}
 
 
 @pytest.mark.parametrize("name, other", [("python.exe", "pythonw.exe"), ("Python.EXE", "pythonw.EXE"),
@@ -163,7 +177,8 @@ def test_a_windows_task_shows_no_console_window(tmp_path, monkeypatch, capsys, n
 @pytest.mark.parametrize("name, code", [("experiments", 0), ("absent", 1)])
 def test_what_a_windowless_task_runs_needs_no_streams(tmp_path, name, code):
     (tmp_path / "experiments" / "p" / "n" / "runs" / "i").mkdir(parents=True)
-    words = [str(Path(manifest_timer.__file__).with_name("manifest.py")), "--root", str(tmp_path / name), "--verbose"]
+    words = [str(Path(manifest_timer.__file__).with_name("manifest.py")), "--root", str(tmp_path / name),
+             "--verbose"]
     script = "import runpy, sys; sys.stdin = sys.stdout = sys.stderr = None; sys.argv = sys.argv[1:]; " \
              "runpy.run_path(sys.argv[0], run_name='__main__')"
     assert subprocess.run([sys.executable, "-c", script, *words], timeout=60).returncode == code
@@ -187,9 +202,11 @@ def test_a_second_root_has_systemd_units_of_its_own(tmp_path, monkeypatch, capsy
     for root in ("/data/a", "/data/a b", "/data/\u9879\u76ee", "/data/a", "/data/a b"):
         assert manifest_timer.install("systemd", root, yes=True) == 0
     enabled = [name for name in calls if name != "daemon-reload"]
-    assert enabled[0] == enabled[3] == "runicorn-manifest.timer" and enabled[1] == enabled[4] and len(set(enabled)) == 3
+    assert enabled[0] == enabled[3] == "runicorn-manifest.timer" and enabled[1] == enabled[4]
+    assert len(set(enabled)) == 3
     services = sorted((tmp_path / ".config/systemd/user").glob("*.service"))
-    assert [exec_words(path.read_text(encoding="utf-8"))[-1] for path in services].count("/data/a") == 1 and len(services) == 3
+    assert [exec_words(path.read_text(encoding="utf-8"))[-1] for path in services].count("/data/a") == 1
+    assert len(services) == 3
 
 
 @pytest.mark.posix       # systemd
@@ -197,7 +214,8 @@ def test_without_a_bus_of_the_user_one_sentence_says_what_to_do(root, tmp_path, 
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "nothing"))
     calls = []
-    monkeypatch.setattr(subprocess, "run", lambda words, **options: calls.append(words) or subprocess.CompletedProcess(words, 0))
+    monkeypatch.setattr(subprocess, "run",
+                        lambda words, **options: calls.append(words) or subprocess.CompletedProcess(words, 0))
     with pytest.raises(UsageError) as caught:
         manifest.main(["--root", str(root), "--install", "systemd", "--yes"])
     said = str(caught.value)
@@ -205,4 +223,5 @@ def test_without_a_bus_of_the_user_one_sentence_says_what_to_do(root, tmp_path, 
     (tmp_path / "nothing/systemd").mkdir(parents=True)
     monkeypatch.setattr(manifest_timer.shutil, "which", lambda name: name)
     assert manifest.main(["--root", str(root), "--install", "systemd", "--yes"]) == 0
-    assert calls == [["systemctl", "--user", "daemon-reload"], ["systemctl", "--user", "enable", "--now", "runicorn-manifest.timer"]]
+    assert calls == [["systemctl", "--user", "daemon-reload"],
+                     ["systemctl", "--user", "enable", "--now", "runicorn-manifest.timer"]]

@@ -34,9 +34,12 @@ PATTERN = r"update (?P<step>\d+) \| perte (?P<loss>\S+)"
 def test_a_rule_is_tried_set_listed_and_taken_back(home, work, capsys):
     file = str(work / "a" / "out.log")
     tried = told(capsys, "test", file, "--pattern", PATTERN).out
-    assert "· update 1 | perte 1.000" in tried and "5 of 10 lines fit" in tried and "loss  5 points, step 1: 1 … 5: 0.2" in tried
-    assert f"✓ rule 1 of {work}: {PATTERN}" in told(capsys, "add", "--root", str(work), "--pattern", PATTERN).out
-    told(capsys, "add", "--root", str(work), "--step", "n", "--metric", "loss", "--metric", "eval/*", "--files", "*.jsonl")
+    assert "· update 1 | perte 1.000" in tried and "5 of 10 lines fit" in tried
+    assert "loss  5 points, step 1: 1 … 5: 0.2" in tried
+    assert f"✓ rule 1 of {work}: {PATTERN}" in told(capsys, "add", "--root", str(work), "--pattern",
+                                                    PATTERN).out
+    told(capsys, "add", "--root", str(work), "--step", "n", "--metric", "loss", "--metric", "eval/*",
+         "--files", "*.jsonl")
     listed = told(capsys, "list").out
     assert f"  1  {PATTERN}" in listed and "  2  JSON: loss, eval/* by n in *.jsonl" in listed
     assert len(json.loads(told(capsys, "list", "--json").out)[str(work)]) == 2
@@ -60,7 +63,8 @@ def test_a_connection_keeps_its_own(home, capsys):
 @pytest.mark.parametrize(("words", "said"), [
     (["add", "--pattern", "("], "the rule ( is no regular expression"), (["add"], "a rule needs --pattern"),
     (["add", "--pattern", "(?P<x>a)", "--step", "n"], "not both"), (["remove", "3"], "has no rule 3"),
-    (["test", "FILE"], "no rules are set"), (["test", "nowhere.log", "--pattern", "(?P<x>a)"], "can't be read"),
+    (["test", "FILE"], "no rules are set"),
+    (["test", "nowhere.log", "--pattern", "(?P<x>a)"], "can't be read"),
     (["test", "FILE", "--step", "n"], "no rule is for a file called out.log"),
     (["test", "FILE", "--pattern", r"(?P<x>(?:a|aa)+)$"], "takes too long")])
 def test_what_can_not_be_is_refused_in_a_sentence(home, work, capsys, words, said):
@@ -70,7 +74,8 @@ def test_what_can_not_be_is_refused_in_a_sentence(home, work, capsys, words, sai
 
 
 def test_a_file_of_which_no_line_fits_is_no_success(home, work, capsys):
-    assert "0 of 10 lines fit" in told(capsys, "test", str(work / "a" / "out.log"), "--pattern", "(?P<x>zzz)", code=1).out
+    assert "0 of 10 lines fit" in told(capsys, "test", str(work / "a" / "out.log"), "--pattern", "(?P<x>zzz)",
+                                       code=1).out
 
 
 def test_a_broken_rule_in_the_settings_is_reported_and_counts_for_nothing(home, work, capsys, caplog):

@@ -1,4 +1,5 @@
-"""`runicorn run`: any program through pipes. Output, exit code, signals and descriptors are what they are without us; a run tells of it."""
+"""`runicorn run`: any program through pipes. Output, exit code, signals and descriptors are what they are
+without us; a run tells of it."""
 
 import contextlib
 import os
@@ -34,7 +35,8 @@ ENDS = {
        for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGALRM", "SIGXCPU")},
     "SIGPIPE": ("import os, signal; signal.signal(13, signal.SIG_DFL); os.kill(os.getpid(), 13)", -13,
                 ("interrupted", "ended by SIGPIPE", None)),
-    "SIGINT": ("import os, time; os.kill(os.getpid(), 2); time.sleep(9)", -2, ("interrupted", "ended by SIGINT", None)),
+    "SIGINT": ("import os, time; os.kill(os.getpid(), 2); time.sleep(9)", -2,
+               ("interrupted", "ended by SIGINT", None)),
 }
 
 
@@ -48,8 +50,9 @@ def test_the_wait_status_is_the_programs_and_the_run_says_it(tmp_path, how):
     assert list((tmp_path / "root" / ".runicorn" / "live").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU", "SIGABRT",
-                                  "SIGKILL"])
+@pytest.mark.parametrize("name", [
+    "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU", "SIGABRT",
+    "SIGKILL"])
 @pytest.mark.parametrize("target", ["group", "program"])
 def test_a_signal_ends_the_program_and_us_alike(tmp_path, name, target):
     number = getattr(signal, name)
@@ -67,7 +70,8 @@ def test_a_signal_ends_the_program_and_us_alike(tmp_path, name, target):
         statuses.append(process.returncode)
     assert statuses == [-number, -number]
     state = told(tmp_path)
-    assert state[:2] == (("failed", "aborted (SIGABRT)") if name == "SIGABRT" else ("interrupted", f"ended by {name}"))
+    assert state[:2] == (("failed", "aborted (SIGABRT)") if name == "SIGABRT"
+                         else ("interrupted", f"ended by {name}"))
 
 
 def child_of(pid):
@@ -104,14 +108,17 @@ while True:
 def test_each_signal_arrives_once_whoever_it_was_sent_to(tmp_path, send):
     process = started(tmp_path, python(COUNTING))
     assert process.stdout.readline() == b"ready\n"
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGQUIT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1,
+                   signal.SIGQUIT):
         send(process.pid, number)
         assert process.stdout.readline().startswith(signal.Signals(number).name.encode())
         time.sleep(0.1)
     send(process.pid, signal.SIGUSR2)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 5
-    assert out.splitlines()[-1] == b"[('SIGHUP', 1), ('SIGINT', 1), ('SIGQUIT', 1), ('SIGTERM', 2), ('SIGUSR1', 1), ('SIGUSR2', 1)]"
+    assert (out.splitlines()[-1]
+            == b"[('SIGHUP', 1), ('SIGINT', 1), ('SIGQUIT', 1), ('SIGTERM', 2), ('SIGUSR1', 1), "
+               b"('SIGUSR2', 1)]")
     assert told(tmp_path) == ("interrupted", "ended by SIGQUIT", 5)
 
 
@@ -133,13 +140,16 @@ print("ready"); time.sleep(5)' &
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path):
-    code = "import signal; print(repr(signal.getsignal(1)), signal.getsignal(13), signal.getsignal(2) is signal.default_int_handler)"
-    texts = [finished(tmp_path, ["nohup", *([] if bare else [*RUN, "--"]), *python(code)], bare=True)[1] for bare in (True, False)]
+    code = ("import signal; print(repr(signal.getsignal(1)), signal.getsignal(13), "
+            "signal.getsignal(2) is signal.default_int_handler)")
+    texts = [finished(tmp_path, ["nohup", *([] if bare else [*RUN, "--"]), *python(code)], bare=True)[1]
+             for bare in (True, False)]
     assert texts[0] == texts[1] and b"SIG_IGN" in texts[0], texts
 
 
 def test_the_signal_mask_and_descriptors_are_those_we_were_given(tmp_path):
-    code = "import os, signal; print(sorted(os.listdir('/proc/self/fd')), signal.pthread_sigmask(0, []), os.getpgid(0), os.getsid(0))"
+    code = ("import os, signal; print(sorted(os.listdir('/proc/self/fd')), signal.pthread_sigmask(0, []), "
+            "os.getpgid(0), os.getsid(0))")
     reader, writer = os.pipe()
     texts = []
     for bare in (True, False):
@@ -195,7 +205,8 @@ def _quoted(word):
 def test_output_that_nobody_reads_ends_the_program_as_without_us(tmp_path):
     for bare in (True, False):
         command = " ".join(map(_quoted, [*([] if bare else [*RUN, "--"]), "yes", "a line"]))
-        status, out, _ = finished(tmp_path, ["bash", "-c", f"{command} | head -n 3; echo ${{PIPESTATUS[0]}}"], bare=True)
+        status, out, _ = finished(tmp_path, ["bash", "-c", f"{command} | head -n 3; echo ${{PIPESTATUS[0]}}"],
+                                  bare=True)
         assert (status, out) == (0, b"a line\n" * 3 + b"141\n")
     assert told(tmp_path) == ("interrupted", "ended by SIGPIPE", None)
 
@@ -203,9 +214,11 @@ def test_output_that_nobody_reads_ends_the_program_as_without_us(tmp_path):
 def test_one_stream_that_nobody_reads_leaves_the_other(tmp_path):
     script = "trap '' PIPE; for i in $(seq 9); do echo out $i; echo err $i >&2; sleep 0.05; done; exit 6"
     command = " ".join(map(_quoted, [*RUN, "--", "bash", "-c", script]))
-    status, out, err = finished(tmp_path, ["bash", "-c", f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"], bare=True)
+    status, out, err = finished(tmp_path, ["bash", "-c", f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"],
+                                bare=True)
     assert (status, out) == (6, b"out 1\n")
-    assert [line for line in err.decode().splitlines() if line.startswith("err")] == [f"err {n}" for n in range(1, 10)]
+    assert [line for line in err.decode().splitlines() if line.startswith("err")] == [
+        f"err {n}" for n in range(1, 10)]
 
 
 def test_order_is_kept_where_both_streams_are_one(tmp_path):
@@ -226,7 +239,8 @@ def test_a_flood_loses_nothing(tmp_path):
 
 def test_bytes_that_are_no_text_pass(tmp_path):
     data = bytes(range(256)) * 1000
-    status, out, _ = finished(tmp_path, python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 1000)"))
+    status, out, _ = finished(tmp_path,
+                              python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 1000)"))
     assert (status, out == data) == (0, True)
 
 
@@ -249,8 +263,8 @@ def test_killed_itself_the_program_goes_on_and_the_run_is_lost(tmp_path):
     assert (tmp_path / "done").read_text() == "yes"
     assert small(only(tmp_path), "status")["status"] == "running"
     assert until(lambda: shown(only(tmp_path))[-1] == "39")
-    listed = subprocess.run([sys.executable, "-m", "runicorn", "runs", "--json"], env=environment(tmp_path), capture_output=True, text=True,
-                            timeout=60)
+    listed = subprocess.run([sys.executable, "-m", "runicorn", "runs", "--json"], env=environment(tmp_path),
+                            capture_output=True, text=True, timeout=60)
     assert '"lost"' in listed.stdout, listed
 
 
@@ -268,7 +282,8 @@ def test_a_killed_guard_is_no_harm(tmp_path):
 
 
 @pytest.mark.parametrize("make, word, code", [
-    (None, "no-such-program", 127), (None, "./no-such-file", 127), ("text", "./file", 126), ("folder", "./file", 126)])
+    (None, "no-such-program", 127), (None, "./no-such-file", 127), ("text", "./file", 126),
+    ("folder", "./file", 126)])
 def test_what_can_not_be_started_gets_a_sentence(tmp_path, make, word, code):
     if make == "text":
         (tmp_path / "file").write_text("not to be run")
@@ -296,21 +311,26 @@ def test_an_interpreter_that_is_missing(tmp_path):
 def test_without_a_root_the_program_runs(tmp_path):
     root = tmp_path / "no"
     root.write_text("a file")
-    status, out, err = finished(tmp_path, python("print('trained'); raise SystemExit(9)"), env={"RUNICORN_DIR": str(root / "below")})
+    status, out, err = finished(tmp_path, python("print('trained'); raise SystemExit(9)"),
+                                env={"RUNICORN_DIR": str(root / "below")})
     assert (status, out) == (9, b"trained\n") and b"nothing is recorded" in err
 
 
 def test_options_are_recorded(tmp_path):
-    status, _, err = finished(tmp_path, ["true"], ["--project", "vision", "--name=res net", "--tag", "a", "--tag", "b",
-                                                   "--config", "lr=0.1",
-                                                   "--config", "opt=adam", "--config", "api_key=hunter2hunter2", "--notes", "why"])
+    status, _, err = finished(tmp_path, ["true"],
+                              ["--project", "vision", "--name=res net", "--tag", "a", "--tag", "b",
+                               "--config", "lr=0.1",
+                               "--config", "opt=adam", "--config", "api_key=hunter2hunter2", "--notes",
+                               "why"])
     meta = small(only(tmp_path), "meta")
     assert (status, err) == (0, b"")
-    assert [meta[key] for key in ("project", "name", "tags", "notes", "argv")] == ["vision", "res net", ["a", "b"], "why", ["true"]]
+    assert [meta[key] for key in ("project", "name", "tags", "notes", "argv")] == [
+        "vision", "res net", ["a", "b"], "why", ["true"]]
     assert meta["config"] == {"lr": 0.1, "opt": "adam", "api_key": "[masked]"}
 
 
-@pytest.mark.parametrize("words", [["true"], ["--", "true"], ["--name", "n", "true"], ["--name", "n", "--", "true"]])
+@pytest.mark.parametrize("words",
+                         [["true"], ["--", "true"], ["--name", "n", "true"], ["--name", "n", "--", "true"]])
 def test_two_dashes_are_optional(tmp_path, words):
     done = subprocess.run([*RUN, *words], env=environment(tmp_path), cwd=tmp_path, timeout=60)
     assert done.returncode == 0 and small(only(tmp_path), "meta")["argv"] == ["true"]
@@ -324,12 +344,14 @@ def test_options_of_the_program_are_its_own(tmp_path):
 @pytest.mark.parametrize("words, sentence", [([], "which program"), (["--nmae", "x", "true"], "--nmae"),
                                              (["--config", "lr", "true"], "lr=0.1")])
 def test_a_wrong_call_gets_a_sentence(tmp_path, words, sentence):
-    done = subprocess.run([*RUN, *words], env=environment(tmp_path), cwd=tmp_path, timeout=60, capture_output=True, text=True)
+    done = subprocess.run([*RUN, *words], env=environment(tmp_path), cwd=tmp_path, timeout=60,
+                          capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and sentence in done.stderr
 
 
 def test_git_of_the_scripts_folder(tmp_path):
-    subprocess.run("git init -q code && cd code && echo 'import time; time.sleep(1.5)' > t.py && git add . && "
+    subprocess.run("git init -q code && cd code && echo 'import time; time.sleep(1.5)' > t.py && git add "
+                   ". && "
                    "git -c user.name=a -c user.email=b commit -qm c", shell=True, cwd=tmp_path, check=True)
     assert finished(tmp_path, [sys.executable, "code/t.py"])[0] == 0
     meta = small(only(tmp_path), "meta")
@@ -341,7 +363,8 @@ def small_disk(tmp_path):
     """A disk of 256 kB, as root can make one."""
     folder = tmp_path / "small"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)],
+                      capture_output=True).returncode:
         pytest.skip("no right to mount")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
@@ -363,7 +386,8 @@ def test_a_full_disk_below_the_output_leaves_it_in_the_log(tmp_path, small_disk)
 
 
 def test_a_reader_that_pauses_holds_up_one_stream_only(tmp_path):
-    code = "import sys\nsys.stderr.write('first\\n')\nfor n in range(60_000): print('x' * 50)\nsys.stderr.write('last\\n')"
+    code = ("import sys\nsys.stderr.write('first\\n')\nfor n in range(60_000): print('x' * 50)\n"
+            "sys.stderr.write('last\\n')")
     reader, writer = os.pipe()
     process = started(tmp_path, python(code), stdout=writer)
     os.close(writer)

@@ -1,4 +1,5 @@
-"""Metrics that a program writes in files of other loggers' kinds: they are its run's own, while it runs, and what stood before is not."""
+"""Metrics that a program writes in files of other loggers' kinds: they are its run's own, while it runs, and
+what stood before is not."""
 
 import json
 import sys
@@ -54,7 +55,9 @@ def test_what_is_written_at_the_very_end_is_taken(tmp_path):
 
 @pytest.mark.parametrize("kill", [9, 15])
 def test_what_a_killed_program_wrote_is_taken(tmp_path, kill):
-    assert finished(tmp_path, script(tmp_path, CSV.replace("0.05", "0") + f"import os; os.kill(os.getpid(), {kill})"))[0] == -kill
+    assert finished(tmp_path,
+                    script(tmp_path,
+                           CSV.replace("0.05", "0") + f"import os; os.kill(os.getpid(), {kill})"))[0] == -kill
     assert points(only(tmp_path)) == {"loss": LOSSES}
 
 
@@ -94,7 +97,8 @@ def test_a_table_that_gets_a_column_gives_no_row_twice(tmp_path):
         time.sleep(0.3)
     """
     assert finished(tmp_path, script(tmp_path, code))[0] == 0
-    assert points(only(tmp_path)) == {"loss": [(n, 1 / (n + 1)) for n in range(12)], "acc": [(n, n * 10) for n in range(6, 12)]}
+    assert points(only(tmp_path)) == {"loss": [(n, 1 / (n + 1)) for n in range(12)],
+                                      "acc": [(n, n * 10) for n in range(6, 12)]}
 
 
 def test_tensorboard_of_two_splits(tmp_path):
@@ -154,7 +158,9 @@ def test_a_text_log_and_another_folder(tmp_path):
             print(f"step {n} loss: {n / 8:.4f} lr=0.001", file=file, flush=True)
             time.sleep(0.03)
     """
-    status, _, _ = finished(tmp_path, script(tmp_path / "work", code) and ["sh", "-c", f"cd work && exec {sys.executable} train.py"],
+    status, _, _ = finished(tmp_path,
+                            script(tmp_path / "work", code)
+                            and ["sh", "-c", f"cd work && exec {sys.executable} train.py"],
                             ["--watch", str(tmp_path / "elsewhere")])
     assert status == 0
     assert points(only(tmp_path))["loss"] == [(n, float(f"{n / 8:.4f}")) for n in range(30)]
@@ -193,6 +199,7 @@ def test_settings_and_a_script_that_joins(tmp_path):
     writer.close()
     """
     assert finished(tmp_path, script(tmp_path, code))[0] == 0
-    assert points(only(tmp_path)) == {"loss": [(n, n) for n in range(5)], "tb/loss": [(n, n / 4) for n in range(5)]}
+    assert points(only(tmp_path)) == {"loss": [(n, n) for n in range(5)],
+                                      "tb/loss": [(n, n / 4) for n in range(5)]}
     assert small(only(tmp_path), "summary") == {"tb/loss": 1.0, "loss": 4}
     assert json.dumps(small(only(tmp_path), "meta")["config"]) == '{"lr": 1}'

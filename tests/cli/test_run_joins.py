@@ -31,7 +31,8 @@ def script(folder, code=SCRIPT, name="train.py"):
 
 
 def test_a_script_joins_the_run(tmp_path):
-    status, out, err = finished(tmp_path, script(tmp_path), ["--config", "lr=5", "--config", "d=6", "--tag", "q"])
+    status, out, err = finished(tmp_path, script(tmp_path),
+                                ["--config", "lr=5", "--config", "d=6", "--tag", "q"])
     assert (status, err) == (0, b"")
     run = only(tmp_path)
     meta, summary = small(run, "meta"), small(run, "summary")
@@ -45,8 +46,8 @@ def test_a_script_joins_the_run(tmp_path):
     assert small(run, "status")["status"] == "finished" and len(small(run, "status")["attempts"]) == 1
     assert sorted(path.name for path in (tmp_path / "root").iterdir()) == [".runicorn", "vision"]
     assert list((tmp_path / "root" / ".runicorn" / "live").iterdir()) == []
-    check = subprocess.run([sys.executable, "-m", "runicorn", "check", str(tmp_path / "root")], env=environment(tmp_path), timeout=60,
-                           capture_output=True, text=True)
+    check = subprocess.run([sys.executable, "-m", "runicorn", "check", str(tmp_path / "root")],
+                           env=environment(tmp_path), timeout=60, capture_output=True, text=True)
     assert check.returncode == 0, check.stdout
 
 
@@ -72,10 +73,13 @@ time.sleep(1)
 print("over")
 """
     process = started(tmp_path, script(tmp_path, code))
-    joined = until(lambda: [run for run in runs(tmp_path) if run.parts[-4] == "vision" and "after" in (run / "logs.txt").read_text()])[0]
+    joined = until(lambda: [run for run in runs(tmp_path)
+                            if run.parts[-4] == "vision" and "after" in (run / "logs.txt").read_text()])[0]
     assert small(joined, "status")["status"] == "running"
     process.communicate(timeout=30)
-    first, second = (small(run, "status") for run in sorted(runs(tmp_path), key=lambda run: run.parts[-4] == "vision", reverse=True))
+    first, second = (small(run, "status")
+                     for run in sorted(runs(tmp_path), key=lambda run: run.parts[-4] == "vision",
+                                       reverse=True))
     assert first["status"] == second["status"] == "finished"
     assert len(runs(tmp_path)) == 2 and shown(joined)[-1] == "over"
     assert small(joined, "summary")["best"] == 3
@@ -87,8 +91,9 @@ def test_of_two_scripts_in_a_job_the_first_joins(tmp_path):
     status, _, _ = finished(tmp_path, ["bash", "job.sh"])
     assert status == 7 and len(runs(tmp_path)) == 2
     states = [small(run, "status") for run in runs(tmp_path)]
-    assert [(state["status"], state["exit_code"]) for state in sorted(states, key=lambda state: state["exit_code"])] == [
-        ("finished", 0), ("failed", 7)]
+    assert [(state["status"], state["exit_code"])
+            for state in sorted(states, key=lambda state: state["exit_code"])] == [
+                ("finished", 0), ("failed", 7)]
     assert all(len(rows(run)) == 3 for run in runs(tmp_path))
 
 
@@ -97,7 +102,8 @@ def test_the_error_of_a_script_in_a_job_is_the_reason(tmp_path):
     status, _, _ = finished(tmp_path, ["bash", "-c", f"{sys.executable} train.py"], env={"BASH_ENV": ""})
     assert status == 1
     found = small(only(tmp_path), "status")
-    assert (found["status"], found["exit_code"], found["error"]) == ("failed", 1, "ZeroDivisionError: division by zero")
+    assert (found["status"], found["exit_code"], found["error"]) == (
+        "failed", 1, "ZeroDivisionError: division by zero")
     assert "1 / 0" in found["traceback"]
 
 
@@ -107,7 +113,8 @@ def test_nested_it_is_one_run(tmp_path):
     assert status == 3 and b"are not recorded" in err
     assert only(tmp_path).parent.parent == tmp_path / "root" / "outer" / "res"
     assert shown(only(tmp_path)).count("dir") == 0 and len(rows(only(tmp_path))) == 3
-    assert (small(only(tmp_path), "status")["status"], small(only(tmp_path), "status")["exit_code"]) == ("failed", 3)
+    assert (small(only(tmp_path), "status")["status"], small(only(tmp_path), "status")["exit_code"]) == (
+        "failed", 3)
 
 
 def test_a_child_joins_where_the_parent_does_not(tmp_path):
@@ -127,7 +134,10 @@ def test_a_child_joins_where_the_parent_does_not(tmp_path):
 
 
 def test_disabled_it_does_not_join(tmp_path):
-    assert finished(tmp_path, script(tmp_path, "import runicorn; runicorn.init(project='x', mode='disabled').log({'a': 1})"))[0] == 0
+    assert (finished(tmp_path,
+                     script(tmp_path,
+                            "import runicorn; runicorn.init(project='x', mode='disabled').log({'a': 1})"))[0]
+            == 0)
     assert rows(only(tmp_path)) == [] and only(tmp_path).parts[-4] == "default"
 
 
@@ -144,8 +154,9 @@ def test_the_runs_of_ranks_are_one(tmp_path):
     script(tmp_path / "all", code)
     assert finished(tmp_path / "all", argv, env={"ALL": "1", "OMP_NUM_THREADS": "1"}, timeout=120)[0] == 0
     run = only(tmp_path / "all")
-    assert [[row["data"] for row in rows(run, name)] for name in ("events.jsonl", "events.rank1.jsonl", "events.rank2.jsonl")] == [
-        [{"loss": 0}], [{"loss": 1}], [{"loss": 2}]]
+    assert [[row["data"] for row in rows(run, name)]
+            for name in ("events.jsonl", "events.rank1.jsonl", "events.rank2.jsonl")] == [
+                [{"loss": 0}], [{"loss": 1}], [{"loss": 2}]]
     assert run.parts[-4:-2] == ("p", "n")
 
 
@@ -156,7 +167,8 @@ def slurm(task, tasks=2):
 
 @pytest.mark.parametrize("options", [[], ["--project", "p"], ["--project", "p", "--name", "n"]])
 def test_a_requeued_job_goes_on_with_its_run(tmp_path, options):
-    code = SCRIPT + "\nprint(run.resumed, run.attempt)\nos.kill(os.getpid(), 9) if run.attempt == 1 else None\n"
+    code = (SCRIPT
+            + "\nprint(run.resumed, run.attempt)\nos.kill(os.getpid(), 9) if run.attempt == 1 else None\n")
     argv, job = script(tmp_path, code), {"SLURM_JOB_ID": "91", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
     assert finished(tmp_path, argv, options, env=job)[0] == -9
     (tmp_path / "root" / "vision" / "other" / "runs" / "20200101_000000_abcdef").mkdir(parents=True)
@@ -193,7 +205,8 @@ def test_after_a_kill_a_script_makes_a_run_of_its_own(tmp_path):
 def test_a_script_killed_keeps_what_it_logged(tmp_path):
     assert finished(tmp_path, script(tmp_path, SCRIPT + "os.kill(os.getpid(), 9)"))[0] == -9
     run = only(tmp_path)
-    assert len(rows(run)) == 3 and small(run, "summary")["best"] == 3 and small(run, "meta")["config"]["c"] == 4
+    assert len(rows(run)) == 3 and small(run, "summary")["best"] == 3
+    assert small(run, "meta")["config"]["c"] == 4
     assert small(run, "status")["signal"] == "SIGKILL"
 
 
@@ -211,7 +224,8 @@ def killed_and_cleared(tmp_path, temporary):
     dies.communicate(timeout=30)
     for folder in temporary.iterdir():
         os.utime(folder, (1, 1))
-    code = "import sys, runicorn.writer.program_run as p; p.LINKS_SECONDS = 0.1; from runicorn.cli.main import main; main(sys.argv[1:])"
+    code = ("import sys, runicorn.writer.program_run as p; p.LINKS_SECONDS = 0.1; "
+            "from runicorn.cli.main import main; main(sys.argv[1:])")
     command = [sys.executable, "-c", code, "run", "--", "sleep", "2"]
     subprocess.run(command, cwd=tmp_path, env=environment(tmp_path, **env), check=True, timeout=60)
     assert [path.name.split("-")[1] for path in temporary.iterdir()] == [str(lives.pid)]
@@ -230,7 +244,8 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path):
     assert len(runs(tmp_path)) == 2 and json.dumps(os.listdir(long)) == "[]"
 
 
-@pytest.mark.parametrize("begin", ["import runicorn.wandb as wandb", "import runicorn as wandb", "import wandb"])
+@pytest.mark.parametrize("begin",
+                         ["import runicorn.wandb as wandb", "import runicorn as wandb", "import wandb"])
 def test_a_script_that_resumes_its_own_run_by_its_id_goes_on_with_it(tmp_path, begin):
     code = f"""
         {begin}
@@ -247,5 +262,6 @@ def test_a_script_that_resumes_its_own_run_by_its_id_goes_on_with_it(tmp_path, b
     assert (status, out.split()) == (0, [b"False", b"True"]), err
     first, second = sorted(runs(tmp_path), key=lambda run: run.parent.parent.name)
     assert [path.parent.parent.name for path in (first, second)] == ["exp", "other"]
-    assert [(row["step"], row["data"]["loss"]) for row in rows(first)] == [(0, 1.0), (1, 2.0), (2, 1.0), (3, 2.0)]
+    assert [(row["step"], row["data"]["loss"]) for row in rows(first)] == [
+        (0, 1.0), (1, 2.0), (2, 1.0), (3, 2.0)]
     assert [small(run, "status")["status"] for run in (first, second)] == ["finished"] * 2

@@ -1,4 +1,5 @@
-"""`runicorn run` on a terminal: what a program asks of it, what it prints and what is typed are as without us."""
+"""`runicorn run` on a terminal: what a program asks of it, what it prints and what is typed are as without
+us."""
 
 import os
 import subprocess
@@ -20,7 +21,8 @@ TICKS = "import time\nfor n in range(600):\n print('tick', n, flush=True)\n time
 
 
 def both(folder, argv, talk, **more):
-    """Return what `talk` (a function of the OnTerminal) says bare and under `runicorn run`, with the wait status of each."""
+    """Return what `talk` (a function of the OnTerminal) says bare and under `runicorn run`, with the wait
+    status of each."""
     answers = []
     for bare in (True, False):
         with OnTerminal(folder, argv, bare=bare, **more) as terminal:
@@ -63,7 +65,9 @@ signal.signal(2, heard)
             terminal.type(b"\x03")
             text += terminal.until(line.encode() or b"^C")
         return text
-    bare, ours = both(tmp_path, python(catching + "\nprint('ready', flush=True)\ntime.sleep(30); time.sleep(30)\n"), talk)
+    bare, ours = both(tmp_path,
+                      python(catching + "\nprint('ready', flush=True)\ntime.sleep(30); time.sleep(30)\n"),
+                      talk)
     assert bare == ours and ours[1] == code
     status = small(only(tmp_path), "status")
     assert (status["status"], status["signal"]) == (state, "SIGINT")
@@ -93,7 +97,9 @@ def test_keys_and_echo_and_end_of_file(tmp_path):
         time.sleep(0.2)
         terminal.type(b"more\n\x04")
         return text + terminal.until(b"over")
-    bare, ours = both(tmp_path, python("import sys; print('hello', input('name? ')); print(sys.stdin.read(), 'over')"), talk)
+    bare, ours = both(tmp_path,
+                      python("import sys; print('hello', input('name? ')); print(sys.stdin.read(), 'over')"),
+                      talk)
     assert bare == ours and ours[1] == 0
 
 
@@ -184,14 +190,16 @@ def test_stopping_us_alone_stops_the_program(tmp_path):
         assert b"tick" not in terminal.seen
         terminal.type(b"kill -CONT $!\n")
         terminal.until(b"tick 10")
-        terminal.type(b"kill $!; while kill -0 $! 2>/dev/null; do sleep 0.1; done; exit\n")      # a shell's `wait` may take it for stopped
+        # a shell's `wait` may take it for stopped
+        terminal.type(b"kill $!; while kill -0 $! 2>/dev/null; do sleep 0.1; done; exit\n")
         terminal.end()
 
 
 def test_the_terminal_goes_away(tmp_path):
-    (tmp_path / "t.py").write_text("import signal, time\nsignal.signal(1, lambda *_: open('hup', 'w').write('x'))\n"
-                                   "print('ready', flush=True)\n"
-                                   "for n in range(20):\n print(n, flush=True)\n time.sleep(0.1)\nopen('done', 'w').write('yes')\n")
+    (tmp_path / "t.py").write_text(
+        "import signal, time\nsignal.signal(1, lambda *_: open('hup', 'w').write('x'))\n"
+        "print('ready', flush=True)\n"
+        "for n in range(20):\n print(n, flush=True)\n time.sleep(0.1)\nopen('done', 'w').write('yes')\n")
     with OnTerminal(tmp_path, [sys.executable, "t.py"]) as terminal:
         terminal.until(b"ready")
         os.close(terminal.fd)
@@ -202,7 +210,8 @@ def test_the_terminal_goes_away(tmp_path):
 
 
 def test_one_stream_on_the_terminal_and_one_in_a_file(tmp_path):
-    command = f"{' '.join(RUN)} -- {sys.executable} -c 'import os, sys; print(os.isatty(1), os.isatty(2)); print(3, file=sys.stderr)'"
+    command = (f"{' '.join(RUN)} -- {sys.executable} -c 'import os, sys; print(os.isatty(1), os.isatty(2)); "
+               "print(3, file=sys.stderr)'")
     for redirect, seen, kept in (("2> kept", b"True False", "3\n"), ("> kept", b"3", "False True\n")):
         with OnTerminal(tmp_path, ["sh", "-c", f"{command} {redirect}"], bare=True) as terminal:
             terminal.until(seen)
@@ -219,8 +228,9 @@ def test_input_from_a_pipe_on_a_terminal(tmp_path):
 
 
 def test_killed_itself_on_a_terminal_the_program_goes_on(tmp_path):
-    (tmp_path / "t.py").write_text("import time\nfor n in range(30):\n print('tick', n, flush=True)\n time.sleep(0.1)\n"
-                                   "open('done', 'w').write('yes')\n")
+    (tmp_path / "t.py").write_text(
+        "import time\nfor n in range(30):\n print('tick', n, flush=True)\n time.sleep(0.1)\n"
+        "open('done', 'w').write('yes')\n")
     with shell(tmp_path) as terminal:
         terminal.type(f"{' '.join(RUN)} -- {sys.executable} t.py & sleep 0.1; echo\n".encode())
         terminal.until(b"tick 3")
@@ -245,8 +255,9 @@ def test_a_bar_is_a_bar(tmp_path):
 
 def test_without_a_controlling_terminal(tmp_path):
     ours, theirs = os.openpty()
-    done = subprocess.Popen([*RUN, "--", sys.executable, "-c", "import os; print(os.isatty(1))"], env=environment(tmp_path), cwd=tmp_path,
-                            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    done = subprocess.Popen([*RUN, "--", sys.executable, "-c", "import os; print(os.isatty(1))"],
+                            env=environment(tmp_path), cwd=tmp_path, stdin=theirs, stdout=theirs,
+                            stderr=theirs, start_new_session=True)
     os.close(theirs)
     assert done.wait(timeout=30) == 0
     assert os.read(ours, 99) == b"True\r\n"

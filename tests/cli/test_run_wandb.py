@@ -29,10 +29,12 @@ def script(folder, code=CODE):
 def test_a_wandb_script_is_the_run(tmp_path):
     status, out, err = finished(tmp_path, script(tmp_path))
     assert (status, out) == (0, b"wandb True\n"), err
-    assert err.decode().startswith("runicorn: what this program logs with wandb goes into its run, not to W&B")
+    assert err.decode().startswith(
+        "runicorn: what this program logs with wandb goes into its run, not to W&B")
     run = only(tmp_path)
     assert [row["data"] for row in rows(run)] == [{"loss": 0}, {"loss": 1}, {"loss": 2}]
-    assert (small(run, "meta")["project"], small(run, "meta")["name"], small(run, "summary")["best"]) == ("vision", "res", 2)
+    assert (small(run, "meta")["project"], small(run, "meta")["name"], small(run, "summary")["best"]) == (
+        "vision", "res", 2)
 
 
 def test_no_wandb_leaves_the_real_one(tmp_path):
@@ -45,9 +47,11 @@ def test_a_python_without_runicorn(tmp_path):
     venv.create(tmp_path / "bare", symlinks=True)
     env = environment(tmp_path)
     path = env.pop("PYTHONPATH")
-    launcher = f"import sys; sys.path.insert(0, {path!r}); sys.argv[0] = 'runicorn'; from runicorn.cli.main import entry; entry()"
+    launcher = (f"import sys; sys.path.insert(0, {path!r}); sys.argv[0] = 'runicorn'; "
+                "from runicorn.cli.main import entry; entry()")
     script(tmp_path, CODE.replace('print(wandb', 'print(wandb.init is not None) if 0 else print(wandb'))
-    done = subprocess.run([sys.executable, "-c", launcher, "run", "--", str(tmp_path / "bare" / "bin" / "python"), "train.py"], env=env,
+    done = subprocess.run([sys.executable, "-c", launcher, "run", "--",
+                           str(tmp_path / "bare" / "bin" / "python"), "train.py"], env=env,
                           cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(rows(only(tmp_path))) == 3
@@ -58,8 +62,10 @@ def test_a_package_that_can_not_be_loaded_leaves_the_real_one(tmp_path):
     (tmp_path / "site" / "wandb" / "__init__.py").write_text("real = True\n")
     (tmp_path / "site" / "runicorn").mkdir()
     (tmp_path / "site" / "runicorn" / "__init__.py").write_text("1 / 0\n")
-    code = f"import sys; sys.path[:] = [sys.path[1], {str(tmp_path / 'site')!r}, *sys.path[2:]]; import wandb; print(wandb.real)"
+    code = (f"import sys; sys.path[:] = [sys.path[1], {str(tmp_path / 'site')!r}, *sys.path[2:]]; "
+            "import wandb; print(wandb.real)")
     env = environment(tmp_path)
-    done = subprocess.run([*RUN, "--", sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*RUN, "--", sys.executable, "-c", code], env=env, cwd=tmp_path,
+                          capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
     assert os.listdir(tmp_path / "root")

@@ -1,4 +1,5 @@
-"""The connection test against servers that are well, strange or ill: each line says what is so, or what to do."""
+"""The connection test against servers that are well, strange or ill: each line says what is so, or what to
+do."""
 
 import os
 import time
@@ -35,8 +36,10 @@ def test_a_healthy_server_line_by_line(sshd, home, tmp_path):
     (root / ".runicorn" / "full_manifest.json").write_text("{}")
     lines, result = examined(sshd.trusted_in(home), home)
     assert result == {"ok": True, "offer": [], "browse": True}
-    assert set(lines) == set(doctor.LINES) - {"jump", "namesake"} and all(line["ok"] for line in lines.values())
-    assert "by publickey (it takes publickey)" in lines["login"]["text"] and "OpenSSH" in lines["banner"]["text"]
+    assert set(lines) == set(doctor.LINES) - {"jump", "namesake"}
+    assert all(line["ok"] for line in lines.values())
+    assert "by publickey (it takes publickey)" in lines["login"]["text"]
+    assert "OpenSSH" in lines["banner"]["text"]
     assert lines["runs"]["text"] == f"5 runs in {root}" and "Python 3" in lines["exec"]["text"]
     assert lines["throughput"]["text"].endswith("MB/s") and lines["rtt"]["ms"] >= 0
 
@@ -54,13 +57,18 @@ def test_runs_behind_links_count_and_links_that_lead_nowhere_are_told(sshd, home
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("hangs", ["sleep 300", "echo welcome; cat > /dev/null; sleep 300", "yes | head -c 5000000; sleep 300"])
+@pytest.mark.parametrize("hangs",
+                         ["sleep 300", "echo welcome; cat > /dev/null; sleep 300",
+                          "yes | head -c 5000000; sleep 300"])
 def test_commands_that_hang_are_no_missing_connection(tmp_path, home, hangs):
     script = tmp_path / "shell"
-    script.write_text(f'#!/bin/bash\ncase "$SSH_ORIGINAL_COMMAND" in *sftp-server*) exec /usr/lib/openssh/sftp-server;; esac\n{hangs}\n')
+    script.write_text(
+        '#!/bin/bash\ncase "$SSH_ORIGINAL_COMMAND" in *sftp-server*) exec /usr/lib/openssh/sftp-server;; '
+        f'esac\n{hangs}\n')
     script.chmod(0o755)
     make_runs(tmp_path / "root", 2)
-    with Sshd(tmp_path / "hanging", Subsystem="sftp /usr/lib/openssh/sftp-server", ForceCommand=str(script)) as server:
+    with Sshd(tmp_path / "hanging", Subsystem="sftp /usr/lib/openssh/sftp-server",
+              ForceCommand=str(script)) as server:
         began = time.monotonic()
         lines, result = examined(server.trusted_in(home), home, remote_root=str(tmp_path / "root"))
         took = time.monotonic() - began
@@ -97,7 +105,8 @@ def test_an_old_manifest_is_noticed(sshd, home, tmp_path):
 
 
 def test_sftp_only_is_enough(tmp_path, home):
-    with Sshd(tmp_path / "sshd", extra=["Match User *", "  ForceCommand internal-sftp"], MaxSessions=1) as server:
+    with Sshd(tmp_path / "sshd", extra=["Match User *", "  ForceCommand internal-sftp"],
+              MaxSessions=1) as server:
         lines, result = examined(server.trusted_in(home), home, remote_root="/tmp")
     assert result["ok"] and lines["exec"]["ok"] is None and "complete all the same" in lines["exec"]["text"]
     assert lines["clock"]["ok"] is None
@@ -110,8 +119,10 @@ def test_a_clock_that_is_off_is_told_and_does_no_harm(tmp_path, home, off, said)
     (tmp_path / "date").chmod(0o755)
     with Sshd(tmp_path / "sshd", SetEnv=f"{NO_BASHRC} PATH={tmp_path}:/usr/bin:/bin") as server:
         lines, result = examined(server.trusted_in(home), home, remote_root="/tmp")
-    assert result["ok"] and lines["clock"]["ok"] is None and "liveness does not depend on it" in lines["clock"]["advice"]
-    assert lines["clock"]["text"].split()[:4] == ["the", "server's", "clock", "is"] and lines["clock"]["text"].endswith(said)
+    assert result["ok"] and lines["clock"]["ok"] is None
+    assert "liveness does not depend on it" in lines["clock"]["advice"]
+    assert lines["clock"]["text"].split()[:4] == ["the", "server's", "clock", "is"]
+    assert lines["clock"]["text"].endswith(said)
 
 
 def test_a_chroot_without_devices_has_no_throughput(tmp_path, home):
@@ -124,7 +135,8 @@ def test_a_chroot_without_devices_has_no_throughput(tmp_path, home):
 def test_a_server_without_sftp(tmp_path, home):
     with Sshd(tmp_path / "sshd", Subsystem="other /bin/true") as server:
         lines, result = examined(server.trusted_in(home), home)
-    assert not result["ok"] and not result["browse"] and "internal-sftp" in lines["sftp"]["text"] and "root" not in lines
+    assert not result["ok"] and not result["browse"] and "internal-sftp" in lines["sftp"]["text"]
+    assert "root" not in lines
 
 
 def test_where_it_fails_is_the_line_that_says_so(sshd, home, tmp_path):
@@ -144,7 +156,8 @@ def test_where_it_fails_is_the_line_that_says_so(sshd, home, tmp_path):
     sshd.new_host_key()
     lines, _ = examined(sshd, home)
     assert list(lines)[-1] == "host_key" and "CHANGED" in lines["host_key"]["text"]
-    assert lines["host_key"]["code"] == "host_key_changed" and "SHA256:" in lines["host_key"]["known"] + lines["host_key"]["offered"]
+    assert lines["host_key"]["code"] == "host_key_changed"
+    assert "SHA256:" in lines["host_key"]["known"] + lines["host_key"]["offered"]
 
 
 def test_questions_are_relayed(home):
@@ -156,8 +169,9 @@ def test_questions_are_relayed(home):
 def test_a_jump_host_has_a_line(sshd, home, tmp_path):
     with Sshd(tmp_path / "gate") as gate:
         (home.parent / ".ssh").mkdir()
-        (home.parent / ".ssh" / "config").write_text(f"Host 127.0.0.1\n  ProxyJump localhost:{gate.port}\n  IdentityFile {sshd.key}\n"
-                                                     f"Host localhost\n  IdentityFile {gate.key}\n")
+        (home.parent / ".ssh" / "config").write_text(
+            f"Host 127.0.0.1\n  ProxyJump localhost:{gate.port}\n  IdentityFile {sshd.key}\n"
+            f"Host localhost\n  IdentityFile {gate.key}\n")
         lines, result = examined(sshd.trusted_in(home), home, ask=lambda question: "yes")
     assert result["ok"] and str(gate.port) in lines["jump"]["text"]
 
@@ -177,6 +191,8 @@ def test_browsing_a_folder_that_is_not_there(sshd, home):
     line.close()
 
 
-@pytest.mark.parametrize("root, path", [("~", "/home/a"), ("~/x", "/home/a/x"), ("/data", "/data"), ("data", "/home/a/data")])
+@pytest.mark.parametrize("root, path",
+                         [("~", "/home/a"), ("~/x", "/home/a/x"), ("/data", "/data"),
+                          ("data", "/home/a/data")])
 def test_a_remote_root_is_expanded_from_where_sftp_starts(root, path):
     assert doctor.expanded(root, "/home/a") == path

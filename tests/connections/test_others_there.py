@@ -1,4 +1,5 @@
-"""Runs of other loggers on a server: the connection test counts them, and the folder browser says where they lie."""
+"""Runs of other loggers on a server: the connection test counts them, and the folder browser says where they
+lie."""
 
 import json
 
@@ -16,7 +17,8 @@ pytest_plugins = ["chromium"]
 
 @pytest.fixture
 def far(sshd, home):
-    """The home folder of a server's user: three runs of TensorBoard, one table, one of ours, and what is none."""
+    """The home folder of a server's user: three runs of TensorBoard, one table, one of ours, and what is
+    none."""
     folder = sshd.home
     for number in range(3):
         run = folder / "work" / "tb" / f"run{number}"
@@ -36,7 +38,8 @@ def test_the_connection_test_counts_them_by_kind(far, home):
         lines[line["name"]] = line
     result = doctor.examine(settings.checked(far.connection(remote_root="~/work")), report, home=home)
     told = lines["runs"]
-    assert result["ok"] and told["ok"] and told["text"] == f"1 run of ours, 3 of TensorBoard, 1 of CSV in {far.home}/work"
+    assert result["ok"] and told["ok"]
+    assert told["text"] == f"1 run of ours, 3 of TensorBoard, 1 of CSV in {far.home}/work"
     assert (told["said"], told["count"], told["others"]) == ("runs_others", 1, {"tensorboard": 3, "csv": 1})
     assert json.dumps(told)
     doctor.examine(settings.checked(far.connection(remote_root="~/work/tb")), report, home=home)
@@ -57,7 +60,8 @@ def test_browsing_says_where_they_lie(far, home):
 
 
 @pytest.mark.parametrize(("locale", "beside", "verdict", "choose"), [
-    ("en-US", "4 of other loggers", "This folder holds 1 run of Runicorn and 4 of other loggers.", "Choose this folder"),
+    ("en-US", "4 of other loggers", "This folder holds 1 run of Runicorn and 4 of other loggers.",
+     "Choose this folder"),
     ("zh-CN", "其他日志工具 4 个", "此目录中有 Runicorn 的 1 个实验，其他日志工具的 4 个。", "选择此目录")])
 def test_a_folder_of_them_may_be_chosen(far, home, serve, open_page, locale, beside, verdict, choose):
     page = open_page(f"{serve().url}/settings?tab=sync&add=1", locale=locale)

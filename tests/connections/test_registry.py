@@ -1,4 +1,5 @@
-"""The connections at work against a real sshd: save and start, pause, refusals, prompts, tests, browsing, offers, cache."""
+"""The connections at work against a real sshd: save and start, pause, refusals, prompts, tests, browsing,
+offers, cache."""
 
 import json
 import os
@@ -52,7 +53,8 @@ def add_run(root, project, run_id, status):
     meta = {"id": run_id, "project": project, "name": "resnet", "format": 1, "created_at": 1737653445.0}
     return run_folder(root, f"{project}/resnet/runs/{run_id}", {
         "meta.json": meta, "status.json": {"status": status, "started_at": 1737653445.0},
-        "events.jsonl": '{"ts":1737653445.1,"step":1,"data":{"loss":0.5}}\n' * 100, "model.pt": os.urandom(5000)},
+        "events.jsonl": '{"ts":1737653445.1,"step":1,"data":{"loss":0.5}}\n' * 100,
+        "model.pt": os.urandom(5000)},
         time.time() - 3 * 86400)
 
 
@@ -79,7 +81,8 @@ def test_save_and_start_brings_the_runs_here(mirrors, sshd, root):
     assert row["runs"] == 2 and row["owner"] == {"pid": os.getpid(), "ours": True} and not row["has_password"]
     for run in root.glob("*/*/runs/*"):
         for path in run.iterdir():
-            assert (mirrors.home / "cache" / "gpu-server-1" / path.relative_to(root)).read_bytes() == path.read_bytes()
+            assert ((mirrors.home / "cache" / "gpu-server-1" / path.relative_to(root)).read_bytes()
+                    == path.read_bytes())
     assert mirrors.cache.roots() == [("gpu-server-1", mirrors.home / "cache" / "gpu-server-1")]
 
 
@@ -107,7 +110,8 @@ def test_a_manual_connection_syncs_only_when_told(mirrors, sshd, root):
     until(lambda: mirrors.row("test"), wanted=lambda row: row["state"] == "live" and row["runs"] == 2)
 
 
-def test_a_manual_connection_that_is_edited_while_it_syncs_is_synced_as_it_is_now(mirrors, sshd, root, monkeypatch):
+def test_a_manual_connection_that_is_edited_while_it_syncs_is_synced_as_it_is_now(
+        mirrors, sshd, root, monkeypatch):
     """Another process edits the saved settings, in the midst of a `sync once` of this one."""
     began, go_on, connect = threading.Event(), threading.Event(), remote.connect
 
@@ -167,7 +171,8 @@ def test_a_refused_login_is_tried_exactly_once(mirrors, home):
         assert server.attempts == ["password"] and server.connections == 1
         mirrors.save(server.connection(), password="open sesame")
         until(lambda: server.logins, wanted=lambda logins: logins == 1)
-    assert "guess" not in (home / "logs" / "sync.log").read_text() and "sesame" not in (home / "config.json").read_text()
+    assert "guess" not in (home / "logs" / "sync.log").read_text()
+    assert "sesame" not in (home / "config.json").read_text()
 
 
 def test_a_broken_ssh_config_is_a_refusal_and_mended_it_works(mirrors, sshd, root, home):
@@ -209,7 +214,8 @@ def test_unknown_names_and_nonsense(mirrors):
     ({}, {"old/events.jsonl", "old/notes.md", "new/events.jsonl", "new/notes.md"}),
     ({"small_only": False}, {"old/events.jsonl", "new/events.jsonl"}),
     ({"small_limit": 10}, {"old/events.jsonl", "new/events.jsonl"}),
-    ({"large": True}, {"old/events.jsonl", "old/notes.md", "old/model.pt", "new/events.jsonl", "new/notes.md", "new/model.pt"}),
+    ({"large": True}, {"old/events.jsonl", "old/notes.md", "old/model.pt", "new/events.jsonl", "new/notes.md",
+                       "new/model.pt"}),
     ({"window": "24h"}, {"new/events.jsonl", "new/notes.md"}),
     ({"window": "7d"}, {"old/events.jsonl", "old/notes.md", "new/events.jsonl", "new/notes.md"}),
     ({"manifest": False}, {"old/events.jsonl", "old/notes.md", "new/events.jsonl", "new/notes.md"}),
@@ -237,7 +243,8 @@ def test_blocks_of_a_file_that_is_not_here_come_straight_from_the_server(mirrors
     state(mirrors, "live")
     run = "test", "vision/resnet/runs/20250123_180000_abc123"
     data = (root / "vision/resnet/runs/20250123_180000_abc123/model.pt").read_bytes()
-    assert mirrors.peek(*run, "model.pt", [(0, 10), (1000, 20), (-5, 5)]) == [data[:10], data[1000:1020], data[-5:]]
+    assert mirrors.peek(*run, "model.pt", [(0, 10), (1000, 20), (-5, 5)]) == [
+        data[:10], data[1000:1020], data[-5:]]
     assert not (mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123/model.pt").exists()
     assert mirrors.verify("test") == {"files": 6, "refetched": 0}
     with pytest.raises(UsageError, match="never deleted"):
@@ -249,17 +256,20 @@ def test_blocks_of_a_file_that_is_not_here_come_straight_from_the_server(mirrors
 @pytest.mark.parametrize("config, extra", [
     ({"MaxSessions": 1}, []),
     ({}, ["Match User *", "  ForceCommand internal-sftp -d {start}"]),
-    ({"MaxSessions": 1, "AllowTcpForwarding": "no"}, ["Match User *", "  ForceCommand internal-sftp -d {start}", "  PermitTTY no"]),
+    ({"MaxSessions": 1, "AllowTcpForwarding": "no"}, [
+        "Match User *", "  ForceCommand internal-sftp -d {start}", "  PermitTTY no"]),
     ({"Compression": "no"}, []),
 ])
 def test_servers_that_allow_little_are_mirrored_all_the_same(mirrors, tmp_path, config, extra):
     start = tmp_path / "far"
     add_run(start / ".runicorn" / "experiments", "vision", "20250123_180000_abc123", "finished")
-    with Sshd(tmp_path / "sshd", start=start, extra=[line.format(start=start) for line in extra], **config) as server:
+    with Sshd(tmp_path / "sshd", start=start, extra=[line.format(start=start) for line in extra],
+              **config) as server:
         saved(mirrors, server)
         row = state(mirrors, "live", "refused", "offline")
         assert (row["state"], row["runs"]) == ("live", 1), row["reason"]
-        assert len(list((mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123").iterdir())) == 4
+        assert (len(list((mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123").iterdir()))
+                == 4)
 
 
 # -- questions
@@ -267,7 +277,8 @@ def test_servers_that_allow_little_are_mirrored_all_the_same(mirrors, tmp_path, 
 def test_an_unknown_host_key_waits_for_trust(mirrors, sshd, root):
     mirrors.save(sshd.connection())
     row = state(mirrors, "waiting")
-    assert row["question"]["kind"] == "host_key" and row["question"]["connection"] == "test" and "topic" not in row["question"]
+    assert row["question"]["kind"] == "host_key" and row["question"]["connection"] == "test"
+    assert "topic" not in row["question"]
     mirrors.trust(row["question"]["id"])
     state(mirrors, "live")
 
@@ -286,7 +297,8 @@ def test_a_one_time_code_is_relayed_to_the_page(mirrors, home):
         server.trusted_in(home)
         mirrors.save(server.connection())
         row = state(mirrors, "waiting", name="asking")
-        assert row["question"]["kind"] == "code" and "Code:" in row["question"]["prompt"] and row["question"]["echo"] is False
+        assert row["question"]["kind"] == "code" and "Code:" in row["question"]["prompt"]
+        assert row["question"]["echo"] is False
         mirrors.answer(row["question"]["id"], "123456")
         until(lambda: server.logins, wanted=lambda logins: logins == 1)
 
@@ -305,17 +317,21 @@ def test_stopping_does_not_wait_for_answers(home, bell, sshd):
 def test_a_second_viewer_follows_and_takes_over(mirrors, sshd, root, home):
     saved(mirrors, sshd)
     state(mirrors, "live")
-    code = ("import sys,time\nfrom runicorn.news import Bell\nfrom runicorn.connections.registry import Registry\n"
+    code = ("import sys,time\nfrom runicorn.news import Bell\nfrom runicorn.connections.registry import "
+            "Registry\n"
             "mirrors = Registry(sys.argv[1], Bell())\nmirrors.start_all()\n"
             "while True:\n"
             "    row = mirrors.row('test')\n"
-            "    print(row['state'], row['owner'] and row['owner']['pid'], row['owner'] and row['owner']['ours'], flush=True)\n"
+            "    print(row['state'], row['owner'] and row['owner']['pid'], "
+            "row['owner'] and row['owner']['ours'], flush=True)\n"
             "    time.sleep(0.2)\n")
     second = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True)
     try:
-        assert any(line.split()[1:] == [str(os.getpid()), "False"] for _, line in zip(range(200), second.stdout))
+        assert any(line.split()[1:] == [str(os.getpid()), "False"]
+                   for _, line in zip(range(200), second.stdout))
         mirrors.stop()
-        assert any(line.split() == ["live", str(second.pid), "True"] for _, line in zip(range(300), second.stdout))
+        assert any(line.split() == ["live", str(second.pid), "True"]
+                   for _, line in zip(range(300), second.stdout))
         third = Registry(home, Bell(), offline=True)
         assert third.row("test")["owner"] == {"pid": second.pid, "ours": False}
         third.stop()
@@ -361,13 +377,15 @@ def test_the_log_tells_the_story_without_secrets_and_is_rotated(home, monkeypatc
     monkeypatch.setattr(sync_log, "LOG_BYTES", 2000)
     log = sync_log.opened(home, lambda: ["open sesame"])
     for number in range(100):
-        log.info("login %d with open sesame\r\x1b[31mred\nsecond line", number, extra={"connection": "GPU Server 1"})
+        log.info("login %d with open sesame\r\x1b[31mred\nsecond line", number,
+                 extra={"connection": "GPU Server 1"})
     for handler in log.handlers:
         handler.close()
     files = sorted((home / "logs").iterdir())
     assert [path.name for path in files] == ["sync.log", "sync.log.1", "sync.log.2", "sync.log.3"]
     text = files[0].read_text()
-    assert "[GPU Server 1] login 99 with *** " in text and "sesame" not in text and "\x1b" not in text and "\r" not in text
+    assert "[GPU Server 1] login 99 with *** " in text and "sesame" not in text and "\x1b" not in text
+    assert "\r" not in text
     assert all(path.stat().st_size <= 2000 for path in files)
 
 
@@ -383,12 +401,14 @@ def test_the_test_of_a_connection_not_saved_yet(mirrors, sshd, root):
     assert seen["question"]["kind"] == "host_key" and not seen["done"]
     mirrors.trust(seen["question"]["id"])
     seen = until(lambda: mirrors.test_state(seen["id"]), wanted=lambda seen: seen["done"])
-    assert seen["ok"] and seen["browse"] and [line["name"] for line in seen["lines"] if line["ok"] is False] == []
+    assert seen["ok"] and seen["browse"]
+    assert [line["name"] for line in seen["lines"] if line["ok"] is False] == []
     assert mirrors.list() == []
 
 
 def test_a_failed_test_says_where_and_what_to_do(mirrors, sshd, tmp_path):
-    seen = examined(mirrors, sshd.trusted_in(mirrors.home).connection(key=str(make_key(tmp_path / "stranger"))))
+    seen = examined(mirrors,
+                    sshd.trusted_in(mirrors.home).connection(key=str(make_key(tmp_path / "stranger"))))
     assert not seen["ok"] and seen["lines"][-1]["name"] == "login" and seen["lines"][-1]["ok"] is False
 
 
@@ -453,13 +473,15 @@ def test_cleaning_takes_finished_runs_only_and_the_sync_leaves_them_out(mirrors,
     synced(mirrors)
     used = mirrors.cache.info()["used"]
     would = mirrors.cache_clean(older_than=1, dry_run=True)
-    assert would == mirrors.cache_clean(older_than=1) and would["files"] == 2 and mirrors.cache.info()["used"] < used
+    assert would == mirrors.cache_clean(older_than=1) and would["files"] == 2
+    assert mirrors.cache.info()["used"] < used
     done = home / "cache" / "test" / "vision" / "resnet" / "runs" / "20250123_180000_abc123"
     assert sorted(path.name for path in done.iterdir()) == ["meta.json", "status.json"]
     assert (done.parent / "20250123_190000_abc124" / "model.pt").exists()
     before = mirrors.row("test")["last_news"]
     mirrors.sync_now("test")
-    until(lambda: mirrors.row("test"), wanted=lambda row: row["state"] == "live" and row["last_news"] > before)
+    until(lambda: mirrors.row("test"),
+          wanted=lambda row: row["state"] == "live" and row["last_news"] > before)
     assert not (done / "model.pt").exists()
     mirrors.want("test", "vision/resnet/runs/20250123_180000_abc123")
     until(lambda: (done / "model.pt").exists())
@@ -473,12 +495,14 @@ def test_mirrors_are_kept_below_their_size(home, bell, sshd, root):
     mirrors.cache._size = 15_000
     mirrors._trim()
     runs = home / "cache" / "test" / "vision" / "resnet" / "runs"
-    assert not (runs / "20250123_180000_abc123" / "model.pt").exists() and (runs / "20250123_190000_abc124" / "model.pt").exists()
+    assert not (runs / "20250123_180000_abc123" / "model.pt").exists()
+    assert (runs / "20250123_190000_abc124" / "model.pt").exists()
     assert mirrors.cache.info()["limit"] == 15_000 and "made room" in (home / "logs" / "sync.log").read_text()
     mirrors.stop()
 
 
-def test_what_is_opened_has_room_made_for_it_and_what_is_larger_than_the_limit_has_not(home, bell, sshd, root):
+def test_what_is_opened_has_room_made_for_it_and_what_is_larger_than_the_limit_has_not(
+        home, bell, sshd, root):
     runs = root / "vision" / "resnet" / "runs"
     (runs / "20250123_180000_abc123" / "model.pt").write_bytes(bytes(60_000))
     giant = add_run(root, "vision", "20250124_180000_abc124", "finished")
@@ -490,11 +514,13 @@ def test_what_is_opened_has_room_made_for_it_and_what_is_larger_than_the_limit_h
     synced(mirrors)
     here = home / "cache" / "test" / "vision" / "resnet" / "runs"
     assert (here / "20250124_180000_abc124" / "weights.pt").exists(), "the newest run comes first"
-    assert not (here / "20250123_180000_abc123" / "model.pt").exists() and quota.size_of(home / "cache") <= 110_000
+    assert not (here / "20250123_180000_abc123" / "model.pt").exists()
+    assert quota.size_of(home / "cache") <= 110_000
     mirrors.want("test", "vision/resnet/runs/20250123_180000_abc123")
     mirrors.start_all()
     until(lambda: (here / "20250123_180000_abc123" / "model.pt").exists())
-    assert not (here / "20250124_180000_abc124" / "weights.pt").exists() and quota.size_of(home / "cache") <= 110_000
+    assert not (here / "20250124_180000_abc124" / "weights.pt").exists()
+    assert quota.size_of(home / "cache") <= 110_000
     assert not (here / "20250124_180000_abc124" / "logs.txt").exists()
     mirrors.stop()
 
@@ -507,7 +533,8 @@ def test_a_mirror_that_is_dropped_makes_room_at_once(home, bell, sshd, root):
     saved(mirrors, sshd, interval=3600)
     synced(mirrors)
     here = home / "cache" / "test" / "vision" / "resnet" / "runs"
-    assert len(list(here.glob("*/model.pt"))) < 2 and state(mirrors, "live")["reason"]["code"] == "live_partly"
+    assert len(list(here.glob("*/model.pt"))) < 2
+    assert state(mirrors, "live")["reason"]["code"] == "live_partly"
     mirrors.drop_mirror("gone")
     until(lambda: len(list(here.glob("*/model.pt"))) == 2)
     mirrors.stop()
@@ -540,7 +567,7 @@ def test_offline_shows_everything_and_opens_no_line(home, bell, sshd, root):
     mirrors.stop()
 
 
-# -- at once, and again ----------------------------------------------------------------------------------------------
+# -- at once, and again --------------------------------------------------------------------------------------
 
 def sync_threads():
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("sync ")]
@@ -608,9 +635,12 @@ def test_a_mirror_that_no_connection_has_can_be_deleted(mirrors, sshd, root):
 
 def test_the_question_of_an_abandoned_test_is_not_the_connection_s():
     questions = Questions(Bell())
-    asking = threading.Thread(target=questions.ask, args=("gpu", {"kind": "password", "prompt": "Password:"}, "test:1"), daemon=True)
+    asking = threading.Thread(target=questions.ask,
+                              args=("gpu", {"kind": "password", "prompt": "Password:"}, "test:1"),
+                              daemon=True)
     asking.start()
-    assert until(lambda: questions.waiting(topic="test:1"))["kind"] == "password" and questions.waiting("gpu") is None
+    assert until(lambda: questions.waiting(topic="test:1"))["kind"] == "password"
+    assert questions.waiting("gpu") is None
     questions.withdraw()
     asking.join(10)
     assert not asking.is_alive()
@@ -631,13 +661,15 @@ def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, 
         beside.stop()
 
 
-def test_a_mirror_that_nobody_lets_go_is_named_and_the_connection_is_gone(home, mirrors, sshd, root, monkeypatch):
+def test_a_mirror_that_nobody_lets_go_is_named_and_the_connection_is_gone(
+        home, mirrors, sshd, root, monkeypatch):
     monkeypatch.setattr("runicorn.connections.cache.LET_GO_SECONDS", 0.3)
     mirrors.save(sshd.connection(remote_root=str(root)), start=False)
     held = local_copy.LocalCopy(home / "cache" / "test")
     held.lock()
     try:
-        with pytest.raises(SyncError, match=f"test is removed, but the mirror .*process {os.getpid()}.*settings page"):
+        with pytest.raises(SyncError,
+                           match=f"test is removed, but the mirror .*process {os.getpid()}.*settings page"):
             mirrors.remove("test", drop_cache=True)
         assert mirrors.list() == [] and held.folder.exists()
     finally:

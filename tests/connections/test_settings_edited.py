@@ -1,5 +1,5 @@
-"""config.json edited by hand, or by another process, while connections are at work over a real sshd: what an editor leaves for a moment
-ends nothing, and what it says in the end holds."""
+"""config.json edited by hand, or by another process, while connections are at work over a real sshd: what an
+editor leaves for a moment ends nothing, and what it says in the end holds."""
 
 import json
 import os
@@ -113,7 +113,8 @@ def test_a_paused_connection_that_is_enabled_by_hand_begins_to_work(mirrors, hom
 def test_a_connection_added_by_another_process_works_whoever_looks_first(mirrors, home, sshd, root):
     mirrors.start_all()
     settings.save_connection(home, sshd.connection(name="second", remote_root=str(root)))
-    assert [row["name"] for row in mirrors.list()] == ["gpu", "second"]     # as an open page asks, before the look every two seconds
+    # as an open page asks, before the look every two seconds
+    assert [row["name"] for row in mirrors.list()] == ["gpu", "second"]
     until(is_live(mirrors, "second"))
 
 
@@ -142,10 +143,12 @@ def test_another_server_or_root_by_hand_is_gone_to(mirrors, home, root, tmp_path
         key = " ".join(second.host_key.read_text().split()[:2])
         with open(home / "known_hosts", "a") as known:
             known.write(f"box {key}\n[box]:{second.port} {key}\n")
-        changes = {"alias": {"host": "box", "port": 22, "key": str(second.key)}, "port": {"port": second.port, "key": str(second.key)},
+        changes = {"alias": {"host": "box", "port": 22, "key": str(second.key)},
+                   "port": {"port": second.port, "key": str(second.key)},
                    "remote_root": {"remote_root": str(other)}}[change]
         (home / "config.json").write_text(edited(home, **changes))
         wanted = tree(other if change == "remote_root" else root)
-        until(lambda: is_live(mirrors)() and mirrors.row("gpu")[next(iter(changes))] == changes[next(iter(changes))]
+        until(lambda: is_live(mirrors)()
+              and mirrors.row("gpu")[next(iter(changes))] == changes[next(iter(changes))]
               and tree(home / "cache" / "gpu") == wanted)
         assert (home / "cache" / "gpu~1").is_dir()          # what it led to before is still to be seen

@@ -1,4 +1,5 @@
-"""A machine short of files, threads or memory: a connection says so, is no less wanted, and goes on when it has them again."""
+"""A machine short of files, threads or memory: a connection says so, is no less wanted, and goes on when it
+has them again."""
 
 import errno
 import json
@@ -17,7 +18,8 @@ from runicorn.news import Bell
 
 @pytest.fixture
 def shortage(monkeypatch):
-    """shortage(error) makes every thread but the test's own short of what `error` says until shortage.over()."""
+    """shortage(error) makes every thread but the test's own short of what `error` says until
+    shortage.over()."""
     class Short:
         error = None
 
@@ -59,12 +61,14 @@ def mirrored(tmp_path, home, sshd):
 
 
 @pytest.mark.few(2)
-@pytest.mark.parametrize("error, detail", [(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "Too many open files"),
-                                           (OSError(errno.ENFILE, os.strerror(errno.ENFILE)), "Too many open files in system"),
-                                           (OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), "No buffer space available"),
-                                           (MemoryError(), "Cannot allocate memory"),
-                                           (RuntimeError("can't start new thread"), "can't start new thread")])
-def test_a_connection_says_what_the_machine_is_short_of_and_goes_on_afterwards(tmp_path, sshd, mirrored, shortage, error, detail):
+@pytest.mark.parametrize("error, detail", [
+    (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "Too many open files"),
+    (OSError(errno.ENFILE, os.strerror(errno.ENFILE)), "Too many open files in system"),
+    (OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), "No buffer space available"),
+    (MemoryError(), "Cannot allocate memory"),
+    (RuntimeError("can't start new thread"), "can't start new thread")])
+def test_a_connection_says_what_the_machine_is_short_of_and_goes_on_afterwards(
+        tmp_path, sshd, mirrored, shortage, error, detail):
     shortage(error)
     sshd.restart()
     write_run(tmp_path / "far" / "root", "vision", "two", "20250124_180000_abc124")
@@ -74,7 +78,8 @@ def test_a_connection_says_what_the_machine_is_short_of_and_goes_on_afterwards(t
     test = mirrored.test("gpu")
     until(lambda: mirrored.test_state(test)["done"])
     last = mirrored.test_state(test)["lines"][-1]
-    assert (last["ok"], last["said"], last["detail"], last["advice"]) == (False, "short_of", detail, "try again in a moment")
+    assert (last["ok"], last["said"], last["detail"], last["advice"]) == (
+        False, "short_of", detail, "try again in a moment")
     time.sleep(3)
     seen.append(mirrored.row("gpu"))
     shortage.over()
@@ -96,7 +101,8 @@ def test_no_descriptor_for_the_mirror_is_no_full_disk_and_costs_no_line(tmp_path
     mirrored.sync_now("gpu")
     until(lambda: mirrored.row("gpu")["reason"]["code"] == "short")
     row = mirrored.row("gpu")
-    assert row["state"] == "paused" and row["reason"]["text"].startswith("this machine is short of open files")
+    assert row["state"] == "paused"
+    assert row["reason"]["text"].startswith("this machine is short of open files")
     short = False
     until(lambda: (mirrored.row("gpu")["state"], mirrored.row("gpu")["runs"]) == ("live", 2))
 

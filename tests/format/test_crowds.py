@@ -1,4 +1,5 @@
-"""Runs of more files and folders than are listed: the run's own come first, always, and what is left out is said."""
+"""Runs of more files and folders than are listed: the run's own come first, always, and what is left out is
+said."""
 
 import pytest
 from far import Far
@@ -35,8 +36,10 @@ def test_a_run_s_own_files_come_first_by_sftp(root, tmp_path, monkeypatch):
     entry = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)
     own = {name for name in entry["files"] if local_names.is_own(name)}
     assert own == {"meta.json", "status.json", "summary.json", "events.jsonl", "logs.txt"}
-    assert entry["status"] == {"status": "finished"} and len(entry["files"]) + entry["skipped"][manifest.FULL_RUN] == 135
-    assert one.sync.state()["state"] == "live" and all((one.mirror / RUN / name).read_bytes() == (run / name).read_bytes() for name in own)
+    assert entry["status"] == {"status": "finished"}
+    assert len(entry["files"]) + entry["skipped"][manifest.FULL_RUN] == 135
+    assert one.sync.state()["state"] == "live"
+    assert all((one.mirror / RUN / name).read_bytes() == (run / name).read_bytes() for name in own)
     requests = one.far.sessions[0].requests
     for _ in range(3):
         one.passes(31)
@@ -65,7 +68,8 @@ def test_a_tree_of_folders_without_end_is_left_at_a_bound(root, tmp_path, monkey
     one = Pair(root, tmp_path / "near", Far(), manifest=False)
     one.passes()
     entry = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)
-    assert len([name for name in entry["files"] if name.endswith("/x.txt")]) == 29 and entry["skipped"][manifest.FULL_RUN] == 31 + 29
+    assert len([name for name in entry["files"] if name.endswith("/x.txt")]) == 29
+    assert entry["skipped"][manifest.FULL_RUN] == 31 + 29
     assert one.far.sessions[0].requests < 400
     one.close()
 
@@ -90,5 +94,6 @@ def test_a_listing_and_a_manifest_leave_out_as_many(root, tmp_path, monkeypatch)
     one.passes()
     listed = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)
     assert listed["files"].keys() == told["files"].keys() and len(told["files"]) in range(50, 56)
-    assert listed["skipped"] == told["skipped"] and told["skipped"][manifest.FULL_RUN] == 125 - len(told["files"])
+    assert listed["skipped"] == told["skipped"]
+    assert told["skipped"][manifest.FULL_RUN] == 125 - len(told["files"])
     one.close()

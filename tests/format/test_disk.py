@@ -1,4 +1,5 @@
-"""Windows' way with files that somebody has open, shown anywhere by refusals that are handed in; locks; long paths; junctions."""
+"""Windows' way with files that somebody has open, shown anywhere by refusals that are handed in; locks; long
+paths; junctions."""
 
 import ast
 import logging
@@ -34,7 +35,7 @@ def run(tmp_path):
     run.finish()
 
 
-# -- replacing ----------------------------------------------------------------------------------------------------
+# -- replacing -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("winerror", [5, 32, 33, 1224])
 def test_a_file_that_is_open_is_replaced_when_its_reader_closes_it(tmp_path, monkeypatch, winerror):
@@ -64,7 +65,8 @@ def test_patience_ends(tmp_path, monkeypatch):
 
 
 class Closed:
-    """Stands for a function that opens or reads a file, which Windows refuses `count` times while the file is replaced."""
+    """Stands for a function that opens or reads a file, which Windows refuses `count` times while the file is
+    replaced."""
 
     def __init__(self, act, name, count=2, winerror=5):
         self.act, self.name, self.count, self.winerror, self.tries = act, name, count, winerror, 0
@@ -81,20 +83,23 @@ class Closed:
 
 @pytest.mark.parametrize("winerror", [5, 32])
 def test_a_file_that_is_being_replaced_is_read_a_moment_later(tmp_path, monkeypatch, winerror):
-    """To a page that asks just then a connection would have no state, a mirror no runs, the settings an error."""
+    """To a page that asks just then a connection would have no state, a mirror no runs, the settings an
+    error."""
     home = tmp_path / "home"
     settings.save_preferences(home, {"locale": "zh"})
     token = access.lasting_token(home)
     write_run(tmp_path / "root", "p", "n", "20250101_000000_abcdef")
     manifest.save(manifest.build(str(tmp_path / "root")), str(tmp_path / "full.json"))
     closed = [Closed(os.open, "meta.json", winerror=winerror), Closed(open, "full.json", winerror=winerror),
-              Closed(Path.read_bytes, "config.json", winerror=winerror), Closed(Path.read_text, "token", winerror=winerror)]
+              Closed(Path.read_bytes, "config.json", winerror=winerror),
+              Closed(Path.read_text, "token", winerror=winerror)]
     monkeypatch.setattr(disk, "BRIEF", 10.0)        # a machine with other work may not come back within 20 ms
     monkeypatch.setattr(os, "open", closed[0])
     monkeypatch.setattr(manifest, "open", closed[1], raising=False)
     monkeypatch.setattr(Path, "read_bytes", lambda path: closed[2](path))
     monkeypatch.setattr(Path, "read_text", lambda path, *more: closed[3](path, *more))
-    assert layout.read_json(tmp_path / "root" / "p" / "n" / "runs" / "20250101_000000_abcdef" / "meta.json")["project"] == "p"
+    assert layout.read_json(tmp_path / "root" / "p" / "n" / "runs" / "20250101_000000_abcdef"
+                            / "meta.json")["project"] == "p"
     assert len(manifest.load(str(tmp_path / "full.json"))) == 1
     assert settings.preferences(home)["locale"] == "zh"
     assert access.lasting_token(home) == token
@@ -102,7 +107,8 @@ def test_a_file_that_is_being_replaced_is_read_a_moment_later(tmp_path, monkeypa
 
 
 def test_the_manifest_which_travels_alone_has_the_same_function(tmp_path, monkeypatch):
-    copies = [node for module in (disk, manifest) for node in ast.parse(Path(module.__file__).read_text(encoding="utf-8")).body
+    copies = [node for module in (disk, manifest)
+              for node in ast.parse(Path(module.__file__).read_text(encoding="utf-8")).body
               if getattr(node, "name", "") == "patiently"]
     assert len(copies) == 2 and ast.dump(copies[0]) == ast.dump(copies[1])
     write_run(tmp_path / "root", "p", "n", "20250101_000000_abcdef")
@@ -115,35 +121,42 @@ def test_no_other_module_replaces_renames_deletes_or_locks():
     calls = {}
     for path in sorted(SOURCES.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (
+            if (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (
                     node.value.id == "os" and node.attr in ("replace", "rename", "unlink", "remove", "rmdir")
-                    or node.value.id == "shutil" and node.attr in ("rmtree", "move") or node.value.id in ("fcntl", "msvcrt")
-                    and node.attr in ("flock", "lockf", "locking")) or isinstance(node, ast.Attribute) and node.attr == "unlink":
+                    or node.value.id == "shutil" and node.attr in ("rmtree", "move")
+                    or node.value.id in ("fcntl", "msvcrt")
+                    and node.attr in ("flock", "lockf", "locking"))
+                or isinstance(node, ast.Attribute) and node.attr == "unlink"):
                 calls.setdefault(path.relative_to(SOURCES).with_suffix("").as_posix(), set()).add(node.attr)
     assert calls.pop("disk") == {"replace", "rename", "unlink", "rmdir"}
     assert calls.pop("local_disk") == {"unlink", "rmdir", "flock", "locking"}
     assert calls.pop("manifest") == {"replace", "unlink"}
-    assert calls.pop("cli/demo") == {"rmtree"}          # of its own scratch folder, where what stays is the system's to clear
+    assert calls.pop("cli/demo") == {"rmtree"}          # of its own scratch folder, where what stays is the
+                                                        # system's to clear
     assert calls.pop("cli/demo_sshd") == {"rmdir"}      # of the folder that sshd wants, if it was made for it
     assert not calls
 
 
-# -- in a training ------------------------------------------------------------------------------------------------
+# -- in a training -------------------------------------------------------------------------------------------
 
 def test_a_training_waits_20_ms_at_most_and_its_daemon_thread_goes_on(run, monkeypatch, capsys):
-    """The training's thread has a clock of its own, which only its pauses move: how fast this machine is decides nothing."""
+    """The training's thread has a clock of its own, which only its pauses move: how fast this machine is
+    decides nothing."""
     refusals = Refusals(monkeypatch, "replace", 12, only="summary.json")
-    waits, clock, trainer = [], SimpleNamespace(monotonic=time.monotonic, sleep=time.sleep), threading.get_ident()
+    waits, clock, trainer = [], SimpleNamespace(monotonic=time.monotonic,
+                                                sleep=time.sleep), threading.get_ident()
 
     def sleep(seconds):
         if threading.get_ident() == trainer:
             waits.append((seconds, refusals.tries))
         else:
             clock.sleep(seconds)
-    monkeypatch.setattr(disk, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: sum(wait for wait, _ in waits) if (
-        threading.get_ident() == trainer) else clock.monotonic()))
+    monkeypatch.setattr(disk, "time",
+                        SimpleNamespace(sleep=sleep, monotonic=lambda: sum(wait for wait, _ in waits) if (
+                            threading.get_ident() == trainer) else clock.monotonic()))
     run.summary({"best": 1})
-    assert 0.01 <= sum(wait for wait, _ in waits) <= 0.02 and [tries for _, tries in waits] == list(range(1, len(waits) + 1))
+    assert 0.01 <= sum(wait for wait, _ in waits) <= 0.02
+    assert [tries for _, tries in waits] == list(range(1, len(waits) + 1))
     until(lambda: (layout.read_json(run.dir / "summary.json") or {}).get("best") == 1)
     assert refusals.tries > 12
     assert capsys.readouterr().err == ""            # a reader that was at it for a moment is nothing to tell
@@ -167,13 +180,14 @@ def test_a_run_begins_again_while_its_status_is_read(tmp_path, monkeypatch):
     first = runicorn.init(project="p", name="n", storage=tmp_path, capture=False, system=False)
     first.finish(1)
     refusals = Refusals(monkeypatch, "replace", 6, only="status.json")
-    with runicorn.init(project="p", name="n", storage=tmp_path, id=first.id, resume="must", capture=False, system=False) as second:
+    with runicorn.init(project="p", name="n", storage=tmp_path, id=first.id, resume="must", capture=False,
+                       system=False) as second:
         assert second.id == first.id
         until(lambda: layout.read_json(second.dir / "status.json")["status"] == "running")
         assert refusals.tries > 6
 
 
-# -- on the laptop ------------------------------------------------------------------------------------------------
+# -- on the laptop -------------------------------------------------------------------------------------------
 
 def test_the_column_cache_and_its_trimming_do_not_fail(tmp_path, monkeypatch):
     Refusals(monkeypatch, "replace", 2)
@@ -186,7 +200,8 @@ def test_the_column_cache_and_its_trimming_do_not_fail(tmp_path, monkeypatch):
 
 
 def test_a_mirror_is_dropped_whole_though_windows_keeps_the_lock_while_it_is_open(tmp_path, monkeypatch):
-    """The lock file can't be deleted while we hold it; what can be deleted goes, and the rest when the lock is given back."""
+    """The lock file can't be deleted while we hold it; what can be deleted goes, and the rest when the lock
+    is given back."""
     mirror = local_copy.LocalCopy(tmp_path / "cache" / "gpu")
     mirror.lock()
     mirror.unlock()
@@ -194,7 +209,8 @@ def test_a_mirror_is_dropped_whole_though_windows_keeps_the_lock_while_it_is_ope
     (mirror.folder / "p" / "n" / "x").write_bytes(b"x")
     unlink, held = os.unlink, []
     opened = local_disk.try_lock
-    monkeypatch.setattr(local_disk, "try_lock", lambda descriptor: held.append(descriptor) or opened(descriptor))
+    monkeypatch.setattr(local_disk, "try_lock",
+                        lambda descriptor: held.append(descriptor) or opened(descriptor))
 
     def refuse(path, *more, **words):
         if os.fspath(path).endswith("lock"):
@@ -238,14 +254,16 @@ def test_a_folder_whose_last_file_goes_with_its_reader_is_deleted(tmp_path, monk
 def test_a_folder_that_readers_hold_is_renamed_when_they_let_go(tmp_path, monkeypatch):
     mirror = local_copy.LocalCopy(tmp_path / "gpu")
     mirror.lock()
-    assert mirror.claim({"host": "a", "user": "u", "port": 22, "root": "/r", "host_key": ""}) == local_copy.SAME
+    assert mirror.claim({"host": "a", "user": "u", "port": 22, "root": "/r",
+                         "host_key": ""}) == local_copy.SAME
     Refusals(monkeypatch, "rename", 3)
-    assert mirror.claim({"host": "b", "user": "u", "port": 22, "root": "/r", "host_key": ""}) == local_copy.NEW
+    assert mirror.claim({"host": "b", "user": "u", "port": 22, "root": "/r",
+                         "host_key": ""}) == local_copy.NEW
     assert (tmp_path / "gpu~1").is_dir() and (tmp_path / "gpu" / ".index" / "lock").exists()
     mirror.unlock()
 
 
-# -- locks --------------------------------------------------------------------------------------------------------
+# -- locks ---------------------------------------------------------------------------------------------------
 
 HOLD = """
 import sys, time
@@ -258,7 +276,8 @@ sys.stdin.read()
 
 
 def test_a_lock_is_a_few_bytes_and_says_whose_it_is_while_it_is_held(tmp_path):
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "gpu")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "gpu")], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE)
     try:
         holder.stdout.readline()
         mirror = local_copy.LocalCopy(tmp_path / "gpu")
@@ -273,14 +292,17 @@ def test_a_lock_is_a_few_bytes_and_says_whose_it_is_while_it_is_held(tmp_path):
 
 
 def test_a_lock_of_windows_lies_beyond_what_is_written(tmp_path, monkeypatch):
-    """Windows hides the locked bytes from all others, and a file that is written where its lock lies is as long as that is far."""
+    """Windows hides the locked bytes from all others, and a file that is written where its lock lies is as
+    long as that is far."""
     asked = []
     monkeypatch.setattr(local_disk, "WINDOWS", True)
-    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(LK_NBLCK=2, locking=lambda descriptor, mode, size: asked.append(
-        (os.lseek(descriptor, 0, os.SEEK_CUR), mode, size))))
+    monkeypatch.setitem(sys.modules, "msvcrt",
+                        SimpleNamespace(LK_NBLCK=2, locking=lambda descriptor, mode, size: asked.append(
+                            (os.lseek(descriptor, 0, os.SEEK_CUR), mode, size))))
     mirror = local_copy.LocalCopy(tmp_path / "gpu")
     mirror.lock()
-    assert asked == [(local_disk.FAR, 2, 1)] and (mirror.index / "lock").read_bytes() == str(os.getpid()).encode()
+    assert asked == [(local_disk.FAR, 2, 1)]
+    assert (mirror.index / "lock").read_bytes() == str(os.getpid()).encode()
     mirror.unlock()
 
 
@@ -324,25 +346,29 @@ def test_two_processes_share_the_log_over_its_rotation(tmp_path, monkeypatch):
     files = sorted((tmp_path / "logs").glob("sync.log*"), reverse=True)
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     assert len(files) > 2 and all(file.stat().st_size <= 1200 for file in files)
-    assert [line.split("] ")[1] for line in lines][-8:] == [f"event {number} with ***" for number in (36, 36, 37, 37, 38, 38, 39, 39)]
+    assert [line.split("] ")[1] for line in lines][-8:] == [
+        f"event {number} with ***" for number in (36, 36, 37, 37, 38, 38, 39, 39)]
 
 
-# -- links and long paths -----------------------------------------------------------------------------------------
+# -- links and long paths ------------------------------------------------------------------------------------
 
 SHARE_TAG, CLOUD = 0xA0000003, 0x9000001A       # a junction, a file that OneDrive keeps elsewhere
 
 
-@pytest.mark.parametrize("mode, tag, expected", [(0o120777, 0xA000000C, True), (0o040777, SHARE_TAG, True), (0o100666, CLOUD, False),
-                                                 (0o040777, 0, False), (0o120777, None, True)])
+@pytest.mark.parametrize("mode, tag, expected", [
+    (0o120777, 0xA000000C, True), (0o040777, SHARE_TAG, True), (0o100666, CLOUD, False),
+    (0o040777, 0, False), (0o120777, None, True)])
 def test_a_junction_is_a_link_to_python_before_3_12_too(mode, tag, expected):
-    status = SimpleNamespace(st_mode=mode) if tag is None else SimpleNamespace(st_mode=mode, st_reparse_tag=tag)
+    status = (SimpleNamespace(st_mode=mode) if tag is None
+              else SimpleNamespace(st_mode=mode, st_reparse_tag=tag))
     assert local_disk.stands_for_another(status) is expected
 
 
 def test_no_mirrored_path_passes_a_junction(tmp_path, monkeypatch):
     (tmp_path / "project").mkdir()
     lstat = os.lstat
-    monkeypatch.setattr(local_disk.os, "lstat", lambda path: SimpleNamespace(st_mode=0o040777, st_reparse_tag=SHARE_TAG)
+    monkeypatch.setattr(local_disk.os, "lstat",
+                        lambda path: SimpleNamespace(st_mode=0o040777, st_reparse_tag=SHARE_TAG)
                         if os.fspath(path).endswith("project") else lstat(path))
     with pytest.raises(LayoutError, match="link"):
         local_names.local_path(tmp_path, "project/name/runs/id")
@@ -350,12 +376,14 @@ def test_no_mirrored_path_passes_a_junction(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path, expected", [
-    ("C:\\Users\\me\\.runicorn", "\\\\?\\C:\\Users\\me\\.runicorn"), ("C:/Users/me/../you", "\\\\?\\C:\\Users\\you"),
+    ("C:\\Users\\me\\.runicorn", "\\\\?\\C:\\Users\\me\\.runicorn"),
+    ("C:/Users/me/../you", "\\\\?\\C:\\Users\\you"),
     ("\\\\server\\share\\x", "\\\\?\\UNC\\server\\share\\x"), ("\\\\?\\C:\\x", "\\\\?\\C:\\x")])
 def test_a_path_of_any_length(path, expected):
     assert local_disk.long(path, windows=True) == expected
     assert local_disk.long(path, windows=False) == path
-    assert local_disk.short(expected, windows=True) == (path.replace("/", "\\").replace("me\\..\\", "") if "?" not in path else "C:\\x")
+    assert local_disk.short(expected, windows=True) == (
+        path.replace("/", "\\").replace("me\\..\\", "") if "?" not in path else "C:\\x")
 
 
 def test_a_path_too_long_for_windows_keeps_its_prefix():

@@ -44,8 +44,9 @@ def test_two_names_never_share_a_folder(one, other):
 
 
 @pytest.mark.parametrize("name, slug", [
-    ("resnet50_experiment", "resnet50_experiment"), ("v2.0 (lr=1e-3)", "v2.0 (lr=1e-3)"), ("图像分类", "图像分类"),
-    ("a/b", "a%2Fb~c14cdd"), (".hidden", "%2Ehidden~169241"), ("con", "%63on~1143da"), ("nul.txt", "%6Eul.txt~7f3cbd"),
+    ("resnet50_experiment", "resnet50_experiment"), ("v2.0 (lr=1e-3)", "v2.0 (lr=1e-3)"),
+    ("图像分类", "图像分类"), ("a/b", "a%2Fb~c14cdd"), (".hidden", "%2Ehidden~169241"),
+    ("con", "%63on~1143da"), ("nul.txt", "%6Eul.txt~7f3cbd"),
 ])
 def test_slugs_that_are_part_of_the_format(name, slug):
     assert layout.slug(name) == slug
@@ -75,7 +76,8 @@ def test_no_path_from_a_server_leaves_the_mirror(tmp_path_factory, path):
     assert os.path.commonpath([mirror, os.path.normpath(place)]) == str(mirror) and place != mirror
 
 
-@pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "a\0b", "a/" * 40 + "b"])
+@pytest.mark.parametrize("path",
+                         ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "a\0b", "a/" * 40 + "b"])
 def test_hostile_paths_are_refused(tmp_path, path):
     with pytest.raises(LayoutError):
         local_names.local_path(tmp_path, path)
@@ -90,7 +92,8 @@ def test_a_path_through_a_symbolic_link_is_refused(tmp_path):
 
 @pytest.mark.parametrize("path", ["a/b/runs/c", "图/b~123456/runs/20250123_180000_abc123"])
 def test_run_paths_split(path):
-    assert "/".join((*local_names.split_run_path(path)[:2], "runs", local_names.split_run_path(path)[2])) == path
+    assert "/".join((*local_names.split_run_path(path)[:2], "runs",
+                     local_names.split_run_path(path)[2])) == path
 
 
 @pytest.mark.parametrize("path", ["a/b/c/d", "a/runs/c", ".runicorn/b/runs/c", "a/b/runs/c/d"])
@@ -101,14 +104,17 @@ def test_other_paths_are_no_runs(path):
 
 @pytest.mark.parametrize("stem, attempt, rank, name", [
     ("events", 1, 0, "events.jsonl"), ("events", 2, 0, "events.2.jsonl"), ("logs", 1, 0, "logs.txt"),
-    ("logs", 3, 0, "logs.3.txt"), ("events", 1, 3, "events.rank3.jsonl"), ("system", 2, 3, "system.rank3.2.jsonl"),
+    ("logs", 3, 0, "logs.3.txt"), ("events", 1, 3, "events.rank3.jsonl"),
+    ("system", 2, 3, "system.rank3.2.jsonl"),
 ])
 def test_own_file_names_read_back(stem, attempt, rank, name):
     assert layout.own_file(stem, attempt, rank) == name
     assert layout.parse_own(name) == (stem, attempt, rank)
 
 
-@pytest.mark.parametrize("name", ["events.txt", "logs.jsonl", "events.jsonl.bak", "xevents.jsonl", "media/events.jsonl"])
+@pytest.mark.parametrize("name",
+                         ["events.txt", "logs.jsonl", "events.jsonl.bak", "xevents.jsonl",
+                          "media/events.jsonl"])
 def test_other_files_are_not_the_runs_own(name):
     assert not local_names.is_own(name)
 
@@ -116,7 +122,8 @@ def test_other_files_are_not_the_runs_own(name):
 @given(st.floats())
 def test_every_float_reads_back_bit_by_bit_from_strict_json(value):
     back = layout.number(json.loads(layout.to_json({"x": value}), parse_constant=pytest.fail)["x"])
-    assert back == value and math.copysign(1, back) == math.copysign(1, value) or math.isnan(value) and math.isnan(back)
+    assert (back == value and math.copysign(1, back) == math.copysign(1, value)
+            or math.isnan(value) and math.isnan(back))
 
 
 def test_replace_file_leaves_the_old_one_when_it_fails(tmp_path, monkeypatch):
@@ -146,10 +153,12 @@ def test_the_root_is_storage_then_environment_then_config_then_home(tmp_path):
     assert str(layout.default_root("/given", environ=environ)) == "/given"
 
 
-# -- facts of the format that stand elsewhere, too: in what travels alone ----------------------------------------------
+# -- facts of the format that stand elsewhere, too: in what travels alone ------------------------------------
 
-NAMES_OF_FILES = [f"{stem}{rank}{attempt}.{ending}" for stem in ("events", "logs", "system", "meta", "status", "summary", "model")
-                  for rank in ("", ".rank1", ".rank12", ".rank") for attempt in ("", ".2", ".x") for ending in ("jsonl", "txt", "json")]
+NAMES_OF_FILES = [f"{stem}{rank}{attempt}.{ending}"
+                  for stem in ("events", "logs", "system", "meta", "status", "summary", "model")
+                  for rank in ("", ".rank1", ".rank12", ".rank") for attempt in ("", ".2", ".x")
+                  for ending in ("jsonl", "txt", "json")]
 
 
 def test_the_manifest_which_runs_alone_has_the_same_facts():
@@ -158,7 +167,8 @@ def test_the_manifest_which_runs_alone_has_the_same_facts():
     own = {name for name in [*NAMES_OF_FILES, layout.BEAT] if manifest.OWN.match(name)}
     expected = {name for name in NAMES_OF_FILES if layout.parse_own(name)} | {*layout.SMALL, layout.BEAT}
     assert len(own) > 20 and own == expected
-    assert {layout.STATUS, layout.own_file("events")} == foreign.OURS and {*foreign.OURS, layout.META} <= foreign.MARKS
+    assert {layout.STATUS, layout.own_file("events")} == foreign.OURS
+    assert {*foreign.OURS, layout.META} <= foreign.MARKS
 
 
 def test_lines_of_a_log_which_are_searched_by_a_process_that_has_nothing_of_ours_have_the_same_stamp():

@@ -1,4 +1,5 @@
-"""Symbolic links above the runs: followed alike by the manifest, by exec, by SFTP and in a local root, and what is passed over is said."""
+"""Symbolic links above the runs: followed alike by the manifest, by exec, by SFTP and in a local root, and
+what is passed over is said."""
 
 import contextlib
 import os
@@ -50,7 +51,8 @@ def link(place, target):
 
 
 def everything(root, disk):
-    """Make one root with a link of every kind; returns the paths of the runs that count, and {reason: count} of the links that do not."""
+    """Make one root with a link of every kind; returns the paths of the runs that count, and {reason: count}
+    of the links that do not."""
     followed, passed = set(), Counter()
 
     def own(path, number):
@@ -68,8 +70,8 @@ def everything(root, disk):
     link(root / "own/at-runs/runs", disk / "runs")
     run_at(disk / "elsewhere", 6)
     link(root / "own/exp/runs" / run_id(6), disk / "elsewhere")
-    followed |= {f"at-project/exp/runs/{run_id(3)}", f"own/at-experiment/runs/{run_id(4)}", f"own/at-runs/runs/{run_id(5)}",
-                 f"own/exp/runs/{run_id(6)}"}
+    followed |= {f"at-project/exp/runs/{run_id(3)}", f"own/at-experiment/runs/{run_id(4)}",
+                 f"own/at-runs/runs/{run_id(5)}", f"own/exp/runs/{run_id(6)}"}
     # inside the root, where no run is listed
     run_at(root / "own/store" / run_id(7), 7)
     link(root / "own/exp/runs" / run_id(7), f"../../store/{run_id(7)}")
@@ -100,10 +102,13 @@ def everything(root, disk):
         link(root / place, root)
         link(root / place.replace("whole", "above"), root.parent)
         passed["links back to the root"] += 2
-    # what is listed already: another project, experiment, runs, run; a second link; what holds a run, and what is in one
+    # what is listed already: another project, experiment, runs, run; a second link; what holds a run, and
+    # what is in one
     for place, target in [("again", root / "own"), ("own/again", "exp"), ("own/again2/runs", "../exp/runs"),
-                          ("own/exp/runs/again", run_id(1)), ("zz-project", disk / "project"), ("own/exp/runs/zz", disk / "elsewhere"),
-                          ("own/exp/runs/holds", disk / "project/exp"), ("own/exp/runs/within", f"{run_id(1)}/media")]:
+                          ("own/exp/runs/again", run_id(1)), ("zz-project", disk / "project"),
+                          ("own/exp/runs/zz", disk / "elsewhere"),
+                          ("own/exp/runs/holds", disk / "project/exp"),
+                          ("own/exp/runs/within", f"{run_id(1)}/media")]:
         link(root / place, target)
         passed["links to a folder that is listed"] += 1
     # in a run: neither folders nor files
@@ -162,14 +167,18 @@ def mirrored(root, near, far, **options):
         pair.passes()
         assert pair.sync.state()["state"] == "live", pair.sync.state()
         session = pair.sync._remote_root
-        assert session.source == ("exec" if far.python else "manifest" if options.get("manifest", True) else "walk")
+        assert session.source == ("exec" if far.python else "manifest" if options.get("manifest", True)
+                                  else "walk")
         listed = session.index.paths()
         assert not [path for path in near.rglob("*") if path.is_symlink()], "the mirror holds no links"
-        assert sorted(path.parent.relative_to(near).as_posix() for path in near.rglob("meta.json")) == sorted(listed)
+        assert sorted(path.parent.relative_to(near).as_posix() for path in near.rglob("meta.json")) == sorted(
+            listed)
         assert len(listed) > 0
         for path in listed:
-            there = {name: data for name, data in tree(root / path).items() if "/9/" not in name and name.isprintable()}
-            assert tree(near / path) == {name: data for name, data in there.items() if not (root / path / name).is_symlink()}
+            there = {name: data for name, data in tree(root / path).items()
+                     if "/9/" not in name and name.isprintable()}
+            assert tree(near / path) == {name: data for name, data in there.items()
+                                         if not (root / path / name).is_symlink()}
         assert left_out.read_passed(near) == dict(left_out.worth_telling(manifest.build(str(root)).skipped))
         session.survey(pair.now + 700)
         assert session.index.paths() == listed and not session.vanished, "a second look finds the same"
@@ -201,7 +210,8 @@ def by_the_test(root, tmp):
         return walk.Skeleton(far.open_sftp(), os.path.realpath(root)).refresh(0.0)
 
 
-WAYS = [by_manifest, by_exec, by_manifest_file, by_sftp, by_first_look, by_reader, by_check, by_tail, by_the_test]
+WAYS = [by_manifest, by_exec, by_manifest_file, by_sftp, by_first_look, by_reader, by_check, by_tail,
+        by_the_test]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -236,7 +246,8 @@ def test_a_link_counts_where_its_owner_is_root_or_owns_the_folder(owner, target_
     os.lchown(link(root / "linked", disk / "p"), owner, owner)
     os.chown(disk / "p", target_owner, target_owner)
     expected = 1 + counts
-    assert [len(list(way(root, tmp_path))) for way in (by_manifest, by_sftp, by_first_look, by_tail)] == [expected] * 4
+    assert [len(list(way(root, tmp_path)))
+            for way in (by_manifest, by_sftp, by_first_look, by_tail)] == [expected] * 4
 
 
 @ROOT_ONLY
@@ -282,7 +293,8 @@ class Lexical:
         return getattr(self._session, name)
 
     def batch(self, requests):
-        return [request.about if request.kind == 16 else answer for request, answer in zip(requests, self._session.batch(requests))]
+        return [request.about if request.kind == 16 else answer
+                for request, answer in zip(requests, self._session.batch(requests))]
 
 
 def test_a_server_whose_realpath_follows_no_links_gives_the_same_list(tmp_path):
@@ -342,7 +354,8 @@ def test_a_link_that_is_turned_to_another_folder_shows_that_one(tmp_path):
         link(root / "vision", disk / "new")
         pair.passes(31)
         session = pair.sync._remote_root
-        assert f"vision/exp/runs/{run_id(2)}" in session.index.paths() and session.vanished == {f"vision/exp/runs/{run_id(1)}"}
+        assert f"vision/exp/runs/{run_id(2)}" in session.index.paths()
+        assert session.vanished == {f"vision/exp/runs/{run_id(1)}"}
 
 
 def test_a_writer_that_reaches_its_run_by_a_second_link_has_one_run_that_lives(tmp_path):
@@ -355,7 +368,8 @@ def test_a_writer_that_reaches_its_run_by_a_second_link_has_one_run_that_lives(t
         pair.passes()
         session = pair.sync._remote_root
         assert session.index.paths() == ["vision/resnet50/runs/20250123_180000_abc123"]
-        assert list(session.beats.runs) == session.index.paths() and session.beats.runs[session.index.paths()[0]]["beat"]
+        assert list(session.beats.runs) == session.index.paths()
+        assert session.beats.runs[session.index.paths()[0]]["beat"]
 
 
 def test_a_run_that_comes_to_be_listed_by_its_own_path_is_not_fetched_twice_as_two(tmp_path):
@@ -392,7 +406,9 @@ def test_it_is_said_what_is_passed_over(tmp_path, caplog, capsys):
     assert source.passed_over(path) == mirror.passed_over(path) == there, "what the Files tab says"
 
 
-@pytest.mark.parametrize("counts", [None, [], {"x": "y"}, {"x": -1}, {"x": 1.5}, {"": 1}, {"a" * 101: 1}, {"\x1b[31m": 1}, {"outside": 4}])
+@pytest.mark.parametrize("counts",
+                         [None, [], {"x": "y"}, {"x": -1}, {"x": 1.5}, {"": 1}, {"a" * 101: 1},
+                          {"\x1b[31m": 1}, {"outside": 4}])
 def test_counts_from_elsewhere_are_checked(counts):
     assert left_out.worth_telling(counts) == {}
 
@@ -403,24 +419,33 @@ def test_what_is_sent_to_python3_on_the_server_is_small_and_whole(tmp_path):
     link(tmp_path / "root" / "linked", tmp_path / "root" / "p")
     (tmp_path / "root" / f"p/n/runs/{run_id(1)}" / os.fsdecode(b"\xff")).write_bytes(b"")
     program = exec_look.program()
-    assert len(zlib.compress(program.encode(), 9)) <= 5_500 and '"""' not in program and not re.search("(?m)^ *#", program)
-    lines = {line for module in (manifest, server_answer) for line in Path(module.__file__).read_text(encoding="utf-8").split("\n")}
-    assert len(program.split("\n")) > 100 and sum(line not in lines and line not in {re.sub("  +# .*", "", one) for one in lines}
-                                                  for line in program.split("\n")) == 1, "and the line that calls it"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", program, str(tmp_path / "root")], input=b"{}\n", capture_output=True)
+    assert len(zlib.compress(program.encode(), 9)) <= 5_500 and '"""' not in program
+    assert not re.search("(?m)^ *#", program)
+    lines = {line for module in (manifest, server_answer)
+             for line in Path(module.__file__).read_text(encoding="utf-8").split("\n")}
+    assert len(program.split("\n")) > 100 and sum(line not in lines and line
+                                                  not in {re.sub("  +# .*", "", one) for one in lines}
+                                                  for line in program.split(
+                                                      "\n")) == 1, "and the line that calls it"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program, str(tmp_path / "root")], input=b"{}\n",
+                          capture_output=True)
     whole = server_answer.answer(str(tmp_path / "root"))
     there, here = (manifest.parse(zlib.decompress(answer[5:])) for answer in (done.stdout, whole))
-    assert done.returncode == 0 and there.lines == here.lines and len(there) == 1 and there.header["stamp"] == here.header["stamp"]
-    none = subprocess.run([sys.executable, "-I", "-S", "-c", program, str(tmp_path / "none")], input=b"{}\n", capture_output=True)
+    assert done.returncode == 0 and there.lines == here.lines and len(there) == 1
+    assert there.header["stamp"] == here.header["stamp"]
+    none = subprocess.run([sys.executable, "-I", "-S", "-c", program, str(tmp_path / "none")], input=b"{}\n",
+                          capture_output=True)
     assert none.returncode == 1 and b"is not a folder" in none.stderr.splitlines()[-1]
 
 
 def test_at_most_so_many_links_are_followed(tmp_path, monkeypatch):
     monkeypatch.setattr(manifest, "MOST_LINKS", 3)
     for number in range(5):
-        link(tmp_path / "far" / f"p{number}", make_run(tmp_path / "disk", f"p{number}/n/runs/{run_id(number)}").parents[2])
+        link(tmp_path / "far" / f"p{number}",
+             make_run(tmp_path / "disk", f"p{number}/n/runs/{run_id(number)}").parents[2])
     expected = [f"p{number}/n/runs/{run_id(number)}" for number in range(3)]
-    assert [sorted(way(tmp_path / "far", tmp_path)) for way in (by_manifest, by_first_look, by_sftp)] == [expected] * 3
+    assert [sorted(way(tmp_path / "far", tmp_path))
+            for way in (by_manifest, by_first_look, by_sftp)] == [expected] * 3
 
 
 def test_a_line_that_says_what_is_skipped_is_taken_over_and_made_anew_when_that_changes(tmp_path):
@@ -433,8 +458,9 @@ def test_a_line_that_says_what_is_skipped_is_taken_over_and_made_anew_when_that_
 
 
 @pytest.mark.parametrize("owner, target, follows", [
-    ("S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1001", True), (0, "S-1-5-21-1-2-3-1001", True), (0, 0, True), (None, None, True),
-    ("S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002", False), ("S-1-5-21-1-2-3-1001", 0, False)])
+    ("S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1001", True), (0, "S-1-5-21-1-2-3-1001", True), (0, 0, True),
+    (None, None, True), ("S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002", False),
+    ("S-1-5-21-1-2-3-1001", 0, False)])
 def test_on_windows_a_link_counts_by_the_owners_that_it_tells(tmp_path, monkeypatch, owner, target, follows):
     """There every uid is 0: the owners are SIDs, 0 for the system and its administrators."""
     root = tmp_path / "root"
@@ -444,5 +470,7 @@ def test_on_windows_a_link_counts_by_the_owners_that_it_tells(tmp_path, monkeypa
     asked = []
     monkeypatch.setattr(manifest, "owners", lambda path: asked.append(path) or (owner, target))
     skipped = Counter()
-    assert [path.rpartition("/")[2] for path, _ in manifest.runs(str(root), skipped)] == [run_id(1), *[run_id(2)] * follows]
-    assert asked == [str(root / "p/n/runs" / run_id(2))] and skipped["links whose owner does not own the folder"] == (not follows)
+    assert [path.rpartition("/")[2] for path, _ in manifest.runs(str(root), skipped)] == [
+        run_id(1), *[run_id(2)] * follows]
+    assert asked == [str(root / "p/n/runs" / run_id(2))]
+    assert skipped["links whose owner does not own the folder"] == (not follows)

@@ -1,4 +1,5 @@
-"""The manifest: what it lists, what it takes over, what it refuses; and that it runs from a pipe on an old Python."""
+"""The manifest: what it lists, what it takes over, what it refuses; and that it runs from a pipe on an old
+Python."""
 
 import collections
 import contextlib
@@ -82,7 +83,8 @@ def test_a_run_of_unchanged_files_is_taken_over_without_opening_one(root, monkey
 def test_what_is_read_again_costs_no_revision_and_is_taken_over_the_next_time(root):
     run = make_run(root)
     first = manifest.generate(str(root))
-    os.utime(run / "status.json", (OLD + 7, OLD + 7))  # the bytes of small files are the digest, not their times
+    # the bytes of small files are the digest, not their times
+    os.utime(run / "status.json", (OLD + 7, OLD + 7))
     again = manifest.generate(str(root))
     known = manifest.load(root / ".runicorn" / "full_manifest.json")
     assert (again["revision"], again["changed"]) == (first["revision"], False)
@@ -131,7 +133,8 @@ def test_a_file_changed_again_within_its_second_is_read_again(root, monkeypatch)
     def whole_seconds(folder, skipped):
         return [(name, size, mtime, before.st_ctime_ns if name == "events.jsonl" else ctime, mode)
                 for name, size, mtime, ctime, mode in coarse(folder, skipped)]
-    monkeypatch.setattr(manifest, "_listed", whole_seconds)        # as a file system of whole seconds would tell it
+    # as a file system of whole seconds would tell it
+    monkeypatch.setattr(manifest, "_listed", whole_seconds)
     assert manifest.build(str(root), known).line(RUN) != known.line(RUN)
 
 
@@ -143,7 +146,8 @@ def test_a_runs_own_files_come_first_however_many_others_there_are(root, monkeyp
     (run / "zzz").mkdir()
     (run / "zzz" / "more.pt").touch()
     built = manifest.build(str(root))
-    assert {"events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"} < built.entry(RUN)["files"].keys()
+    assert {"events.jsonl", "logs.txt", "meta.json", "status.json",
+            "summary.json"} < built.entry(RUN)["files"].keys()
     assert len(built.entry(RUN)["files"]) <= 55 and built.skipped[manifest.FULL_RUN] > 0
 
 
@@ -166,7 +170,8 @@ def test_a_temporary_file_that_vanishes_while_it_is_looked_at_takes_no_run_with_
         with real(path) as items:
             yield map(Vanishing, items) if Path(path) == run else items
     monkeypatch.setattr(manifest, "scandir", scandir)
-    assert sorted(manifest.build(str(root)).entry(RUN)["files"]) == ["events.jsonl", "meta.json", "status.json", "summary.json"]
+    assert sorted(manifest.build(str(root)).entry(RUN)["files"]) == [
+        "events.jsonl", "meta.json", "status.json", "summary.json"]
 
 
 def test_a_file_that_may_not_be_read_is_listed_without_a_tail(root, monkeypatch):
@@ -217,7 +222,8 @@ def test_the_active_manifest_has_a_finished_run_whose_file_was_appended_to(root)
     time.sleep(0.2)
     grow(root / "p/n/runs/20250123_180001_abc121/events.jsonl")
     late = manifest.build(str(root), built)
-    late.header["generated_at"] = float(manifest.HEAD.match(late.line("p/n/runs/20250123_180001_abc121")).group(7)) + 1
+    late.header["generated_at"] = float(
+        manifest.HEAD.match(late.line("p/n/runs/20250123_180001_abc121")).group(7)) + 1
     assert manifest.active(late, window=1.1).paths() == ["p/n/runs/20250123_180001_abc121"]
 
 
@@ -372,11 +378,12 @@ def test_names_are_those_of_utf8_where_python_takes_them_for_ascii(root, tmp_pat
     lines = []
     for locale, flags in (("C", ["-X", "utf8=0"]), ("C.UTF-8", [])):
         output = tmp_path / f"{locale}.json"
-        subprocess.run([sys.executable, *flags, manifest.__file__, str(root), "--output", str(output)], check=True,
-                       env={**os.environ, "LC_ALL": locale, "PYTHONCOERCECLOCALE": "0"})
+        subprocess.run([sys.executable, *flags, manifest.__file__, str(root), "--output", str(output)],
+                       check=True, env={**os.environ, "LC_ALL": locale, "PYTHONCOERCECLOCALE": "0"})
         lines.append(manifest.load(str(output)).lines)
     entry = json.loads(lines[0]["视觉/实验/runs/运行"])
-    assert list(lines[0]) == list(lines[1]) and list(entry["files"]) == ["meta.json", "status.json", "图/样本.png"]
+    assert list(lines[0]) == list(lines[1])
+    assert list(entry["files"]) == ["meta.json", "status.json", "图/样本.png"]
     assert entry["beat"] and entry["digest"] == json.loads(lines[1]["视觉/实验/runs/运行"])["digest"]
 
 
@@ -387,7 +394,8 @@ def test_what_is_no_regular_file_is_no_place_to_write_to(root, tmp_path, capsys)
     (tmp_path / "target").write_text("")
     (tmp_path / "link").symlink_to("target")
     assert manifest.main([str(root), "--output", str(tmp_path / "link")]) == 0
-    assert (tmp_path / "link").is_symlink() and manifest.load(str(tmp_path / "target")).lines == manifest.build(str(root)).lines
+    assert (tmp_path / "link").is_symlink()
+    assert manifest.load(str(tmp_path / "target")).lines == manifest.build(str(root)).lines
 
 
 @pytest.mark.posix       # a quotation mark in a name
@@ -412,7 +420,8 @@ def test_old_live_files_are_cleared_and_beats_shown(root):
         os.utime(live / f"{name}.json", (time.time() - age,) * 2)
     manifest.generate(str(root))
     assert [path.name for path in live.iterdir()] == [f"{run.name}.json"]
-    assert abs(manifest.load(root / ".runicorn" / "full_manifest.json").entry(RUN)["beat"] - time.time() + 5) < 2
+    assert (abs(manifest.load(root / ".runicorn" / "full_manifest.json").entry(RUN)["beat"] - time.time() + 5)
+            < 2)
 
 
 def delta(answer):
@@ -421,7 +430,8 @@ def delta(answer):
 
 
 def keys(held, paths):
-    return b"".join(server_answer.key(path, manifest.HEAD.match(held.line(path)).group(6).decode()) for path in paths)
+    return b"".join(server_answer.key(path, manifest.HEAD.match(held.line(path)).group(6).decode())
+                    for path in paths)
 
 
 @pytest.mark.parametrize("linked", [".runicorn", ".runicorn/live"])
@@ -449,7 +459,8 @@ def test_only_live_files_are_cleared(root):
         (folder / name).write_text("{}")
         os.utime(folder / name, (1, 1))
     live.clear_stale(str(root))
-    assert [name for name in os.listdir(folder) if name in ("old.json", "notes.txt", ".1-ab0.tmp")] == ["notes.txt"]
+    assert [name for name in os.listdir(folder) if name in ("old.json", "notes.txt", ".1-ab0.tmp")] == [
+        "notes.txt"]
 
 
 def test_the_answer_to_a_mirror_is_what_it_has_not(root):
@@ -484,12 +495,15 @@ def test_the_command_says_what_it_found_and_which_root(root, monkeypatch, capsys
     monkeypatch.chdir(root)
     assert manifest.main(["--verbose"]) == 0
     said = capsys.readouterr().out
-    assert f"{root} (this folder)" in said and all(
-        word in said for word in ("kind", "output", "compressed", "revision", "runs        1", "files       5", "bytes")
+    assert f"{root} (this folder)" in said
+    assert all(
+        word in said
+        for word in ("kind", "output", "compressed", "revision", "runs        1", "files       5", "bytes")
     )
     monkeypatch.chdir(root.parent)
     monkeypatch.setenv("RUNICORN_DIR", str(root / "absent"))
-    assert manifest.main(["--verbose"]) == 0 and "no runs yet" in capsys.readouterr().out      # a server before its first training
+    # a server before its first training
+    assert manifest.main(["--verbose"]) == 0 and "no runs yet" in capsys.readouterr().out
     assert manifest.main(["--root", str(root / "absent")]) == 1
     assert "is not a folder" in capsys.readouterr().err
     assert manifest.main(["--root", str(root), "--output", str(root.parent / "out.json")]) == 0
@@ -509,7 +523,8 @@ def test_it_runs_alone_from_a_pipe(root, version):
     make_run(root)
     old = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python"))
     python = str(old[-1]) if old else sys.executable  # without an old Python here, at least without ours
-    done = subprocess.run([python, "-S", "-I", "-", str(root), "--verbose"], input=FILE.read_bytes(), capture_output=True, timeout=60)
+    done = subprocess.run([python, "-S", "-I", "-", str(root), "--verbose"], input=FILE.read_bytes(),
+                          capture_output=True, timeout=60)
     assert done.returncode == 0 and b"runs        1" in done.stdout, done.stderr
 
 
@@ -533,15 +548,18 @@ def test_what_is_not_on_this_machine_is_said(root, tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.parametrize(("text", "taken"), [
-    ('{"a":' * 63 + "{}" + "}" * 63, True), ('{"a":' * 64 + "{}" + "}" * 64, False), ('{"a": ' + "[" * 64 + "]" * 64 + "}", False),
-    ('{"a": [' + "[1.5], " * 80 + "{}]}", True), ('{"a": "' + "{[" * 80 + '"}', True), ('{"a": 1e999, "b": -0.0, "c": 2.5e-300}', True),
-    ('{"a": 0.' + "3" * 5000 + "}", True), ('{"a": 1.}', False), ('{"a": .5}', False), ('{"a": 1.5, "a": 01}', False),
-    ("1.5", False), ("[1.5]", False),
+    ('{"a":' * 63 + "{}" + "}" * 63, True), ('{"a":' * 64 + "{}" + "}" * 64, False),
+    ('{"a": ' + "[" * 64 + "]" * 64 + "}", False),
+    ('{"a": [' + "[1.5], " * 80 + "{}]}", True), ('{"a": "' + "{[" * 80 + '"}', True),
+    ('{"a": 1e999, "b": -0.0, "c": 2.5e-300}', True),
+    ('{"a": 0.' + "3" * 5000 + "}", True), ('{"a": 1.}', False), ('{"a": .5}', False),
+    ('{"a": 1.5, "a": 01}', False), ("1.5", False), ("[1.5]", False),
     ('\ufeff{"a": 1}', False), ('{"a": "\ud800"}', False), ("", False)])
 def test_small_json_is_spliced_in_as_found_or_counted(root, text, taken):
     (make_run(root) / "meta.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     built = manifest.build(str(root))
-    assert b'"meta": %s, "status"' % (text.encode("utf-8", "replace") if taken else b"null") in built.lines[RUN]
+    assert (b'"meta": %s, "status"' % (text.encode("utf-8", "replace") if taken else b"null")
+            in built.lines[RUN])
     assert built.skipped == ({} if taken else {"not JSON": 1})
 
 
@@ -551,7 +569,9 @@ def test_a_number_in_small_json_is_one_when_somebody_looks(root):
     assert manifest.splice(b'{"a": 0.1}', collections.Counter()) == (b'{"a": 0.1}', {"a": 0.1})
 
 
-@pytest.mark.parametrize("name", ["half.tmp", "a.tmp.txt", pytest.param("\udce9.txt", marks=pytest.mark.posix), "\u5b9e\u9a8c.txt"])
+@pytest.mark.parametrize("name",
+                         ["half.tmp", "a.tmp.txt", pytest.param("\udce9.txt", marks=pytest.mark.posix),
+                          "\u5b9e\u9a8c.txt"])
 def test_a_name_that_needs_a_look_is_treated_alike_among_plain_ones(root, name):
     run = make_run(root)
     plain = sorted(manifest.build(str(root)).entry(RUN)["files"])

@@ -1,4 +1,5 @@
-"""A pipe, a socket, a device, a folder or a loop of links where a regular file belongs: never opened, never waited for."""
+"""A pipe, a socket, a device, a folder or a loop of links where a regular file belongs: never opened, never
+waited for."""
 
 import os
 import subprocess
@@ -19,7 +20,8 @@ from runicorn.viewer import run_files
 RUN = "vision/resnet50/runs/20250123_180000_abc123"
 OTHER = "vision/resnet50/runs/20250124_180000_abc124"
 
-OWN = ["meta.json", "status.json", "summary.json", "events.jsonl", "events.2.jsonl", "system.jsonl", "logs.txt", "events.rank1.jsonl"]
+OWN = ["meta.json", "status.json", "summary.json", "events.jsonl", "events.2.jsonl", "system.jsonl",
+       "logs.txt", "events.rank1.jsonl"]
 
 
 @pytest.fixture
@@ -36,7 +38,8 @@ class Watched(Far):
         session = super().client(**options)
         session.asked = self.asked = getattr(self, "asked", [])
         ask = session.ask
-        session.ask = lambda request, done: (self.asked.append((request.kind, request.about)), ask(request, done))
+        session.ask = lambda request, done: (self.asked.append((request.kind, request.about)),
+                                             ask(request, done))
         return session
 
 
@@ -47,7 +50,8 @@ def opened(far):
 @pytest.mark.few()
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("ending", ["", ".gz"])
-@pytest.mark.parametrize("name", ["full_manifest.json", "active_manifest.json", "live/20250123_180000_abc123.json"])
+@pytest.mark.parametrize("name",
+                         ["full_manifest.json", "active_manifest.json", "live/20250123_180000_abc123.json"])
 def test_no_manifest_and_no_live_file_that_is_none_is_opened_on_a_server(root, tmp_path, kind, ending, name):
     make_run(root)
     put(root / ".runicorn" / (name + ending), kind)
@@ -63,7 +67,8 @@ def test_no_manifest_and_no_live_file_that_is_none_is_opened_on_a_server(root, t
 @pytest.mark.few()
 @pytest.mark.parametrize("name", [*OWN, "notes.txt", "media/a.png"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_no_file_of_a_run_that_is_none_is_opened_on_a_server_whatever_its_manifest_says(root, tmp_path, kind, name):
+def test_no_file_of_a_run_that_is_none_is_opened_on_a_server_whatever_its_manifest_says(
+        root, tmp_path, kind, name):
     run = make_run(root)
     make_run(root, OTHER)
     for file in (name, *OWN):
@@ -107,17 +112,19 @@ def test_a_log_that_becomes_a_pipe_while_somebody_watches(root, tmp_path, kind, 
     assert all(process.returncode is not None for process in one.far.processes)
 
 
-# -- on this machine -----------------------------------------------------------------------------------------------
+# -- on this machine -----------------------------------------------------------------------------------------
 
 ID = RUN.rpartition("/")[2]
-COMMANDS = [["runs"], ["show", ID], ["tail", ID], ["manifest"], ["check", "ROOT"], ["check", f"ROOT/{RUN}"], ["check", "--secrets", "ROOT"],
-            ["export", "--run-id", ID, "--format", "csv", "-o", "-"], ["export", "--run-id", ID, "--format", "html", "-o", "-"]]
+COMMANDS = [["runs"], ["show", ID], ["tail", ID], ["manifest"], ["check", "ROOT"], ["check", f"ROOT/{RUN}"],
+            ["check", "--secrets", "ROOT"], ["export", "--run-id", ID, "--format", "csv", "-o", "-"],
+            ["export", "--run-id", ID, "--format", "html", "-o", "-"]]
 
 
 def command(root, words, tmp_path):
     words = [word.replace("ROOT", str(root)) for word in words]
     more = [] if words[0] == "check" else ["--root", str(root)]
-    done = subprocess.run([sys.executable, "-m", "runicorn", *words, *more], capture_output=True, timeout=60, stdin=subprocess.DEVNULL,
+    done = subprocess.run([sys.executable, "-m", "runicorn", *words, *more], capture_output=True, timeout=60,
+                          stdin=subprocess.DEVNULL,
                           env={**os.environ, "RUNICORN_HOME": str(tmp_path / "home")})
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done

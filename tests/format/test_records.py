@@ -1,4 +1,5 @@
-"""Records from outside, each field of them poisoned in turn: the bad item is mended or dropped and named, all others go on."""
+"""Records from outside, each field of them poisoned in turn: the bad item is mended or dropped and named, all
+others go on."""
 
 import json
 import os
@@ -45,8 +46,8 @@ def test_a_poisoned_line_of_a_manifest_costs_only_itself(root, near, caplog, eve
     assert len(listed([], [("m", near)])) == len(lines) + 1
 
 
-CHANGED = [(b'"files": {', b'"fils": {'), (b'"logs.txt": {', b'"meta.json": {'), (b'"ended": true', b'"ended": null'),
-           (b'"ended": true', b'"ended": false')]
+CHANGED = [(b'"files": {', b'"fils": {'), (b'"logs.txt": {', b'"meta.json": {'),
+           (b'"ended": true', b'"ended": null'), (b'"ended": true', b'"ended": false')]
 
 
 def test_a_line_that_lost_files_or_its_end_is_not_believed(root, near):
@@ -96,7 +97,8 @@ def test_a_local_root_whose_manifest_is_poisoned_is_listed(root, capsys, every):
     lines = all_lines(every)
     for path in lines:
         make_run(root, path, status=path.split("/")[1])
-    write_manifest(root, lines, f'"revision": 1, "generated_at": 9e9, "host": "h", "root": {json.dumps(str(root))}')
+    write_manifest(root, lines,
+                   f'"revision": 1, "generated_at": 9e9, "host": "h", "root": {json.dumps(str(root))}')
     assert len(listed([("local", root)])) == len(lines) + 1
     assert cli.main(["runs", "--root", str(root)]) == 0
     assert cli.main(["show", GOOD.rpartition("/")[2], "--root", str(root)]) == 0
@@ -118,7 +120,8 @@ def test_poisoned_small_files_cost_only_their_run(root, near, capsys, every):
     assert len(both) > 300
     for number, (place, poison) in enumerate(both[::every]):
         run = make_run(root, f"p/n/runs/{run_id(number)}")
-        (run / SMALL[place[0]]).write_text(_part(poisoned(place, poison), place[0]) if len(place) > 1 else poison)
+        (run / SMALL[place[0]]).write_text(_part(poisoned(place, poison), place[0]) if len(place) > 1
+                                           else poison)
     number = len(both[::every])
     assert len(listed([("local", root)])) == number + 1
     for command in (["runs"], ["manifest"], ["show", GOOD.rpartition("/")[2]]):
@@ -142,11 +145,13 @@ def _part(line, field):
 
 @pytest.mark.few(30)
 @pytest.mark.parametrize("what", POISON)
-@pytest.mark.parametrize("field", ["revision", "generated_at", "host", "root", "kind", "window", "digest", "format"])
+@pytest.mark.parametrize("field",
+                         ["revision", "generated_at", "host", "root", "kind", "window", "digest", "format"])
 def test_a_poisoned_header_costs_at_most_its_manifest(root, near, field, what, capsys):
     make_run(root, GOOD)
     for name in ("full_manifest.json", "active_manifest.json"):
-        write_manifest(root, {GOOD: poisoned(("files", "logs.txt", "size"), "3")}, f'"{field}": {POISON[what]}', name)
+        write_manifest(root, {GOOD: poisoned(("files", "logs.txt", "size"), "3")},
+                       f'"{field}": {POISON[what]}', name)
     one = Pair(root, near)
     one.passes()
     one.passes(31)
@@ -157,7 +162,7 @@ def test_a_poisoned_header_costs_at_most_its_manifest(root, near, field, what, c
     capsys.readouterr()
 
 
-# -- the other records ---------------------------------------------------------------------------------------------
+# -- the other records ---------------------------------------------------------------------------------------
 
 class Sparse(sftp.Sftp):
     """A server that does not tell some attribute of a file."""
@@ -171,7 +176,8 @@ class Sparse(sftp.Sftp):
         if isinstance(answer, sftp_answers.Attrs):
             return answer._replace(**{self.missing: None})
         if isinstance(answer, list):
-            return [(name, attrs if sftp.is_dir(attrs) and self.missing == "size" else attrs._replace(**{self.missing: None}))
+            return [(name, attrs if sftp.is_dir(attrs) and self.missing == "size"
+                     else attrs._replace(**{self.missing: None}))
                     for name, attrs in answer]
         return answer
 
@@ -198,9 +204,10 @@ def test_a_server_that_tells_no_times_is_mirrored(root, near, use):
     one.close()
 
 
-@pytest.mark.parametrize("value", [*POISON.values(), '{"runs": []}', '{"runs": {"p/n/runs/i": 7}, "line": 7, "gone": 7, "written": "x"}',
-                                   '{"runs": {"vision/resnet50/runs/20250123_180000_abc123": {"logs.txt": 7, "a": {"code": 1}}}}',
-                                   '{"vision/resnet50/runs/20250123_180000_abc123": 7}', '{"state": 7}', '{"state": {"runs": []}}'])
+@pytest.mark.parametrize("value", [
+    *POISON.values(), '{"runs": []}', '{"runs": {"p/n/runs/i": 7}, "line": 7, "gone": 7, "written": "x"}',
+    '{"runs": {"vision/resnet50/runs/20250123_180000_abc123": {"logs.txt": 7, "a": {"code": 1}}}}',
+    '{"vision/resnet50/runs/20250123_180000_abc123": 7}', '{"state": 7}', '{"state": {"runs": []}}'])
 def test_what_stands_in_a_mirror_s_own_small_records_stops_nothing(root, near, value):
     make_run(root, GOOD)
     (near / ".index").mkdir(parents=True)
@@ -225,7 +232,8 @@ def test_what_stands_in_a_mirror_s_own_small_records_stops_nothing(root, near, v
                                    '{"runs": {"KEY": {"tags": ["\\ud800"]}}}'])
 def test_an_overlay_of_other_hands_stops_no_list(root, tmp_path, value):
     make_run(root, GOOD)
-    (tmp_path / "overlay.json").write_text(value.replace("KEY", "local:vision/resnet50/20250123_180000_abc123"))
+    (tmp_path / "overlay.json").write_text(
+        value.replace("KEY", "local:vision/resnet50/20250123_180000_abc123"))
     try:
         overlay = settings.Overlay(tmp_path)
         overlay.all()
@@ -249,10 +257,13 @@ def test_a_kept_index_that_was_damaged_is_read_anew(root, tmp_path, damage):
 
 def test_text_that_is_no_utf_8_is_shown_by_its_escape(root, capsys):
     run = make_run(root, GOOD)
-    (run / "meta.json").write_text('{"format": 1, "project": "p\\ud800", "name": "n\\udfff", "user": "u\\ud800", "hostname": "h\\ud800", '
-                                   '"tags": ["t\\ud800"], "notes": "n\\ud800", "config": {"k\\ud800": "v\\ud800"}}')
+    (run / "meta.json").write_text(
+        '{"format": 1, "project": "p\\ud800", "name": "n\\udfff", "user": "u\\ud800", '
+        '"hostname": "h\\ud800", '
+        '"tags": ["t\\ud800"], "notes": "n\\ud800", "config": {"k\\ud800": "v\\ud800"}}')
     (run / "summary.json").write_text('{"m\\ud800": 0.5}')
-    (run / "events.jsonl").write_text('{"ts":1,"step":0,"data":{"m\\ud800":1}}\n{"ts":2,"step":1,"data":{"m\\uD800":2}}\n')
+    (run / "events.jsonl").write_text(
+        '{"ts":1,"step":0,"data":{"m\\ud800":1}}\n{"ts":2,"step":1,"data":{"m\\uD800":2}}\n')
     (run / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"x")
     row, = listed([("local", root)])
     shown = [row[field] for field in ("project", "user", "host", "tags", "note")]
@@ -264,5 +275,6 @@ def test_text_that_is_no_utf_8_is_shown_by_its_escape(root, capsys):
     assert (list(steps), list(values)) == ([0, 1], [1, 2])
     told = json.loads(to_json({"files": run_files.listed(run)[0]}).body.decode())
     assert [item["name"] for item in told["files"]][0] == "caf\\xe9.txt"
-    assert cli.main(["runs", "--root", str(root), "--json"]) == 0 and cli.main(["show", "20250123_180000_abc123", "--root", str(root)]) == 0
+    assert cli.main(["runs", "--root", str(root), "--json"]) == 0
+    assert cli.main(["show", "20250123_180000_abc123", "--root", str(root)]) == 0
     assert "p\\ud800" in capsys.readouterr().out

@@ -13,8 +13,9 @@ from runicorn.cli import main as cli
 from runicorn.metrics.series import Series
 
 pytest_plugins = ["chromium"]
-ROWS = [{"loss": 1 / (step + 1), "phase": "warm <b>up</b>" if step < 10 else "main", "histogram": [1, 2.5, step], "empty": [],
-         "only": "text", "mixed": step if step % 2 else "none", "number": "7"} for step in range(30)]
+ROWS = [{"loss": 1 / (step + 1), "phase": "warm <b>up</b>" if step < 10 else "main",
+         "histogram": [1, 2.5, step], "empty": [], "only": "text", "mixed": step if step % 2 else "none",
+         "number": "7"} for step in range(30)]
 
 
 @pytest.fixture
@@ -57,7 +58,8 @@ def test_exports_hold_the_curves(home, keys, tmp_path, monkeypatch, capsys):
     for kind in ("csv", "tensorboard", "html"):
         assert cli.main(["export", "--run-id", run_id, "--format", kind]) == 0
     table = list(csv.DictReader((tmp_path / f"{run_id}.csv").read_text().splitlines()))
-    assert set(table[0]) == {"step", "ts", "loss", "mixed"} and [float(row["loss"]) for row in table] == [row["loss"] for row in ROWS]
+    assert set(table[0]) == {"step", "ts", "loss", "mixed"}
+    assert [float(row["loss"]) for row in table] == [row["loss"] for row in ROWS]
     events = EventAccumulator(str(tmp_path / f"{run_id}.tensorboard"))
     events.Reload()
     assert set(events.Tags()["scalars"]) == {"loss", "mixed"} and len(events.Scalars("mixed")) == 15

@@ -1,4 +1,5 @@
-"""The main job in one piece: the guide's training on a real sshd's side, `sync`, `viewer`, and a real browser that watches."""
+"""The main job in one piece: the guide's training on a real sshd's side, `sync`, `viewer`, and a real browser
+that watches."""
 
 import os
 import re
@@ -27,8 +28,8 @@ batches = [(torch.randn(2, 3, 32, 32), torch.randint(0, 10, (2,))) for _ in rang
 train_loader, val_loader = Slowly(batches[:40]), batches[40:]
 """
 NAME = "GPU Server 1"
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync"]
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 LOGGED_MORE = """seen => {
     const log = document.querySelector("[data-log]").innerText;
     return log !== seen && /Epoch \\d+ \\[/.test(log);
@@ -41,8 +42,9 @@ def processes():
     started = []
 
     def start(args, cwd=None, **environment):
-        process = subprocess.Popen(args, cwd=cwd, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, text=True, encoding="utf-8")
+        process = subprocess.Popen(args, cwd=cwd, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                   encoding="utf-8")
         started.append(process)
         return process
 
@@ -62,11 +64,13 @@ def test_from_a_training_on_the_server_to_a_curve_that_grows_in_the_browser(sshd
     root = far / ".runicorn" / "experiments"
     sshd.trusted_in(home)
     (far / "train.py").write_text(BLOCK.replace(GAP, SLOW_MODEL), encoding="utf-8")
-    training = processes([sys.executable, "-u", "train.py"], cwd=far, HOME=str(far), RUNICORN_HOME="", PYTHONIOENCODING="utf-8")
+    training = processes([sys.executable, "-u", "train.py"], cwd=far, HOME=str(far), RUNICORN_HOME="",
+                         PYTHONIOENCODING="utf-8")
     until(lambda: list(root.glob("*/*/runs/*/events.jsonl")), "the training to begin")
 
-    added = processes(runicorn("config", "ssh", "add", "--name", NAME, "--host", sshd.host, "--port", str(sshd.port),
-                               "--user", sshd.user, "--key", str(sshd.key), "--remote-root", str(root)))
+    added = processes(runicorn("config", "ssh", "add", "--name", NAME, "--host", sshd.host, "--port",
+                               str(sshd.port), "--user", sshd.user, "--key", str(sshd.key), "--remote-root",
+                               str(root)))
     assert added.wait(30) == 0, added.stdout.read()
     processes(runicorn("sync", "start", "--connection", NAME))
     port = free_port()
@@ -86,8 +90,9 @@ def test_from_a_training_on_the_server_to_a_curve_that_grows_in_the_browser(sshd
         chart = page.locator('[data-chart="loss"]').first
         expect(chart).to_have_attribute("data-last-step", re.compile(r"^\d+$"), timeout=20_000)
         first = int(chart.get_attribute("data-last-step"))
-        page.wait_for_function("([chart, first]) => +document.querySelector(chart).dataset.lastStep > first + 40",
-                               arg=['[data-chart="loss"]', first], timeout=30_000)
+        page.wait_for_function(
+            "([chart, first]) => +document.querySelector(chart).dataset.lastStep > first + 40",
+            arg=['[data-chart="loss"]', first], timeout=30_000)
         seen = page.locator("[data-log]").first.inner_text()
         page.wait_for_function(LOGGED_MORE, arg=seen, timeout=30_000)
 
@@ -98,7 +103,8 @@ def test_from_a_training_on_the_server_to_a_curve_that_grows_in_the_browser(sshd
         arrived = mirror / events.relative_to(root)
         until(lambda: arrived.read_bytes() == events.read_bytes(), "every byte of the events in the mirror")
         logs = events.with_name("logs.txt")
-        until(lambda: arrived.with_name("logs.txt").read_bytes() == logs.read_bytes(), "every byte of the log in the mirror")
+        until(lambda: arrived.with_name("logs.txt").read_bytes() == logs.read_bytes(),
+              "every byte of the log in the mirror")
         epoch, batch = re.findall(r"Epoch (\d+) \[(\d+)/", printed)[-1]
         last = int(epoch) * 40 + int(batch)     # printed after log() returned
         assert f'"step":{last},' in arrived.read_text(encoding="utf-8")

@@ -1,4 +1,5 @@
-"""Trainings that know nothing of Runicorn, watched over a real sshd that grants SFTP alone: the curve on the page moves as they write."""
+"""Trainings that know nothing of Runicorn, watched over a real sshd that grants SFTP alone: the curve on the
+page moves as they write."""
 
 import os
 import re
@@ -48,8 +49,9 @@ class Training:
     """A training in a process of its own, which logs what it is told to."""
 
     def __init__(self, script, folder):
-        self._process = subprocess.Popen([sys.executable, "-c", "import sys\n" + script], cwd=folder, stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE, text=True, env={**os.environ, "HOME": str(folder)})
+        self._process = subprocess.Popen([sys.executable, "-c", "import sys\n" + script], cwd=folder,
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                         env={**os.environ, "HOME": str(folder)})
 
     def log(self, *steps):
         for step in steps:
@@ -83,18 +85,22 @@ def training():
 
 @pytest.fixture
 def watch(tmp_path, home, serve, open_page):
-    """watch(path of a run) -> the page of that run of `tmp_path/far`, whose root a connection over 50 ms shows, and its viewer."""
+    """watch(path of a run) -> the page of that run of `tmp_path/far`, whose root a connection over 50 ms
+    shows, and its viewer."""
     far = tmp_path / "far"
     far.mkdir()
-    with Sshd(tmp_path / "sshd", start=far, ForceCommand=f"internal-sftp -d {far}") as sshd, Line(sshd.port, rtt=0.05) as line:
+    with Sshd(tmp_path / "sshd", start=far,
+              ForceCommand=f"internal-sftp -d {far}") as sshd, Line(sshd.port, rtt=0.05) as line:
         sshd.trusted_in(home)
         with open(home / "known_hosts", "a") as known:
             known.write(f"[127.0.0.1]:{line.port} {' '.join(sshd.host_key.read_text().split()[:2])}\n")
         viewer = serve()
-        viewer.connections.save({**sshd.connection(), "name": "gpu", "port": line.port, "remote_root": str(far), "mode": "auto"})
+        viewer.connections.save({**sshd.connection(), "name": "gpu", "port": line.port,
+                                 "remote_root": str(far), "mode": "auto"})
 
         def opened(path):
-            until(lambda: [row for row in viewer.catalog.runs()["runs"] if row["key"] == f"gpu:{path}"], f"{path} in the list")
+            until(lambda: [row for row in viewer.catalog.runs()["runs"] if row["key"] == f"gpu:{path}"],
+                  f"{path} in the list")
             page = open_page(f"{viewer.url}/runs/gpu:{path}")
             expect(page.locator(CHART).first).to_have_attribute("data-last-step", re.compile(r"^\d+$"))
             return page
@@ -103,7 +109,8 @@ def watch(tmp_path, home, serve, open_page):
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize(("script", "path", "kind"), [(TORCH, "exp/run1", "TensorBoard"), (CSV, "lightning_logs/version_0", "CSV")])
+@pytest.mark.parametrize(("script", "path", "kind"),
+                         [(TORCH, "exp/run1", "TensorBoard"), (CSV, "lightning_logs/version_0", "CSV")])
 def test_the_curve_moves_as_the_training_writes(tmp_path, training, watch, script, path, kind):
     far = tmp_path / "far"
     one = training(script, far)
@@ -119,17 +126,20 @@ def test_a_wandb_run_moves_as_its_file_does_and_says_how_it_ended(tmp_path, trai
     far = tmp_path / "far"
     one = training(WANDB, far)
     one.log(0, 1, 2)
-    until(lambda: [path for path in far.rglob("run-abc.wandb") if path.stat().st_size > 100], "W&B to write, which it does each 15 s")
+    until(lambda: [path for path in far.rglob("run-abc.wandb") if path.stat().st_size > 100],
+          "W&B to write, which it does each 15 s")
     page = watch("wandb/:abc")
     expect(page.get_by_text("W&B", exact=True).first).to_be_visible()
     one.log(*range(3, 12))
-    page.wait_for_function(LAST, arg=[CHART, 10])       # the last row is written once it can't change any more
+    # the last row is written once it can't change any more
+    page.wait_for_function(LAST, arg=[CHART, 10])
     one.finish()
     expect(page.locator("header, .head, main").get_by_text("Finished").first).to_be_visible()
 
 
 @pytest.mark.long
-def test_a_training_that_begins_anew_in_its_folder_goes_on_in_the_same_run_over_a_line_that_breaks(tmp_path, training, watch):
+def test_a_training_that_begins_anew_in_its_folder_goes_on_in_the_same_run_over_a_line_that_breaks(
+        tmp_path, training, watch):
     far = tmp_path / "far"
     one = training(TORCH, far)
     one.log(*range(10))

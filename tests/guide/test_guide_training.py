@@ -26,7 +26,8 @@ def trained(tmp_path_factory):
     assert BLOCK.count(GAP) == 1
     (user / "train.py").write_text(BLOCK.replace(GAP, MODEL), encoding="utf-8")
     environ = {"HOME": str(user), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run([sys.executable, "train.py"], cwd=user, env=environ, capture_output=True, encoding="utf-8", timeout=120)
+    done = subprocess.run([sys.executable, "train.py"], cwd=user, env=environ, capture_output=True,
+                          encoding="utf-8", timeout=120)
     assert done.returncode == 0, done.stderr
     where = r'runicorn: image_classification/resnet50_experiment -> (~/\S+); "runicorn viewer" shows it\n'
     assert re.fullmatch(where, done.stderr), done.stderr
@@ -38,22 +39,25 @@ def trained(tmp_path_factory):
 def test_the_files_of_section_1_3_are_there(trained):
     folder, _, _ = trained
     assert re.fullmatch(r"\d{8}_\d{6}_[0-9a-f]{6}", folder.name)
-    assert {"meta.json", "status.json", "summary.json", "events.jsonl", "logs.txt"} <= {path.name for path in folder.iterdir()}
+    assert {"meta.json", "status.json", "summary.json", "events.jsonl", "logs.txt"} <= {
+        path.name for path in folder.iterdir()}
 
 
 def test_meta_holds_what_init_was_given(trained):
     meta = json.loads((trained[0] / "meta.json").read_text(encoding="utf-8"))
     assert meta["project"] == "image_classification" and meta["name"] == "resnet50_experiment"
-    assert meta["config"] == {"model": "resnet50", "batch_size": 32, "learning_rate": 0.001, "epochs": 100, "optimizer": "Adam",
-                              "dataset": "CIFAR-10"}
+    assert meta["config"] == {"model": "resnet50", "batch_size": 32, "learning_rate": 0.001, "epochs": 100,
+                              "optimizer": "Adam", "dataset": "CIFAR-10"}
     assert meta["tags"] == ["production", "resnet", "v2.0"]
 
 
 def test_every_logged_row_is_there_in_order(trained):
-    rows = [json.loads(line) for line in (trained[0] / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line)
+            for line in (trained[0] / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     expected = []
     for epoch in range(EPOCHS):
-        expected += [(epoch * 12, "train/loss"), (epoch * 12 + 10, "train/loss"), ((epoch + 1) * 12, "val/loss")]
+        expected += [(epoch * 12, "train/loss"), (epoch * 12 + 10, "train/loss"),
+                     ((epoch + 1) * 12, "val/loss")]
     assert [(row["step"], next(iter(row["data"]))) for row in rows] == expected
     assert set(rows[0]["data"]) == {"train/loss", "train/accuracy", "train/learning_rate", "epoch"}
     assert rows[0]["data"]["train/learning_rate"] == 0.001 and rows[-2]["data"]["epoch"] == EPOCHS - 1
@@ -61,7 +65,8 @@ def test_every_logged_row_is_there_in_order(trained):
 
 def test_summary_keeps_the_best_and_the_last(trained):
     summary = json.loads((trained[0] / "summary.json").read_text(encoding="utf-8"))
-    rows = [json.loads(line)["data"] for line in (trained[0] / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line)["data"]
+            for line in (trained[0] / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     validated = [row["val/accuracy"] for row in rows if "val/accuracy" in row]
     assert summary["best_val_accuracy"] == max(validated) and summary["total_epochs"] == EPOCHS
     assert summary["val/accuracy"] == validated[-1]

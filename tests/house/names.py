@@ -1,5 +1,5 @@
-"""Count the names bound in the package, and print how many of them are everyday words: in all, by word and by module. It prints, it
-does not judge.
+"""Count the names bound in the package, and print how many of them are everyday words: in all, by word and by
+module. It prints, it does not judge.
 
     python tests/house/names.py [FOLDER]
 """
@@ -15,7 +15,8 @@ EVERYDAY = set("""found known kept held told here there one given made left firs
 
 
 def bound(tree):
-    """Yield every name that a tree binds: targets of assignments, loops, `with` and `as`, and arguments, without leading underscores."""
+    """Yield every name that a tree binds: targets of assignments, loops, `with` and `as`, and arguments,
+    without leading underscores."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
             name = node.id if isinstance(node, ast.Name) else node.attr

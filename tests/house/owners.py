@@ -1,13 +1,16 @@
-"""Who writes whose fields: assignments to attributes of anything but `self`, `cls` or an object that the same function has just made."""
+"""Who writes whose fields: assignments to attributes of anything but `self`, `cls` or an object that the same
+function has just made."""
 
 import ast
 
 
 def writes(tree):
-    """Yield (function's name, the target as text, line) of each assignment in a module's syntax tree that writes another object's field."""
+    """Yield (function's name, the target as text, line) of each assignment in a module's syntax tree that
+    writes another object's field."""
     everywhere = {"self", "cls"} | _made(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):        # to put one's own in the place of a module's function is another matter
+        # to put one's own in the place of a module's function is another matter
+        if isinstance(node, ast.Import):
             everywhere |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
     for function in ast.walk(tree):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -28,11 +31,13 @@ def _own(function):
 
 
 def _targets(function):
-    return [node for node in _own(function) if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del))]
+    return [node for node in _own(function)
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del))]
 
 
 def _made(function):
-    """Return the names (set) that the function binds to functions, or to what a class, and nothing else, gives."""
+    """Return the names (set) that the function binds to functions, or to what a class, and nothing else,
+    gives."""
     values = {}
     for node in _own(function):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -1,4 +1,5 @@
-"""The documents are held to their word: every command, option, route, function and file they name exists; the first steps run."""
+"""The documents are held to their word: every command, option, route, function and file they name exists; the
+first steps run."""
 
 import os
 import re
@@ -29,7 +30,8 @@ GUIDE = [
     "runicorn viewer --port 23301",
     "runicorn viewer --offline",
     "runicorn viewer --cache-size 1GB",
-    'runicorn config ssh add --name "GPU Server 1" --host gpu-server.example.com --port 22 --user your_username --key ~/.ssh/id_rsa'
+    'runicorn config ssh add --name "GPU Server 1" --host gpu-server.example.com --port 22 --user '
+    'your_username --key ~/.ssh/id_rsa'
     " --remote-root /home/user/.runicorn/experiments",
     'runicorn sync start --connection "GPU Server 1"',
     f"runicorn export --run-id {RUN_ID} --format csv",
@@ -45,7 +47,8 @@ def text(path):
 
 def blocks(path, *languages):
     """Return the code blocks (list of str) of a document in any of these languages."""
-    return [code for language, code in re.findall(r"^```(\w*)\n(.*?)^```", text(path), re.M | re.S) if language in languages]
+    return [code for language, code in re.findall(r"^```(\w*)\n(.*?)^```", text(path), re.M | re.S)
+            if language in languages]
 
 
 def commands(path):
@@ -62,11 +65,13 @@ def command_lines(line):
     for inner in re.findall(r"\$\(runicorn ([^)]*)\)", line):
         yield shlex.split(inner)
     try:
-        words = shlex.split(line.replace("$(which runicorn)", "runicorn").replace("D:\\", "D:/"), comments=True)
+        words = shlex.split(line.replace("$(which runicorn)", "runicorn").replace("D:\\", "D:/"),
+                            comments=True)
     except ValueError:                  # a shell construct over several lines: it holds no command of ours
         return
     for at, word in enumerate(words):
-        if word == "runicorn" and (at == 0 or words[at - 1] in ("&&", "sudo", "-m") or words[0].startswith("*/")):
+        if (word == "runicorn"
+            and (at == 0 or words[at - 1] in ("&&", "sudo", "-m") or words[0].startswith("*/"))):
             rest = words[at + 1:]
             ends = [i for i, other in enumerate(rest) if other in ("&&", "|", ">", ";", "||")]
             yield rest[:ends[0]] if ends else rest
@@ -79,14 +84,16 @@ def understood(argv):
         assert name in ("--version", "--help", "--completion")
     elif name in cli.OWN_ARGUMENTS:
         flags = completion.words_of(cli.door(cli.COMMANDS[name][0]).main, name)[name]
-        ours = argv[1:argv.index("--")] if "--" in argv else argv[1:]           # behind it stands another program's command line
+        # behind it stands another program's command line
+        ours = argv[1:argv.index("--")] if "--" in argv else argv[1:]
         assert [word for word in ours if word.startswith("--") and word.partition("=")[0] not in flags] == []
     else:
         cli.parser_of(name).parse_args(argv[1:])
 
 
 def test_the_documents_the_guide_links_to_are_there():
-    for name in ("docs/future/SERVER_SETUP_GUIDE.md", "docs/api/zh/manifest_api.md", "docs/api/zh/ssh_api.md"):
+    for name in ("docs/future/SERVER_SETUP_GUIDE.md", "docs/api/zh/manifest_api.md",
+                 "docs/api/zh/ssh_api.md"):
         assert len(text(TREE / name).splitlines()) <= 100       # two screens
 
 
@@ -100,7 +107,8 @@ def test_every_command_in_a_document_is_understood(path):
 def test_every_option_in_a_document_exists(path):
     known = {word for words in completion_words().values() for word in words}
     prose = re.sub(r"^```.*?^```", "", text(path), flags=re.M | re.S)
-    ours = {option for code in re.findall(r"`([^`]+)`", prose) if not re.match(r"(ssh|pip|make|sshd|python)\b", code)
+    ours = {option for code in re.findall(r"`([^`]+)`", prose)
+            if not re.match(r"(ssh|pip|make|sshd|python)\b", code)
             for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", code)}
     assert ours <= known
 
@@ -116,8 +124,11 @@ def completion_words():
 def test_every_route_in_a_document_exists(path):
     from runicorn.viewer import routes_connections  # noqa: F401  (its routes join the table)
     from runicorn.viewer.routes import ROUTES
-    rules = [re.compile("^" + re.sub(r"<[^>]*:re:([^>]*)>", r"(\1)", re.sub(r"<\w+(:path)?>", "[^?]+", one.rule)) + "$") for one in ROUTES]
-    named = {route.rstrip("/.,") for route in re.findall(r"/api(?:/[\w{}./:-]+)?", re.sub(r"\S*docs/api\S*|\.\./api\S*", "", text(path)))}
+    rules = [re.compile("^" + re.sub(r"<[^>]*:re:([^>]*)>", r"(\1)",
+                                     re.sub(r"<\w+(:path)?>", "[^?]+", one.rule)) + "$") for one in ROUTES]
+    named = {route.rstrip("/.,")
+             for route in re.findall(r"/api(?:/[\w{}./:-]+)?",
+                                     re.sub(r"\S*docs/api\S*|\.\./api\S*", "", text(path)))}
     assert [route for route in named if not any(rule.match(route) for rule in rules)] == []
 
 
@@ -128,7 +139,8 @@ OURS = r"(?<![\w./~-])(?:tests|benchmarks|static|runicorn)/[\w./-]*\w"
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(TREE).as_posix())
 def test_every_link_leads_somewhere(path):
     targets = re.findall(LINK, text(path))
-    assert [to for to in targets if not to.startswith(("http://", "https://")) and not (path.parent / to).resolve().exists()] == []
+    assert [to for to in targets if not to.startswith(("http://", "https://"))
+            and not (path.parent / to).resolve().exists()] == []
 
 
 def test_there_are_links_and_files_to_look_at():
@@ -137,7 +149,8 @@ def test_there_are_links_and_files_to_look_at():
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(TREE).as_posix())
 def test_every_file_of_ours_in_a_document_exists(path):
-    assert [name for name in re.findall(OURS, text(path)) if not any((place / name).exists() for place in (TREE, TREE / "dist"))
+    assert [name for name in re.findall(OURS, text(path))
+            if not any((place / name).exists() for place in (TREE, TREE / "dist"))
             and not name.startswith(("static/uplot", "runicorn/static"))] == []
 
 
@@ -145,7 +158,8 @@ def test_every_file_of_ours_in_a_document_exists(path):
 def test_every_make_target_in_a_document_exists(path):
     phony = re.search(r"^\.PHONY: (.*)$", text(TREE / "Makefile"), re.M)[1].split()
     named = set(re.findall(r"`make ([a-z-]+)", text(path))) | {target for code in blocks(path, "bash", "sh")
-                                                               for target in re.findall(r"^make ([a-z-]+)", code, re.M)}
+                                                               for target in re.findall(
+                                                                   r"^make ([a-z-]+)", code, re.M)}
     assert named <= set(phony)
 
 
@@ -156,7 +170,8 @@ def test_the_functions_of_the_manifest_document_exist():
 
 def test_the_fields_of_the_connection_document_exist():
     table = text(TREE / "docs/api/zh/ssh_api.md").split("## 一个连接的字段")[1].split("## HTTP")[0]
-    named = {field for line in table.splitlines() if line.startswith("| `") for field in re.findall(r"`(\w+)`", line.split("|")[1])}
+    named = {field for line in table.splitlines() if line.startswith("| `")
+             for field in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert named <= set(settings.CONNECTION)
 
 
@@ -165,13 +180,14 @@ def test_both_readmes_have_the_same_commands():
     assert english == chinese
 
 
-# -- they run -----------------------------------------------------------------------------------------------------
+# -- they run ------------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def made(home):
     """A home with one finished run and the guide's connection."""
     run_folder(home / "experiments", f"vision/resnet50/runs/{RUN_ID}", {
-        "meta.json": {"format": 1, "id": RUN_ID, "project": "vision", "name": "resnet50", "created_at": 1737653400.0},
+        "meta.json": {"format": 1, "id": RUN_ID, "project": "vision", "name": "resnet50",
+                      "created_at": 1737653400.0},
         "status.json": {"status": "finished", "started_at": 1737653400.0, "ended_at": 1737653460.0},
         "events.jsonl": '{"ts":1737653401.0,"step":0,"data":{"loss":0.5}}\n'})
     settings.save_connection(home, {"name": "GPU Server 1", "host": "gpu-server.invalid", "user": "alice"})
@@ -184,7 +200,8 @@ def test_every_command_of_the_guide_runs(line, made, tmp_path):
     lasting = line.startswith(tuple(f"runicorn {name}" for name in LASTING))
     if argv[0] == "viewer" and "--port" not in argv:
         argv += ["--port", "0"]                 # 23300 may be somebody's
-    process = subprocess.Popen([sys.executable, "-m", "runicorn", *argv], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "-m", "runicorn", *argv], cwd=tmp_path,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
     try:
         if lasting:
@@ -205,19 +222,22 @@ def test_every_other_command_of_the_readme_runs(made, tmp_path, monkeypatch, cap
     (tmp_path / "train.log").write_text("up 1 perte 0.5\nup 2 perte 0.25\n")
     done = []
     for argv in commands(TREE / "README.md"):
-        if argv[0] not in ("viewer", "sync", "demo", "run") and argv[:3] != ["config", "ssh", "test"]:     # lasting, or they reach a server
+        # lasting, or they reach a server
+        if argv[0] not in ("viewer", "sync", "demo", "run") and argv[:3] != ["config", "ssh", "test"]:
             if argv[0] == "import":
                 bundle, = tmp_path.glob("*.bundle.tar.gz")
                 bundle.rename(argv[1])
             assert (argv, cli.main(argv)) == (argv, 0), capsys.readouterr().err
             done.append(argv[0])
-    assert {"runs", "show", "tail", "export", "bundle", "import", "check", "cache", "manifest", "--completion", "config"} <= set(done)
+    assert {"runs", "show", "tail", "export", "bundle", "import", "check", "cache", "manifest",
+            "--completion", "config"} <= set(done)
 
 
 def test_a_report_compares_several_runs(made, tmp_path, capsys):
     second = made / "experiments" / "vision" / "resnet18" / "runs" / "20250124_180000_abc124"
     shutil.copytree(made / "experiments" / "vision" / "resnet50" / "runs" / RUN_ID, second)
-    (second / "meta.json").write_text((second / "meta.json").read_text().replace(RUN_ID, second.name).replace("resnet50", "resnet18"))
+    (second / "meta.json").write_text(
+        (second / "meta.json").read_text().replace(RUN_ID, second.name).replace("resnet50", "resnet18"))
     both = ["export", "--run-id", RUN_ID, "--run-id", second.name, "-o", str(tmp_path / "both.html")]
     assert cli.main([*both, "--format", "html"]) == 0
     page = (tmp_path / "both.html").read_text(encoding="utf-8")
@@ -250,11 +270,14 @@ def test_a_full_disk_is_one_sentence_that_names_the_file(made, tmp_path, capsys)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(full)], check=True)
     try:
         (full / "rest").write_bytes(b"\0" * 8000)
-        for argv in (["export", "--run-id", RUN_ID, "--format", "html", "-o", str(full / "x")], ["bundle", "-o", str(full / "x")]):
+        for argv in (["export", "--run-id", RUN_ID, "--format", "html", "-o", str(full / "x")],
+                     ["bundle", "-o", str(full / "x")]):
             assert cli.main(argv) == 1
             assert capsys.readouterr().err == f"runicorn: {full / 'x'}: No space left on device\n"
-        with subprocess.Popen([sys.executable, "-m", "runicorn", "viewer", "--port", "0", "--offline"], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, env={**os.environ, "RUNICORN_HOME": str(full)}) as viewer:
+        with subprocess.Popen([sys.executable, "-m", "runicorn", "viewer", "--port", "0", "--offline"],
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, "RUNICORN_HOME": str(full)}) as viewer:
             assert any("URL: " in line for line in viewer.stdout)           # reading goes on
             viewer.terminate()
             assert f"{full} can't be written (No space left on device)" in viewer.communicate(timeout=60)[1]
@@ -264,7 +287,8 @@ def test_a_full_disk_is_one_sentence_that_names_the_file(made, tmp_path, capsys)
 
 
 def test_a_folder_that_is_not_there_is_named(made, tmp_path, capsys):
-    assert cli.main(["export", "--run-id", RUN_ID, "--format", "csv", "-o", str(tmp_path / "no" / "x.csv")]) == 1
+    assert cli.main(["export", "--run-id", RUN_ID, "--format", "csv", "-o",
+                     str(tmp_path / "no" / "x.csv")]) == 1
     assert capsys.readouterr().err == f"runicorn: {tmp_path / 'no' / 'x.csv'}: No such file or directory\n"
 
 
@@ -277,8 +301,8 @@ def shell(code):
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
 def test_the_readmes_first_script_runs(name, tmp_path):
     script = next(code for code in blocks(TREE / name, "python") if "runicorn.init" in code)
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "RUNICORN_DIR": str(tmp_path / "root")})
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True,
+                          timeout=60, env={**os.environ, "RUNICORN_DIR": str(tmp_path / "root")})
     assert done.returncode == 0, done.stderr
     assert cli.main(["check", str(tmp_path / "root")]) == 0
 
@@ -292,7 +316,8 @@ def test_the_formats_least_example_keeps_the_format():
 
 def test_what_the_manifest_document_shows_runs(made, tmp_path, monkeypatch):
     code, = blocks(TREE / "docs/api/zh/manifest_api.md", "python")
-    code = code.replace("/data/experiments", str(made / "experiments")).replace("/tmp/index.json", str(tmp_path / "index.json"))
+    code = code.replace("/data/experiments", str(made / "experiments")).replace(
+        "/tmp/index.json", str(tmp_path / "index.json"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert RUN_ID in done.stdout and (tmp_path / "index.json").is_file()

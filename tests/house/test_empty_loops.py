@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-CHECKS = ("expect", "raises", "warns", "fail", "train", "until", "only", "check", "wait_for")       # calls that fail by themselves
+# calls that fail by themselves
+CHECKS = ("expect", "raises", "warns", "fail", "train", "until", "only", "check", "wait_for")
 
 
 def checks(node):
@@ -16,8 +17,10 @@ def checks(node):
 
 
 def surely_some(over, function):
-    """Whether a loop over this runs at least once, as far as its text tells: a literal, a range, a constant of a module."""
-    while isinstance(over, ast.Call) and getattr(over.func, "id", "") in ("enumerate", "zip", "sorted", "list", "reversed", "range"):
+    """Whether a loop over this runs at least once, as far as its text tells: a literal, a range, a constant
+    of a module."""
+    while (isinstance(over, ast.Call)
+           and getattr(over.func, "id", "") in ("enumerate", "zip", "sorted", "list", "reversed", "range")):
         if over.func.id == "range":
             return True
         over = over.args[0]
@@ -26,7 +29,8 @@ def surely_some(over, function):
     if isinstance(over, ast.Name):
         made = [node.value for node in ast.walk(function) if isinstance(node, ast.Assign) and any(
             isinstance(to, ast.Name) and to.id == over.id for to in node.targets)]
-        return over.id.isupper() or bool(made) and all(isinstance(one, (ast.List, ast.Tuple, ast.Dict, ast.Set)) for one in made)
+        return (over.id.isupper() or bool(made)
+                and all(isinstance(one, (ast.List, ast.Tuple, ast.Dict, ast.Set)) for one in made))
     if isinstance(over, ast.BinOp):
         return surely_some(over.left, function) or surely_some(over.right, function)
     if isinstance(over, ast.Attribute):
@@ -35,12 +39,15 @@ def surely_some(over, function):
 
 
 def hollow(function):
-    """Return the line (int) of the loop that holds all checks of a test, where it may run over nothing; else None.
+    """Return the line (int) of the loop that holds all checks of a test, where it may run over nothing; else
+    None.
 
     What Hypothesis makes up is a list of many lengths."""
-    if any(isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "given" for mark in function.decorator_list):
+    if any(isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "given"
+           for mark in function.decorator_list):
         return None
-    loops = [node for node in ast.walk(function) if isinstance(node, ast.For) and not surely_some(node.iter, function)]
+    loops = [node for node in ast.walk(function)
+             if isinstance(node, ast.For) and not surely_some(node.iter, function)]
     within = {id(part) for loop in loops for statement in loop.body for part in ast.walk(statement)}
     found = [node for node in ast.walk(function) if checks(node)]
     return loops[0].lineno if found and all(id(node) in within for node in found) else None
@@ -48,7 +55,8 @@ def hollow(function):
 
 @pytest.mark.parametrize("body, hidden", [
     ("for row in rows(run):\n        assert row", True), ("for row in [1, 2]:\n        assert row", False),
-    ("for row in rows(run):\n        assert row\n    assert run", False), ("made = [1]\n    for row in made:\n        assert row", False),
+    ("for row in rows(run):\n        assert row\n    assert run", False),
+    ("made = [1]\n    for row in made:\n        assert row", False),
     ("for row in sorted(run.glob('*')):\n        with pytest.raises(OSError):\n            row.open()", True),
     ("for name, row in enumerate(ROWS):\n        assert row", False)])
 def test_what_is_planted_is_seen(body, hidden):
@@ -59,5 +67,6 @@ def test_what_is_planted_is_seen(body, hidden):
 def test_no_test_may_check_nothing():
     found = [f"{path.relative_to(TESTS)}:{line} {node.name}" for path in sorted(TESTS.rglob("test_*.py"))
              for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and (line := hollow(node))]
+             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+             and (line := hollow(node))]
     assert found == []

@@ -1,4 +1,5 @@
-"""The family of errors: each takes a code and the values of its sentence where it is made, and what a route answers has them."""
+"""The family of errors: each takes a code and the values of its sentence where it is made, and what a route
+answers has them."""
 
 import json
 
@@ -26,12 +27,15 @@ def test_an_error_brings_its_code_and_values(kind):
 
 def test_a_route_answers_with_the_errors_own_code_and_values():
     answer = to_error(errors.LineError("gpu hung up", code="banner", said="hung_up", host="gpu"))
-    assert json.loads(answer.body) == {"error": "banner", "message": "gpu hung up", "values": {"said": "hung_up", "host": "gpu"}}
+    assert json.loads(answer.body) == {"error": "banner", "message": "gpu hung up",
+                                       "values": {"said": "hung_up", "host": "gpu"}}
     assert answer.status == 502
 
 
 def test_a_route_answers_without_them_with_the_kinds_code():
     answer = to_error(errors.FilterError("no word", 4))
-    assert json.loads(answer.body) == {"error": "filter", "message": "no word", "at": 4} and answer.status == 400
+    assert json.loads(answer.body) == {"error": "filter", "message": "no word", "at": 4}
+    assert answer.status == 400
     answer = to_error(Refused(413, "too_large", "the body is too large"))
-    assert json.loads(answer.body) == {"error": "too_large", "message": "the body is too large"} and answer.status == 413
+    assert json.loads(answer.body) == {"error": "too_large", "message": "the body is too large"}
+    assert answer.status == 413

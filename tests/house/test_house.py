@@ -1,4 +1,5 @@
-"""The packages of the house: who may import whom, how long a module may be, what the server side may reach."""
+"""The packages of the house: who may import whom, how long a module may be, what the server side may
+reach."""
 
 import ast
 import functools
@@ -13,8 +14,10 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "runicorn"
 
 # Who may import whom: a module its own folder, the ground, and what stands beside its folder here.
-GROUND = ("assets clock disk errors faults foreign foreign_rules foreign_text layout left_out local_disk local_names loopback manifest "
-          "manifest_entry manifest_lines manifest_timer masking namesake news rule_book rule_process rule_worker rules schtasks settings "
+GROUND = ("assets clock disk errors faults foreign foreign_rules foreign_text layout left_out local_disk "
+          "local_names loopback manifest "
+          "manifest_entry manifest_lines manifest_timer masking namesake news rule_book rule_process "
+          "rule_worker rules schtasks settings "
           "surrogates version")
 PACKAGES = {
     "writer": "", "integrations": "writer wandb", "wandb": "writer",
@@ -24,19 +27,21 @@ PACKAGES = {
     "transfer": "metrics metrics.kinds reader mirror.plan", "viewer": "metrics reader transfer",
     "cli": "writer wandb ssh metrics mirror connections reader transfer viewer",
 }
-OWN_RUNS = "writer.environment writer.live writer.system"       # what reader.own_runs asks about runs of this machine
-PAGES = {"shared": "", "charts": "shared", "runs": "shared charts", "run": "shared charts", "compare": "shared charts",
-         "settings": "shared", "report": ""}
+# what reader.own_runs asks about runs of this machine
+OWN_RUNS = "writer.environment writer.live writer.system"
+PAGES = {"shared": "", "charts": "shared", "runs": "shared charts", "run": "shared charts",
+         "compare": "shared charts", "settings": "shared", "report": ""}
 # Each third-party package has exactly one door (the demo plays an SFTP server).
-DOORS = {"paramiko": {"ssh.remote", "cli.demo_server"}, "bottle": {"viewer.app"}, "pynvml": {"writer.system"}, "cryptography": {"ssh.keys"},
-         "pyarrow": {"transfer.parquet"}, "pyspark": {"transfer.spark"}}
+DOORS = {"paramiko": {"ssh.remote", "cli.demo_server"}, "bottle": {"viewer.app"}, "pynvml": {"writer.system"},
+         "cryptography": {"ssh.keys"}, "pyarrow": {"transfer.parquet"}, "pyspark": {"transfer.spark"}}
 SERVER_SIDE = ("__init__", *GROUND.split())      # and the writer
 
 
 @functools.cache
 def modules():
     """Return {name: syntax tree} of all modules, `writer.run` for runicorn/writer/run.py, read once."""
-    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts):
+            ast.parse(path.read_text(encoding="utf-8"))
             for path in PACKAGE.rglob("*.py")}
 
 
@@ -44,7 +49,8 @@ def modules():
 def imports(name):
     """Return the modules of ours and the packages of others that a module imports anywhere."""
     names, tree = set(), modules()[name]
-    for_types = {inner for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    for_types = {inner for node in ast.walk(tree)
+                 if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
                  for inner in ast.walk(node)}       # not run
     for node in ast.walk(tree):
         if node in for_types:
@@ -59,35 +65,42 @@ def imports(name):
     return ours & set(modules()), {name.split(".")[0] for name in names} - {"runicorn"}
 
 
-# Where systems differ: files; processes; whose a connection is; agents, pipes and folders of ssh. The last two: it runs alone, it notes.
+# Where systems differ: files; processes; whose a connection is; agents, pipes and folders of ssh. The last
+# two: it runs alone, it notes.
 SYSTEMS = {"local_disk", "writer.processes", "loopback", "ssh.local", "manifest", "writer.environment"}
 
 
 def _asks_for_the_system(node):
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id, node.attr) in (
-        ("os", "name"), ("sys", "platform"), ("platform", "system"))
+    return (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+            and (node.value.id, node.attr) in (
+                ("os", "name"), ("sys", "platform"), ("platform", "system")))
 
 
 def test_systems_differ_in_few_modules_only():
-    assert {name for name, tree in modules().items() if any(map(_asks_for_the_system, ast.walk(tree)))} == SYSTEMS
+    assert ({name for name, tree in modules().items() if any(map(_asks_for_the_system, ast.walk(tree)))}
+            == SYSTEMS)
 
 
 def test_every_module_has_its_place():
     assert {name for name in modules() if "." not in name} == {*GROUND.split(), "__init__", "__main__"}
     assert {name.rpartition(".")[0] for name in modules() if "." in name} == set(PACKAGES)
-    assert all(len(modules()[f"{package}.__init__"].body) == 1 for package in PACKAGES if package != "wandb"), "a docstring alone"
+    assert all(len(modules()[f"{package}.__init__"].body) == 1
+               for package in PACKAGES if package != "wandb"), "a docstring alone"
 
 
 @pytest.mark.parametrize("name", sorted(set(modules()) - {"__init__", "__main__"}))
 def test_imports_follow_the_table(name):
     package = name.rpartition(".")[0]
-    allowed = {package, *GROUND.split(), *PACKAGES.get(package, "").split(), *(OWN_RUNS.split() if name == "reader.own_runs" else ())}
-    assert [other for other in sorted(imports(name)[0]) if not {other, other.rpartition(".")[0] or "ground"} & allowed] == []
+    allowed = {package, *GROUND.split(), *PACKAGES.get(package, "").split(),
+               *(OWN_RUNS.split() if name == "reader.own_runs" else ())}
+    assert [other for other in sorted(imports(name)[0])
+            if not {other, other.rpartition(".")[0] or "ground"} & allowed] == []
 
 
 @pytest.mark.parametrize("package", ["", *PACKAGES])
 def test_no_package_imports_in_a_circle(package):
-    inside = {name: imports(name)[0] for name in modules() if name.rpartition(".")[0] == package and name != "__init__"}
+    inside = {name: imports(name)[0]
+              for name in modules() if name.rpartition(".")[0] == package and name != "__init__"}
     while inside:
         ends = [name for name, others in inside.items() if not others & inside.keys()]
         assert ends, f"a circle in {sorted(inside)}"
@@ -98,7 +111,8 @@ def test_no_package_imports_in_a_circle(package):
 @pytest.mark.parametrize("folder", PAGES)
 def test_scripts_of_a_page_import_no_other_page(folder):
     paths = sorted((PACKAGE.parent / "static" / folder).glob("*.js"))
-    found = {other for path in paths for other in re.findall(r'["`]\.\./(\w+)/', path.read_text(encoding="utf-8"))} - {"uplot"}
+    found = {other for path in paths
+             for other in re.findall(r'["`]\.\./(\w+)/', path.read_text(encoding="utf-8"))} - {"uplot"}
     assert paths and found <= set(PAGES[folder].split())
 
 
@@ -108,14 +122,18 @@ def test_each_package_has_one_door(package):
     assert users == DOORS[package]
 
 
-@pytest.mark.parametrize("name", [name for name in modules() if name.startswith(("writer.", "wandb.")) or name in SERVER_SIDE])
+@pytest.mark.parametrize("name",
+                         [name for name in modules() if name.startswith(("writer.", "wandb."))
+                          or name in SERVER_SIDE])
 def test_the_server_side_imports_the_standard_library_only(name):
     _, others = imports(name)
-    frameworks = {"stable_baselines3", "keras", "xgboost", "fastai"} if name == "wandb.callbacks" else {"pynvml"}
+    frameworks = ({"stable_baselines3", "keras", "xgboost", "fastai"} if name == "wandb.callbacks"
+                  else {"pynvml"})
     assert others - frameworks <= set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("path", [*sorted(PACKAGE.rglob("*.py")), *sorted((PACKAGE.parent / "static").rglob("*.js"))],
+@pytest.mark.parametrize("path", [
+    *sorted(PACKAGE.rglob("*.py")), *sorted((PACKAGE.parent / "static").rglob("*.js"))],
                          ids=lambda path: "/".join(path.parts[-2:]))
 def test_no_module_passes_500_lines(path):
     limit = 800 if path.name == "manifest.py" else 500          # which travels alone
@@ -140,8 +158,8 @@ def test_the_server_side_works_without_site_packages(tmp_path):
         assert not foreign, foreign
         sys.exit(code)
     """)
-    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(PACKAGE.parent), str(tmp_path)], capture_output=True,
-                          text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(PACKAGE.parent), str(tmp_path)],
+                          capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     run, = tmp_path.glob("p/n/runs/*")
     assert len((run / "events.jsonl").read_text().splitlines()) == 3

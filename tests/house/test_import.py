@@ -1,4 +1,5 @@
-"""`import runicorn` alone: what it loads, counted and not timed, and what `init` does where it can load no more."""
+"""`import runicorn` alone: what it loads, counted and not timed, and what `init` does where it can load no
+more."""
 
 import json
 import subprocess
@@ -9,16 +10,19 @@ from pathlib import Path
 from scripts import environment, only, rows, runs, small, train
 
 TREE = str(Path(__file__).parents[2])
-EAGER = {"", ".disk", ".errors", ".layout", ".version", ".writer", ".writer.api", ".writer.current", ".writer.definitions",
-         ".writer.mappings", ".writer.notice", ".writer.silent", ".writer.values"}
-HEAVY = {"pathlib", "urllib.parse", "ipaddress", "fnmatch", "signal", "subprocess", "socket", "select", "selectors", "tempfile", "shutil",
-         "hashlib", "datetime", "typing", "dataclasses", "inspect", "logging", "traceback", "tokenize", "contextlib", "asyncio", "argparse"}
+EAGER = {"", ".disk", ".errors", ".layout", ".version", ".writer", ".writer.api", ".writer.current",
+         ".writer.definitions", ".writer.mappings", ".writer.notice", ".writer.silent", ".writer.values"}
+HEAVY = {"pathlib", "urllib.parse", "ipaddress", "fnmatch", "signal", "subprocess", "socket", "select",
+         "selectors", "tempfile", "shutil", "hashlib", "datetime", "typing", "dataclasses", "inspect",
+         "logging", "traceback", "tokenize", "contextlib", "asyncio", "argparse"}
 
 
 def loaded(code):
     """Return the modules (set of str) that a bare Python has after `code`."""
-    ask = f"import sys; sys.path.insert(0, sys.argv[1]); {code}; import json; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-S", "-I", "-c", ask, TREE], capture_output=True, text=True, check=True, timeout=60)
+    ask = (f"import sys; sys.path.insert(0, sys.argv[1]); {code}; import json; "
+           "print(json.dumps(sorted(sys.modules)))")
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", ask, TREE], capture_output=True, text=True,
+                          check=True, timeout=60)
     return set(json.loads(done.stdout))
 
 
@@ -30,18 +34,24 @@ def test_import_loads_what_a_run_that_records_nothing_needs_and_no_more():
 
 
 def test_init_loads_what_it_needs_to_begin_and_no_more(tmp_path):
-    names = loaded("import runicorn, runicorn.writer.background as heart; heart.REST_SECONDS = 60; "        # its thread loads more later
+    # its thread loads more later
+    names = loaded("import runicorn, runicorn.writer.background as heart; heart.REST_SECONDS = 60; "
                    f"runicorn.init(project='p', name='n', storage={str(tmp_path)!r}, quiet=True)")
-    assert names & HEAVY <= {"select"} and "runicorn.writer.run" in names       # select, of C alone, by the thread that waits for signals
-    assert len({name for name in names - loaded("import runicorn") if not name.startswith("runicorn")}) < 10     # 5 on Python 3.11
+    # select, of C alone, by the thread that waits for signals
+    assert names & HEAVY <= {"select"} and "runicorn.writer.run" in names
+    # 5 on Python 3.11
+    assert len({name for name in names - loaded("import runicorn") if not name.startswith("runicorn")}) < 10
 
 
 def test_a_short_program_is_run_without_what_only_a_long_one_needs(tmp_path):
-    code = ("import runicorn.writer.background as heart; heart.REST_SECONDS = 60; "          # its thread loads more later
+    # its thread loads more later
+    code = ("import runicorn.writer.background as heart; heart.REST_SECONDS = 60; "
             "from runicorn.cli.main import main; main(['run', '--root', 'root', '--', 'true'])")
     command = [sys.executable, "-S", "-X", "importtime", "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path, PYTHONPATH=TREE), capture_output=True, text=True, timeout=60)
-    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path, PYTHONPATH=TREE),
+                          capture_output=True, text=True, timeout=60)
+    names = {line.rpartition("|")[2].strip()
+             for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert done.returncode == 0 and {"runicorn.cli.program", "runicorn.writer.program_run"} <= names
     later = {"runicorn.foreign", "runicorn.writer.system", "runicorn.wandb"}
     assert names & (HEAVY - {"signal", "select", "contextlib"} | later) == set()
@@ -86,7 +96,8 @@ def test_init_without_a_descriptor_left_records_nothing_and_the_next_one_does(tm
             run.log({"loss": 2.0})
         """))
     assert err.count("nothing is recorded") == 1 and "Too many open files" in err and "Traceback" not in err
-    assert [row["data"] for row in rows(only(tmp_path))] == [{"loss": 2.0}] and small(only(tmp_path), "status")["status"] == "finished"
+    assert [row["data"] for row in rows(only(tmp_path))] == [{"loss": 2.0}]
+    assert small(only(tmp_path), "status")["status"] == "finished"
 
 
 def test_a_time_limit_that_strikes_while_init_loads_reaches_the_script(tmp_path):

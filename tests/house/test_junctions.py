@@ -1,4 +1,5 @@
-"""No walk of ours follows a junction: not to list, read, copy, export, count or delete what lies behind it."""
+"""No walk of ours follows a junction: not to list, read, copy, export, count or delete what lies behind
+it."""
 
 import collections
 import os
@@ -30,7 +31,8 @@ def behind(tmp_path):
 
 @pytest.fixture
 def root(tmp_path, behind, monkeypatch):
-    """A root with a run that has a junction in it, beside one instead of a run; from here on links are junctions."""
+    """A root with a run that has a junction in it, beside one instead of a run; from here on links are
+    junctions."""
     root = tmp_path / "root"
     write_run(root, "p", "n", "20250101_000000_abcdef")
     (root / RUN / "media").symlink_to(behind)
@@ -39,12 +41,14 @@ def root(tmp_path, behind, monkeypatch):
     (root / "p" / "n" / "runs" / "back").symlink_to(root)
     junctions.pose(monkeypatch)
     assert os.path.isdir(root / RUN / "media") and not (root / RUN / "media").is_symlink()
-    assert any(name == "key.pem" for _, _, names in os.walk(root) for name in names)        # what a walk of Python's own finds here
+    # what a walk of Python's own finds here
+    assert any(name == "key.pem" for _, _, names in os.walk(root) for name in names)
     return root
 
 
 def names_below(folder):
-    return {os.path.relpath(os.path.join(here, name), folder) for here, _, names in local_disk.walk(folder) for name in names}
+    return {os.path.relpath(os.path.join(here, name), folder) for here, _, names in local_disk.walk(folder)
+            for name in names}
 
 
 def test_the_walk_all_others_are_made_of_passes_none(root, behind):
@@ -58,7 +62,8 @@ def test_a_manifest_takes_them_for_links(root):
     found = manifest.build(str(root))
     assert found.paths() == [RUN]
     listed = found.entry(RUN)
-    assert set(listed["files"]) & {"events.jsonl"} and not [name for name in listed["files"] if "key.pem" in name or "/" in name]
+    assert set(listed["files"]) & {"events.jsonl"}
+    assert not [name for name in listed["files"] if "key.pem" in name or "/" in name]
     assert listed["skipped"][manifest.IN_RUNS] == 2 and found.skipped["links back to the root"] == 1
 
 
@@ -73,7 +78,8 @@ def test_a_junction_to_another_disk_is_followed_as_a_link_is_at_every_level(tmp_
     skipped = collections.Counter()
     assert [path for path, _ in manifest.runs(str(tmp_path / "root"), skipped)] == [RUN]
     (tmp_path / "root" / "p2").symlink_to(tmp_path / "disk" / "p")
-    assert [path for path, _ in manifest.runs(str(tmp_path / "root"), skipped)] in ([RUN], ["p2/n/runs/20250101_000000_abcdef"])
+    assert [path for path, _ in manifest.runs(str(tmp_path / "root"), skipped)] in (
+        [RUN], ["p2/n/runs/20250101_000000_abcdef"])
 
 
 def test_the_files_of_a_run_end_at_them(root, monkeypatch):
@@ -105,7 +111,8 @@ def test_an_import_writes_through_none(root, tmp_path, behind):
     (other / RUN / "media" / "key.pem").write_text("OVERWRITTEN")
     bundle.bundle(str(other), bundle.snapshot(str(other)), None, output)
     report = bundle.take_in(output, str(root))
-    assert any("symbolic link" in problem for problem in report["problems"]) and (behind / "key.pem").read_text() == "SECRET"
+    assert any("symbolic link" in problem for problem in report["problems"])
+    assert (behind / "key.pem").read_text() == "SECRET"
 
 
 def test_foreign_runs_are_not_looked_for_behind_them(root, tmp_path, behind):
@@ -118,7 +125,8 @@ def test_foreign_runs_are_not_looked_for_behind_them(root, tmp_path, behind):
     write_run(source, "p", "n", "20250101_000000_abcdef")
     (source / RUN / "media").symlink_to(behind)
     report = importer.take_in(source, into)
-    assert report["runs"] == 1 and not [name for name in names_below(into) if "key.pem" in name] and names_below(into)
+    assert report["runs"] == 1 and not [name for name in names_below(into) if "key.pem" in name]
+    assert names_below(into)
 
 
 def mirrored(tmp_path, behind, monkeypatch):

@@ -1,4 +1,5 @@
-"""Paths longer than a system takes without a prefix, on a system made so: reading, carrying, checking and deleting reach them."""
+"""Paths longer than a system takes without a prefix, on a system made so: reading, carrying, checking and
+deleting reach them."""
 
 import os
 import tarfile
@@ -34,12 +35,14 @@ def reach(path, windows=True):
 
 @pytest.fixture
 def limited(monkeypatch):
-    """A system that takes paths of LIMIT characters, and longer ones with PREFIX. Gives the list of those that it refused."""
+    """A system that takes paths of LIMIT characters, and longer ones with PREFIX. Gives the list of those
+    that it refused."""
     refused = []
 
     def guarded(act):
         def call(path, *more, **words):
-            if isinstance(path, (str, Path)) and len(os.fspath(path)) >= LIMIT and not os.fspath(path).startswith(PREFIX):
+            if (isinstance(path, (str, Path)) and len(os.fspath(path)) >= LIMIT
+                and not os.fspath(path).startswith(PREFIX)):
                 refused.append(os.fspath(path))
                 raise FileNotFoundError(2, "The filename or extension is too long", os.fspath(path))
             return act(path, *more, **words)
@@ -47,7 +50,8 @@ def limited(monkeypatch):
     for name in ("stat", "lstat", "open", "scandir", "listdir", "mkdir", "unlink", "rmdir", "utime"):
         monkeypatch.setattr(os, name, guarded(getattr(os, name)))
     monkeypatch.setattr(local_disk, "long", long)
-    monkeypatch.setattr(local_disk, "short", lambda path, windows=True: os.fspath(path).replace(PREFIX, "", 1))
+    monkeypatch.setattr(local_disk, "short",
+                        lambda path, windows=True: os.fspath(path).replace(PREFIX, "", 1))
     monkeypatch.setattr(os, "supports_dir_fd", set())
     for module in (local_disk, own_runs, manifest):
         monkeypatch.setattr(module, "reach", reach)
@@ -111,7 +115,8 @@ def test_check_looks_at_long_runs(root, limited):
     wrong = [finding for finding in check.check(root) if finding.wrong]
     assert [finding.path for finding in wrong] == [f"{RUN}/status.json"]
     (Path(PREFIX + str(root)) / RUN / "meta.json").write_text('{"config": {"password": "hunter2hunter2"}}')
-    assert [finding.path for finding in secret_scan.scan(root) if "password" in finding.text] == [f"{RUN}/meta.json"]
+    assert [finding.path for finding in secret_scan.scan(root) if "password" in finding.text] == [
+        f"{RUN}/meta.json"]
     assert limited == []
 
 
@@ -160,7 +165,8 @@ def test_what_is_long_in_a_mirror_is_counted_cleaned_and_dropped(limited, tmp_pa
 
 
 @pytest.mark.parametrize("path, expected", [
-    ("C:/a/b", "C:/a/b"), ("C:/a/" + "b" * 150, "\\\\?\\C:\\a\\" + "b" * 150), ("\\\\?\\C:\\a/b", "\\\\?\\C:\\a\\b"),
+    ("C:/a/b", "C:/a/b"), ("C:/a/" + "b" * 150, "\\\\?\\C:\\a\\" + "b" * 150),
+    ("\\\\?\\C:\\a/b", "\\\\?\\C:\\a\\b"),
     ("//host/share/" + "b" * 150, "\\\\?\\UNC\\host\\share\\" + "b" * 150)])
 def test_a_prefix_is_for_what_is_long(monkeypatch, path, expected):
     assert local_disk.reach(path, windows=True) == expected and local_disk.reach(path, windows=False) == path

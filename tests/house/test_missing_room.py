@@ -1,4 +1,5 @@
-"""What may be deleted may also be missing: a full or read-only home, no descriptor, no thread; and words that begin with a minus."""
+"""What may be deleted may also be missing: a full or read-only home, no descriptor, no thread; and words that
+begin with a minus."""
 
 import contextlib
 import errno
@@ -30,8 +31,9 @@ ID = "20250123_180000_abc123"
 
 
 def command(*words, home, **more):
-    return subprocess.run([sys.executable, "-m", "runicorn", *map(str, words)], capture_output=True, text=True, timeout=60, cwd=PROJECT,
-                          env={**os.environ, "RUNICORN_HOME": str(home)}, **more)
+    return subprocess.run([sys.executable, "-m", "runicorn", *map(str, words)], capture_output=True,
+                          text=True, timeout=60, cwd=PROJECT, env={**os.environ, "RUNICORN_HOME": str(home)},
+                          **more)
 
 
 @pytest.fixture(params=["read-only", "files where its folders were"])
@@ -53,7 +55,8 @@ def test_runs_and_show_read_where_nothing_can_be_kept(tmp_path, bad_home):
     assert listed.returncode == 0 and json.loads(listed.stdout)["id"] == ID, listed.stderr
     shown = command("show", ID, "--root", tmp_path / "root", home=bad_home)
     assert shown.returncode == 0 and "train/loss" in shown.stdout, shown.stderr
-    exported = command("export", "--run-id", ID, "--format", "csv", "-o", "-", "--root", tmp_path / "root", home=bad_home)
+    exported = command("export", "--run-id", ID, "--format", "csv", "-o", "-", "--root", tmp_path / "root",
+                       home=bad_home)
     assert exported.returncode == 0 and "train/loss" in exported.stdout, exported.stderr
 
 
@@ -68,8 +71,10 @@ def held_at_rest(pid):
 
 @contextlib.contextmanager
 def viewer_at(root, home):
-    """A viewer of its own process on `root`; yields it (subprocess.Popen; .said: its stderr, when it ended) and its port."""
-    words = [sys.executable, "-m", "runicorn", "viewer", "--root", str(root), "--port", "0", "--no-browser", "--offline"]
+    """A viewer of its own process on `root`; yields it (subprocess.Popen; .said: its stderr, when it ended)
+    and its port."""
+    words = [sys.executable, "-m", "runicorn", "viewer", "--root", str(root), "--port", "0", "--no-browser",
+             "--offline"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT,
                           env={**os.environ, "RUNICORN_HOME": str(home)}) as viewer:
         try:
@@ -117,10 +122,12 @@ def test_a_home_that_nothing_can_be_written_to_any_more_refuses_changes_and_read
     make_run(root)
     with viewer_at(root, home) as (viewer, port):
         assert get(port, "/api/runs")[1]["total"] == 1
-        resource.prlimit(viewer.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))        # as a quota that is used up
+        # as a quota that is used up
+        resource.prlimit(viewer.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         before = {path: path.read_bytes() for path in home.rglob("*.json")}
         refused = [change(port, home, path, body) for path, body in
-                   2 * [("/api/settings", {"preferences": {"language": "zh"}}), (f"/api/runs/{ID}", {"tags": ["mine"]})]]
+                   2 * [("/api/settings", {"preferences": {"language": "zh"}}),
+                        (f"/api/runs/{ID}", {"tags": ["mine"]})]]
         make_run(root, name="second", run_id="20250124_180000_abc124")
         until(lambda: get(port, "/api/runs")[1]["total"] == 2)
         assert get(port, "/api/series?run=20250124_180000_abc124&metric=train/loss")[1]["series"]
@@ -128,24 +135,27 @@ def test_a_home_that_nothing_can_be_written_to_any_more_refuses_changes_and_read
         assert before == {path: path.read_bytes() for path in home.rglob("*.json")}
     assert [status for status, _ in refused] == [500] * 4
     assert all("can't be written: File too large" in body["message"] for _, body in refused)
-    assert viewer.said.count("is not kept, and reading goes on") == 1 and len(viewer.said.splitlines()) == 1, viewer.said
+    assert viewer.said.count("is not kept, and reading goes on") == 1 and len(
+        viewer.said.splitlines()) == 1, viewer.said
 
 
 @pytest.mark.parametrize("free, code, word", [(0, True, "No space left"), (1 << 30, False, "denied")])
-def test_a_home_that_fills_up_is_said_once_until_there_is_room_again(tmp_path, monkeypatch, capsys, free, code, word):
+def test_a_home_that_fills_up_is_said_once_until_there_is_room_again(
+        tmp_path, monkeypatch, capsys, free, code, word):
     now = [0.0]
     own = viewer_home.Home(tmp_path, clock=lambda: now[0])
     rooms = [(True, 1 << 30), (code, free), (code, free), (True, 1 << 30), (code, free)]
     for writable, left in rooms:
         monkeypatch.setattr(viewer_home.os, "access", lambda *_, answer=writable: answer)
-        monkeypatch.setattr(viewer_home.shutil, "disk_usage", lambda _, left=left: shutil._ntuple_diskusage(left, 0, left))
+        monkeypatch.setattr(viewer_home.shutil, "disk_usage",
+                            lambda _, left=left: shutil._ntuple_diskusage(left, 0, left))
         own.look()
         now[0] += viewer_home.LOOK_SECONDS
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and all(word in line and "reading goes on" in line for line in said)
 
 
-# -- the viewer without descriptors and threads ------------------------------------------------------------------------
+# -- the viewer without descriptors and threads --------------------------------------------------------------
 
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
@@ -197,16 +207,19 @@ def test_a_viewer_without_descriptors_refuses_with_a_sentence_says_so_once_and_r
         assert get(port, "/api/runs")[0] == 200         # it has begun
         soft, hard = resource.prlimit(viewer.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(viewer.pid, resource.RLIMIT_NOFILE, (held_at_rest(viewer.pid), hard))
-        refused = [get(port, path) for path in ("/api/runs", f"/api/runs/{ID}", f"/api/series?run={ID}&metric=train/loss")]
+        refused = [get(port, path)
+                   for path in ("/api/runs", f"/api/runs/{ID}", f"/api/series?run={ID}&metric=train/loss")]
         resource.prlimit(viewer.pid, resource.RLIMIT_NOFILE, (soft, hard))
         with open(root / f"vision/resnet50/runs/{ID}/events.jsonl", "a") as events:
             events.write('{"ts": 1737655300.0, "step": 9, "data": {"train/loss": 0.1}}\n')
         assert get(port, f"/api/series?run={ID}&metric=train/loss")[1]["series"][0]["last"][-1] == 0.1
         assert get(port, f"/api/runs/{ID}")[1]["step"] == 9
     assert len(refused) == 3
-    assert {(status, body["error"], body["message"]) for status, body in refused} == {(503, shortage.CODE, shortage.SENTENCE)}
+    assert {(status, body["error"], body["message"]) for status, body in refused} == {
+        (503, shortage.CODE, shortage.SENTENCE)}
     said = viewer.said
-    assert said.count("the viewer goes on") == 1 and "Traceback" not in said and len(said.splitlines()) <= 3, said
+    assert said.count("the viewer goes on") == 1 and "Traceback" not in said and len(
+        said.splitlines()) <= 3, said
 
 
 @pytest.mark.parametrize("call", ["open", "scandir"])
@@ -252,11 +265,12 @@ def test_refused_requests_give_their_places_back(serving, monkeypatch):
     assert asked(serving) == 503
     until(lambda: asked(serving) == 200)
     places = serving._at_work
-    until(lambda: places.acquire(blocking=False), "the last request's thread gives its place back a moment after its answer")
+    until(lambda: places.acquire(blocking=False),
+          "the last request's thread gives its place back a moment after its answer")
     places.release()
 
 
-# -- words that begin with a minus -------------------------------------------------------------------------------------
+# -- words that begin with a minus ---------------------------------------------------------------------------
 
 @pytest.mark.parametrize(
     "words, order",
@@ -273,7 +287,8 @@ def test_refused_requests_give_their_places_back(serving, monkeypatch):
 )
 def test_a_leading_minus_is_taken_as_the_help_says(tmp_path, capsys, words, order):
     for n, name in enumerate("abc"):
-        make_run(tmp_path, name=name, run_id=f"20250123_18000{n}_00000{n}", config={"lr": n}, created_at=1737655200.0 + n)
+        make_run(tmp_path, name=name, run_id=f"20250123_18000{n}_00000{n}", config={"lr": n},
+                 created_at=1737655200.0 + n)
     assert cli.main(["runs", "--json", "--root", str(tmp_path), *words]) == 0
     assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == order
 
@@ -284,17 +299,19 @@ def test_a_mistake_is_still_one(tmp_path, capsys, words):
     assert capsys.readouterr().err.startswith("runicorn: ")
 
 
-# -- odd files ---------------------------------------------------------------------------------------------------------
+# -- odd files -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(
     "row, said",
     [
-        ({"ts": 1.0, "type": "image", "data": {"key": "x", "step": 3, "path": "media/1.png"}}, "image: 'media/1.png' is not here"),
+        ({"ts": 1.0, "type": "image", "data": {"key": "x", "step": 3, "path": "media/1.png"}},
+         "image: 'media/1.png' is not here"),
         ({"ts": 1.0, "type": "image", "data": {"x": "media/1.png"}}, "image: 'media/1.png' is not here"),
         ({"ts": 1.0, "type": "image", "data": {"x": 3}}, "image: 3 is not here"),
         ({"ts": 1.0, "type": "image", "data": {"x": None}}, "image: None is not here"),
         ({"ts": 1.0, "type": "image", "data": [1]}, "data: is no JSON object"),
-        ({"ts": 1.0, "type": "image", "data": {"x": {"file": "media/1.png"}}}, "image: 'media/1.png' is not here"),
+        ({"ts": 1.0, "type": "image", "data": {"x": {"file": "media/1.png"}}},
+         "image: 'media/1.png' is not here"),
         ({"ts": 1.0, "type": ["image"], "data": {}}, None),
         ({"ts": 1.0, "type": "image"}, "data: is no JSON object"),
     ],
@@ -313,10 +330,13 @@ def test_deep_json_stops_neither_check_nor_tail_nor_show(tmp_path, depth):
     folder = make_run(tmp_path, name="deep")
     deep = "[" * depth + "1" + "]" * depth
     with open(folder / "events.jsonl", "a") as file:
-        file.write('{"ts":1.0,"step":1,"data":{"a":' + deep + ',"b":2}}\n{"ts":2.0,"step":2,"data":{"b":3}}\n')
-    for words in (["check", folder], ["tail", ID, "--root", tmp_path], ["show", ID, "--root", tmp_path], ["runs", "--root", tmp_path]):
+        file.write('{"ts":1.0,"step":1,"data":{"a":' + deep
+                   + ',"b":2}}\n{"ts":2.0,"step":2,"data":{"b":3}}\n')
+    for words in (["check", folder], ["tail", ID, "--root", tmp_path], ["show", ID, "--root", tmp_path],
+                  ["runs", "--root", tmp_path]):
         done = command(*words, home=tmp_path / "home")
-        assert "Traceback" not in done.stderr and "RecursionError" not in done.stderr, (words, done.stderr[-500:])
+        assert "Traceback" not in done.stderr and "RecursionError" not in done.stderr, (
+            words, done.stderr[-500:])
         assert words[0] != "check" or "nested" in done.stdout + done.stderr or depth > 900
 
 
@@ -332,19 +352,21 @@ def test_a_root_of_an_older_make_is_told_of(tmp_path, capsys):
     assert "import" not in capsys.readouterr().err
 
 
-# -- which root --------------------------------------------------------------------------------------------------------
+# -- which root ----------------------------------------------------------------------------------------------
 
 def test_a_home_is_not_taken_for_a_root_unless_it_is_named(tmp_path):
     home = tmp_path / "alice"
     make_run(home / ".runicorn" / "experiments")
     told = {}
     for where, words in (("none named", []), ("named", ["--root", "."])):
-        done = subprocess.run([sys.executable, "-m", "runicorn", "generate-manifest", "--verbose", *words], capture_output=True, text=True,
-                              cwd=home, timeout=60, env={**{k: v for k, v in os.environ.items() if not k.startswith("RUNICORN_")},
-                                                         "HOME": str(home), "PYTHONPATH": str(PROJECT)})
+        done = subprocess.run([sys.executable, "-m", "runicorn", "generate-manifest", "--verbose", *words],
+                              capture_output=True, text=True, cwd=home, timeout=60,
+                              env={**{k: v for k, v in os.environ.items() if not k.startswith("RUNICORN_")},
+                                   "HOME": str(home), "PYTHONPATH": str(PROJECT)})
         told[where] = done.stdout
         assert done.returncode == 0, done.stderr
-    assert "runs        1" in told["none named"] and (home / ".runicorn/experiments/.runicorn/full_manifest.json").is_file()
+    assert "runs        1" in told["none named"]
+    assert (home / ".runicorn/experiments/.runicorn/full_manifest.json").is_file()
     assert "runs        0" in told["named"] and (home / ".runicorn/full_manifest.json").is_file()
 
 
@@ -352,8 +374,9 @@ def test_a_root_with_a_hidden_folder_of_its_own_is_one_still(tmp_path):
     make_run(tmp_path / "root")
     (tmp_path / "empty" / ".runicorn" / "live").mkdir(parents=True)
     for folder, runs in (("root", 1), ("empty", 0)):
-        done = subprocess.run([sys.executable, "-m", "runicorn", "manifest", "--verbose"], capture_output=True, text=True, timeout=60,
-                              cwd=tmp_path / folder, env={**os.environ, "PYTHONPATH": str(PROJECT)})
+        done = subprocess.run([sys.executable, "-m", "runicorn", "manifest", "--verbose"],
+                              capture_output=True, text=True, timeout=60, cwd=tmp_path / folder,
+                              env={**os.environ, "PYTHONPATH": str(PROJECT)})
         assert f"runs        {runs}" in done.stdout and "this folder" in done.stdout, done.stdout + done.stderr
 
 
@@ -373,7 +396,8 @@ def test_an_id_is_whole_at_every_width(tmp_path, capsys, monkeypatch, width):
 @pytest.mark.parametrize("host", ["1.2.3.4", "no-such-host.invalid"])
 def test_a_host_that_is_not_ours_is_one_sentence(tmp_path, host):
     done = command("viewer", "--host", host, "--port", "0", "--no-browser", home=tmp_path)
-    assert done.returncode == 1 and "Traceback" not in done.stderr and host in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 1 and "Traceback" not in done.stderr and host in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_moving_line_is_ended_before_the_prompt_comes_back():

@@ -28,13 +28,16 @@ def other(folder, version="0.7.2", pip=True):
     (package / "VERSION.txt").write_text(version + "\n")
     if pip:
         (folder / f"runicorn-{version}.dist-info").mkdir()
-        (folder / f"runicorn-{version}.dist-info" / "METADATA").write_text(f"Metadata-Version: 2.1\nName: runicorn\nVersion: {version}\n")
+        (folder / f"runicorn-{version}.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: runicorn\nVersion: {version}\n")
     return folder
 
 
 def run(tmp_path, paths, *words):
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "RUNICORN_HOME": str(tmp_path / "home")}
-    return subprocess.run([sys.executable, "-m", "runicorn", *words], capture_output=True, text=True, timeout=60, cwd=tmp_path, env=env)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)),
+           "RUNICORN_HOME": str(tmp_path / "home")}
+    return subprocess.run([sys.executable, "-m", "runicorn", *words], capture_output=True, text=True,
+                          timeout=60, cwd=tmp_path, env=env)
 
 
 def test_it_is_found_by_what_pip_wrote_and_by_its_files(tmp_path):
@@ -47,7 +50,8 @@ def test_it_is_found_by_what_pip_wrote_and_by_its_files(tmp_path):
 
 
 def test_later_versions_of_ours_and_other_names_are_not_taken_for_it(tmp_path):
-    for name in ("runicorn-1.2.0.dist-info", "runicorn-10.0.dist-info", "runicorn_extras-0.7.2.dist-info", "unicorn-0.7.2.dist-info"):
+    for name in ("runicorn-1.2.0.dist-info", "runicorn-10.0.dist-info", "runicorn_extras-0.7.2.dist-info",
+                 "unicorn-0.7.2.dist-info"):
         (tmp_path / name).mkdir()
     assert namesake.others([tmp_path]) == []
 
@@ -79,7 +83,8 @@ def test_a_wheel_and_an_installation_of_ours_are_none(tmp_path):
     site = tmp_path / "site"
     info = site / "runicorn-1.4.0.dist-info"
     info.mkdir(parents=True)
-    (info / "RECORD").write_text("".join(f"runicorn/{path.name},,\n" for path in (TREE / "runicorn").glob("*.py")))
+    (info / "RECORD").write_text(
+        "".join(f"runicorn/{path.name},,\n" for path in (TREE / "runicorn").glob("*.py")))
     wheel = tmp_path / "runicorn-1.4.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path in (TREE / "runicorn").glob("*.py"):
@@ -95,13 +100,15 @@ def test_version_and_import_say_it_and_do_what_they_do(tmp_path):
     assert f"pip install ./runicorn-{VERSION}-py3-none-any.whl" in done.stderr
     (tmp_path / "empty").mkdir()
     done = run(tmp_path, [TREE, folder], "import", str(tmp_path / "empty"))
-    assert done.returncode == 2 and "is runicorn 0.7.2, another program" in done.stderr and "holds neither" in done.stderr
+    assert done.returncode == 2 and "is runicorn 0.7.2, another program" in done.stderr
+    assert "holds neither" in done.stderr
 
 
 def editable(folder):
     """What setuptools leaves of an editable install by a finder: no package beside its record."""
     (folder / "runicorn-0.8.0.dist-info").mkdir(parents=True)
-    (folder / "__editable___runicorn_0_8_0_finder.py").write_text("raise SystemExit('the other program was imported')\n")
+    (folder / "__editable___runicorn_0_8_0_finder.py").write_text(
+        "raise SystemExit('the other program was imported')\n")
 
 
 def checkout(folder):
@@ -115,11 +122,14 @@ def archive(folder):
         wheel.writestr("runicorn/__init__.py", "raise SystemExit('the other program was imported')\n")
 
 
-@pytest.mark.parametrize("place, lay", [("site", editable), ("src", checkout), ("runicorn-0.8.0-py3-none-any.whl", archive)])
+@pytest.mark.parametrize("place, lay",
+                         [("site", editable), ("src", checkout),
+                          ("runicorn-0.8.0-py3-none-any.whl", archive)])
 def test_it_is_told_however_it_was_installed(tmp_path, place, lay):
     lay(tmp_path / place)
     done = run(tmp_path, [TREE, tmp_path / place], "--version")
-    assert done.stdout == f"runicorn {VERSION}\n" and f"in {tmp_path / place} is runicorn 0.8.0, another program" in done.stderr
+    assert done.stdout == f"runicorn {VERSION}\n"
+    assert f"in {tmp_path / place} is runicorn 0.8.0, another program" in done.stderr
     bin_folder, site = venv(tmp_path / "env")
     assert looked(bin_folder, tmp_path, PYTHONPATH=str(tmp_path / place)) == ("0.8.0", str(tmp_path / place))
     (site / "theirs.pth").write_text(f"{tmp_path / place}\n")
@@ -128,18 +138,21 @@ def test_it_is_told_however_it_was_installed(tmp_path, place, lay):
 
 def test_a_users_own_packages_are_looked_at(tmp_path):
     site = other(tmp_path / "base" / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages")
-    env = {"PYTHONPATH": str(TREE), "PYTHONUSERBASE": str(tmp_path / "base"), "RUNICORN_HOME": str(tmp_path / "home"),
-           "PATH": os.environ["PATH"]}
-    done = subprocess.run([sys._base_executable, "-m", "runicorn", "--version"], capture_output=True, text=True, timeout=60, env=env,
-                          cwd=tmp_path)
-    assert done.stdout == f"runicorn {VERSION}\n" and f"in {site} is runicorn 0.7.2, another program" in done.stderr
+    env = {"PYTHONPATH": str(TREE), "PYTHONUSERBASE": str(tmp_path / "base"),
+           "RUNICORN_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys._base_executable, "-m", "runicorn", "--version"], capture_output=True,
+                          text=True, timeout=60, env=env, cwd=tmp_path)
+    assert done.stdout == f"runicorn {VERSION}\n"
+    assert f"in {site} is runicorn 0.7.2, another program" in done.stderr
 
 
 def test_where_this_one_was_put_over_it_both_are_named(tmp_path):
     site = other(tmp_path / "site")
-    shutil.copytree(TREE / "runicorn", site / "runicorn", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(TREE / "runicorn", site / "runicorn", dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("__pycache__"))
     done = run(tmp_path, [site], "--version")
-    assert done.stdout == f"runicorn {VERSION}\n" and "0.7.2, another program of the same name which this one was put over" in done.stderr
+    assert done.stdout == f"runicorn {VERSION}\n"
+    assert "0.7.2, another program of the same name which this one was put over" in done.stderr
     assert "does not log here" not in done.stderr
 
 
@@ -183,8 +196,10 @@ def test_the_connection_test_tells_of_it_within_the_question_that_is_asked_anywa
     line = lines["namesake"]
     assert asked == 1 and line["ok"] is None and lines["exec"]["said"] == "exec_python"
     assert f"in {site} is runicorn 0.7.2, another program of the same name" in line["text"]
-    assert "pip uninstall runicorn" in line["advice"] and f"pip install ./runicorn-{VERSION}-py3-none-any.whl" in line["advice"]
-    assert (line["said"], line["version"], line["folder"], line["wheel"]) == ("namesake", "0.7.2", str(site), namesake.WHEEL)
+    assert "pip uninstall runicorn" in line["advice"]
+    assert f"pip install ./runicorn-{VERSION}-py3-none-any.whl" in line["advice"]
+    assert (line["said"], line["version"], line["folder"], line["wheel"]) == (
+        "namesake", "0.7.2", str(site), namesake.WHEEL)
 
 
 def test_the_connection_test_says_nothing_where_it_is_not(sshd, home):
@@ -193,9 +208,11 @@ def test_the_connection_test_says_nothing_where_it_is_not(sshd, home):
 
 
 def looked(bin_folder, tmp_path, **env):
-    """Return what the other program's look answers under the python3 of `bin_folder`, started as a server's is."""
-    done = subprocess.run([bin_folder / "python3", "-I", "-S", "-"], input=namesake.LOOK.encode(), capture_output=True, timeout=60,
-                          env={"HOME": str(tmp_path / "user"), **env}, cwd="/")
+    """Return what the other program's look answers under the python3 of `bin_folder`, started as a server's
+    is."""
+    done = subprocess.run([bin_folder / "python3", "-I", "-S", "-"], input=namesake.LOOK.encode(),
+                          capture_output=True, timeout=60, env={"HOME": str(tmp_path / "user"), **env},
+                          cwd="/")
     assert (done.returncode, done.stderr) == (0, b"")
     return namesake.told(done.stdout)
 
@@ -247,8 +264,9 @@ def test_a_users_own_packages_count_outside_an_environment_only(tmp_path):
     assert looked(opened, tmp_path) == ("0.7.2", str(site))
 
 
-@pytest.mark.parametrize("answer", [b"", b"null", b"[]", b'"0.7.2"', b'["0.7"]', b'["1", "/x"]', b'["0.7.2 <b>", "/x"]', b'["0.7.2", 5]',
-                                    b"[" * 100_000, b"\xff\xfe", b'["0.7.2", "' + b"x" * 5000 + b'"]', b'[["0.7"], "/x"]'])
+@pytest.mark.parametrize("answer", [
+    b"", b"null", b"[]", b'"0.7.2"', b'["0.7"]', b'["1", "/x"]', b'["0.7.2 <b>", "/x"]', b'["0.7.2", 5]',
+    b"[" * 100_000, b"\xff\xfe", b'["0.7.2", "' + b"x" * 5000 + b'"]', b'[["0.7"], "/x"]'])
 def test_what_a_server_may_answer_otherwise_is_nothing(answer):
     assert namesake.told(answer) is None
 

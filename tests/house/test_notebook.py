@@ -1,4 +1,5 @@
-"""The writer inside a real Jupyter kernel: cells show what they print, runs record it, errors and ends are what they are."""
+"""The writer inside a real Jupyter kernel: cells show what they print, runs record it, errors and ends are
+what they are."""
 
 import json
 import signal
@@ -11,7 +12,8 @@ BEGIN = "import runicorn\nrun = runicorn.init(project='p', name='n')\nprint('fir
 
 
 class Kernel:
-    """A kernel; `cell(code)` returns (status, text its streams showed, names of errors). Its runs go below `root`."""
+    """A kernel; `cell(code)` returns (status, text its streams showed, names of errors). Its runs go below
+    `root`."""
 
     def __init__(self, root):
         self.root = root
@@ -55,7 +57,8 @@ def status_of(folder):
 
 
 def logged(folder):
-    return [json.loads(line)["data"] for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line)["data"]
+            for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def printed(folder):
@@ -64,17 +67,21 @@ def printed(folder):
 
 def test_cells_log_and_print_into_one_run_until_the_next_init(kernel):
     assert kernel.cell(BEGIN) == ("ok", "first cell\n", [])
-    assert kernel.cell("for i in range(3):\n    run.log({'loss': i})\n    print('step', i)")[1] == "step 0\nstep 1\nstep 2\n"
+    assert (kernel.cell("for i in range(3):\n    run.log({'loss': i})\n    print('step', i)")[1]
+            == "step 0\nstep 1\nstep 2\n")
     assert kernel.cell("1 / 0")[::2] == ("error", ["ZeroDivisionError"])
     assert kernel.cell("run.log({'loss': 9}); print('still here')") == ("ok", "still here\n", [])
     first, = kernel.runs("n")
     assert status_of(first) == "running"            # an error in a cell is not the end of a notebook's run
-    assert kernel.cell("other = runicorn.init(project='p', name='m'); other.log({'a': 1}); print('second run')")[0] == "ok"
+    assert kernel.cell(
+        "other = runicorn.init(project='p', name='m'); other.log({'a': 1}); print('second run')")[0] == "ok"
     kernel.close()
     second, = kernel.runs("m")
     assert status_of(first) == status_of(second) == "finished"
-    assert logged(first) == [{"loss": 0}, {"loss": 1}, {"loss": 2}, {"loss": 9}] and logged(second) == [{"a": 1}]
-    assert printed(first)[:5] == ["first cell", "step 0", "step 1", "step 2", "still here"] and printed(second) == ["second run"]
+    assert logged(first) == [{"loss": 0}, {"loss": 1}, {"loss": 2}, {"loss": 9}]
+    assert logged(second) == [{"a": 1}]
+    assert printed(first)[:5] == ["first cell", "step 0", "step 1", "step 2", "still here"]
+    assert printed(second) == ["second run"]
 
 
 @pytest.mark.long
@@ -91,20 +98,23 @@ worker.start()"""
     kernel.cell("print('second cell')")
     time.sleep(0.5)
     kernel.cell("worker.join(); print('third cell'); run.finish()")
-    kernel.cell(BEGIN.replace("'n'", "'again'") + "\ntimer = threading.Timer(1, print, ['after the cell']); timer.start()")
+    kernel.cell(BEGIN.replace("'n'", "'again'")
+                + "\ntimer = threading.Timer(1, print, ['after the cell']); timer.start()")
     time.sleep(1.5)
     kernel.cell("timer.join(); print('last cell')")
     kernel.close()
     (first,), (again,) = kernel.runs("n"), kernel.runs("again")
     lines = printed(first)
-    assert sorted(line for line in lines if line.startswith("thread")) == sorted(f"thread {number}" for number in range(80))
+    assert sorted(line for line in lines if line.startswith("thread")) == sorted(
+        f"thread {number}" for number in range(80))
     assert [line for line in lines if "cell" in line] == ["first cell", "second cell", "third cell"]
     assert printed(again) == ["first cell", "after the cell", "last cell"]
 
 
 def test_cells_that_end_slowly_are_captured(kernel):
     # a figure that is drawn when its cell is over, say
-    kernel.cell(BEGIN + "\nimport time\nget_ipython().events.register('post_run_cell', lambda result: time.sleep(0.3))")
+    kernel.cell(BEGIN + "\nimport time\nget_ipython().events.register('post_run_cell', "
+                        "lambda result: time.sleep(0.3))")
     for number in range(3):
         kernel.cell(f"print('cell', {number})")
     kernel.cell("run.finish()")
@@ -148,13 +158,16 @@ def test_a_cell_that_failed_and_then_another_init(kernel):
     kernel.close()
     (first,), (second,), (third,) = (kernel.runs(name) for name in ("n", "second", "third"))
     assert whole_status(first)["status"] == "failed" and "ZeroDivisionError" in whole_status(first)["error"]
-    assert [whole_status(second).get(key) for key in ("status", "exit_code", "ended_by")] == ["finished", None, "init"]
-    assert [whole_status(third).get(key) for key in ("status", "exit_code", "ended_by")] == ["finished", 0, None]
+    assert [whole_status(second).get(key) for key in ("status", "exit_code", "ended_by")] == [
+        "finished", None, "init"]
+    assert [whole_status(third).get(key) for key in ("status", "exit_code", "ended_by")] == [
+        "finished", 0, None]
 
 
 def test_an_interrupted_cell_is_not_the_end_if_another_follows(kernel):
     kernel.cell(BEGIN)
-    kernel.cell("import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\nexcept KeyboardInterrupt: pass")
+    kernel.cell("import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\n"
+                "except KeyboardInterrupt: pass")
     kernel.cell("run.log({'a': 1})")
     kernel.close()
     run, = kernel.runs("n")

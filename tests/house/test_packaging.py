@@ -1,5 +1,5 @@
-"""What travels: wheel, source archive, single file, full copy, server copy. Each is built, then used from an empty folder
-without the registries and without this tree."""
+"""What travels: wheel, source archive, single file, full copy, server copy. Each is built, then used from an
+empty folder without the registries and without this tree."""
 
 import ast
 import contextlib
@@ -23,8 +23,11 @@ from runicorn.version import VERSION
 
 TREE = Path(__file__).parents[2]
 BARE = [sys.executable, "-S", "-I"]         # no site-packages, no environment: what a bare Python has
-# Runs a command of a copy at argv[1] as `python3 -m runicorn …` inside it would, with nothing else to import from.
-IN_COPY = [*BARE, "-c", "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('runicorn', None, '__main__', True)"]
+# Runs a command of a copy at argv[1] as `python3 -m runicorn …` inside it would, with nothing else to import
+# from.
+IN_COPY = [*BARE, "-c",
+           "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('runicorn', None, "
+           "'__main__', True)"]
 TRAIN = """
 import sys; sys.path.insert(0, sys.argv[1])
 import runicorn
@@ -42,7 +45,8 @@ assert not foreign, foreign
 def source(tmp_path_factory):
     """A copy of what is committed or about to be, as a fresh clone would have it, with uPlot fetched."""
     folder = tmp_path_factory.mktemp("source") / "runicorn"
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=TREE, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=TREE, capture_output=True,
+                            text=True, check=True).stdout
     for name in listed.splitlines():
         if (TREE / name).is_file() and not name.startswith(("tests/", "benchmarks/", '"')):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +59,8 @@ def source(tmp_path_factory):
 def built(source):
     """The folder dist/ with everything in it."""
     for kind in ("pyz", "copy", "server-copy"):
-        subprocess.run([sys.executable, ".ci/pack.py", kind], cwd=source, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, ".ci/pack.py", kind], cwd=source, check=True,
+                       stdout=subprocess.DEVNULL)
     build = "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
     done = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -68,8 +73,9 @@ def installed(built, tmp_path_factory):
     """The `runicorn` command of a fresh virtual environment that has the wheel, bottle, and nothing else."""
     place = tmp_path_factory.mktemp("venv")
     venv.create(place, with_pip=False)
-    subprocess.run([sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet", "--no-index", "--no-deps",
-                    "--disable-pip-version-check", str(next(built.glob("*.whl")))], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install",
+                    "--quiet", "--no-index", "--no-deps", "--disable-pip-version-check",
+                    str(next(built.glob("*.whl")))], check=True)
     package, = place.glob("lib/python*/site-packages/runicorn")
     import bottle
     shutil.copy(bottle.__file__, package.parent)
@@ -77,14 +83,15 @@ def installed(built, tmp_path_factory):
 
 
 def run(*command, cwd, ok=True, **environ):
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=120,
-                          env={**os.environ, **environ}, stdin=subprocess.DEVNULL)
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True,
+                          timeout=120, env={**os.environ, **environ}, stdin=subprocess.DEVNULL)
     assert not ok or done.returncode == 0, done.stderr
     return done
 
 
 def bare_python(version):
-    """Return the command of a bare Python of this version where one is installed beside the present one, else of the present one."""
+    """Return the command of a bare Python of this version where one is installed beside the present one, else
+    of the present one."""
     beside = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python"))
     return [str(beside[0]), "-S", "-I", "-W", "error"] if beside else [*BARE, "-W", "error"]
 
@@ -93,15 +100,16 @@ def bare_python(version):
 def viewer(*command, cwd):
     """Start a viewer of an artefact on a free port; gives a function that fetches an address (bytes)."""
     port = free_port()
-    process = subprocess.Popen([*map(str, command), "viewer", "--port", str(port), "--no-browser"], cwd=cwd, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*map(str, command), "viewer", "--port", str(port), "--no-browser"], cwd=cwd,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def fetch(address):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{address}", timeout=30) as answer:
             return answer.read()
     try:
         for line in process.stdout:         # the banner's last line stands when it listens
-            if line.startswith(("╰", "+-")) and "Ctrl" not in line and line.strip("╰─╯+-\n ") == "" and process.poll() is None:
+            if (line.startswith(("╰", "+-")) and "Ctrl" not in line and line.strip("╰─╯+-\n ") == ""
+                and process.poll() is None):
                 break
         until(lambda: listening("127.0.0.1", port))
         yield fetch
@@ -123,7 +131,7 @@ def weight(folder):
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-# -- what is in it ------------------------------------------------------------------------------------------------
+# -- what is in it -------------------------------------------------------------------------------------------
 
 def test_weights(built):
     assert next(built.glob("*.whl")).stat().st_size <= 1_150_000
@@ -134,9 +142,11 @@ def test_weights(built):
 def test_everything_holds_the_pages_the_chart_library_and_the_licences(built):
     wheel = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     single = zipfile.ZipFile(built / "runicorn.pyz").namelist()
-    copy = [path.relative_to(built / "runicorn-copy").as_posix() for path in (built / "runicorn-copy").rglob("*")]
+    copy = [path.relative_to(built / "runicorn-copy").as_posix()
+            for path in (built / "runicorn-copy").rglob("*")]
     for names in (wheel, single, copy):
-        for wanted in ("index.html", "styles/style.css", "app.js", "uplot/uPlot.iife.min.js", "uplot/uPlot.min.css", "uplot/LICENSE"):
+        for wanted in ("index.html", "styles/style.css", "app.js", "uplot/uPlot.iife.min.js",
+                       "uplot/uPlot.min.css", "uplot/LICENSE"):
             assert f"runicorn/static/{wanted}" in names
         assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
@@ -144,10 +154,12 @@ def test_everything_holds_the_pages_the_chart_library_and_the_licences(built):
 
 
 def code_and_lines(text, package=""):
-    """Return what a module of `package` does, and the line of each of its nodes, whatever its docstrings are."""
+    """Return what a module of `package` does, and the line of each of its nodes, whatever its docstrings
+    are."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+        if (isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            and ast.get_docstring(node) is not None):
             del node.body[0]
         elif isinstance(node, ast.ImportFrom) and node.level == 1:
             node.level, node.module = 0, ".".join(filter(None, [package, node.module]))
@@ -164,16 +176,20 @@ def test_what_is_packed_lean_holds_the_same_code_on_the_same_lines(built, source
     else:
         folder = built / artefact
         first = packer().FROM_ZIP
-        packed = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8").replace(first, "") for path in folder.rglob("*.py")}
+        packed = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8").replace(first, "")
+                  for path in folder.rglob("*.py")}
         for path in folder.rglob("*.zip"):
             with zipfile.ZipFile(path) as archive:
-                packed.update({f"{path.parent.relative_to(folder).as_posix()}/{name}": archive.read(name).decode()
+                packed.update({f"{path.parent.relative_to(folder).as_posix()}/{name}":
+                               archive.read(name).decode()
                                for name in archive.namelist()})
-        assert {"runicorn/metrics/kinds/wandb.py", "runicorn/wandb/facade.py", "runicorn/cli/run.py"} <= set(packed)
+        assert {"runicorn/metrics/kinds/wandb.py", "runicorn/wandb/facade.py", "runicorn/cli/run.py"} <= set(
+            packed)
     assert len(packed) > at_least
     for name, text in packed.items():
         package = name.rpartition("/")[0].replace("/", ".")
-        assert code_and_lines(text, package) == code_and_lines((source / name).read_text(encoding="utf-8"), package), name
+        assert code_and_lines(text, package) == code_and_lines((source / name).read_text(encoding="utf-8"),
+                                                               package), name
 
 
 def test_code_is_made_narrow_outside_of_texts_only():
@@ -193,17 +209,20 @@ def test_code_is_made_narrow_outside_of_texts_only():
 
 @pytest.mark.parametrize("artefact", ["runicorn.pyz", "runicorn-server-copy"])
 def test_help_is_there_where_no_network_is(built, tmp_path, artefact):
-    asked = ("init", "log", "finish", "define_metric", "Run", "Run.log", "Run.finish", "Run.define_metric", "Run.tags", "Run.notes",
-             "Image")
-    ask = "import sys; sys.path.insert(0, sys.argv[1]); import runicorn, inspect, operator, json; " \
-          "print(json.dumps({name: inspect.getdoc(operator.attrgetter(name)(runicorn)) for name in sys.argv[2:]}))"
-    docs = {place: json.loads(run(*BARE, "-B", "-c", ask, place, *asked, cwd=tmp_path).stdout) for place in (built / artefact, TREE)}
+    asked = ("init", "log", "finish", "define_metric", "Run", "Run.log", "Run.finish", "Run.define_metric",
+             "Run.tags", "Run.notes", "Image")
+    ask = ("import sys; sys.path.insert(0, sys.argv[1]); import runicorn, inspect, operator, json; " \
+          "print(json.dumps({name: inspect.getdoc(operator.attrgetter(name)(runicorn)) for name in "
+           "sys.argv[2:]}))")
+    docs = {place: json.loads(run(*BARE, "-B", "-c", ask, place, *asked, cwd=tmp_path).stdout)
+            for place in (built / artefact, TREE)}
     assert all(docs[TREE].values()) and docs[built / artefact] == docs[TREE]
 
 
 def test_a_traceback_from_the_server_copy_names_lines_of_the_tree(built, tmp_path):
     failing = "import sys; sys.path.insert(0, sys.argv[1]); import runicorn; runicorn.init(mode='nonsense')"
-    ends = [run(*BARE, "-B", "-c", failing, place, cwd=tmp_path, ok=False).stderr.replace(str(place), "").replace(" ", "")
+    ends = [run(*BARE, "-B", "-c", failing, place, cwd=tmp_path,
+                ok=False).stderr.replace(str(place), "").replace(" ", "")
             for place in (built / "runicorn-server-copy", TREE)]
     assert ends[0] == ends[1] and (ends[0].count("api.py"), ends[0].count("beginning.py")) == (1, 2)
 
@@ -214,7 +233,8 @@ def test_the_source_archive_builds_the_same_wheel(built, tmp_path):
         archive.extractall(tmp_path, filter="data")
     folder, = tmp_path.iterdir()
     run(sys.executable, "-c", "from setuptools import build_meta as b; b.build_wheel('dist')", cwd=folder)
-    again, first = (zipfile.ZipFile(next(place.glob("*.whl"))).namelist() for place in (folder / "dist", built))
+    again, first = (zipfile.ZipFile(next(place.glob("*.whl"))).namelist()
+                    for place in (folder / "dist", built))
     assert sorted(again) == sorted(first)
 
 
@@ -227,11 +247,12 @@ def test_copies_say_how_they_are_used(built):
             assert sorted(archive.getnames()) == sorted(path.relative_to(built).as_posix() for path in files)
 
 
-# -- used from an empty folder ------------------------------------------------------------------------------------
+# -- used from an empty folder -------------------------------------------------------------------------------
 
 def test_the_wheel_in_a_fresh_environment(installed, tmp_path):
     assert run(installed, "--version", cwd=tmp_path).stdout == f"runicorn {VERSION}\n"
-    (tmp_path / "train.py").write_text(TRAIN.replace("assert not foreign", "assert set(foreign) <= {*sys.modules}"))
+    (tmp_path / "train.py").write_text(
+        TRAIN.replace("assert not foreign", "assert set(foreign) <= {*sys.modules}"))
     run(installed.parent / "python", "train.py", str(tmp_path), cwd=tmp_path)
     run(installed, "manifest", cwd=tmp_path)
     with viewer(installed, cwd=tmp_path) as fetch:
@@ -239,7 +260,8 @@ def test_the_wheel_in_a_fresh_environment(installed, tmp_path):
 
 
 def test_an_absent_package_is_one_sentence(installed, tmp_path):
-    done = run(installed.parent / "python", "-c", "import sys; sys.modules['bottle'] = None; from runicorn.cli.main import main; "
+    done = run(installed.parent / "python", "-c",
+               "import sys; sys.modules['bottle'] = None; from runicorn.cli.main import main; "
                "sys.exit(main(['viewer', '--port', '0']))", cwd=tmp_path, ok=False)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install bottle" in done.stderr
 
@@ -258,9 +280,11 @@ def test_the_single_file_on_a_bare_python(built, tmp_path, version):
 def test_the_manifest_alone_from_a_pipe_on_python_3_6(tmp_path):
     shutil.copytree(TREE / "tests" / "golden" / "root", tmp_path / "root")
     with open(TREE / "runicorn" / "manifest.py", "rb") as source:
-        done = subprocess.run([*bare_python("3.6"), "-", str(tmp_path / "root")], stdin=source, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*bare_python("3.6"), "-", str(tmp_path / "root")], stdin=source,
+                              capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "root" / ".runicorn" / "full_manifest.json").read_text(encoding="utf-8"))["statistics"]["runs"] == 7
+    assert json.loads((tmp_path / "root" / ".runicorn" / "full_manifest.json").read_text(
+        encoding="utf-8"))["statistics"]["runs"] == 7
 
 
 def test_the_copy_on_a_bare_python(built, tmp_path):
@@ -281,14 +305,18 @@ def test_the_copy_synchronises_over_the_systems_ssh_on_a_bare_python(built, tmp_
     user = Path(os.environ["HOME"]) / ".ssh"
     user.mkdir(mode=0o700)
     shutil.copy(sshd.known_hosts, user / "known_hosts")
-    added = run(*IN_COPY, built / "runicorn-copy", "config", "ssh", "add", "--name", "lab", "--host", sshd.host, "--port", sshd.port,
-                "--user", sshd.user, "--key", sshd.key, "--remote-root", "~/experiments", cwd=tmp_path)
+    added = run(*IN_COPY, built / "runicorn-copy", "config", "ssh", "add", "--name", "lab", "--host",
+                sshd.host, "--port", sshd.port, "--user", sshd.user, "--key", sshd.key, "--remote-root",
+                "~/experiments", cwd=tmp_path)
     assert "saved" in added.stdout
-    # OpenSSH takes the home of the password file, not of the environment, so it is told where its known hosts are.
+    # OpenSSH takes the home of the password file, not of the environment, so it is told where its known hosts
+    # are.
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -o UserKnownHostsFile={sshd.known_hosts} "$@"\n')
+    (tmp_path / "bin" / "ssh").write_text(
+        f'#!/bin/sh\nexec {shutil.which("ssh")} -o UserKnownHostsFile={sshd.known_hosts} "$@"\n')
     (tmp_path / "bin" / "ssh").chmod(0o755)
-    done = run(*IN_COPY, built / "runicorn-copy", "sync", "once", cwd=tmp_path, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    done = run(*IN_COPY, built / "runicorn-copy", "sync", "once", cwd=tmp_path,
+               PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert "1 run," in done.stdout, done.stdout
     assert len(list((home / "cache" / "lab").glob("vision/resnet50/runs/*/events.jsonl"))) == 1
 
@@ -304,7 +332,8 @@ def test_the_server_copy_on_a_bare_python(built, tmp_path, version):
     assert "hello" in run(*in_copy, copy, "tail", os.path.basename(folder), cwd=tmp_path).stdout
     assert "runs        1" in run(*in_copy, copy, "manifest", "--verbose", cwd=tmp_path).stdout
     refused = run(*in_copy, copy, "viewer", cwd=tmp_path, ok=False)
-    assert refused.returncode == 1 and "pip install runicorn" in refused.stderr and refused.stderr.count("\n") == 1
+    assert refused.returncode == 1 and "pip install runicorn" in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.13"])
@@ -314,25 +343,31 @@ def test_the_server_copy_runs_a_program(built, tmp_path, version):
     shutil.copytree(built / "runicorn-server-copy", copy)
     python = bare[0]
     (tmp_path / "job.sh").write_text(
-        f"echo hello $1; {python} train.py\n(echo step,loss; for i in 1 2 3 4; do echo $i,$i.5; done) > metrics.csv; exit 3\n")
-    (tmp_path / "train.py").write_text("import wandb\nrun = wandb.init(project='vision', name='resnet50', config={'lr': 1})\n"
-                                       "wandb.log({'acc': 1, 'h': wandb.Histogram([1, 2])})\nimport runicorn.metrics.kinds.wandb\n")
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(copy), "RUNICORN_DIR": str(tmp_path / "root")}
-    done = subprocess.run([python, "-S", "-m", "runicorn", "run", "bash", "job.sh", "you"], cwd=tmp_path, env=env, capture_output=True,
-                          text=True, timeout=60)
+        f"echo hello $1; {python} train.py\n(echo step,loss; for i in 1 2 3 4; do echo $i,$i.5; "
+        "done) > metrics.csv; exit 3\n")
+    (tmp_path / "train.py").write_text(
+        "import wandb\nrun = wandb.init(project='vision', name='resnet50', config={'lr': 1})\n"
+        "wandb.log({'acc': 1, 'h': wandb.Histogram([1, 2])})\nimport runicorn.metrics.kinds.wandb\n")
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(copy),
+           "RUNICORN_DIR": str(tmp_path / "root")}
+    done = subprocess.run([python, "-S", "-m", "runicorn", "run", "bash", "job.sh", "you"], cwd=tmp_path,
+                          env=env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (3, "hello you\n"), done.stderr
     folder, = (tmp_path / "root").glob("vision/resnet50/runs/*")
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    assert [row["data"] for row in events if "type" not in row] == [{"acc": 1}, *({"loss": n + 0.5} for n in range(1, 5))]
+    assert [row["data"] for row in events if "type" not in row] == [
+        {"acc": 1}, *({"loss": n + 0.5} for n in range(1, 5))]
     assert json.loads((folder / "status.json").read_text())["status"] == "failed"
 
 
 def test_the_server_copy_lists_runs_of_other_loggers(built, tmp_path):
     (tmp_path / "root" / "a").mkdir(parents=True)
     (tmp_path / "root" / "a" / "metrics.csv").write_text("step,loss\n1,0.5\n")
-    asked = run(*IN_COPY, built / "runicorn-server-copy", "manifest", "--verbose", "--root", "root", cwd=tmp_path)
+    asked = run(*IN_COPY, built / "runicorn-server-copy", "manifest", "--verbose", "--root", "root",
+                cwd=tmp_path)
     assert "runs        1" in asked.stdout
-    assert json.loads((tmp_path / "root" / ".runicorn" / "full_manifest.json").read_text())["runs"]["a"]["kinds"] == ["csv"]
+    assert json.loads(
+        (tmp_path / "root" / ".runicorn" / "full_manifest.json").read_text())["runs"]["a"]["kinds"] == ["csv"]
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
@@ -343,17 +378,21 @@ def test_an_older_python_gets_a_sentence(built, tmp_path, version):
     lie = f"import sys; sys.version_info = ({numbers.replace('.', ', ')}, 'final', 0); "
     sentence = f"runicorn needs Python 3.8 or newer; this is {numbers}"
     for command in ([[real[-1], "-c", ""]] if real else []) + [[sys.executable, "-c", lie]]:
-        done = subprocess.run([*command[:2], command[2] + "import runicorn"], cwd=TREE, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*command[:2], command[2] + "import runicorn"], cwd=TREE, capture_output=True,
+                              text=True, timeout=60)
         assert done.returncode == 1 and done.stderr.splitlines()[-1] == f"ImportError: {sentence}"
         caught = command[2] + "\ntry:\n    import runicorn\nexcept ImportError:\n    print('goes on')"
         done = subprocess.run([*command[:2], caught], cwd=TREE, capture_output=True, text=True, timeout=60)
         assert done.stdout == "goes on\n"
-    for command in [[real[-1], built / "runicorn.pyz"]] * bool(real) + [[real[-1], "-m", "runicorn"]] * (bool(real) and version != "2.7"):
-        done = subprocess.run([*command, "viewer"], cwd=built / "runicorn-server-copy", capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1 and done.stderr.startswith(sentence) and done.stderr.count("\n") == 1, done.stderr
+    for command in [[real[-1], built / "runicorn.pyz"]] * bool(real) + [[real[-1], "-m", "runicorn"]] * (
+        bool(real) and version != "2.7"):
+        done = subprocess.run([*command, "viewer"], cwd=built / "runicorn-server-copy", capture_output=True,
+                              text=True, timeout=60)
+        assert done.returncode == 1 and done.stderr.startswith(sentence) and done.stderr.count(
+            "\n") == 1, done.stderr
 
 
-# -- the workshop -------------------------------------------------------------------------------------------------
+# -- the workshop --------------------------------------------------------------------------------------------
 
 def test_make_help_names_every_target():
     shown = subprocess.run(["make", "help"], cwd=TREE, capture_output=True, text=True, check=True).stdout
@@ -395,7 +434,8 @@ def packer():
 def server_side():
     """Return the paths of the modules that the server copy holds."""
     pack = packer()
-    return [pack.source(name) for name in pack.reached(pack.SERVER)] + sorted(TREE.glob("runicorn/integrations/*.py"))
+    return ([pack.source(name) for name in pack.reached(pack.SERVER)]
+            + sorted(TREE.glob("runicorn/integrations/*.py")))
 
 
 @pytest.mark.few(1)
@@ -405,6 +445,7 @@ def server_side():
     ("3.9", lambda: sorted((TREE / "runicorn").rglob("*.py"))),
 ])
 def test_syntax_and_modules_of_old_pythons_are_enough(version, files):
-    done = subprocess.run([Path(sys.executable).with_name("vermin"), "--no-tips", "--violations", "--eval-annotations", f"-t={version}-",
-                           *files()], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([Path(sys.executable).with_name("vermin"), "--no-tips", "--violations",
+                           "--eval-annotations", f"-t={version}-", *files()], capture_output=True, text=True,
+                          timeout=120)
     assert done.returncode == 0, done.stdout

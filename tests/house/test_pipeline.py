@@ -25,7 +25,8 @@ MANY, LONG = 60, 3              # files; reads of one
 
 @pytest.fixture
 def line(root, tmp_path):
-    """A Fetcher over a session that notes what is asked and what is answered: ("asked" or "answered", kind)."""
+    """A Fetcher over a session that notes what is asked and what is answered: ("asked" or "answered",
+    kind)."""
     with Far() as far:
         session, seen, ended = far.open_sftp(), [], []
         session.batch([sftp.lstat(str(root))])
@@ -75,7 +76,8 @@ def test_the_next_files_are_opened_while_the_last_are_read(root, line, monkeypat
 
 
 def test_files_are_opened_ahead_however_little_may_be_asked_for(root, line):
-    """Of a line on trial: with a turn for each OPEN, and one for an LSTAT before it, it would not show how fast it is."""
+    """Of a line on trial: with a turn for each OPEN, and one for an LSTAT before it, it would not show how
+    fast it is."""
     fetcher, seen, ended = line
     fetcher.ceiling = 8192
     fetcher.add(files(root, MANY, 8192))
@@ -94,7 +96,8 @@ def test_what_may_be_asked_for_grows_though_files_are_opened_in_gusts(root, line
         moment[0] += 1.1 * fetch.PACE
         fetcher.client._packets.received += 4 * fetch.SMALLEST
         fetcher._pace()
-    assert fetcher.ceiling > 8 * fetch.SMALLEST and fetcher.full == 0 and fetcher.wire_rate == float("inf"), "the line was not full"
+    assert fetcher.ceiling > 8 * fetch.SMALLEST and fetcher.full == 0 and fetcher.wire_rate == float(
+        "inf"), "the line was not full"
     fetcher.promised, ceiling = 0, fetcher.ceiling
     for _ in range(8):
         moment[0] += 1.1 * fetch.PACE
@@ -104,7 +107,8 @@ def test_what_may_be_asked_for_grows_though_files_are_opened_in_gusts(root, line
 
 @pytest.mark.parametrize("rate, fast", [(2 * FAST, True), (FAST / 2, None)])
 def test_a_second_line_is_fast_by_what_its_trial_took_whenever_somebody_asks(rate, fast, monkeypatch):
-    """Whoever asks may have been busy with the list for longer than the trial, and the trial may have been too short to fill the line."""
+    """Whoever asks may have been busy with the list for longer than the trial, and the trial may have been
+    too short to fill the line."""
     second = SecondLine(None, None, "", None, None, None)
     second._tried = 100.0
     second._fetcher = type("Line", (), {"best_rate": 0.0, "bytes": TRIAL, "wire_rate": 0.0,
@@ -119,8 +123,9 @@ def test_what_a_manifest_tells_is_fetched_while_the_folders_above_are_listed(roo
         make_run(root, f"p/n/runs/20250123_{180000 + number}_abc123")
     manifest.generate(str(root))
     one, asked, ask = pair(manifest=True), [], sftp.Sftp.ask
-    monkeypatch.setattr(sftp.Sftp, "ask", lambda session, request, done: (asked.append((request.kind, request.about)),
-                                                                          ask(session, request, done))[1])
+    monkeypatch.setattr(sftp.Sftp, "ask",
+                        lambda session, request, done: (asked.append((request.kind, request.about)),
+                                                        ask(session, request, done))[1])
     one.passes()
     one.same()
     looked = asked.index((sftp.LSTAT, str(root / "p/n/runs/20250123_180019_abc123/meta.json")))
@@ -146,18 +151,21 @@ def test_a_question_is_not_kept_waiting_by_bulk(root, line):
 
 
 def test_a_question_is_not_kept_waiting_by_the_second_line(root, tmp_path):
-    """What it asked for is no more than it may while it is on trial; then it rests, and for a moment after the answer, and goes on."""
+    """What it asked for is no more than it may while it is on trial; then it rests, and for a moment after
+    the answer, and goes on."""
     near, room, size = LocalCopy(tmp_path / "near"), Room(tmp_path), 4 << 20
     near.lock()
     with Far() as far:
-        second = SecondLine(far.second, near, str(root), room, logging.getLogger("t"), lambda: Moment(0.0, None, 0.0))
+        second = SecondLine(far.second, near, str(root), room, logging.getLogger("t"),
+                            lambda: Moment(0.0, None, 0.0))
         main = type("Main", (), {"can_wait": lambda self, one: True, "round_trip": 0.0})()
         later = files(root, 4, size)
         second.expect()
         until(lambda: second._fetcher, "a second line", pause=0.01)
         line, asked, tried = second._fetcher, [], []
         ask = line.client.ask
-        line.client.ask = lambda request, done: (asked.append((request.kind, line.in_flight)), ask(request, done))
+        line.client.ask = lambda request, done: (asked.append((request.kind, line.in_flight)),
+                                                 ask(request, done))
         with second.held_back():
             second._take(main, later, 4, 1 << 60)
             time.sleep(0.3)
@@ -170,15 +178,18 @@ def test_a_question_is_not_kept_waiting_by_the_second_line(root, tmp_path):
         most = [count for kind, count in asked if kind == sftp.READ]
         second.close()
     near.unlock()
-    assert len(most) > 30 and most[0] <= TRIAL_CEILING and {path.stat().st_size for path in near.folder.rglob("events.jsonl")} == {size}
+    assert len(most) > 30 and most[0] <= TRIAL_CEILING
+    assert {path.stat().st_size for path in near.folder.rglob("events.jsonl")} == {size}
 
 
-def test_a_second_line_that_had_no_work_yet_waits_for_a_list_that_is_long_in_coming(root, tmp_path, monkeypatch):
+def test_a_second_line_that_had_no_work_yet_waits_for_a_list_that_is_long_in_coming(
+        root, tmp_path, monkeypatch):
     monkeypatch.setattr("runicorn.mirror.second_line.LINGER", 0.05)
     near, room = LocalCopy(tmp_path / "near"), Room(tmp_path)
     near.lock()
     with Far() as far:
-        second = SecondLine(far.second, near, str(root), room, logging.getLogger("t"), lambda: Moment(0.0, None, 0.0))
+        second = SecondLine(far.second, near, str(root), room, logging.getLogger("t"),
+                            lambda: Moment(0.0, None, 0.0))
         main = type("Main", (), {"can_wait": lambda self, one: True, "round_trip": 0.0})()
         second.expect()
         time.sleep(0.5)
@@ -209,7 +220,8 @@ def test_the_list_is_written_before_bulk_begins(root, pair, monkeypatch):
             held = [path.name for path in one.mirror.glob("p/n/runs/*/*")]
             seen.append((held.count("summary.json"), held.count("events.jsonl")))
     monkeypatch.setattr(type(one.sync), "_publish", noting)
-    monkeypatch.setattr(Fetcher, "step", lambda fetcher, until: fetcher.client.pump())       # looks up after each handful of answers
+    # looks up after each handful of answers
+    monkeypatch.setattr(Fetcher, "step", lambda fetcher, until: fetcher.client.pump())
     one.passes()
     one.same()
     assert seen[0][0] == 20 and seen[0][1] < 5, "all that the list shows, and bulk has only just begun"

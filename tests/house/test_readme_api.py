@@ -20,8 +20,8 @@ SETUP, *REST = re.search(r"```bash\n(.*?)```", SECTION, re.S)[1].split("\n\n")
 LINES = [line.split("   #")[0].strip() for line in "\n".join(REST).splitlines() if line.startswith("curl")]
 ID = "20250123_180000_abc123"
 # These need somebody on the far side, or a question that was asked: they must be refused in our own words.
-REFUSED = {"connections/browse": "port", "connections/plan": "port", "connections/answer": "not_found", "connections/trust": "not_found",
-           "connections/test/t1": "not_found", "rules/preview": "not_found",
+REFUSED = {"connections/browse": "port", "connections/plan": "port", "connections/answer": "not_found",
+           "connections/trust": "not_found", "connections/test/t1": "not_found", "rules/preview": "not_found",
            "cache/drop": "not_found", '-X DELETE -H "$H" -H "$J" -d \'{}\' "$V/api/runs/$KEY"': "usage"}
 
 
@@ -31,7 +31,8 @@ def test_every_route_has_its_curl_line():
         rule = re.sub(r"<key:path>|\{key\}", "KEY", re.sub(r"<name:path>|\{name\}", "NAME", route.rule))
         rule = re.sub(r"<order:re:[^>]*>", "sync", rule).replace("<test>", "t1")
         lines = [line for line in written.splitlines() if f'"$V{rule}"' in line or f'"$V{rule}?' in line]
-        assert any((f"-X {route.method} " in line) == (route.method != "GET") for line in lines), f"{route.method} {shown(route.rule)}"
+        assert any((f"-X {route.method} " in line) == (route.method != "GET")
+                   for line in lines), f"{route.method} {shown(route.rule)}"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,8 @@ def site(tmp_path_factory):
     folder.rename(folder.with_name(ID))
     bell = Bell()
     mirrors = Registry(home, bell)
-    mirrors.save({"name": "GPU Server 1", "host": "127.0.0.1", "port": 1, "user": "alice", "auth": "agent"}, start=False)
+    mirrors.save({"name": "GPU Server 1", "host": "127.0.0.1", "port": 1, "user": "alice", "auth": "agent"},
+                 start=False)
     server = app.start(home, [("local", root)], mirrors, bell, port=0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield home, int(server.url.rpartition(":")[2])
@@ -58,8 +60,10 @@ def site(tmp_path_factory):
 def test_the_curl_lines_work_as_they_stand(line, site, tmp_path):
     home, port = site
     setup = SETUP.replace("23300", str(port)).replace("~/.runicorn", str(home))
-    line = line.replace("timeout=25", "timeout=0.1").replace("gpu-server.example.com", "127.0.0.1").replace('"start":true', '"start":false')
-    done = subprocess.run(["bash", "-c", f"set -e\n{setup}\n{line}"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    line = line.replace("timeout=25", "timeout=0.1").replace("gpu-server.example.com", "127.0.0.1").replace(
+        '"start":true', '"start":false')
+    done = subprocess.run(["bash", "-c", f"set -e\n{setup}\n{line}"], cwd=tmp_path, capture_output=True,
+                          text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     refused = [code for part, code in REFUSED.items() if part in line]
     if " -o " in line:

@@ -1,4 +1,5 @@
-"""Attacks on a viewer that listens on a real port, from other sites' pages: foreign hosts and origins, hostile bodies, paths and names."""
+"""Attacks on a viewer that listens on a real port, from other sites' pages: foreign hosts and origins,
+hostile bodies, paths and names."""
 
 import json
 import os
@@ -12,7 +13,7 @@ KEY = "local:vision/resnet50/20250123_180000_abc123"
 pytest_plugins = ["attacked"]
 
 
-# -- other sites' pages -------------------------------------------------------------------------------------------
+# -- other sites' pages --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,8 @@ pytest_plugins = ["attacked"]
 )
 @pytest.mark.parametrize("path", ["/api/runs", "/", "/static/app.js"])
 def test_a_foreign_host_is_refused(site, host, path):
-    assert code(site.ask("GET", path, headers=[("Host", host.format(port=site.port))])) == (403, "foreign_host")
+    assert code(site.ask("GET", path, headers=[("Host", host.format(port=site.port))])) == (
+        403, "foreign_host")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]", "127.0.0.2"])
@@ -41,7 +43,8 @@ def test_every_name_of_this_machine_is_served(site, host):
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://evil.example", "http://localhost.evil.example", "file://", ""]
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://evil.example",
+               "http://localhost.evil.example", "file://", ""]
 )
 def test_a_foreign_origin_is_refused(site, origin):
     assert code(site.ask("GET", "/api/runs", headers=[("Origin", origin)])) == (403, "foreign_origin")
@@ -52,17 +55,20 @@ def test_our_own_page_and_a_link_from_elsewhere_are_served(site):
     assert site.change(Origin=f"http://127.0.0.1:{site.port}", Sec_Fetch_Site="same-origin")[0] == 200
     assert site.ask("GET", "/", headers=[("Sec-Fetch-Site", "cross-site")])[0] == 200
     for where in ("cross-site", "same-site"):
-        assert code(site.ask("GET", "/api/runs", headers=[("Sec-Fetch-Site", where)])) == (403, "foreign_origin")
+        assert code(site.ask("GET", "/api/runs", headers=[("Sec-Fetch-Site", where)])) == (
+            403, "foreign_origin")
 
 
 def test_no_answer_allows_another_origin_or_a_frame(site):
     for path in ("/", "/api/runs", "/api/nothing", "/static/app.js"):
         _, headers, _ = site.ask("GET", path)
         assert "access-control-allow-origin" not in headers and headers["x-frame-options"] == "DENY"
-        assert headers["cross-origin-resource-policy"] == "same-origin" and "default-src 'self'" in headers["content-security-policy"]
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "default-src 'self'" in headers["content-security-policy"]
     assert (
         site.ask(
-            "OPTIONS", "/api/settings", headers=[("Origin", f"http://127.0.0.1:{site.port}"), ("Access-Control-Request-Method", "PATCH")]
+            "OPTIONS", "/api/settings",
+            headers=[("Origin", f"http://127.0.0.1:{site.port}"), ("Access-Control-Request-Method", "PATCH")]
         )[0]
         == 405
     )
@@ -77,12 +83,14 @@ def test_the_cookie_alone_changes_nothing(site):
     assert code(site.change(token="", Cookie=f"runicorn-{site.port}={site.token}")) == (403, "token")
 
 
-@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", ""])
+@pytest.mark.parametrize("kind",
+                         ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+                          "text/plain", ""])
 def test_form_posts_are_refused(site, kind):
     assert code(site.change(Content_Type=kind)) == (415, "content_type")
 
 
-# -- bodies -------------------------------------------------------------------------------------------------------
+# -- bodies --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,7 @@ def test_chunked_and_lying_lengths(site):
     assert site.change(body=b"{}", Content_Length="many")[0] in (400, 413)
 
 
-# -- paths --------------------------------------------------------------------------------------------------------
+# -- paths ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -160,7 +168,8 @@ def traps(root, tmp_path):
     ],
 )
 def test_no_path_leaves_the_run(site, traps, name):
-    for path in (f"/api/file?run={KEY}&name={quote(name, safe='')}", f"/api/file?run={KEY}&name={quote(quote(name, safe=''), safe='')}"):
+    for path in (f"/api/file?run={KEY}&name={quote(name, safe='')}",
+                 f"/api/file?run={KEY}&name={quote(quote(name, safe=''), safe='')}"):
         status, _, body = site.ask("GET", path)
         assert status in (400, 404) and SECRET.encode() not in body
 
@@ -168,7 +177,8 @@ def test_no_path_leaves_the_run(site, traps, name):
 def test_what_is_really_there_is_served_and_links_are_not_even_listed(site, traps):
     assert site.ask("GET", f"/api/file?run={KEY}&name=plain.txt")[2] == b"plain"
     listed = {file["name"] for file in json.loads(site.ask("GET", f"/api/files?run={KEY}")[2])["files"]}
-    assert "plain.txt" in listed and not listed & {"link.txt", "linked", "linked/inner.txt", "pipe", "events.rank1.jsonl", "logs.2.txt"}
+    assert "plain.txt" in listed
+    assert not listed & {"link.txt", "linked", "linked/inner.txt", "pipe", "events.rank1.jsonl", "logs.2.txt"}
 
 
 def test_links_that_pose_as_the_runs_own_files_show_nothing(site, traps):
@@ -209,7 +219,7 @@ def test_hostile_addresses(site, path):
     )
 
 
-# -- names --------------------------------------------------------------------------------------------------------
+# -- names ---------------------------------------------------------------------------------------------------
 
 
 def test_run_and_file_names_inject_no_header_and_no_script(home, tmp_path):

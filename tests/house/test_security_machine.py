@@ -1,4 +1,5 @@
-"""Attacks from this machine: other users' processes, slow, idle and many sockets; and secrets looked for in every answer."""
+"""Attacks from this machine: other users' processes, slow, idle and many sockets; and secrets looked for in
+every answer."""
 
 import contextlib
 import http.client
@@ -29,7 +30,7 @@ from runicorn.viewer.routes_connections import ROUTES
 pytest_plugins = ["attacked"]
 
 
-# -- other users of this machine ----------------------------------------------------------------------------------
+# -- other users of this machine -----------------------------------------------------------------------------
 
 ASK = """
 import http.client, sys
@@ -44,7 +45,8 @@ def as_nobody(*words):
     """Run Python code as another user, really: setpriv changes the uid before the interpreter starts."""
     python = shutil.which("python3", path="/usr/bin:/bin") or "/usr/bin/python3"
     done = subprocess.run(
-        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", python, "-I", "-c", ASK, *map(str, words)],
+        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", python, "-I", "-c", ASK,
+         *map(str, words)],
         capture_output=True,
         text=True,
         timeout=30,
@@ -79,7 +81,8 @@ def test_a_peer_that_closed_its_end_is_not_believed(site):
         assert line.recv(100).startswith(b"HTTP/1.1 403")
 
 
-@pytest.mark.parametrize("state, uid, found", [("01", 1000, 1000), ("06", 0, -1), ("08", 0, -1), ("05", 1000, -1)])
+@pytest.mark.parametrize("state, uid, found",
+                         [("01", 1000, 1000), ("06", 0, -1), ("08", 0, -1), ("05", 1000, -1)])
 def test_only_an_established_end_has_an_owner(monkeypatch, state, uid, found):
     ends = (("127.0.0.1", 4000), ("127.0.0.1", 5000))
     path = table(state, uid)
@@ -89,7 +92,8 @@ def test_only_an_established_end_has_an_owner(monkeypatch, state, uid, found):
     assert loopback.by_table(*ends, tables=["/nothing"]) is None
 
 
-@pytest.mark.parametrize("host, client", [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "::ffff:127.0.0.1")])
+@pytest.mark.parametrize("host, client",
+                         [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "::ffff:127.0.0.1")])
 def test_both_ways_of_asking_the_kernel_agree(host, client):
     families = [socket.AF_INET6 if ":" in end else socket.AF_INET for end in (host, client)]
     with socket.create_server((host, 0), family=families[0]) as listener, socket.socket(families[1]) as line:
@@ -98,15 +102,18 @@ def test_both_ways_of_asking_the_kernel_agree(host, client):
         with served:
             ends = peer[:2], served.getsockname()[:2]
             owned = loopback.by_table(*ends)
-            assert loopback.by_diag(*ends) == owned and owned[:2] == (loopback.ESTABLISHED, os.getuid()) and owned[2]
+            assert loopback.by_diag(*ends) == owned and owned[:2] == (loopback.ESTABLISHED, os.getuid())
+            assert owned[2]
             line.shutdown(socket.SHUT_RDWR)
         assert loopback.peer_user(*ends) in (-1, None)
     assert loopback.by_diag(("127.0.0.1", 1), ("127.0.0.1", 2)) is None
 
 
 def test_an_end_that_is_not_accepted_yet_is_nobodys():
-    """The kernel tells 0 for its owner, which is root's number; whose program it is shows when it is accepted."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as line:
+    """The kernel tells 0 for its owner, which is root's number; whose program it is shows when it is
+    accepted."""
+    with socket.create_server(("127.0.0.1",
+                               0)) as listener, socket.create_connection(listener.getsockname()) as line:
         ends = line.getpeername(), line.getsockname()
         for found in (loopback.by_diag(*ends), loopback.by_table(*ends)):
             assert found[0] == loopback.ESTABLISHED and not found[2]
@@ -120,8 +127,10 @@ def table(state, uid):
     path = Path(os.environ["HOME"]) / f"tcp-{state}-{uid}"
     path.write_text(
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-        f"   0: 0100007F:0FA0 0100007F:1388 {state} 00000000:00000000 00:00000000 00000000 {uid:5}        0 12345 1 0000\n"
-        "   1: 0100007F:1388 0100007F:0FA0 01 00000000:00000000 00:00000000 00000000  4242        0 12346 1 0000\n"
+        f"   0: 0100007F:0FA0 0100007F:1388 {state} 00000000:00000000 00:00000000 00000000 {uid:5}        0 "
+        "12345 1 0000\n"
+        "   1: 0100007F:1388 0100007F:0FA0 01 00000000:00000000 00:00000000 00000000  4242        0 12346 1 "
+        "0000\n"
     )
     return str(path)
 
@@ -146,11 +155,15 @@ def test_beyond_loopback_every_request_needs_the_token(home, root):
         assert site.server.address.endswith(f"/?token={site.token}")
         for path in ("/", "/api/runs", "/static/app.js"):
             assert code(site.ask("GET", path)) == (401, "token")
-            assert site.ask("GET", path, headers=[("X-Runicorn-Token", site.token), ("Host", "gpu-server.example.com:23300")])[0] == 200
-            assert code(site.ask("GET", path, headers=[("X-Runicorn-Token", site.token), ("Origin", "http://evil.example")])) == (
-                403,
-                "foreign_origin",
-            )
+            assert site.ask("GET", path,
+                            headers=[("X-Runicorn-Token", site.token),
+                                     ("Host", "gpu-server.example.com:23300")])[0] == 200
+            assert code(site.ask("GET", path,
+                                 headers=[("X-Runicorn-Token", site.token),
+                                          ("Origin", "http://evil.example")])) == (
+                                              403,
+                                              "foreign_origin",
+                                          )
     finally:
         site.stop()
 
@@ -163,7 +176,7 @@ def test_the_tokens_file_is_ours_alone_and_goes_with_the_viewer(home, root):
     assert not note.exists()
 
 
-# -- sockets ------------------------------------------------------------------------------------------------------
+# -- sockets -------------------------------------------------------------------------------------------------
 
 
 def test_a_thousand_idle_and_dripping_sockets_hold_no_thread(site):
@@ -189,7 +202,8 @@ def test_slow_heads_and_bodies_are_given_up(site, monkeypatch):
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
         line.sendall(
             (
-                f"PATCH /api/settings HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\nContent-Type: application/json\r\n"
+                f"PATCH /api/settings HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\n"
+                "Content-Type: application/json\r\n"
                 f"X-Runicorn-Token: {site.token}\r\nContent-Length: 100\r\n\r\n{{"
             ).encode()
         )
@@ -204,7 +218,8 @@ def test_a_client_that_takes_nothing_is_given_up(site, root, monkeypatch):
         file.truncate(64 << 20)                 # more than all buffers between us
     before = threading.active_count()
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
-        line.sendall(f"GET /api/file?run=abc123&name=weights.bin HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\n\r\n".encode())
+        line.sendall(f"GET /api/file?run=abc123&name=weights.bin HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\n"
+                     "\r\n".encode())
         assert line.recv(12) == b"HTTP/1.1 200"
         until(lambda: threading.active_count() <= before)
     assert site.ask("GET", "/api/runs")[0] == 200
@@ -238,13 +253,15 @@ def test_garbage_is_refused_and_the_viewer_goes_on(site, head):
 
 def test_a_connection_is_kept_for_the_next_request_and_closed_at_its_deadline(site, monkeypatch):
     monkeypatch.setattr(serving, "HEAD_SECONDS", 0.5)
-    others = set(threading.enumerate())         # a stopped viewer of an earlier test may still answer a browser
+    # a stopped viewer of an earlier test may still answer a browser
+    others = set(threading.enumerate())
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)) as line:
         for path in ("/", "/api/runs", "/static/app.js", "/static/nothing.js", "/api/runs"):
             line.request("GET", path)
             kept = line.sock
             answer = line.getresponse()
-            assert answer.status == (404 if "nothing" in path else 200) and answer.read() and line.sock is kept
+            assert answer.status == (404 if "nothing" in path else 200) and answer.read()
+            assert line.sock is kept
         assert line.sock.recv(100) == b""       # closed by the viewer, and no thread was left with it
         assert [one.name for one in set(threading.enumerate()) - others].count("request") == 0
 
@@ -254,7 +271,8 @@ def test_a_connection_is_kept_for_the_next_request_and_closed_at_its_deadline(si
     [
         ("GET /api HTTP/1.1\r\n{host}\r\nGET /api/runs HTTP/1.1\r\n{host}\r\n", ""),
         ("GET /api HTTP/1.1\r\n{host}Content-Length: 40\r\n\r\n", "GET /api/runs HTTP/1.1\r\n{host}\r\n"),
-        ("GET /api HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n", "0\r\n\r\nGET /api/runs HTTP/1.1\r\n{host}\r\n"),
+        ("GET /api HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n",
+         "0\r\n\r\nGET /api/runs HTTP/1.1\r\n{host}\r\n"),
         ("GET /api HTTP/1.1\r\n{host}Connection: close\r\n\r\n", ""),
         ("GET /api HTTP/1.0\r\n{host}\r\n", ""),
         ("GET /api/logs/search?run={run}&q=x HTTP/1.1\r\n{host}\r\n", ""),
@@ -286,7 +304,9 @@ def test_two_hundred_waiting_clients_leave_room(site):
 
 
 def test_a_busy_port_says_who_holds_it_and_offers_the_next(home, root, site):
-    with pytest.raises(BusyError, match=rf"port {site.port} is held by process {os.getpid()} .*take another: runicorn viewer --port \d+"):
+    with pytest.raises(BusyError,
+                       match=rf"port {site.port} is held by process {os.getpid()} .*take another: runicorn "
+                             r"viewer --port \d+"):
         serving.listen("127.0.0.1", site.port)
 
 
@@ -294,22 +314,26 @@ def test_both_loopback_addresses_are_served(site):
     assert site.ask("GET", "/api/runs", host="::1")[0] == 200
 
 
-# -- secrets ------------------------------------------------------------------------------------------------------
+# -- secrets -------------------------------------------------------------------------------------------------
 
 
 def test_secrets_appear_in_no_answer_and_no_file(home, root, caplog):
-    """A connection at work with a password that a real SSH server refuses; then every route there is is asked."""
+    """A connection at work with a password that a real SSH server refuses; then every route there is is
+    asked."""
     caplog.set_level(0)
     with AskingServer(password="another one").trusted_in(home) as server:
         site = Viewer(home, root, offline=False)
         try:
             given = {**server.connection(name="GPU Server 1"), "password": SECRET, "passphrase": SECRET}
-            answers = [site.change("/api/connections", json.dumps(body).encode(), "POST")[2] for body in (given, {**given, "port": "x"})]
+            answers = [site.change("/api/connections", json.dumps(body).encode(), "POST")[2]
+                       for body in (given, {**given, "port": "x"})]
             for what in ("test", "browse", "plan"):
                 body = {**given, "path": "~"} if what == "browse" else given
                 answers.append(site.change(f"/api/connections/{what}", json.dumps(body).encode(), "POST")[2])
-            assert until(lambda: "password" in server.attempts and site.connections.list()[0]["state"] != "connecting")
-            answers += [answer for route in ROUTES for answer in asked(site, route, json.loads(answers[2]).get("test", "t"))]
+            assert until(lambda: "password" in server.attempts
+                         and site.connections.list()[0]["state"] != "connecting")
+            answers += [answer for route in ROUTES
+                        for answer in asked(site, route, json.loads(answers[2]).get("test", "t"))]
         finally:
             site.stop()
     assert len(answers) > len(ROUTES) and all(SECRET.encode() not in answer for answer in answers)
@@ -319,7 +343,8 @@ def test_secrets_appear_in_no_answer_and_no_file(home, root, caplog):
 
 def asked(site, route, test):
     """Yield the bodies that a route answers, asked as the page would ask it, and with nothing useful."""
-    path = re.sub(r"<name[^>]*>", "GPU%20Server%201", re.sub(r"<key[^>]*>", "abc123", route.rule)).replace("<test>", test)
+    path = re.sub(r"<name[^>]*>", "GPU%20Server%201", re.sub(r"<key[^>]*>", "abc123", route.rule)).replace(
+        "<test>", test)
     path = re.sub(r"<order:re:[^>]*>", "sync", path)
     for query in ("", "?run=abc123&metric=val/loss&q=x&name=meta.json&step=0&timeout=0"):
         body = None if route.method == "GET" else b"{}"
@@ -362,7 +387,8 @@ OFFLINE = textwrap.dedent("""
 
 def test_offline_opens_no_socket_outwards(home):
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, str(home)], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", OFFLINE, str(home)], capture_output=True, text=True, timeout=60,
+        cwd=Path(__file__).parents[2]
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
@@ -374,7 +400,7 @@ def test_layout_refuses_what_the_pages_could_be_made_to_ask():
             local_names.safe_relative(name)
 
 
-# -- the token lasts ----------------------------------------------------------------------------------------------
+# -- the token lasts -----------------------------------------------------------------------------------------
 
 def test_the_token_is_made_once_and_one_command_makes_a_new_one(tmp_path):
     first = access.lasting_token(tmp_path / "home")
@@ -417,16 +443,22 @@ def test_a_browser_without_the_token_is_told_what_to_do_in_both_languages(site):
 
 
 @pytest.mark.parametrize(("path", "host", "status", "english", "chinese"), [
-    ("/", "evil.example", 403, "127.0.0.1", "查看器不接受这个主机名"), ("/runs/x", "evil.example:80", 403, "localhost", "本机的名称"),
-    ("/static/app.js", "evil.example", 403, "127.0.0.1", "主机名"), ("/nowhere", None, 404, "There is no such page", "没有这个页面"),
+    ("/", "evil.example", 403, "127.0.0.1", "查看器不接受这个主机名"),
+    ("/runs/x", "evil.example:80", 403, "localhost", "本机的名称"),
+    ("/static/app.js", "evil.example", 403, "127.0.0.1", "主机名"),
+    ("/nowhere", None, 404, "There is no such page", "没有这个页面"),
     ("/static/none.css", None, 404, "There is no such page", "没有这个页面")])
-def test_a_browser_that_is_refused_gets_a_page_in_both_languages_that_needs_no_other_file(site, path, host, status, english, chinese):
+def test_a_browser_that_is_refused_gets_a_page_in_both_languages_that_needs_no_other_file(
+        site, path, host, status, english, chinese):
     asked = [("Accept", "text/html,*/*"), *([("Host", host)] if host else [])]
     told, headers, body = site.ask("GET", path, headers=asked)
     text = body.decode() if isinstance(body, bytes) else str(body)
-    assert told == status and headers["content-type"].startswith("text/html") and english in text and chinese in text
-    assert "evil.example" not in text and "<link" not in text and "<script" not in text and "{{" not in text and site.token not in text
-    assert "style-src 'sha256-" in headers["content-security-policy"] and "default-src 'self'" in headers["content-security-policy"]
+    assert told == status and headers["content-type"].startswith("text/html") and english in text
+    assert chinese in text
+    assert "evil.example" not in text and "<link" not in text and "<script" not in text and "{{" not in text
+    assert site.token not in text
+    assert "style-src 'sha256-" in headers["content-security-policy"]
+    assert "default-src 'self'" in headers["content-security-policy"]
     assert code(site.ask("GET", path, headers=asked[1:]))[0] == status              # a program gets JSON
 
 
@@ -434,5 +466,6 @@ def test_somebody_elses_browser_gets_a_page_and_nothing_of_ours(site):
     site.server.site.guard.peer_user = lambda *ends: 65534
     status, headers, body = site.ask("GET", "/", headers=[("Accept", "text/html")])
     text = body.decode() if isinstance(body, bytes) else str(body)
-    assert status == 403 and "another user of this computer" in text and "另一位用户" in text and site.token not in text
+    assert status == 403 and "another user of this computer" in text and "另一位用户" in text
+    assert site.token not in text
     assert "set-cookie" not in headers

@@ -1,4 +1,5 @@
-"""Who begins a thread stands in docs/contributing.md; what several threads touch says in its docstring which may call what."""
+"""Who begins a thread stands in docs/contributing.md; what several threads touch says in its docstring which
+may call what."""
 
 import ast
 import re
@@ -15,8 +16,10 @@ OF = {"threading", "queue", "_thread", "futures"}
 
 def calls(node, names):
     """Return those of `names` (set) of OF that a syntax tree calls (set)."""
-    functions = [call.func for call in ast.walk(node) if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)]
-    return {function.attr for function in functions if isinstance(function.value, ast.Name) and function.value.id in OF} & names
+    functions = [call.func for call in ast.walk(node)
+                 if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)]
+    return {function.attr for function in functions
+            if isinstance(function.value, ast.Name) and function.value.id in OF} & names
 
 
 def modules():
@@ -50,6 +53,7 @@ def shared_classes():
                 yield name, node
 
 
-@pytest.mark.parametrize("module, node", [pytest.param(*item, id=f"{item[0]}-{item[1].name}") for item in shared_classes()])
+@pytest.mark.parametrize("module, node",
+                         [pytest.param(*item, id=f"{item[0]}-{item[1].name}") for item in shared_classes()])
 def test_what_several_threads_touch_says_who_may_call_what(module, node):
     assert "thread" in (ast.get_docstring(node) or "").lower()

@@ -1,4 +1,5 @@
-"""The types that are given to a script's checker are of the functions it gets: the same arguments, in the same order.
+"""The types that are given to a script's checker are of the functions it gets: the same arguments, in the
+same order.
 
 `make lint` shows that a checker takes them and support/typed_script.py, which uses them.
 """
@@ -19,11 +20,13 @@ CLASSES = {"Run": runicorn.Run, "Image": runicorn.Image, "OpenedRun": OpenedRun}
 
 def typed():
     """Return {name: (its node, what it is)} of the functions and methods in the types."""
-    found = {node.name: (node, getattr(runicorn, node.name)) for node in TREE.body if isinstance(node, ast.FunctionDef)}
+    found = {node.name: (node, getattr(runicorn, node.name))
+             for node in TREE.body if isinstance(node, ast.FunctionDef)}
     for node in TREE.body:
         for part in node.body if isinstance(node, ast.ClassDef) and node.name in CLASSES else ():
             if isinstance(part, ast.FunctionDef):
-                found[f"{node.name}.{part.name}"] = part, inspect.getattr_static(CLASSES[node.name], part.name)
+                found[f"{node.name}.{part.name}"] = part, inspect.getattr_static(
+                    CLASSES[node.name], part.name)
     return found
 
 
@@ -47,21 +50,27 @@ def test_arguments_are_those_of_the_code(name):
 
 
 def test_all_that_a_script_gets_is_typed():
-    named = {node.name for node in TREE.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))} | {"__version__"}
+    named = {node.name for node in TREE.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))} | {
+        "__version__"}
     assert set(runicorn.__all__) <= named
     assert (PACKAGE / "py.typed").is_file()
 
 
 # How many public functions say what they take and give, at least.
-TYPED = {"mirror": 180, "metrics": 60, "reader": 150, "connections": 50, "viewer": 60, "transfer": 35, "cli": 60}
+TYPED = {"mirror": 180, "metrics": 60, "reader": 150, "connections": 50, "viewer": 60, "transfer": 35,
+         "cli": 60}
 
 
 def functions_of(package):
-    """Return the public functions and methods (list of ast.FunctionDef) of a package's modules, constructors among them."""
-    bodies = [ast.parse(path.read_text(encoding="utf-8")).body for path in sorted((PACKAGE / package).glob("*.py"))]
-    bodies += [node.body for body in bodies for node in body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    """Return the public functions and methods (list of ast.FunctionDef) of a package's modules, constructors
+    among them."""
+    bodies = [ast.parse(path.read_text(encoding="utf-8")).body
+              for path in sorted((PACKAGE / package).glob("*.py"))]
+    bodies += [node.body for body in bodies
+               for node in body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
     return [node for body in bodies for node in body
-            if isinstance(node, ast.FunctionDef) and (node.name == "__init__" or not node.name.startswith("_"))]
+            if isinstance(node, ast.FunctionDef)
+            and (node.name == "__init__" or not node.name.startswith("_"))]
 
 
 @pytest.mark.parametrize("package", TYPED)
@@ -71,4 +80,6 @@ def test_what_is_annotated_does_not_become_less(package):
 
 def test_no_function_is_annotated_in_part():
     nodes = [node for package in TYPED for node in functions_of(package) if node.returns is not None]
-    assert nodes and [node.name for node in nodes if any(arg.annotation is None for arg in node.args.args if arg.arg != "self")] == []
+    assert nodes
+    assert [node.name for node in nodes
+            if any(arg.annotation is None for arg in node.args.args if arg.arg != "self")] == []

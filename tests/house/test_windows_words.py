@@ -1,4 +1,5 @@
-"""What a person on Windows types and reads, shown anywhere: pipes in another encoding, consoles of old, ports that are kept, odd names."""
+"""What a person on Windows types and reads, shown anywhere: pipes in another encoding, consoles of old, ports
+that are kept, odd names."""
 
 import errno
 import functools
@@ -42,9 +43,11 @@ def test_names_in_json_come_through_a_pipe_of_any_encoding(encoding, tmp_path):
     words = [sys.executable, "-m", "runicorn"]
     environ = {**os.environ, "RUNICORN_HOME": str(home), "PYTHONIOENCODING": encoding}
     home.mkdir()
-    (home / "config.json").write_text(json.dumps({"connections": [{"name": "图形服务器", "host": "127.0.0.1", "user": "u"}]}))
+    (home / "config.json").write_text(
+        json.dumps({"connections": [{"name": "图形服务器", "host": "127.0.0.1", "user": "u"}]}))
     for command in (["config", "ssh", "list", "--json"], ["config", "show"], ["sync", "status", "--json"]):
-        done = subprocess.run([*words, *command], env=environ, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        done = subprocess.run([*words, *command], env=environ, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=60)
         assert "图形服务器" in repr([json.loads(done.stdout)]), (command, done.stdout, done.stderr)
 
 
@@ -77,10 +80,12 @@ def test_a_window_without_a_descriptor_is_a_terminal_that_takes_no_escapes(monke
     assert dialogue.is_terminal(Stream()) and not windows.escapes(Stream())
 
 
-@pytest.mark.parametrize("mode, takes, found, made", [(7, True, True, None), (3, True, True, 7), (3, False, False, 7),
-                                                      (0, True, False, None)])
+@pytest.mark.parametrize("mode, takes, found, made",
+                         [(7, True, True, None), (3, True, True, 7), (3, False, False, 7),
+                          (0, True, False, None)])
 def test_escapes_are_switched_on_where_a_console_has_them(monkeypatch, mode, takes, found, made):
-    """A console of Windows 10 takes them once it is told to, one of Windows 7 never; NUL and pipes are none."""
+    """A console of Windows 10 takes them once it is told to, one of Windows 7 never; NUL and pipes are
+    none."""
     asked = []
     kernel = SimpleNamespace(SetConsoleMode=lambda handle, wanted: asked.append(wanted) or takes)
     monkeypatch.setattr(windows, "console", lambda stream: (11, mode))
@@ -99,7 +104,8 @@ def test_what_tail_draws_over_goes_only_where_it_can(monkeypatch, takes):
     assert ("\x1b" in shown) is takes and ("20%" in shown) is takes and "red" in shown and "done\n" in shown
 
 
-@pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "x"), OSError(errno.EINVAL, "Invalid argument")])
+@pytest.mark.parametrize("error",
+                         [BrokenPipeError(errno.EPIPE, "x"), OSError(errno.EINVAL, "Invalid argument")])
 def test_a_reader_that_goes_away_is_no_error(monkeypatch, error, tmp_path):
     def gone(argv):
         raise error
@@ -121,7 +127,9 @@ def test_a_port_that_the_system_keeps_is_one_sentence(monkeypatch, number, winer
     def refuse(self, address):
         if address[1] != 23300:
             return
-        error = PermissionError(number, "An attempt was made to access a socket in a way forbidden by its access permissions")
+        error = PermissionError(number,
+                                "An attempt was made to access a socket in a way forbidden by its access "
+                                "permissions")
         if winerror:
             error.winerror = winerror
         raise error
@@ -153,9 +161,10 @@ def test_more_idle_sockets_than_select_takes_do_not_end_the_viewer(monkeypatch):
     serving.stop()
 
 
-@pytest.mark.parametrize("name", ["D:/x", "d:x", "C:", "nul", "NUL", "aux", "con.js", "com1", "lpt9.css", "a/nul/b", "index.html:stream",
-                                  "index.html.", "index.html ", "a\\b", "//server/share", "?/C:/x", "..", "../x", "", "a//b", "conin$",
-                                  "x\0"])
+@pytest.mark.parametrize("name", [
+    "D:/x", "d:x", "C:", "nul", "NUL", "aux", "con.js", "com1", "lpt9.css", "a/nul/b", "index.html:stream",
+    "index.html.", "index.html ", "a\\b", "//server/share", "?/C:/x", "..", "../x", "", "a//b", "conin$",
+    "x\0"])
 def test_no_page_leaves_its_folder_whatever_the_system_takes_names_for(name):
     with pytest.raises(FileNotFoundError):
         assets.read(name)
@@ -163,18 +172,22 @@ def test_no_page_leaves_its_folder_whatever_the_system_takes_names_for(name):
 
 def test_all_pages_are_still_read():
     names = [os.path.relpath(os.path.join(folder, name), assets._PLACES[1]).replace(os.sep, "/")
-             for folder, _, files in os.walk(assets._PLACES[1]) for name in files if not name.endswith((".pyc", ".py"))]
+             for folder, _, files in os.walk(assets._PLACES[1])
+             for name in files if not name.endswith((".pyc", ".py"))]
     assert len(names) > 20 and all(assets.read(name) is not None for name in names)
 
 
-@pytest.mark.parametrize("words", [[os.path.join(os.path.dirname(assets.__file__), "manifest.py")], ["-m", "runicorn.manifest"],
-                                   ["-m", "runicorn", "manifest", "--root"]])
+@pytest.mark.parametrize("words", [
+    [os.path.join(os.path.dirname(assets.__file__), "manifest.py")], ["-m", "runicorn.manifest"],
+    ["-m", "runicorn", "manifest", "--root"]])
 def test_a_root_in_chinese_is_described_on_a_terminal_that_cannot_show_it(tmp_path, words):
     root = tmp_path / "\u9879\u76ee"
     root.mkdir()
-    environ = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "cp1252",
-               "RUNICORN_HOME": str(tmp_path), "PYTHONPATH": os.path.dirname(os.path.dirname(assets.__file__))}
-    done = subprocess.run([sys.executable, *words, str(root), "--verbose"], env=environ, stdin=subprocess.DEVNULL, capture_output=True)
+    environ = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
+               "PYTHONIOENCODING": "cp1252", "RUNICORN_HOME": str(tmp_path),
+               "PYTHONPATH": os.path.dirname(os.path.dirname(assets.__file__))}
+    done = subprocess.run([sys.executable, *words, str(root), "--verbose"], env=environ,
+                          stdin=subprocess.DEVNULL, capture_output=True)
     assert done.returncode == 0 and b"runs        0" in done.stdout and done.stderr == b""
     assert (root / ".runicorn" / "full_manifest.json").is_file()
 
@@ -192,7 +205,7 @@ def test_a_viewer_that_is_stopped_before_its_threads_began_ends():
     assert [one.fileno() for one in made.listeners] == [-1] * len(made.listeners)
 
 
-# -- names that differ in case --------------------------------------------------------------------------------------
+# -- names that differ in case -------------------------------------------------------------------------------
 
 @pytest.fixture
 def begin(tmp_path, monkeypatch):
@@ -201,19 +214,22 @@ def begin(tmp_path, monkeypatch):
     return lambda **given: runicorn.init(storage=tmp_path / "root", capture=False, system=False, **given)
 
 
-@pytest.mark.parametrize("given", [{"project": "VISION", "name": "ResNet"}, {"project": "Vision", "name": "RESNET"},
-                                   {"project": "vision", "name": "resnet"}])
+@pytest.mark.parametrize("given", [
+    {"project": "VISION", "name": "ResNet"}, {"project": "Vision", "name": "RESNET"},
+    {"project": "vision", "name": "resnet"}])
 def test_a_run_is_resumed_by_an_id_in_another_case_where_its_folder_is_the_same(begin, tmp_path, given):
     first = begin(project="Vision", name="ResNet", id="Run-One")
     first.log({"loss": 1.0})
     first.finish()
     with begin(**given, id="RUN-one", resume="must") as again:
         again.log({"loss": 2.0})
-        assert (again.id, again.project, again.name, again.attempt, again.path) == ("Run-One", "Vision", "ResNet", 2, first.path)
+        assert (again.id, again.project, again.name, again.attempt, again.path) == (
+            "Run-One", "Vision", "ResNet", 2, first.path)
         other = begin(**given, id="run-ONE", resume="allow", reinit="create_new")
         assert other.id.lower() != "run-one", "that one is being written"
         other.finish()
-    assert sorted(os.listdir(tmp_path / "root")) == [".runicorn", "Vision"] and os.listdir(tmp_path / "root" / "Vision") == ["ResNet"]
+    assert sorted(os.listdir(tmp_path / "root")) == [".runicorn", "Vision"]
+    assert os.listdir(tmp_path / "root" / "Vision") == ["ResNet"]
     assert layout.read_json(again.dir / "meta.json")["id"] == "Run-One"
 
 
@@ -230,7 +246,8 @@ def test_a_new_run_lies_in_the_folders_that_are_there(begin, tmp_path):
 @pytest.mark.parametrize("name", ["aux", "AUX.tar.gz", "nul.bundle", "com1", "ab:c"])
 def test_import_waits_for_no_device(name, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(local_names, "is_plain", functools.partial(local_names.is_plain, windows=True))
-    assert cli.main(["import", name, "--root", str(tmp_path)]) == 2 and "no name of a file on Windows" in capsys.readouterr().err
+    assert cli.main(["import", name, "--root", str(tmp_path)]) == 2
+    assert "no name of a file on Windows" in capsys.readouterr().err
 
 
 @pytest.mark.posix

@@ -1,4 +1,5 @@
-"""Lines to columns: every way of parsing gives what a plain json.loads per line gives; the cache is never believed wrongly."""
+"""Lines to columns: every way of parsing gives what a plain json.loads per line gives; the cache is never
+believed wrongly."""
 
 import json
 import math
@@ -24,7 +25,8 @@ def line(ts, step, data, **more):
 
 
 def plain(lines):
-    """Return {metric: [(ts, step, value), …]}, read in the plainest way there is, and the number of lines that are no object."""
+    """Return {metric: [(ts, step, value), …]}, read in the plainest way there is, and the number of lines
+    that are no object."""
     out, skipped = {}, 0
     for raw in lines:
         try:
@@ -42,11 +44,13 @@ def plain(lines):
 
 
 def held(table):
-    return {name: list(zip(group.ts, group.steps, group.columns[name].values)) for name, group in table.where.items()}
+    return {name: list(zip(group.ts, group.steps, group.columns[name].values))
+            for name, group in table.where.items()}
 
 
 def same(found, wanted):
-    return repr(sorted(found.items())) == repr(sorted(wanted.items()))        # repr: NaN equals NaN, and -0.0 is not 0.0
+    # repr: NaN equals NaN, and -0.0 is not 0.0
+    return repr(sorted(found.items())) == repr(sorted(wanted.items()))
 
 
 def parsed(path, cache=None):
@@ -58,22 +62,27 @@ def parsed(path, cache=None):
     return file
 
 
-values = st.one_of(st.floats(), st.integers(-10**6, 10**6), st.booleans(), st.none(), st.just("text"), st.just([1, 2]), st.just(10**400))
-names = st.sampled_from(["loss", "lr", "layer1", "layer2", "验证/准确率", 'a"b', "step", "e-5", "x\\y", "NaN", "Infinity", ',"loss":1'])
+values = st.one_of(st.floats(), st.integers(-10**6, 10**6), st.booleans(), st.none(), st.just("text"),
+                   st.just([1, 2]), st.just(10**400))
+names = st.sampled_from(["loss", "lr", "layer1", "layer2", "验证/准确率", 'a"b', "step", "e-5", "x\\y", "NaN",
+                         "Infinity", ',"loss":1'])
 rows = st.lists(st.tuples(st.dictionaries(names, values, max_size=4), st.integers(1, 30)), max_size=12)
 
 
 @settings(max_examples=80, deadline=None)
-@given(rows, st.lists(st.binary(max_size=30), max_size=3), st.lists(st.floats(0, 1), max_size=4), st.randoms(use_true_random=False))
+@given(rows, st.lists(st.binary(max_size=30), max_size=3), st.lists(st.floats(0, 1), max_size=4),
+       st.randoms(use_true_random=False))
 def test_any_rows_in_any_portions_parse_as_plain_json(tmp_path_factory, shapes, rubbish, cuts, rng):
     lines, ts = [], 1000.0
     for data, repeats in shapes:
         for _ in range(repeats):                    # long enough for templates, with numbers of every look
             ts += 0.25
-            same_shape = {name: rng.choice([value, rng.random() * 10 ** rng.randint(-9, 9)]) for name, value in data.items()}
+            same_shape = {name: rng.choice([value, rng.random() * 10 ** rng.randint(-9, 9)])
+                          for name, value in data.items()}
             lines.append(line(ts, len(lines) * 3, same_shape))
     for bad in rubbish:
-        lines.insert(rng.randint(0, len(lines)), bad.replace(b"\n", b"").replace(b"\r", b"").replace(b"{", b"") + b"\n")
+        lines.insert(rng.randint(0, len(lines)),
+                     bad.replace(b"\n", b"").replace(b"\r", b"").replace(b"{", b"") + b"\n")
     text = b"".join(lines)
     path = tmp_path_factory.mktemp("rows") / "events.jsonl"
     path.write_bytes(b"")
@@ -102,7 +111,8 @@ def _json(raw):
 
 def check_blocks(column):
     assert len(column.lows) == len(column.highs) == len(column.values) // BLOCK
-    assert list(column.bad) == [place for place, value in enumerate(column.values) if not math.isfinite(value)]
+    assert list(column.bad) == [place for place, value in enumerate(column.values)
+                                if not math.isfinite(value)]
     for block, (low, high) in enumerate(zip(column.lows, column.highs)):
         finite = [value for value in column.values[block * BLOCK:(block + 1) * BLOCK] if math.isfinite(value)]
         assert (low, high) == (min(finite, default=math.inf), max(finite, default=-math.inf))
@@ -122,20 +132,25 @@ def test_a_million_bytes_of_mixed_shapes(tmp_path):
     assert path.stat().st_size > 2 * column_file.READ_BYTES
     table = parsed(path).table
     assert same(held(table), plain(lines)[0])
-    assert sorted(sorted(group.columns) for group in table.groups()) == [["grad"], ["loss", "lr"], ["val/loss"]]
-    assert (table.rows, table.top_step, table.first_ts, table.last_ts) == (40_040, 39_999, 1000.0, 1000 + 39_999 / 8)
+    assert sorted(sorted(group.columns) for group in table.groups()) == [
+        ["grad"], ["loss", "lr"], ["val/loss"]]
+    assert (table.rows, table.top_step, table.first_ts, table.last_ts) == (
+        40_040, 39_999, 1000.0, 1000 + 39_999 / 8)
 
 
 def test_torn_nul_and_broken_lines_are_skipped_and_counted(tmp_path):
     good = [line(1000.0 + step, step, {"loss": step / 7}) for step in range(40)]
-    lines = good[:10] + [good[0][:20] + b"\n", b"\0" * 512 + good[10], b"\0\0\0\n", b"[1,2]\n", b"\xff\xfe\n", b"\n"] + good[11:]
+    lines = good[:10] + [good[0][:20] + b"\n", b"\0" * 512 + good[10], b"\0\0\0\n", b"[1,2]\n", b"\xff\xfe\n",
+                         b"\n"] + good[11:]
     path = tmp_path / "events.jsonl"
     last = line(2000.0, 40, {"loss": 1})
     path.write_bytes(b"".join(lines) + last[:25])
     file = parsed(path)
     assert [step for _, step, _ in held(file.table)["loss"]] == list(range(40))
-    assert file.skipped == 4                        # the torn, the NULs, the list, the bytes that are no UTF-8
-    assert file.position == path.stat().st_size - 25 and not file.look()       # half a line: nothing to do until it grows
+    # the torn, the NULs, the list, the bytes that are no UTF-8
+    assert file.skipped == 4
+    # half a line: nothing to do until it grows
+    assert file.position == path.stat().st_size - 25 and not file.look()
     with open(path, "ab") as out:
         out.write(last[25:])
     file.look()
@@ -157,9 +172,10 @@ def test_a_whole_last_line_needs_no_newline(tmp_path):
 
 def test_lines_without_time_or_step_and_other_types(tmp_path):
     path = tmp_path / "events.jsonl"
-    path.write_bytes(b'{"ts":5,"data":{"a":1}}\n{"step":"x","data":{"a":2}}\n{"ts":"NaN","step":7.5,"data":{"a":3}}\n'
-                     b'{"ts":6,"type":"image","step":8,"data":{"samples":[]}}\n{"ts":7,"type":"from the future"}\n'
-                     b'{"ts":8,"step":true,"data":{"a":4}}\n')
+    path.write_bytes(
+        b'{"ts":5,"data":{"a":1}}\n{"step":"x","data":{"a":2}}\n{"ts":"NaN","step":7.5,"data":{"a":3}}\n'
+        b'{"ts":6,"type":"image","step":8,"data":{"samples":[]}}\n{"ts":7,"type":"from the future"}\n'
+        b'{"ts":8,"step":true,"data":{"a":4}}\n')
     file = parsed(path)
     assert held(file.table)["a"] == [(5.0, 0.0, 1.0), (5.0, 1.0, 2.0), (5.0, 7.5, 3.0), (8.0, 1.0, 4.0)]
     assert file.skipped == 0 and file.table.rows == 4
@@ -178,7 +194,8 @@ def test_numbers_beyond_float64(tmp_path):
 def test_the_older_shape(tmp_path):
     path = tmp_path / "events.jsonl"
     def old(step):
-        data = {"loss": 1 / step, "global_step": step, "time": 100.5 + step, "stage": "warmup" if step < 50 else "train"}
+        data = {"loss": 1 / step, "global_step": step, "time": 100.5 + step,
+                "stage": "warmup" if step < 50 else "train"}
         return json.dumps({"ts": 100.5 + step, "type": "metrics", "data": data}) + "\n"
     path.write_text("".join(map(old, range(1, 101))))
     table = parsed(path).table
@@ -188,24 +205,27 @@ def test_the_older_shape(tmp_path):
 
 def test_system_samples():
     gpu = [{"i": 1, "name": "A100", "util": 95, "mem": [8e9, 11e9], "temp": 71}]
-    part, = Parser(sample_row).parse(layout.to_json({"ts": 9.0, "cpu": 45.0, "mem": [12e9, 64e9], "gpu": gpu}).encode() + b"\n")
+    part, = Parser(sample_row).parse(
+        layout.to_json({"ts": 9.0, "cpu": 45.0, "mem": [12e9, 64e9], "gpu": gpu}).encode() + b"\n")
     assert part.names == ("cpu", "mem", "gpu1.util", "gpu1.mem", "gpu1.temp")
     assert [column[0] for column in part.columns] == [45.0, 12e9, 95.0, 8e9, 71.0]
 
 
-# -- files that change, and the cache ---------------------------------------------------------------------------------
+# -- files that change, and the cache ------------------------------------------------------------------------
 
 def grown(path, first=0, count=2000):
     with open(path, "ab") as out:
         for step in range(first, first + count):
-            out.write(line(1000.0 + step, step, {"loss": math.sin(step), "bad": "NaN" if step % 7 == 0 else step}))
+            out.write(line(1000.0 + step, step,
+                           {"loss": math.sin(step), "bad": "NaN" if step % 7 == 0 else step}))
 
 
 def test_the_cache_gives_what_was_parsed_and_goes_on_from_there(tmp_path):
     path, cache = tmp_path / "events.jsonl", str(tmp_path / "columns")
     grown(path)
     with open(path, "ab") as out:
-        out.write(b"broken\n" + line(1.0, 1, {}, type="image") + line(5000.0, 2000, {"loss": 1, "rare": 2, "bad": 3}))
+        out.write(b"broken\n" + line(1.0, 1, {}, type="image")
+                  + line(5000.0, 2000, {"loss": 1, "rare": 2, "bad": 3}))
     first = parsed(path, cache)
     assert len(os.listdir(cache)) == 1
     again = File(str(path), cache)
@@ -282,7 +302,8 @@ def test_a_file_rewritten_in_place_to_its_size_is_read_again(tmp_path):
     file = parsed(path)
     inode = path.stat().st_ino
     path.write_bytes(path.read_bytes().replace(b'"loss":1', b'"loss":2'))
-    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))        # rsync --inplace gives it the time of its source
+    # rsync --inplace gives it the time of its source
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
     while file.look() and file.step():
         pass
     assert path.stat().st_ino == inode and [value for _, _, value in held(file.table)["loss"]] == [2.0] * rows
@@ -299,12 +320,14 @@ def test_a_file_written_anew_in_place_and_longer_is_read_again_and_kept(tmp_path
     os.mkdir(cache)
     grown(path)
     file = parsed(path, cache)
-    path.write_bytes(b"".join(line(1.0 + at, at, {"other": at}) for at in range(9000)))        # over the same inode, as `cp` does
+    # over the same inode, as `cp` does
+    path.write_bytes(b"".join(line(1.0 + at, at, {"other": at}) for at in range(9000)))
     while file.look() and file.step():
         pass
     file.save()
     again = File(str(path), cache)
-    assert not again.look() and held(again.table) == held(file.table) and len(held(file.table)["other"]) == 9000
+    assert not again.look() and held(again.table) == held(file.table)
+    assert len(held(file.table)["other"]) == 9000
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path):
@@ -337,7 +360,8 @@ def test_a_sample_has_the_ends_and_lines_in_between(tmp_path):
     assert sum(length for spans in asked for _, length in spans) < len(text) / 2
     inside = [step for step in steps if 2000 < step < 58_000]
     assert max(later - earlier for earlier, later in zip(inside, inside[1:])) < 200
-    assert all(value == math.sin(step) for step, value in zip(steps, table.where["loss"].columns["loss"].values))
+    assert all(value == math.sin(step)
+               for step, value in zip(steps, table.where["loss"].columns["loss"].values))
 
 
 class Compared(str):
@@ -356,8 +380,10 @@ def test_wide_rows_are_put_together_without_looking_at_each_name_for_each():
     parts = [Part(names, [row], [1.0], [row], [array("d", [n]) for n in range(2000)]) for row in range(3)]
     table = columns.Table()
     table.add(parts[:2])
-    table.add([Part(names[:1500], [3], [1.0], [3], [array("d", [n]) for n in range(1500)]), parts[2]._replace(rows=[4])])
-    assert [len(column.values) for name in (names[0], names[1999]) for column in [table.where[name].columns[name]]] == [4, 3]
+    table.add([Part(names[:1500], [3], [1.0], [3], [array("d", [n]) for n in range(1500)]),
+               parts[2]._replace(rows=[4])])
+    assert [len(column.values) for name in (names[0], names[1999])
+            for column in [table.where[name].columns[name]]] == [4, 3]
     assert Compared.count < 60_000      # 2,000 * 2,000 is 4,000,000
 
 

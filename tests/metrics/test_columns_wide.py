@@ -1,5 +1,5 @@
-"""Rows of thousands of metrics, always the same or never: read as JSON reads them, in time that grows with the values and not with the
-width, and held for what `nbytes` says."""
+"""Rows of thousands of metrics, always the same or never: read as JSON reads them, in time that grows with
+the values and not with the width, and held for what `nbytes` says."""
 
 import json
 import math
@@ -24,7 +24,8 @@ ROWS = {
     "each once": [range(n * 500, n * 500 + 500) for n in range(60)],
     "one metric a row": [[n % 700] for n in range(20_000)],
 }
-NAMES = {"plain": "m{}".format, "control characters": "a\n\0\x1b[31m{}".format, "long": lambda n: "x" * 200 + str(n)}
+NAMES = {"plain": "m{}".format, "control characters": "a\n\0\x1b[31m{}".format,
+         "long": lambda n: "x" * 200 + str(n)}
 
 
 def written(path, rows, name="m{}".format):
@@ -53,20 +54,24 @@ def read(path):
 def test_wide_rows_are_read_as_they_are(tmp_path, shape, name):
     points = written(tmp_path / "events.jsonl", ROWS[shape], NAMES[name])
     table = read(tmp_path / "events.jsonl")
-    held = {metric: list(zip(group.rows, group.columns[metric].values)) for metric, group in table.where.items()}
+    held = {metric: list(zip(group.rows, group.columns[metric].values))
+            for metric, group in table.where.items()}
     assert held == points and list(held) == list(points) and table.rows == len(ROWS[shape])
 
 
 def test_names_of_a_megabyte_are_read(tmp_path):
-    points = written(tmp_path / "events.jsonl", [[n % 3] for n in range(12)], lambda n: str(n) + "x" * 1_000_000)
-    assert {name: list(group.columns[name].values) for name, group in read(tmp_path / "events.jsonl").where.items()} == {
-        name: [value for _, value in rows] for name, rows in points.items()}
+    points = written(tmp_path / "events.jsonl", [[n % 3] for n in range(12)],
+                     lambda n: str(n) + "x" * 1_000_000)
+    assert {name: list(group.columns[name].values)
+            for name, group in read(tmp_path / "events.jsonl").where.items()} == {
+                name: [value for _, value in rows] for name, rows in points.items()}
 
 
 def test_the_time_grows_with_the_values_and_not_with_the_width(tmp_path):
     seconds = {}
     for width in (500, 4000):
-        written(tmp_path / f"{width}.jsonl", [DRAW.sample(range(2 * width), width) for _ in range(100_000 // width)])
+        written(tmp_path / f"{width}.jsonl",
+                [DRAW.sample(range(2 * width), width) for _ in range(100_000 // width)])
         began = time.process_time()
         read(tmp_path / f"{width}.jsonl")
         seconds[width] = time.process_time() - began
@@ -97,7 +102,8 @@ def test_no_column_is_made_before_it_is_asked_for(tmp_path, monkeypatch, shape):
     table = read(tmp_path / "events.jsonl")
     assert list(table.where) == list(points) and not made
     metric, found = next(reversed(points.items()))
-    assert list(table.where[metric].columns[metric].values) == [value for _, value in found] and len(made) == 1
+    assert list(table.where[metric].columns[metric].values) == [value for _, value in found]
+    assert len(made) == 1
 
 
 @pytest.mark.few(2)
@@ -118,15 +124,16 @@ def test_wide_rows_cost_a_few_times_their_json(tmp_path, shape):
 
 
 def mixed(path):
-    """Write blocks of narrow and of wide rows in turns, with NaN, big integers and steps that are no integers; return
-    {metric: [(row, step, value), …]}."""
+    """Write blocks of narrow and of wide rows in turns, with NaN, big integers and steps that are no
+    integers; return {metric: [(row, step, value), …]}."""
     points, row = {}, 0
     with open(path, "w") as file:
         for part in range(6):
             for n in range(12_000 if part % 2 else 30):
                 data = {"loss": row / 3, "lr": "NaN" if row % 1000 == 7 else row}
                 if not part % 2:
-                    data.update((f"m{k}", 10 ** 400 if k == 5 and n == 3 else k * n / 7) for k in DRAW.sample(range(3000), 1500))
+                    data.update((f"m{k}", 10 ** 400 if k == 5 and n == 3 else k * n / 7)
+                                for k in DRAW.sample(range(3000), 1500))
                 step = row + 0.5 if part == 4 and n % 5 == 0 else row
                 file.write(json.dumps({"ts": 1e9 + row, "step": step, "data": data}) + "\n")
                 for metric, value in data.items():
@@ -145,15 +152,20 @@ def test_wide_and_narrow_rows_in_turns_are_one_table(tmp_path, monkeypatch, limi
     file = File(str(tmp_path / "events.jsonl"), str(tmp_path / "cache"))
     file.look()
     while file.step():
-        assert not asked or all(len(group.columns[metric].values) == len(group.rows) for metric, group in file.table.where.items())
+        assert not asked or all(len(group.columns[metric].values) == len(group.rows)
+                                for metric, group in file.table.where.items())
     file.save()
     again = File(str(tmp_path / "events.jsonl"), str(tmp_path / "cache"))
     assert not again.look()
     for table in (file.table, again.table):
-        held = {metric: list(zip(group.rows, group.steps, group.columns[metric].values)) for metric, group in table.where.items()}
-        assert str({name: [(row, float(step), value) for row, step, value in rows] for name, rows in held.items()}) == str(
-            {name: [(row, float(step), value) for row, step, value in rows] for name, rows in points.items()})
+        held = {metric: list(zip(group.rows, group.steps, group.columns[metric].values))
+                for metric, group in table.where.items()}
+        assert str({name: [(row, float(step), value) for row, step, value in rows]
+                    for name, rows in held.items()}) == str(
+                        {name: [(row, float(step), value) for row, step, value in rows]
+                         for name, rows in points.items()})
         for group in table.groups():
             for column in group.columns.values():
                 assert len(column.lows) == len(column.values) // BLOCK
-                assert list(column.bad) == [place for place, value in enumerate(column.values) if not math.isfinite(value)]
+                assert list(column.bad) == [place for place, value in enumerate(column.values)
+                                            if not math.isfinite(value)]

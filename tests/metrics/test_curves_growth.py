@@ -51,7 +51,9 @@ def test_sorting_takes_little_memory_beside_the_points():
 def test_whether_numbers_ascend_is_seen_across_the_stretches_looked_at(monkeypatch):
     for stretch in (1, 2, 3, 1000):
         monkeypatch.setattr(columns, "STRETCH", stretch)
-        for numbers in ([], [1], [1, 1], [1, 2, 3, 4, 5, 6, 7], [2, 1], [1, 2, 3, 4, 3], [1, 3, 2, 4, 5, 6], [1, 2, 4, 3]):
+        for numbers in ([], [1], [1, 1], [1, 2, 3, 4, 5, 6, 7], [2, 1], [1, 2, 3, 4, 3], [1, 3, 2, 4, 5, 6],
+                        [1, 2, 4, 3]):
             for before in ((), [0], [1], [9]):
                 whole = [*before[-1:], *numbers] if numbers else []
-                assert columns.ascending(array("d", numbers), before) is (whole == sorted(whole)), (stretch, numbers, before)
+                assert columns.ascending(array("d", numbers), before) is (whole == sorted(whole)), (
+                    stretch, numbers, before)

@@ -1,4 +1,5 @@
-"""Pictures: whatever the points and the number of buckets, every extreme is there, and a zoom that fits is exact."""
+"""Pictures: whatever the points and the number of buckets, every extreme is there, and a zoom that fits is
+exact."""
 
 import math
 import random
@@ -14,7 +15,8 @@ from runicorn.metrics.downsample import extremes, picture, smoothed
 
 FAIR = settings(max_examples=200, deadline=None)
 gaps = st.one_of(st.just(1), st.integers(0, 3), st.floats(0, 1000))
-values = st.one_of(st.floats(-100, 100), st.sampled_from([math.nan, math.inf, -math.inf, 0.0]), st.floats(-1e308, 1e308))
+values = st.one_of(st.floats(-100, 100), st.sampled_from([math.nan, math.inf, -math.inf, 0.0]),
+                   st.floats(-1e308, 1e308))
 points = st.lists(st.tuples(gaps, values), min_size=1, max_size=40)
 
 
@@ -32,7 +34,8 @@ def curve_of(pairs, repeats=1):
 
 
 def finite(curve, first, end):
-    return [(curve.xs[place], curve.column.values[place]) for place in range(first, end) if math.isfinite(curve.column.values[place])]
+    return [(curve.xs[place], curve.column.values[place])
+            for place in range(first, end) if math.isfinite(curve.column.values[place])]
 
 
 @FAIR
@@ -46,10 +49,12 @@ def test_every_extreme_of_every_bucket_and_of_all_is_there(pairs, repeats, bucke
     if not everything:
         assert shown["x"] == shown["min"] == shown["last"] == []
         return
-    assert min(shown["min"]) == min(value for _, value in everything) and max(shown["max"]) == max(value for _, value in everything)
+    assert min(shown["min"]) == min(value for _, value in everything)
+    assert max(shown["max"]) == max(value for _, value in everything)
     assert (shown["x"][-1], shown["last"][-1]) == everything[-1]
     assert shown["x"] == sorted(shown["x"]) and set(zip(shown["x"], shown["last"])) <= set(everything)
-    assert set(zip(shown["min_x"], shown["min"])) <= set(everything) and set(zip(shown["max_x"], shown["max"])) <= set(everything)
+    assert set(zip(shown["min_x"], shown["min"])) <= set(everything)
+    assert set(zip(shown["max_x"], shown["max"])) <= set(everything)
     if len(set(everything)) == len(everything):     # else it is not to be seen where a bucket ends
         check_stretches(shown, everything)
 
@@ -74,7 +79,8 @@ def test_a_zoom_that_fits_gives_exactly_the_points_of_the_range(pairs, repeats, 
     shown = picture(curve, lo, hi, buckets=max(1, len(inside)))
     assert shown["exact"] and shown["m"] == len(inside)
     kept = [(x, value) for x, value in inside if math.isfinite(value)]
-    assert all(list(zip(shown[x], shown[y])) == kept for x, y in (("x", "last"), ("min_x", "min"), ("max_x", "max")))
+    assert all(list(zip(shown[x], shown[y])) == kept
+               for x, y in (("x", "last"), ("min_x", "min"), ("max_x", "max")))
     assert [x for x, _ in shown["nan"]] == [x for x, value in inside if not math.isfinite(value)]
     assert (shown["x_min"], shown["x_max"]) == ((inside[0][0], inside[-1][0]) if inside else (None, None))
 
@@ -82,19 +88,22 @@ def test_a_zoom_that_fits_gives_exactly_the_points_of_the_range(pairs, repeats, 
 @FAIR
 @given(points, st.integers(1, 30), st.sampled_from([0.1, 0.6, 0.99]), st.integers(1, 40))
 def test_smoothing_is_that_of_all_points_before(pairs, repeats, weight, buckets):
-    curve = curve_of([(1, value if abs(value) < 1e100 or not math.isfinite(value) else 1.0) for _, value in pairs], repeats)
+    curve = curve_of([(1, value if abs(value) < 1e100 or not math.isfinite(value) else 1.0)
+                      for _, value in pairs], repeats)
     shown, want, state, count = picture(curve, buckets=buckets, smooth=weight), {}, 0.0, 0
     for x, value in zip(curve.xs, curve.column.values):
         if math.isfinite(value):
             state, count = state * weight + (1 - weight) * value, count + 1
         want[x] = state / (1 - weight ** count) if count else None
-    assert all(math.isclose(value, want[x], rel_tol=1e-9, abs_tol=1e-9) for x, value in zip(shown["x"], shown["smooth"]))
+    assert all(math.isclose(value, want[x], rel_tol=1e-9, abs_tol=1e-9)
+               for x, value in zip(shown["x"], shown["smooth"]))
     assert len(shown["smooth"]) == len(shown["x"])
 
 
 @pytest.mark.long
 @FAIR
-@given(st.integers(0, 1 << 32), st.integers(1500, 6000), st.integers(3, 12), st.integers(0, 400), st.booleans())
+@given(st.integers(0, 1 << 32), st.integers(1500, 6000), st.integers(3, 12), st.integers(0, 400),
+       st.booleans())
 def test_wide_buckets_of_whole_blocks_tell_the_same_extremes(seed, count, buckets, lo, even):
     rng = random.Random(seed)
     xs = array("q", range(count) if even else sorted(rng.sample(range(100 * count), count)))
@@ -104,7 +113,8 @@ def test_wide_buckets_of_whole_blocks_tell_the_same_extremes(seed, count, bucket
     for column in columns:
         shown = picture(Curve(xs, column), lo=lo, buckets=buckets)
         inside = [(x, value) for x, value in zip(xs, column.values) if x >= lo]
-        assert shown["m"] == len(inside) and shown["n"] <= buckets and list(zip(shown["x"], shown["last"]))[-1] == inside[-1]
+        assert shown["m"] == len(inside) and shown["n"] <= buckets
+        assert list(zip(shown["x"], shown["last"]))[-1] == inside[-1]
         assert set(zip(shown["min_x"], shown["min"])) | set(zip(shown["max_x"], shown["max"])) <= set(inside)
         check_stretches(shown, inside)
 
@@ -122,7 +132,8 @@ def test_five_spikes_of_one_step_in_a_million():
 def test_buckets_of_an_even_curve_are_even():
     column = Column()
     column.extend(array("d", range(10_000)))
-    for buckets, unevenness in ((2, BLOCK), (7, BLOCK), (100, 1), (101, 1)):        # wide ones end where a block does
+    # wide ones end where a block does
+    for buckets, unevenness in ((2, BLOCK), (7, BLOCK), (100, 1), (101, 1)):
         x = picture(Curve(array("q", range(10_000)), column), buckets=buckets)["x"]
         assert len(x) == buckets // 2 * 2
         widths = [later - earlier for earlier, later in zip([-1, *x], x)]
@@ -135,7 +146,8 @@ def test_buckets_serve_dense_and_sparse_stretches():
     column.extend(array("d", [0.0] * (len(dense) + len(sparse))))
     shown = picture(Curve(array("q", [*dense, *sparse]), column), buckets=400)
     assert sum(x < 100_000 for x in shown["x"]) > 150           # an even cut alone would give them one
-    assert sum(x >= 1_000_000 for x in shown["x"]) > 90         # a cut by number of points alone would give them one
+    assert sum(x >= 1_000_000 for x in shown["x"]) > 90         # a cut by number of points alone would give
+                                                                # them one
 
 
 def test_marks_of_nan_and_infinities_one_of_a_kind_in_each_bucket():

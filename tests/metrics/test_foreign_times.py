@@ -1,4 +1,5 @@
-"""What time the rows of another logger's text file have: as told, in this machine's zone where none was told, never 1970."""
+"""What time the rows of another logger's text file have: as told, in this machine's zone where none was told,
+never 1970."""
 
 import calendar
 import os
@@ -32,15 +33,18 @@ def shift(request, monkeypatch):
     time.tzset()
 
 
-@pytest.mark.parametrize(("kind", "line"), [("jsonl", '{"step": %d, "time": "2024-05-01 12:00:0%d", "loss": 1}'),
-                                            ("log", "2024-05-01 12:00:0%.0s%d,000 INFO step %d loss: 0.5")])
+@pytest.mark.parametrize(("kind", "line"), [
+    ("jsonl", '{"step": %d, "time": "2024-05-01 12:00:0%d", "loss": 1}'),
+    ("log", "2024-05-01 12:00:0%.0s%d,000 INFO step %d loss: 0.5")])
 def test_a_time_without_a_zone_is_this_machines(tmp_path, shift, kind, line):
-    text = "".join((line % ((step, step) if kind == "jsonl" else (step, step, step))) + "\n" for step in range(8))
+    text = "".join((line % ((step, step) if kind == "jsonl" else (step, step, step))) + "\n"
+                   for step in range(8))
     assert times(tmp_path / "a.log", kind, text) == [NOON - shift + step for step in range(8)]
 
 
 def test_a_time_with_a_zone_is_what_it_says(tmp_path, shift):
-    text = "".join(f'{{"step": {step}, "time": "2024-05-01T12:00:0{step}+02:00", "loss": 1}}\n' for step in range(8))
+    text = "".join(f'{{"step": {step}, "time": "2024-05-01T12:00:0{step}+02:00", "loss": 1}}\n'
+                   for step in range(8))
     assert times(tmp_path / "a.jsonl", "jsonl", text) == [NOON - 7200 + step for step in range(8)]
 
 

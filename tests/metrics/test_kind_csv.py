@@ -1,4 +1,5 @@
-"""Tables of trainings: what real loggers write, as it grows, is replaced and is damaged; what is no training."""
+"""Tables of trainings: what real loggers write, as it grows, is replaced and is damaged; what is no
+training."""
 
 import csv
 import io
@@ -55,7 +56,8 @@ def test_ends_of_lines_separators_and_marks(newline, separator, mark):
 
 def test_padded_as_yolo_writes_it():
     head = "               epoch,      train/box_loss,  metrics/mAP50(B)\n"
-    data = (head + "".join(f"{epoch:20d},{1 / (epoch + 1):20.5g},{epoch / 9:20.5g}\n" for epoch in range(9))).encode()
+    data = (head + "".join(f"{epoch:20d},{1 / (epoch + 1):20.5g},{epoch / 9:20.5g}\n"
+                           for epoch in range(9))).encode()
     read = check_cuts(Reader, data)
     assert kind_of("results.csv", data) == "csv"
     assert steps_and_values(read.parts, "train/box_loss")[1] == (1, 0.5)
@@ -80,7 +82,8 @@ def test_what_is_a_number_and_what_is_text():
 @pytest.mark.long
 def test_quoted_cells_over_several_lines_and_a_quote_that_never_ends():
     data = b'step,loss,sample\n0,0.5,"a\nb, ""c""\n"\n1,0.4,"x"\n2,0.3,"broken\n3,0.2,y\n4,0.1,z\n'
-    assert [step for step, _ in steps_and_values(check_cuts(Reader, data).parts, "loss")] == [0, 1]     # the rest may still be one cell
+    # the rest may still be one cell
+    assert [step for step, _ in steps_and_values(check_cuts(Reader, data).parts, "loss")] == [0, 1]
     grown = data + b"".join(b"%d,0.5,w\n" % step for step in range(5, 12000))
     read = check_cuts(Reader, grown, rounds=3)
     assert [step for step, _ in steps_and_values(read.parts, "loss")] == [0, 1, *range(3, 12000)]
@@ -98,7 +101,8 @@ def test_a_table_that_is_appended_to_by_another_start():
 
 
 def test_a_step_that_begins_again_in_each_epoch_goes_on():
-    data = "epoch,iter,loss\n" + "".join(f"{epoch},{step},{step}\n" for epoch in range(1, 5) for step in range(0, 100, 10))
+    data = "epoch,iter,loss\n" + "".join(f"{epoch},{step},{step}\n" for epoch in range(1, 5)
+                                         for step in range(0, 100, 10))
     read = check_cuts(Reader, data.encode())
     assert kind_of("log.csv", data.encode()[:4096]) == "csv"
     assert [step for step, _ in steps_and_values(read.parts, "loss")] == list(range(0, 400, 10))
@@ -111,13 +115,16 @@ def test_rows_that_overtake_one_another_supersede_nothing():
 
 
 def test_phases_in_one_table_are_metrics_of_their_own():
-    data = "epoch,phase,loss\n" + "".join(f"{epoch},{phase},{epoch}\n" for epoch in range(4) for phase in ("train", "val"))
+    data = "epoch,phase,loss\n" + "".join(f"{epoch},{phase},{epoch}\n" for epoch in range(4)
+                                          for phase in ("train", "val"))
     read = check_cuts(Reader, data.encode())
-    assert steps_and_values(read.parts, "train/loss") == steps_and_values(read.parts, "val/loss") == [(n, n) for n in range(4)]
+    assert steps_and_values(read.parts, "train/loss") == steps_and_values(read.parts, "val/loss") == [
+        (n, n) for n in range(4)]
 
 
 @pytest.mark.parametrize("cell, wanted", [("1714557600.5", 1714557600.5), ("1714557600500", 1714557600.5),
-                                          ("2024-05-01 10:00:00.5", 1714557600.5), ("2024-05-01T12:00:00.5+02:00", 1714557600.5)])
+                                          ("2024-05-01 10:00:00.5", 1714557600.5),
+                                          ("2024-05-01T12:00:00.5+02:00", 1714557600.5)])
 def test_times_are_taken_where_they_stand(cell, wanted):
     read = check_cuts(Reader, f"step,timestamp,loss\n0,{cell},1\n1,,2\n2,{cell},3\n".encode())
     parts = [ts for part in read.parts for ts in part.ts]
@@ -128,12 +135,13 @@ def test_times_are_taken_where_they_stand(cell, wanted):
 
 def test_seconds_since_the_start_are_a_metric_and_no_time():
     read = check_cuts(Reader, b"epoch,time,loss\n1,10.5,1\n2,21,2\n")
-    assert steps_and_values(read.parts, "time") == [(1, 10.5), (2, 21)] and read.reader.facts() == {"no_times": True}
+    assert steps_and_values(read.parts, "time") == [(1, 10.5), (2, 21)]
+    assert read.reader.facts() == {"no_times": True}
 
 
 def test_pandas_writes_it_too(tmp_path):
-    frame = pandas.DataFrame({"step": range(0, 500, 5), "loss": [1 / (n + 1) for n in range(100)], "note": ["a, b"] * 100,
-                              "val": [None if n % 10 else n / 7 for n in range(100)]})
+    frame = pandas.DataFrame({"step": range(0, 500, 5), "loss": [1 / (n + 1) for n in range(100)],
+                              "note": ["a, b"] * 100, "val": [None if n % 10 else n / 7 for n in range(100)]})
     for more in ({}, {"index": False}, {"sep": ";"}, {"quoting": csv.QUOTE_ALL}):
         path = tmp_path / "frame.csv"
         frame.to_csv(path, **more)
@@ -143,7 +151,7 @@ def test_pandas_writes_it_too(tmp_path):
         assert steps_and_values(read.parts, "val") == [(n * 5, n / 7) for n in range(0, 100, 10)]
 
 
-# -- real loggers ---------------------------------------------------------------------------------------------------
+# -- real loggers --------------------------------------------------------------------------------------------
 
 
 def test_lightnings_logger_as_it_adds_columns(tmp_path):
@@ -162,7 +170,8 @@ def test_lightnings_logger_as_it_adds_columns(tmp_path):
         while file.look() and file.step():
             pass
         assert file.behind == 0
-        assert {name: len(group.rows) for name, group in file.table.where.items()} == {name: len(rows) for name, rows in wanted.items()}
+        assert {name: len(group.rows) for name, group in file.table.where.items()} == {
+            name: len(rows) for name, rows in wanted.items()}
     assert kind_of("metrics.csv", (tmp_path / "n/version_0/metrics.csv").read_bytes()[:4096]) == "csv"
     for name, rows in wanted.items():
         group = file.table.where[name]
@@ -186,7 +195,7 @@ def test_keras_logger(tmp_path, monkeypatch):
     assert [step for step, _ in steps_and_values(read.parts, "accuracy")] == [0, 1, 2, 2, 3, 4]
 
 
-# -- damage and hostility -------------------------------------------------------------------------------------------
+# -- damage and hostility ------------------------------------------------------------------------------------
 
 
 def test_utf16_is_skipped_and_latin1_is_read():
@@ -219,7 +228,8 @@ def test_a_header_of_a_hundred_thousand_columns_is_a_data_set():
     data = ",".join(["step", *(f"f{n}" for n in range(100_000))]).encode() + b"\n" + b"1," * 100_000 + b"1\n"
     assert kind_of("data.csv", data[:4096]) is None
     read = whole(Reader, data)
-    assert read.parts == [] and read.reader.skipped == {"no column of steps or epochs": 1} and read.position == len(data)
+    assert read.parts == [] and read.reader.skipped == {"no column of steps or epochs": 1}
+    assert read.position == len(data)
 
 
 def test_a_line_without_end_is_passed_over_in_bounded_memory():
@@ -230,7 +240,8 @@ def test_a_line_without_end_is_passed_over_in_bounded_memory():
         passed += reader.take(block, 1 << 30)[0]
     assert passed == 1000 << 20 and len(repr(reader.state())) < 4000
     used, parts = reader.take(b"9\n1,2\n", 6)
-    assert used == 6 and steps_and_values(parts, "loss") == [(1, 2)] and reader.skipped == {"longer than 1 MiB": 1}
+    assert used == 6 and steps_and_values(parts, "loss") == [(1, 2)]
+    assert reader.skipped == {"longer than 1 MiB": 1}
 
 
 def test_a_saw_of_steps_keeps_few_purges():
@@ -250,15 +261,17 @@ def test_a_saw_of_steps_keeps_few_purges():
     ("numbers.csv", "".join(f"{n},{n},{n}\n" for n in range(20))),
     ("requirements.txt", "numpy==1.0\nstep==3\n"), ("app.log", "step by step, we go\non, and on\n"),
     ("wide.csv", "step," + ",".join(f"c{n}" for n in range(1200)) + "\n" + ("1," * 1200 + "1\n") * 2),
-    ("metrics.json", "step,loss\n0,1\n1,2\n2,3\n"), ("empty.csv", ""), ("metrics.csv", ""), ("metrics.csv", "a,b,c\n1,2,3\n"),
+    ("metrics.json", "step,loss\n0,1\n1,2\n2,3\n"), ("empty.csv", ""), ("metrics.csv", ""),
+    ("metrics.csv", "a,b,c\n1,2,3\n"),
 ])
 def test_what_is_no_training(name, data):
     assert kind_of(name, data.encode()[:4096]) is None
 
 
 @pytest.mark.parametrize("name, data", [
-    ("metrics.csv", "epoch,step,loss\n"), ("metrics.csv", "epoch,step,loss\n0,0,\n"), ("results.csv", "epoch,a\n"),
-    ("x.csv", "Step,loss\n1,0.5\n"), ("short.csv", "step,loss\n" + "".join(f"{n},1\n" for n in range(900))),
+    ("metrics.csv", "epoch,step,loss\n"), ("metrics.csv", "epoch,step,loss\n0,0,\n"),
+    ("results.csv", "epoch,a\n"), ("x.csv", "Step,loss\n1,0.5\n"),
+    ("short.csv", "step,loss\n" + "".join(f"{n},1\n" for n in range(900))),
     ("tb.csv", "Wall time,Step,Value\n1714557600.1,0,0.5\n1714557601.1,10,0.4\n1714557602.1,20,0.3\n"),
     ("progress.csv", "time/total_timesteps,rollout/ep_rew_mean\n2048,1\n4096,2\n6144,3\n"),
     ("progress.txt", "Epoch\tAverageEpRet\tTime\n0\t10.5\t3\n1\t11.5\t6\n2\t12.5\t9\n"),

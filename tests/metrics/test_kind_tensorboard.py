@@ -30,11 +30,15 @@ def accumulated(path):
     """Return {tag: [(ts, step, value as repr)]} as EventAccumulator has it, sampling off."""
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     events = EventAccumulator(str(path), size_guidance=EVERYTHING).Reload()
-    out = {tag: [(one.wall_time, one.step, repr(float(one.value))) for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    out = {tag: [(one.wall_time, one.step, repr(float(one.value))) for one in events.Scalars(tag)]
+           for tag in events.Tags()["scalars"]}
     for tag in events.Tags()["tensors"]:
-        if tag in events.summary_metadata and events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
-            arrays = [(one.wall_time, one.step, tensor_util.make_ndarray(one.tensor_proto)) for one in events.Tensors(tag)]
-            out.setdefault(tag, []).extend((ts, step, repr(float(value.item()))) for ts, step, value in arrays if value.size == 1)
+        if (tag in events.summary_metadata
+            and events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"):
+            arrays = [(one.wall_time, one.step, tensor_util.make_ndarray(one.tensor_proto))
+                      for one in events.Tensors(tag)]
+            out.setdefault(tag, []).extend((ts, step, repr(float(value.item())))
+                                           for ts, step, value in arrays if value.size == 1)
     return {tag: mine for tag, mine in out.items() if mine}
 
 
@@ -58,8 +62,9 @@ def event(ts=0.0, step=0, **fields):
 
 
 def scalars(ts, step, *pairs):
-    return event(ts, step, summary=summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, simple_value=value)
-                                                              for tag, value in pairs]))
+    return event(ts, step,
+                 summary=summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, simple_value=value)
+                                                    for tag, value in pairs]))
 
 
 def version(number):
@@ -144,14 +149,15 @@ def test_tensorboardx_writes_the_same_points(tmp_path):
     assert list(reader.facts()["texts"].values()) == ["hello"]
 
 
-# -- tensors, as TensorFlow 2 writes scalars ----------------------------------------------------------------------------
+# -- tensors, as TensorFlow 2 writes scalars -----------------------------------------------------------------
 
 def tensor(tag, proto, metadata=None):
     return summary_pb2.Summary.Value(tag=tag, tensor=proto, metadata=metadata)
 
 
 def content(value, dtype, number):
-    return tensor_pb2.TensorProto(dtype=number, tensor_shape=TensorShapeProto(), tensor_content=np.asarray(value, dtype).tobytes())
+    return tensor_pb2.TensorProto(dtype=number, tensor_shape=TensorShapeProto(),
+                                  tensor_content=np.asarray(value, dtype).tobytes())
 
 
 def test_tensors_of_every_type_are_read_as_tensorboard_reads_them(tmp_path):
@@ -174,34 +180,42 @@ def test_tensors_of_every_type_are_read_as_tensorboard_reads_them(tmp_path):
     for step in range(60):
         for tag, maker in makers.items():
             value = tensor(tag, maker(step / 7), create_summary_metadata(tag, "") if step == 0 else None)
-            writer.add_event(event_pb2.Event(wall_time=1e9 + step, step=step, summary=summary_pb2.Summary(value=[value])))
+            writer.add_event(
+                event_pb2.Event(wall_time=1e9 + step, step=step, summary=summary_pb2.Summary(value=[value])))
         for tag, array in (("no metadata", np.float32(step)), ("two numbers", np.ones(2, np.float32))):
             metadata = create_summary_metadata(tag, "") if step == 0 and tag == "two numbers" else None
             value = tensor(tag, tensor_util.make_tensor_proto(array), metadata)
-            writer.add_event(event_pb2.Event(wall_time=1e9 + step, step=step, summary=summary_pb2.Summary(value=[value])))
+            writer.add_event(
+                event_pb2.Event(wall_time=1e9 + step, step=step, summary=summary_pb2.Summary(value=[value])))
     writer.close()
     path = only_file(tmp_path)
     mine, reader = ours(path.read_bytes())
-    assert mine == accumulated(path) and set(mine) == set(makers) and all(len(column) == 60 for column in mine.values())
+    assert mine == accumulated(path) and set(mine) == set(makers)
+    assert all(len(column) == 60 for column in mine.values())
     assert reader.facts()["counts"] == {"tensors": 120}
     check_cuts(Reader, path.read_bytes(), rounds=3)
 
 
 def test_bfloat16_is_read(tmp_path):
-    raw = tensor_pb2.TensorProto(dtype=types_pb2.DT_BFLOAT16, tensor_shape=TensorShapeProto(), tensor_content=b"\xc0\x3f")
-    listed = tensor_pb2.TensorProto(dtype=types_pb2.DT_BFLOAT16, tensor_shape=TensorShapeProto(), half_val=[0x3FC0])
+    raw = tensor_pb2.TensorProto(dtype=types_pb2.DT_BFLOAT16, tensor_shape=TensorShapeProto(),
+                                 tensor_content=b"\xc0\x3f")
+    listed = tensor_pb2.TensorProto(dtype=types_pb2.DT_BFLOAT16, tensor_shape=TensorShapeProto(),
+                                    half_val=[0x3FC0])
     metadata = create_summary_metadata("x", "")
-    data = version(2) + b"".join(event(1e9, step, summary=summary_pb2.Summary(value=[tensor("x", proto, metadata)]))
-                                 for step, proto in enumerate((raw, listed)))
+    data = (version(2)
+            + b"".join(event(1e9, step, summary=summary_pb2.Summary(value=[tensor("x", proto, metadata)]))
+                       for step, proto in enumerate((raw, listed))))
     assert [value for _, _, value in ours(data)[0]["x"]] == ["1.5", "1.5"]
 
 
-# -- random files ---------------------------------------------------------------------------------------------------
+# -- random files --------------------------------------------------------------------------------------------
 
 def random_events(rng, count, number=2):
-    """Yield records of events as several writers may mix them: shapes, tags, several values, duplicates, restarts."""
+    """Yield records of events as several writers may mix them: shapes, tags, several values, duplicates,
+    restarts."""
     yield version(number)
-    tags = ["loss", "acc1", "acc2", "a much longer name of a metric/part", "值", *([""] if number > 1 else [])]
+    tags = ["loss", "acc1", "acc2", "a much longer name of a metric/part", "值",
+            *([""] if number > 1 else [])]
     first = set()
     for step in range(count):
         ts, kind = 1e9 + step / 8, rng.random()
@@ -220,7 +234,8 @@ def random_events(rng, count, number=2):
             yield event(ts, at, summary=summary_pb2.Summary(value=[tensor(tag, proto, metadata)]))
         elif kind < 0.93:
             yield event(ts, at, summary=summary_pb2.Summary(value=[summary_pb2.Summary.Value(
-                tag="h", histo=summary_pb2.HistogramProto(min=0, max=1, num=2, bucket=[1, 1], bucket_limit=[0.5, 1]))]))
+                tag="h", histo=summary_pb2.HistogramProto(
+                    min=0, max=1, num=2, bucket=[1, 1], bucket_limit=[0.5, 1]))]))
         elif kind < 0.94:
             yield event(ts, at, log_message=event_pb2.LogMessage(message="words"))
         elif kind < 0.95 and not first:
@@ -237,7 +252,7 @@ def test_random_files_give_tensorboards_points(tmp_path, seed, number):
     check_cuts(Reader, data, rounds=2, seed=seed)
 
 
-# -- restarts -------------------------------------------------------------------------------------------------------
+# -- restarts ------------------------------------------------------------------------------------------------
 
 def test_a_start_supersedes_what_stands_before_it(tmp_path):
     from torch.utils.tensorboard import SummaryWriter
@@ -263,32 +278,37 @@ def test_a_start_supersedes_what_stands_before_it(tmp_path):
 
 
 def test_a_stop_supersedes_nothing():
-    data = version(2) + b"".join(scalars(1e9, step, ("x", 1.0)) for step in range(20)) + start(1e9, 5, event_pb2.SessionLog.STOP)
+    data = (version(2) + b"".join(scalars(1e9, step, ("x", 1.0)) for step in range(20))
+            + start(1e9, 5, event_pb2.SessionLog.STOP))
     assert len(ours(data)[0]["x"]) == 20
 
 
 def test_in_version_1_a_step_that_goes_back_supersedes_that_tag(tmp_path):
-    data = (version(1) + b"".join(scalars(1e9, step, ("a", 1.0)) + scalars(1e9, step, ("b", 1.0)) for step in range(50))
+    data = (version(1)
+            + b"".join(scalars(1e9, step, ("a", 1.0)) + scalars(1e9, step, ("b", 1.0)) for step in range(50))
             + b"".join(scalars(1e9 + 99, step, ("a", 2.0)) for step in range(30, 40)))
     (tmp_path / "events.out.tfevents.1").write_bytes(data)
     mine, reader = ours(data)
-    assert mine == accumulated(tmp_path / "events.out.tfevents.1") and (len(mine["a"]), len(mine["b"])) == (40, 50)
+    assert mine == accumulated(tmp_path / "events.out.tfevents.1")
+    assert (len(mine["a"]), len(mine["b"])) == (40, 50)
     assert reader.facts()["purges"] == [[101, 30, ["a"]]]
 
 
 def test_steps_of_several_tags_that_take_turns_are_no_restart():
-    data = version(1) + b"".join(scalars(1e9, step * 100, ("train", 1.0)) + scalars(1e9, step, ("epoch", 1.0)) for step in range(1, 2000))
+    data = version(1) + b"".join(scalars(1e9, step * 100, ("train", 1.0)) + scalars(1e9, step, ("epoch", 1.0))
+                                 for step in range(1, 2000))
     mine, reader = ours(data)
     assert {tag: len(column) for tag, column in mine.items()} == {"train": 1999, "epoch": 1999}
     assert len(reader.facts()["purges"]) <= 2
 
 
-# -- hyperparameters ---------------------------------------------------------------------------------------------------
+# -- hyperparameters -----------------------------------------------------------------------------------------
 
 def test_hyperparameters_are_the_config(tmp_path):
     from torch.utils.tensorboard import SummaryWriter
     with SummaryWriter(tmp_path) as writer:
-        writer.add_hparams({"lr": 0.1, "layers": 3, "amp": True, "opt": "adam"}, {"hparam/acc": 0.5}, run_name=".")
+        writer.add_hparams({"lr": 0.1, "layers": 3, "amp": True, "opt": "adam"}, {"hparam/acc": 0.5},
+                           run_name=".")
     config = {}
     for path in tmp_path.rglob("*tfevents*"):
         config.update(ours(path.read_bytes())[1].facts().get("config", {}))
@@ -300,16 +320,21 @@ def test_too_many_hyperparameters_are_counted():
     for place in range(3000):
         started.hparams[f"p{place}"].number_value = place
     content = plugin_data_pb2.HParamsPluginData(session_start_info=started).SerializeToString()
-    metadata = summary_pb2.SummaryMetadata(plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="hparams", content=content))
-    data = version(2) + event(1e9, summary=summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag="_hparams_/x", metadata=metadata)]))
+    metadata = summary_pb2.SummaryMetadata(
+        plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="hparams", content=content))
+    data = (version(2)
+            + event(1e9, summary=summary_pb2.Summary(
+                value=[summary_pb2.Summary.Value(tag="_hparams_/x", metadata=metadata)])))
     _, reader = ours(data)
     assert len(reader.facts()["config"]) == 1000 and sum(reader.skipped.values()) == 2000
 
 
-# -- damage -----------------------------------------------------------------------------------------------------------
+# -- damage --------------------------------------------------------------------------------------------------
 
 def plain(count=300):
-    return b"".join([version(2), *(scalars(1e9 + step, step, (("loss", "accuracy", "lr")[step % 3], step / 8)) for step in range(count))])
+    return b"".join([version(2),
+                     *(scalars(1e9 + step, step, (("loss", "accuracy", "lr")[step % 3], step / 8))
+                       for step in range(count))])
 
 
 def test_files_cut_at_every_byte_of_their_last_2_kb_have_all_whole_records():
@@ -355,7 +380,8 @@ def test_a_torn_record_in_the_middle_costs_itself_only():
 
 def test_a_long_torn_record_has_not_swallowed_the_ones_behind_it():
     picture = event(1e9, 5, summary=summary_pb2.Summary(value=[
-        summary_pb2.Summary.Value(tag="t", simple_value=1.0), summary_pb2.Summary.Value(tag="i", image=summary_pb2.Summary.Image(
+        summary_pb2.Summary.Value(tag="t", simple_value=1.0),
+        summary_pb2.Summary.Value(tag="i", image=summary_pb2.Summary.Image(
             encoded_image_string=bytes(range(256)) * 12))]))
     data = plain(30) + picture[:400] + b"".join(scalars(1e9, step, ("after", 1.0)) for step in range(100))
     mine, reader = ours(data)
@@ -385,17 +411,19 @@ def test_what_macos_puts_beside_event_files_has_no_records():
     assert not is_kind("._events.out.tfevents.1", data) and not is_kind("events.out.tfevents.1", data)
 
 
-# -- what is one -------------------------------------------------------------------------------------------------------
+# -- what is one ---------------------------------------------------------------------------------------------
 
 def test_a_file_is_tensorboards_by_its_name_and_its_first_record(torch_file):
     data = torch_file.read_bytes()
-    assert is_kind(torch_file.name, data[:4096]) and is_kind("tfevents", b"") and is_kind("x.tfevents.1", data[:5])
+    assert is_kind(torch_file.name, data[:4096]) and is_kind("tfevents", b"")
+    assert is_kind("x.tfevents.1", data[:5])
     assert is_kind("x.tfevents.1", b"\1" + data[1:4096]), "a damaged first record"
     assert not is_kind("events.jsonl", data[:4096])
-    assert not is_kind("read_tfevents.py", b"import struct\n" * 300) and not is_kind("tfevents.md", b"# Reading tfevents files\n")
+    assert not is_kind("read_tfevents.py", b"import struct\n" * 300)
+    assert not is_kind("tfevents.md", b"# Reading tfevents files\n")
 
 
-# -- hostile files -----------------------------------------------------------------------------------------------------
+# -- hostile files -------------------------------------------------------------------------------------------
 
 def cost(data):
     """Read; returns (reader, Parts, processor seconds)."""
@@ -416,17 +444,21 @@ def test_a_record_beyond_the_files_end_waits():
     head = struct.pack("<Q", 1 << 30)
     data = plain(30) + head + struct.pack("<I", masked(crc32c(head))) + bytes(100)
     growing = whole(Reader, data)
-    assert growing.position == len(plain(30)) and growing.reader.skipped == {} and sum(len(part.rows) for part in growing.parts) == 30
+    assert growing.position == len(plain(30)) and growing.reader.skipped == {}
+    assert sum(len(part.rows) for part in growing.parts) == 30
 
 
 def test_tags_beyond_the_limit_are_counted(monkeypatch):
     assert names.MOST == 20_000
     monkeypatch.setattr(names, "MOST", 10_000)
-    data = b"".join([version(2), *(scalars(1e9, step, *((f"t{step}.{place}", 1.0) for place in range(110))) for step in range(100))])
+    data = b"".join([version(2),
+                     *(scalars(1e9, step, *((f"t{step}.{place}", 1.0) for place in range(110)))
+                       for step in range(100))])
     reader, parts, _ = cost(data)
     assert len(points(parts)) == 10_000 and reader.skipped == {"values of too many tags": 1000}
     growing = whole(Reader, data[:200_000]).grow(data[200_000:], restart=True)
-    assert growing.outcome()[1:] == (reader.skipped, reader.facts()) and points(growing.parts).keys() == points(parts).keys()
+    assert growing.outcome()[1:] == (reader.skipped, reader.facts())
+    assert points(growing.parts).keys() == points(parts).keys()
 
 
 def test_names_of_many_megabytes_are_counted():
@@ -441,7 +473,8 @@ def test_messages_within_messages_and_millions_of_empty_ones_end():
         size = len(nested)
         nested = b"\x0a" + bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14]) + nested
     empty = b"\x0a\x00" * 1_500_000
-    data = version(2) + record(b"\x2a" + _size(nested) + nested) + record(b"\x2a" + _size(empty) + empty) + plain(20)
+    data = (version(2) + record(b"\x2a" + _size(nested) + nested) + record(b"\x2a" + _size(empty) + empty)
+            + plain(20))
     reader, parts, seconds = cost(data)
     assert sum(len(part.rows) for part in parts if part.names != ("",)) >= 20 and seconds < 60
     assert reader.skipped["values beyond 100,000 of one record"] == 1
@@ -457,7 +490,8 @@ def _size(data):
 
 def test_noise_is_one_damage_and_what_follows_it_is_read():
     rng = random.Random(3)
-    for noise in (rng.randbytes(300_000), b"\1\0\0\0\0" * 60_000, bytes(8) + b"\1" * 9000, record(b"\xff" * 50) * 2000):
+    for noise in (rng.randbytes(300_000), b"\1\0\0\0\0" * 60_000, bytes(8) + b"\1" * 9000,
+                  record(b"\xff" * 50) * 2000):
         mine, reader = ours(plain(30) + noise + plain(30))
         assert sum(map(len, mine.values())) == 60 and sum(reader.skipped.values()) in (1, 2000)
 
@@ -467,14 +501,18 @@ def test_records_that_are_damaged_one_after_the_other_end_in_time():
     torn = good[:30]
     data = plain(20) + (torn + good) * 3000
     reader, parts, seconds = cost(data)
-    assert sum(len(part.rows) for part in parts) == 3020 and reader.skipped == {"damaged records": 3000} and seconds < 30
+    assert sum(len(part.rows) for part in parts) == 3020 and reader.skipped == {"damaged records": 3000}
+    assert seconds < 30
 
 
 def test_what_a_state_holds_is_bounded(torch_file):
     reader = whole(Reader, torch_file.read_bytes()).reader
     assert len(json.dumps(reader.state())) < 4000
-    long = [event(1e9, step, summary=summary_pb2.Summary(value=[tensor(f"note {step}", tensor_util.make_tensor_proto("x" * 20_000),
-            summary_pb2.SummaryMetadata(plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="text")))])) for step in range(80)]
+    long = [event(1e9, step,
+                  summary=summary_pb2.Summary(
+                      value=[tensor(f"note {step}", tensor_util.make_tensor_proto("x" * 20_000),
+summary_pb2.SummaryMetadata(plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="text")))]))
+            for step in range(80)]
     reader = whole(Reader, version(2) + b"".join(long)).reader
     assert len(reader.facts()["texts"]) == 64 and len(json.dumps(reader.state())) < 2 << 20
 
@@ -500,13 +538,14 @@ def test_spoiled_events_with_right_checksums_are_read_alike_at_once_and_in_piece
         assert growing.outcome() == whole(Reader, data).outcome(), turn
 
 
-# -- sums of many records at once ----------------------------------------------------------------------------------------
+# -- sums of many records at once ----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 34, 255, 256, 257, 2048])
 def test_sums_of_many_records_are_those_of_each(size):
     rng = random.Random(size)
     fixed = rng.randbytes(size)
-    records = [bytearray(record(rng.randbytes(1) + fixed[1:] if place % 2 else rng.randbytes(size))) for place in range(40)]
+    records = [bytearray(record(rng.randbytes(1) + fixed[1:] if place % 2 else rng.randbytes(size)))
+               for place in range(40)]
     assert wrong(b"".join(records), size + 16) == []
     for place in (0, 7, 39):
         records[place][rng.randrange(12, size + 16)] ^= 1 << rng.randrange(8)

@@ -14,9 +14,10 @@ from runicorn.metrics.kinds.trainer import Reader, is_kind
 def state(steps, reached, **more):
     history = [{"epoch": step / 10, "grad_norm": 1.5, "learning_rate": 1e-4, "loss": 1 / step, "step": step}
                for step in range(1, reached + 1)]
-    history.append({"epoch": 1.0, "eval_loss": 0.5, "eval_runtime": 2.0, "remaining_time": "59h:30m:19s", "step": reached})
-    return {"best_metric": 0.5, "epoch": 1.0, "global_step": reached, "log_history": history, "logging_steps": 1,
-            "max_steps": steps, **more}
+    history.append({"epoch": 1.0, "eval_loss": 0.5, "eval_runtime": 2.0, "remaining_time": "59h:30m:19s",
+                    "step": reached})
+    return {"best_metric": 0.5, "epoch": 1.0, "global_step": reached, "log_history": history,
+            "logging_steps": 1, "max_steps": steps, **more}
 
 
 def as_text(entry):
@@ -31,7 +32,8 @@ def test_a_state_of_both_versions(rewrite):
     read = whole(Reader, data)
     assert is_kind("trainer_state.json", data[:4096]) and not is_kind("other_state.json", data[:4096])
     assert steps_and_values(read.parts, "loss") == [(step, 1 / step) for step in range(1, 21)]
-    assert set(points(read.parts)) == {"loss", "epoch", "grad_norm", "learning_rate", "eval_loss", "eval_runtime"}
+    assert set(points(read.parts)) == {"loss", "epoch", "grad_norm", "learning_rate", "eval_loss",
+                                       "eval_runtime"}
     facts = read.reader.facts()
     assert facts["steps"] == 40 and facts["finished"] is False and facts["no_times"] is True
     assert facts["config"]["max_steps"] == 40 and facts["summary"]["best_metric"] == 0.5
@@ -56,13 +58,15 @@ def test_a_file_that_is_replaced_whole(tmp_path):
         while file.look() and file.step():
             pass
         group = file.table.where["loss"]
-        assert list(group.steps) == list(range(1, reached + 1)) and file.reader.facts()["finished"] is (reached == 15)
+        assert list(group.steps) == list(range(1, reached + 1))
+        assert file.reader.facts()["finished"] is (reached == 15)
         path.rename(tmp_path / "old")
         os.replace(tmp_path / "old", path)
 
 
 @pytest.mark.parametrize("content", [b"{}", b'{"log_history": 3}', b"[]", b"3",
-                                     b'{"log_history": [3, null, {"step": "x", "loss": 1}, {"step": 1}, {"loss": 2}]}'])
+                                     b'{"log_history": [3, null, {"step": "x", "loss": 1}, {"step": 1}, '
+                                     b'{"loss": 2}]}'])
 def test_odd_objects(content):
     read = whole(Reader, content)
     assert read.parts == [] and read.position == len(content)
@@ -76,7 +80,8 @@ def test_damaged_ones_wait_for_the_next():
 
 def test_long_ones_are_read_entry_by_entry(monkeypatch):
     content = state(5000, 2000, trial_name="a", stateful_callbacks={"x": {"args": {"y": [1, {"z": "]}"}]}}})
-    content["log_history"].insert(7, {"step": 7, "note": 'brace } and ] and "quote"', "nested": {"a": {"b": 1}}, "extra": 1.0})
+    content["log_history"].insert(
+        7, {"step": 7, "note": 'brace } and ] and "quote"', "nested": {"a": {"b": 1}}, "extra": 1.0})
     data = json.dumps(content, indent=2, sort_keys=True).encode()
     wanted = whole(Reader, data)
     monkeypatch.setattr(trainer, "WHOLE", 1000)
@@ -85,13 +90,15 @@ def test_long_ones_are_read_entry_by_entry(monkeypatch):
         growing.data = data
         while growing.position < len(data):
             growing.grow(b"", restart=restart)
-        assert sorted(map(repr, growing.outcome()[0].items())) == sorted(map(repr, wanted.outcome()[0].items()))
+        assert sorted(map(repr, growing.outcome()[0].items())) == sorted(
+            map(repr, wanted.outcome()[0].items()))
         assert growing.outcome()[1:] == wanted.outcome()[1:]
 
 
 def test_what_is_too_long_is_passed_over():
     reader = Reader()
-    assert reader.take(b'{"global_step": 1', 65 << 20) == (65 << 20, []) and reader.skipped == {"longer than 64 MiB": 1}
+    assert reader.take(b'{"global_step": 1', 65 << 20) == (65 << 20, [])
+    assert reader.skipped == {"longer than 64 MiB": 1}
     assert reader.take(b"more", 4) == (4, [])
 
 
@@ -109,15 +116,17 @@ def test_a_real_trainer(tmp_path):
             return {"loss": loss, "logits": loss[None]}
 
     rows = [{"x": torch.ones(2) * n, "labels": torch.ones(1) * n} for n in range(16)]
-    arguments = TrainingArguments(str(tmp_path), max_steps=6, logging_steps=1, save_steps=3, eval_steps=2, eval_strategy="steps",
-                                  use_cpu=True, per_device_train_batch_size=4, report_to=[], disable_tqdm=True)
+    arguments = TrainingArguments(str(tmp_path), max_steps=6, logging_steps=1, save_steps=3, eval_steps=2,
+                                  eval_strategy="steps", use_cpu=True, per_device_train_batch_size=4,
+                                  report_to=[], disable_tqdm=True)
     made = Trainer(Model(), arguments, train_dataset=rows, eval_dataset=rows)
     made.train()
     for step in (3, 6):
         data = (tmp_path / f"checkpoint-{step}/trainer_state.json").read_bytes()
         read = whole(Reader, data)
         assert is_kind("trainer_state.json", data[:4096])
-        wanted = [(entry["step"], float(entry["loss"])) for entry in made.state.log_history if "loss" in entry and entry["step"] <= step]
+        wanted = [(entry["step"], float(entry["loss"]))
+                  for entry in made.state.log_history if "loss" in entry and entry["step"] <= step]
         assert len(wanted) == step and steps_and_values(read.parts, "loss") == wanted
         assert len(steps_and_values(read.parts, "eval_loss")) == step // 2
         assert (read.reader.facts()["steps"], read.reader.facts()["finished"]) == (6, step == 6)

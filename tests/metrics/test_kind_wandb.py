@@ -27,9 +27,10 @@ OLD = {"0.12.21": ["protobuf<4", "setuptools<80", "numpy<2"], "0.15.12": ["numpy
 def written(python, folder, *arguments):
     """Run the training and return the path of its log."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    done = subprocess.run([str(python), wandb_script.__file__, str(folder), *map(str, arguments)], capture_output=True, text=True,
-                          timeout=400, env=environ)
-    logs = [path for path in folder.rglob("run-*.wandb") if not path.is_symlink() and "latest-run" not in str(path)]
+    done = subprocess.run([str(python), wandb_script.__file__, str(folder), *map(str, arguments)],
+                          capture_output=True, text=True, timeout=400, env=environ)
+    logs = [path for path in folder.rglob("run-*.wandb")
+            if not path.is_symlink() and "latest-run" not in str(path)]
     assert len(logs) == 1, done.stdout + done.stderr
     return logs[0]
 
@@ -49,8 +50,9 @@ def expected():
     out = {}
     for step in range(STEPS):
         values = wandb_script.value_of(step)
-        flat = {"loss": values["loss"], "n": values["n"], "flag": values["flag"], "nested.a": values["nested"]["a"],
-                "nested.b.c": values["nested"]["b"]["c"], "bad": values["bad"]}
+        flat = {"loss": values["loss"], "n": values["n"], "flag": values["flag"],
+                "nested.a": values["nested"]["a"], "nested.b.c": values["nested"]["b"]["c"],
+                "bad": values["bad"]}
         for name, value in flat.items():
             out.setdefault(name, []).append((step, repr(float(value))))
     out["loss"] += [(STEPS + 50, "5.0"), (STEPS + 60, "6.0")]
@@ -72,10 +74,14 @@ def check_training(data):
     assert growing.reader.skipped == {} and growing.position == len(data)
     facts = growing.reader.facts()
     assert facts["config"] == {"lr": 0.1, "opt": {"name": "adam", "betas": [0.9, 0.99]}, "later": {"x": 1}}
-    assert {"best": 0.5, "deeper.y": 2, "loss": 6, "nested.b.c": 1 - STEPS, "text": "你好"}.items() <= facts["summary"].items()
-    assert not [name for name in facts["summary"] if name.split(".")[0] in ("h", "img", "t", "deep") or "_type" in name]
-    assert (facts["project"], facts["name"], facts["group"], facts["job_type"], facts["notes"]) == ("p1", "a name", "g", "jt", "my notes")
-    assert facts["tags"] == ["t1", "t2"] and facts["exit_code"] == 0 and facts["finished"] is True and facts["host"]
+    assert {"best": 0.5, "deeper.y": 2, "loss": 6, "nested.b.c": 1 - STEPS,
+            "text": "你好"}.items() <= facts["summary"].items()
+    assert not [name for name in facts["summary"]
+                if name.split(".")[0] in ("h", "img", "t", "deep") or "_type" in name]
+    assert (facts["project"], facts["name"], facts["group"], facts["job_type"], facts["notes"]) == (
+        "p1", "a name", "g", "jt", "my notes")
+    assert facts["tags"] == ["t1", "t2"] and facts["exit_code"] == 0 and facts["finished"] is True
+    assert facts["host"]
     assert facts["definitions"] == [{"name": "val/*", "step_metric": "epoch"}] and len(facts["run_id"]) == 8
     counts = facts["counts"]
     assert (counts["histograms"], counts["HTML"], counts["images"]) == (2, 1, 1) and counts["files"] >= 1
@@ -104,7 +110,8 @@ def test_the_output_is_told_to_who_wants_it(log):
     pieces = []
     whole(lambda state: Reader(state, log=lambda *piece: pieces.append(piece)), log)
     text = "".join(line for _, stream, line in pieces if stream == "stdout")
-    assert [line for line in text.splitlines() if line.startswith("line ")] == [f"line {step}" for step in range(STEPS)]
+    assert [line for line in text.splitlines() if line.startswith("line ")] == [
+        f"line {step}" for step in range(STEPS)]
     assert all(1e9 < ts < 1e10 for ts, _, _ in pieces)
     assert len(whole(Reader, log).reader.facts()["log"]["tail"]) <= 4096
 
@@ -140,7 +147,8 @@ def test_one_flipped_bit_costs_one_record(log, length):
         damaged = bytearray(log)
         damaged[rng.randrange(len(log))] ^= 1 << rng.randrange(8)
         growing = whole(Reader, bytes(damaged))
-        read = {(name, ts, step, value) for name, rows in points(growing.parts).items() for _, ts, step, value in rows}
+        read = {(name, ts, step, value) for name, rows in points(growing.parts).items()
+                for _, ts, step, value in rows}
         assert read <= rows_of and len({step for _, _, step, _ in rows_of - read}) <= 1
         # At most one; what is damaged in the unfinished end is waited for.
         assert sum(growing.reader.skipped.values()) == 1 or growing.position >= len(log) - 32768
@@ -160,17 +168,19 @@ def test_a_killed_run_has_what_reached_the_disk(tmp_path):
     data = written(sys.executable, tmp_path, STEPS, 1).read_bytes()
     growing = whole(Reader, data)
     read = logged(growing)
-    assert all(rows == expected()[name][:len(rows)] for name, rows in read.items()) and growing.reader.skipped == {}
+    assert all(rows == expected()[name][:len(rows)] for name, rows in read.items())
+    assert growing.reader.skipped == {}
     assert "finished" not in growing.reader.facts() and len(read["loss"]) == STEPS
 
 
 def test_a_log_is_told_by_its_name_and_head(log, log_path):
-    assert is_kind(log_path.name, log[:4096]) and is_kind("run-abc.wandb", b"") and is_kind("run-abc.wandb", b":W&")
+    assert is_kind(log_path.name, log[:4096]) and is_kind("run-abc.wandb", b"")
+    assert is_kind("run-abc.wandb", b":W&")
     assert is_kind("run-abc.wandb", b"?" + log[1:4096]), "a damaged head"
     assert not is_kind("run-abc.txt", log[:4096]) and not is_kind("x.wandb", b"#!/bin/sh\n" * 50)
 
 
-# -- the package's own reader, and older ones --------------------------------------------------------------------------
+# -- the package's own reader, and older ones ----------------------------------------------------------------
 
 SCAN = """
 import json, sys
@@ -202,14 +212,17 @@ def environment(version):
 
 def make_environment(folder, version):
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
-    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                    f"wandb=={version}", *OLD[version]], check=True, timeout=500)
+    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet",
+                    "--disable-pip-version-check", f"wandb=={version}", *OLD[version]], check=True,
+                   timeout=500)
     (folder / "done").touch()
 
 
 def scanned(python, path):
-    """Return {name: [(step, repr of the value)]} as wandb's own reader gives it: numbers, those in dicts too, no media."""
-    lines = subprocess.run([str(python), "-c", SCAN, str(path)], capture_output=True, text=True, check=True, timeout=300).stdout
+    """Return {name: [(step, repr of the value)]} as wandb's own reader gives it: numbers, those in dicts too,
+    no media."""
+    lines = subprocess.run([str(python), "-c", SCAN, str(path)], capture_output=True, text=True, check=True,
+                           timeout=300).stdout
     out = {}
     for line in lines.splitlines():
         row, media = {}, []
@@ -249,7 +262,7 @@ def test_an_older_reader_agrees_on_the_newest_file(log_path, log):
     assert scanned(environment("0.18.7"), log_path) == logged(whole(Reader, log))
 
 
-# -- logs made by hand ---------------------------------------------------------------------------------------------------
+# -- logs made by hand ---------------------------------------------------------------------------------------
 
 def piece(kind, data):
     return struct.pack("<IHB", zlib.crc32(bytes([kind]) + data), len(data), kind) + data
@@ -266,7 +279,8 @@ def log_of(*records):
                 out += bytes(room)
                 continue
             part, data = data[:room - 7], data[room - 7:]
-            out += piece((wandb_log.MIDDLE if begun else wandb_log.FIRST) if data else wandb_log.LAST if begun else wandb_log.FULL, part)
+            out += piece((wandb_log.MIDDLE if begun else wandb_log.FIRST) if data else wandb_log.LAST if begun
+                         else wandb_log.FULL, part)
             begun = True
             if not data:
                 break
@@ -284,7 +298,8 @@ def field(number, data):
 
 
 def history(**values):
-    return field(2, b"".join(field(1, field(1, key.encode()) + field(16, value.encode())) for key, value in values.items()))
+    return field(2, b"".join(field(1, field(1, key.encode()) + field(16, value.encode()))
+                             for key, value in values.items()))
 
 
 def row(step, **values):
@@ -294,7 +309,8 @@ def row(step, **values):
 def test_records_longer_than_a_block_are_one():
     data = log_of(*(row(step, loss=str(step), words=json.dumps("x" * (step * 4000))) for step in range(30)))
     growing = check_cuts(Reader, data, rounds=4)
-    assert [step for _, _, step, _ in points(growing.parts)["loss"]] == list(range(30)) and growing.reader.skipped == {}
+    assert [step for _, _, step, _ in points(growing.parts)["loss"]] == list(range(30))
+    assert growing.reader.skipped == {}
 
 
 def test_a_damaged_block_costs_what_is_in_it():
@@ -310,8 +326,9 @@ def test_typed_items_of_newer_versions_are_read():
     def item(key, content):
         return field(1, field(2, key.encode()) + content)
     message = field(2, b"".join([
-        item("_step", b"\x28\x0e"), item("yes", b"\x20\x01"), item("minus", b"\x28\x05"), item("none", b"\x18\x00"),
-        item("x", b"\x31" + struct.pack("<d", 0.25)), item("words", field(7, b"hi")), item("json", field(8, b"NaN"))]))
+        item("_step", b"\x28\x0e"), item("yes", b"\x20\x01"), item("minus", b"\x28\x05"),
+        item("none", b"\x18\x00"), item("x", b"\x31" + struct.pack("<d", 0.25)),
+        item("words", field(7, b"hi")), item("json", field(8, b"NaN"))]))
     read = points(whole(Reader, log_of(message)).parts)
     assert {name: (rows[0][2], rows[0][3]) for name, rows in read.items()} == {
         "yes": (7, "1.0"), "minus": (7, "-3.0"), "x": (7, "0.25"), "json": (7, "nan")}
@@ -328,27 +345,33 @@ def test_dicts_without_end_and_values_without_number_end(monkeypatch):
     deep = '{"a":' * 200 + "1" + "}" * 200
     wide = json.dumps({f"k{place}": place for place in range(5000)})
     begun = time.process_time()
-    growing = whole(Reader, log_of(row(1, deep=deep, x="1"), *(row(step, wide=wide) for step in range(2, 6)), field(2, b"\xff" * 100)))
+    growing = whole(Reader, log_of(row(1, deep=deep, x="1"), *(row(step, wide=wide) for step in range(2, 6)),
+                                   field(2, b"\xff" * 100)))
     assert time.process_time() - begun < 30
-    assert len(points(growing.parts)) == 1000 and growing.reader.skipped["values of too many metrics"] == 4 * (5000 - 999)
+    assert len(points(growing.parts)) == 1000
+    assert growing.reader.skipped["values of too many metrics"] == 4 * (5000 - 999)
     assert growing.reader.skipped["unreadable records"] == 1
 
 
 def test_config_and_summary_have_their_limits():
-    big = field(3, b"".join(field(1, field(1, b"k%d" % place) + field(16, b'"%s"' % (b"x" * 3000))) for place in range(2000)))
+    big = field(3, b"".join(field(1, field(1, b"k%d" % place) + field(16, b'"%s"' % (b"x" * 3000)))
+                            for place in range(2000)))
     growing = whole(Reader, log_of(big, big))
-    assert len(json.dumps(growing.reader.state())) < 1_500_000 and growing.reader.skipped["summary beyond its limits"] > 1000
+    assert len(json.dumps(growing.reader.state())) < 1_500_000
+    assert growing.reader.skipped["summary beyond its limits"] > 1000
 
 
 def test_noise_and_giant_records_end():
     rng = random.Random(2)
-    for noise in (rng.randbytes(300_000), b"\1" * 300_000, bytes(300_000), piece(wandb_log.FIRST, b"x" * 100) * 3000):
+    for noise in (rng.randbytes(300_000), b"\1" * 300_000, bytes(300_000),
+                  piece(wandb_log.FIRST, b"x" * 100) * 3000):
         begun = time.process_time()
         growing = whole(Reader, log_of(row(1, loss="1")) + noise)
         assert len(points(growing.parts)["loss"]) == 1 and time.process_time() - begun < 20
     giant = log_of(row(1, loss="1"), row(2, words=json.dumps("x" * (17 << 20)), loss="2"), row(3, loss="3"))
     growing = whole(Reader, giant)
-    assert [step for _, _, step, _ in points(growing.parts)["loss"]] == [1, 3] and growing.reader.skipped == {"records over 15 MB": 1}
+    assert [step for _, _, step, _ in points(growing.parts)["loss"]] == [1, 3]
+    assert growing.reader.skipped == {"records over 15 MB": 1}
 
 
 def test_spoiled_records_with_right_checksums_are_read_alike_at_once_and_in_pieces(log):

@@ -1,4 +1,5 @@
-"""Values that a file says are superseded: by a restart that it tells, not by the first step of a newer attempt."""
+"""Values that a file says are superseded: by a restart that it tells, not by the first step of a newer
+attempt."""
 
 import json
 
@@ -13,7 +14,8 @@ from runicorn.metrics.series import Series
 def table(steps, purges, names=("loss",), kind="tensorboard"):
     """Return a Table of rows 0, 1, … that log the `names` at these steps: values are the row's number."""
     made = Table(kind)
-    lines = [json.dumps({"ts": 1e9 + row, "step": step, "data": dict.fromkeys(names, row)}) + "\n" for row, step in enumerate(steps)]
+    lines = [json.dumps({"ts": 1e9 + row, "step": step, "data": dict.fromkeys(names, row)}) + "\n"
+             for row, step in enumerate(steps)]
     made.add(Reader().take("".join(lines).encode(), 0)[1])
     made.purges = purges
     return made
@@ -87,12 +89,14 @@ def test_a_curve_that_grows_by_a_purge_is_made_anew(tmp_path, asked):
         file.writelines(json.dumps(row) + "\n" for row in again)
     series.refresh()
     assert list(series.points("loss")[2]) == [0, 1, 2, 30]
-    assert series.picture("loss")["superseded"]["x"] == [3, 4] and series.picture("loss", x="wall")["superseded"]["last"] == [3, 4]
+    assert series.picture("loss")["superseded"]["x"] == [3, 4]
+    assert series.picture("loss", x="wall")["superseded"]["last"] == [3, 4]
 
 
 def test_a_metric_in_files_of_two_kinds_is_taken_from_the_one_believed_first(tmp_path):
     for name, factor in (("a", 1), ("b", 2)):
-        rows = [{"ts": 1e9 + step, "step": step, "data": {"loss": factor * step, name: 1}} for step in range(3)]
+        rows = [{"ts": 1e9 + step, "step": step, "data": {"loss": factor * step, name: 1}}
+                for step in range(3)]
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = {("events", 0, 1): (str(tmp_path / "a"), Reader), ("events", 0, 2): (str(tmp_path / "b"), Marked)}
     series = Series(tmp_path, None, lambda folder: files)

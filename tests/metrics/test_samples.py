@@ -1,4 +1,5 @@
-"""A first picture of a huge file of any kind: a few whole records of it, read in two requests, and no value that is not there."""
+"""A first picture of a huge file of any kind: a few whole records of it, read in two requests, and no value
+that is not there."""
 
 import csv
 import json
@@ -28,8 +29,10 @@ def tensorboard(folder):
         for step in range(STEPS // 3):
             for tag in TAGS:
                 file.write(scalars.record(1e9 + step, step, (tag,), (step * 0.5,)))
-            if step % 100 == 0:                         # a large record that is none of a scalar, with what looks like heads inside
-                file.write(tfevents.record(tfevents.double(1, 1.0) + tfevents.message(3, b"\1\0\0\0\0\0\0\0ABCD" * 300)))
+            # a large record that is none of a scalar, with what looks like heads inside
+            if step % 100 == 0:
+                file.write(tfevents.record(tfevents.double(1, 1.0)
+                                           + tfevents.message(3, b"\1\0\0\0\0\0\0\0ABCD" * 300)))
     return path
 
 
@@ -44,7 +47,8 @@ def table(folder):
 
 def lines(folder):
     path = folder / "metrics.jsonl"
-    path.write_text("".join(json.dumps({"step": step, "loss": step * 0.5, "lr": 1.0}) + "\n" for step in range(STEPS)))
+    path.write_text("".join(json.dumps({"step": step, "loss": step * 0.5, "lr": 1.0}) + "\n"
+                            for step in range(STEPS)))
     return path
 
 
@@ -56,7 +60,8 @@ def log(folder):
 
 def wandb(folder):
     script = Path(__file__).parents[1] / "support" / "wandb_script.py"
-    subprocess.run([sys.executable, script, folder, "3000"], check=True, stdout=subprocess.DEVNULL, timeout=120)
+    subprocess.run([sys.executable, script, folder, "3000"], check=True, stdout=subprocess.DEVNULL,
+                   timeout=120)
     path, = folder.rglob("run-*.wandb")
     return path
 
@@ -100,8 +105,8 @@ def test_a_sample_of_damage_is_what_can_be_read_of_it(tmp_path):
     for _ in range(2000):
         text[chance.randrange(len(text))] ^= 1 << chance.randrange(8)
     text = bytes(text)
-    sampled = points(samples.sample(lambda spans: [text[offset:offset + length] for offset, length in spans], len(text),
-                                    reader_of("tensorboard")(None)))
+    sampled = points(samples.sample(lambda spans: [text[offset:offset + length] for offset, length in spans],
+                                    len(text), reader_of("tensorboard")(None)))
     assert len(sampled["lr"]) > 500 and all(value == step * 0.5 for step, value in sampled["lr"])
 
 
@@ -115,7 +120,8 @@ def test_a_run_of_another_logger_shows_curves_before_all_of_it_is_read(tmp_path,
     assert picture["x"][0] < 100 and picture["x"][-1] > STEPS // 3 - 100 and len(picture["x"]) > 300
     series.refresh()
     picture = series.picture("train/loss")
-    assert not series.behind and not picture["approximate"] and series.metrics()["train/loss"]["points"] == STEPS // 3
+    assert not series.behind and not picture["approximate"]
+    assert series.metrics()["train/loss"]["points"] == STEPS // 3
 
 
 def test_a_trainers_state_which_is_one_object_is_never_sampled(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
-"""The laptop's clock is set back or forward, or the laptop sleeps: nothing waits longer for it, and no age is shown that is too small."""
+"""The laptop's clock is set back or forward, or the laptop sleeps: nothing waits longer for it, and no age is
+shown that is too small."""
 
 import json
 import os
@@ -36,7 +37,8 @@ def test_the_time_goes_on_with_the_wall_clock_and_never_back():
     monotonic.now += 3
     assert not clock.was_set_back(5003.0) and clock.at(5003.0) == 5003.0
     monotonic.now += 4
-    assert clock.was_set_back(3203.0) and clock.at(3203.0) == 5007.0, "set back by half an hour and 4 s: 4 s went by"
+    assert clock.was_set_back(3203.0) and clock.at(
+        3203.0) == 5007.0, "set back by half an hour and 4 s: 4 s went by"
     assert clock.wall(5007.0) == 3203.0 and clock.wall(5000.0) == 3196.0
     monotonic.now += 1
     assert clock.at(3204.0) == 5008.0

@@ -1,4 +1,5 @@
-"""A planted mistake of our own is said as one, with its place, once: it is no line that broke, and is not tried again for ever."""
+"""A planted mistake of our own is said as one, with its place, once: it is no line that broke, and is not
+tried again for ever."""
 
 import logging
 import re
@@ -58,7 +59,8 @@ def test_a_question_that_meets_it_is_told_so_and_the_line_goes_on(root, pair, mo
         answers = [asked(one, lambda: one.sync.peek(RUN, "logs.txt", [(0, 10)])) for _ in range(3)]
     for error in answers:
         assert type(error) is FaultError and "line broke" not in str(error)
-        assert re.search(r"a mistake of Runicorn's own at mirror/sync\.py:\d+ \(KeyError: 'planted'\)", str(error))
+        assert re.search(r"a mistake of Runicorn's own at mirror/sync\.py:\d+ \(KeyError: 'planted'\)",
+                         str(error))
     assert len(answers) == 3 and len(mistakes()) == 1
     assert one.logins == 1 and one.sync.state()["state"] == "live"
     make_run(root, "nlp/bert/runs/20250124_180000_abc124")
@@ -83,7 +85,8 @@ def test_the_second_line_is_left_and_not_dialled_again(root, pair, monkeypatch, 
     one.passes()
     one.same()
     assert len(begun) == 1 and one.sync._remote_root.queue.second.refused
-    assert len(mistakes()) == 1 and "the second line failed" in mistakes()[0] and "mirror/second_line.py:" in mistakes()[0]
+    assert len(mistakes()) == 1 and "the second line failed" in mistakes()[0]
+    assert "mirror/second_line.py:" in mistakes()[0]
 
 
 def test_a_comparison_by_hash_ends(root, pair, monkeypatch, mistakes):
@@ -114,8 +117,8 @@ def test_a_sync_that_meets_it_ends_and_says_where(root, pair, tmp_path, monkeypa
     one = pair()
     monkeypatch.setattr(where, name, broken)
     bell = Bell()
-    connection = Ended(one.options | {"enabled": True, "auth": "key", "key": None}, tmp_path / "home", bell, Questions(bell),
-                       logging.getLogger("sync"), {})
+    connection = Ended(one.options | {"enabled": True, "auth": "key", "key": None}, tmp_path / "home", bell,
+                       Questions(bell), logging.getLogger("sync"), {})
     connection.far = one.far
     connection.start()
     deadline = time.monotonic() + 30
@@ -123,7 +126,9 @@ def test_a_sync_that_meets_it_ends_and_says_where(root, pair, tmp_path, monkeypa
         time.sleep(0.02)
     row = connection.row()
     assert row["state"] == "refused", row
-    assert re.search(r"the sync ended by a mistake of Runicorn's own at mirror/\w+\.py:\d+ \(KeyError", row["reason"]["text"])
+    assert re.search(r"the sync ended by a mistake of Runicorn's own at mirror/\w+\.py:\d+ \(KeyError",
+                     row["reason"]["text"])
     assert row["reason"]["code"] == "refused" and len(mistakes()) == 1
     time.sleep(1.5)
-    assert not connection._thread.is_alive() and connection.row()["state"] == "refused", "nothing tries it again"
+    assert not connection._thread.is_alive() and connection.row()[
+        "state"] == "refused", "nothing tries it again"

@@ -1,4 +1,5 @@
-"""What a first sync costs, counted: parses of the list, looks at the disk, files opened. Seconds belong to benchmarks/."""
+"""What a first sync costs, counted: parses of the list, looks at the disk, files opened. Seconds belong to
+benchmarks/."""
 
 import json
 import os
@@ -69,17 +70,20 @@ def test_small_files_that_a_manifest_tells_come_by_an_lstat_alone(root, pair, mo
     os.utime(longer, (OLD, OLD))
     gone.unlink()
     asked, ask = [], sftp.Sftp.ask
-    monkeypatch.setattr(sftp.Sftp, "ask", lambda session, request, done: (asked.append((request.kind, request.about)),
-                                                                          ask(session, request, done))[1])
+    monkeypatch.setattr(sftp.Sftp, "ask",
+                        lambda session, request, done: (asked.append((request.kind, request.about)),
+                                                        ask(session, request, done))[1])
     one = pair(manifest=True)
     one.passes()
     one.passes(5)
     one.passes(5)
     one.same()
-    opened = Counter(path for kind, path in asked if kind == sftp.OPEN and path.endswith(".json") and "/runs/" in path)
+    opened = Counter(path for kind, path in asked
+                     if kind == sftp.OPEN and path.endswith(".json") and "/runs/" in path)
     looked = Counter(path for kind, path in asked if kind == sftp.LSTAT and path.endswith(".json"))
     assert set(opened) == {str(fresh), str(same_size), str(longer)}
-    assert len([path for path in looked if path.endswith(("meta.json", "status.json", "summary.json"))]) >= 3 * RUNS - 1
+    assert (len([path for path in looked if path.endswith(("meta.json", "status.json", "summary.json"))])
+            >= 3 * RUNS - 1)
     assert sum(kind == sftp.OPEN for kind, _ in asked) >= RUNS, "logs are read"
 
 
@@ -91,8 +95,9 @@ def test_a_manifest_without_proof_tells_no_bytes(root, pair, monkeypatch):
     text, count = re.subn(r'"stamp": "[0-9a-f]{16}", "changed": [0-9.]+, ', "", place.read_text())
     place.write_text(text)
     asked, ask = [], sftp.Sftp.ask
-    monkeypatch.setattr(sftp.Sftp, "ask", lambda session, request, done: (asked.append((request.kind, request.about)),
-                                                                          ask(session, request, done))[1])
+    monkeypatch.setattr(sftp.Sftp, "ask",
+                        lambda session, request, done: (asked.append((request.kind, request.about)),
+                                                        ask(session, request, done))[1])
     one = pair(manifest=True)
     one.passes()
     one.same()
@@ -121,22 +126,27 @@ def test_a_second_sync_by_sftp_alone_lists_the_ended_runs_in_one_go_with_the_oth
 def test_the_index_knows_what_it_says_of_small_files_without_parsing_all(root, monkeypatch):
     path = "vision/resnet50/runs/20250123_180000_abc123"
     run = make_run(root, path)
-    write(run / "meta.json", {"id": "x", "notes": "学习 – \"quoted\"", "config": {"status": {"status": "failed"}, "summary": {}}}, OLD)
+    write(run / "meta.json",
+          {"id": "x", "notes": "学习 – \"quoted\"",
+           "config": {"status": {"status": "failed"}, "summary": {}}}, OLD)
     write(run / "status.json", b'{\n "status": "finished",\r\n "loss": [1, 2]\n}\n', OLD)
     index = remote_index.RemoteIndex(manifest.build(str(root)))
     parsed = counted(monkeypatch, manifest.Manifest, "mended")
-    texts = {field: manifest.on_one_line((run / f"{field}.json").read_bytes()) for field in remote_index.FIELDS}
+    texts = {field: manifest.on_one_line((run / f"{field}.json").read_bytes())
+             for field in remote_index.FIELDS}
     assert len(texts) == 3 and all(index.says(path, field, text) for field, text in texts.items())
     assert not index.says(path, "status", b'{"status": "failed"}'), "that one stands in its config"
     assert not index.says(path, "summary", texts["status"]) and not parsed
-    index.put(path, {**index.entry(path), "status": {"status": "failed"}}, {"status": b'{"status": "failed"}'})
+    index.put(path, {**index.entry(path), "status": {"status": "failed"}},
+              {"status": b'{"status": "failed"}'})
     assert not index.says(path, "status", texts["status"])
     index.flush()
     assert index.says(path, "status", b'{"status": "failed"}')
 
 
 def test_a_line_laid_out_by_others_says_nothing():
-    torn = b'{"digest": "%s", "mtime": 1.0, "ended": true, "count": 0, "bytes": 0, "beat": null, "meta": {' % (b"0" * 64)
+    torn = (b'{"digest": "%s", "mtime": 1.0, "ended": true, "count": 0, "bytes": 0, "beat": null, "meta": {'
+            % (b"0" * 64))
     for line in (b"", b"{}", b'{"meta": {}}', b"[", torn):
         index = remote_index.RemoteIndex(manifest.Manifest({"digest": ""}, {"p/n/runs/r": line}))
         assert not index.says("p/n/runs/r", "meta", b"{}")
@@ -155,11 +165,13 @@ def test_the_version_of_a_run_moves_with_its_files_and_not_with_its_small_ones()
     third = index.version(path)
     index.drop(path)
     index.put(path, remote_index.empty())
-    assert len({0, first, second, third, index.version(path)}) == 5, "a run that went and came again is another one, too"
+    assert len({0, first, second, third,
+                index.version(path)}) == 5, "a run that went and came again is another one, too"
 
 
 def test_a_file_that_the_list_learns_more_of_while_it_comes_is_completed(root, pair, monkeypatch):
-    """The version says when to look into the list again: here an event log grows, and a manifest tells, while it is on its way."""
+    """The version says when to look into the list again: here an event log grows, and a manifest tells, while
+    it is on its way."""
     run = make_run(root, "vision/resnet50/runs/20250123_180000_abc123", rows=2000)
     manifest.generate(str(root))
     one = pair(manifest=True)
@@ -203,7 +215,8 @@ def test_room_is_reckoned_between_two_looks_at_the_disk(tmp_path, monkeypatch):
 
 def test_room_is_never_reckoned_larger_than_what_was_seen_less_what_was_claimed(tmp_path, monkeypatch):
     free, now = [10_000], [5.0]
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": room.RESERVE + free[0]}))
+    monkeypatch.setattr(room.shutil, "disk_usage",
+                        lambda folder: type("Usage", (), {"free": room.RESERVE + free[0]}))
     monkeypatch.setattr(room.time, "monotonic", lambda: now[0])
     there = room.Room(tmp_path)
     assert there.claim(4000)
@@ -220,7 +233,8 @@ def test_notes_of_parts_are_those_on_the_disk_and_those_made_since(tmp_path):
     from runicorn.mirror.parts import Parts
     from runicorn.mirror.plan import Fetch
     from runicorn.mirror.unsettled import Moment
-    one, other = (Fetch("p/n/runs/r", name, 0, 7, 1.0, None, True, Moment(1.0, 2.0, 3.0)) for name in ("a.bin", "b.bin"))
+    one, other = (Fetch("p/n/runs/r", name, 0, 7, 1.0, None, True, Moment(1.0, 2.0, 3.0))
+                  for name in ("a.bin", "b.bin"))
     folder = str(tmp_path / "parts")
     assert Parts(folder).begun(one) is None
     first = Parts(folder)
@@ -250,7 +264,8 @@ def test_a_folder_that_the_other_lines_thread_makes_in_the_same_moment_is_no_tro
     near.unlock()
 
 
-def test_what_nobody_waits_for_comes_over_the_second_line_once_the_list_was_asked_for(root, pair, monkeypatch):
+def test_what_nobody_waits_for_comes_over_the_second_line_once_the_list_was_asked_for(
+        root, pair, monkeypatch):
     for number in range(12):
         make_run(root, f"p/n/runs/20250123_1800{number:02}_abc123", rows=20_000)
     make_run(root, RUN, "running", rows=20_000, old=False)
@@ -275,11 +290,13 @@ def test_what_nobody_waits_for_comes_over_the_second_line_once_the_list_was_aske
     one.same()
     keys = set().union(*carried)
     assert {name for _, name in keys} <= {"events.jsonl", "logs.txt"} and len(keys) >= 6
-    assert RUN not in {path for path, _ in keys}, "somebody may look at what is being written: it comes first, over the first line"
+    assert RUN not in {
+        path for path, _ in keys}, "somebody may look at what is being written: it comes first, over the first line"
 
 
 def test_the_second_line_is_given_work_while_the_first_surveys(root, pair, monkeypatch):
-    """It showed that it is fast while the folders were listed, and had nothing more to do until that was over."""
+    """It showed that it is fast while the folders were listed, and had nothing more to do until that was
+    over."""
     for number in range(12):
         make_run(root, f"p/n/runs/20250123_1800{number:02}_abc123", rows=20_000)
     manifest.generate(str(root))
@@ -319,7 +336,8 @@ def test_the_second_line_is_given_work_while_the_first_surveys(root, pair, monke
     one = pair(manifest=True)
     one.passes()
     one.same()
-    assert len([keys for keys in carried if keys]) >= 2, "what it was tried with was all that it had until the survey ended"
+    assert len([keys for keys in carried
+                if keys]) >= 2, "what it was tried with was all that it had until the survey ended"
 
 
 def test_a_run_is_compared_once_as_it_is_listed(root, pair, monkeypatch):
@@ -328,7 +346,8 @@ def test_a_run_is_compared_once_as_it_is_listed(root, pair, monkeypatch):
     one = pair()
     one.passes()
     one.same()
-    assert len({path for _, path, *_ in planned}) >= RUNS and len(planned) == len({path for _, path, *_ in planned})
+    assert len({path for _, path, *_ in planned}) >= RUNS
+    assert len(planned) == len({path for _, path, *_ in planned})
 
 
 def test_what_is_missing_here_is_found_out_while_the_folders_are_listed(root, pair, monkeypatch):
@@ -341,14 +360,16 @@ def test_what_is_missing_here_is_found_out_while_the_folders_are_listed(root, pa
     gone.unlink()
     monkeypatch.setattr("runicorn.mirror.fetch_queue.LITTLE", 4)
     steps, missing, opendir = [], Copies.missing, sftp.opendir
-    monkeypatch.setattr(Copies, "missing", lambda copies, path, *rest: (steps.append(path), missing(copies, path, *rest))[1])
+    monkeypatch.setattr(Copies, "missing",
+                        lambda copies, path, *rest: (steps.append(path), missing(copies, path, *rest))[1])
     monkeypatch.setattr(sftp, "opendir", lambda path: (steps.append("list"), opendir(path))[1])
     again = pair()
     again.passes()
     again.same()
     planned = [step for step in steps if step != "list"]
     assert sorted(planned) == sorted(set(planned)) and len(planned) == RUNS
-    assert steps.count("list") >= RUNS and steps.index("list") < len(steps) - 1 - steps[::-1].index(planned[-1])
+    assert steps.count("list") >= RUNS
+    assert steps.index("list") < len(steps) - 1 - steps[::-1].index(planned[-1])
     assert steps.index("list") < RUNS, "the listing was begun only once all was planned"
 
 
@@ -373,9 +394,11 @@ def test_only_a_first_sync_has_a_second_line_before_there_is_work_for_it(root, p
     assert dialled == [1] and one.logins == 2
 
 
-STYLES = {"compact": {"separators": (",", ":")}, "plain": {}, **{f"indent {n}": {"indent": n} for n in (1, 2, 4, 8)},
+STYLES = {"compact": {"separators": (",", ":")}, "plain": {},
+          **{f"indent {n}": {"indent": n} for n in (1, 2, 4, 8)},
           "letters": {"ensure_ascii": False, "indent": 2}}
-VALUES = [{}, {"a": []}, {"note": " two  blanks, a \\ and a \"quote\" } ", "学习": {"x": [1, {"y": None}, []], "z": {}}},
+VALUES = [{}, {"a": []},
+          {"note": " two  blanks, a \\ and a \"quote\" } ", "学习": {"x": [1, {"y": None}, []], "z": {}}},
           {"lr": 1e-4, "f": [1.5, -0.0]}]
 
 
@@ -388,8 +411,9 @@ def test_a_small_file_is_made_of_its_line_byte_by_byte(value, style, end):
     assert b"\n" not in text and remote_index.restored(text, len(data), sha256(data).hexdigest()) == data
 
 
-@pytest.mark.parametrize("data", [b'{"a":\n1}', b'{\r\n "a": 1\r\n}', b' {"a": 1}', b'{"a": 1}\n\n', b'{"a": "%s"}' % (b"x" * 4096),
-                                  b'{ "a": NaN }'])
+@pytest.mark.parametrize("data", [
+    b'{"a":\n1}', b'{\r\n "a": 1\r\n}', b' {"a": 1}', b'{"a": 1}\n\n', b'{"a": "%s"}' % (b"x" * 4096),
+    b'{ "a": NaN }'])
 def test_a_small_file_that_its_line_does_not_tell_is_fetched(data):
     text, _ = manifest.splice(data, Counter())
     made = remote_index.restored(text, len(data), sha256(data[-manifest.TAIL:]).hexdigest())
@@ -416,7 +440,8 @@ def test_small_files_that_python3_there_told_are_not_fetched_once_more(root, pai
     one.passes()
     one.same()
     assert Counter(names) == {"events.jsonl": RUNS, "logs.txt": RUNS, "summary.json": 1}
-    assert verified.verified(one.mirror / RUN, RUN, manifest.load(one.mirror / ".index" / "full.json").entry(RUN)["files"])
+    assert verified.verified(one.mirror / RUN, RUN,
+                             manifest.load(one.mirror / ".index" / "full.json").entry(RUN)["files"])
     names.clear()
     write(root / RUN / "summary.json", b'{"loss": 0.125}', OLD + 60)
     one.sync.sync_now()

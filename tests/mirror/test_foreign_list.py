@@ -1,4 +1,5 @@
-"""Which runs of other loggers a connection lists: by the server's manifest, by python3 there and by SFTP alone the same as on its disk."""
+"""Which runs of other loggers a connection lists: by the server's manifest, by python3 there and by SFTP
+alone the same as on its disk."""
 
 import json
 import os
@@ -26,8 +27,10 @@ def test_the_manifest_command_lists_them_and_says_that_it_looked(root):
     make(root)
     manifest.generate(str(root))
     full = manifest.load(root / ".runicorn" / manifest.FULL)
-    assert full.header["foreign"] is True and full.lines == manifest.build(str(root), find_others=foreign.find).lines
-    assert {OURS, "tb/a", "p/wandb/:abc", "p/n2/runs/Jan01_host"} < set(full.lines) and "p/n/beside" not in full.lines
+    assert full.header["foreign"] is True
+    assert full.lines == manifest.build(str(root), find_others=foreign.find).lines
+    assert {OURS, "tb/a", "p/wandb/:abc", "p/n2/runs/Jan01_host"} < set(full.lines)
+    assert "p/n/beside" not in full.lines
     put(root, f"tb/new/{EVENTS}", "x")
     manifest.generate(str(root))
     active = manifest.load(root / ".runicorn" / manifest.ACTIVE)
@@ -54,12 +57,14 @@ def test_an_index_knows_whose_a_run_is_without_parsing_its_line(root, monkeypatc
     entry = index.entry("tb/a")
     index.put("tb/a", {**entry, "files": {**entry["files"], EVENTS: {"size": 7, "mtime": 1.0, "tail": None}}})
     again = remote_index.RemoteIndex(manifest.parse(b"".join(manifest.text(index.flush()))))
-    assert again.entry("tb/a")["kinds"] == ["tensorboard"] and again.entry("tb/a")["files"][EVENTS]["size"] == 7
+    assert again.entry("tb/a")["kinds"] == ["tensorboard"]
+    assert again.entry("tb/a")["files"][EVENTS]["size"] == 7
     index.drop("tb/a")
     assert "tb/a" not in index.foreign
 
 
-HOSTILE = ["../x", "/etc", "a/../b", ".ssh", "a/.git/b", "a//b", "", ":", "a/:", "a\0b", "a/env/b", "/".join("abcdefghi"), "\ud800"]
+HOSTILE = ["../x", "/etc", "a/../b", ".ssh", "a/.git/b", "a//b", "", ":", "a/:", "a\0b", "a/env/b",
+           "/".join("abcdefghi"), "\ud800"]
 
 
 @pytest.mark.parametrize("path", HOSTILE)
@@ -69,8 +74,9 @@ def test_paths_that_no_run_of_another_logger_has_are_refused(path):
     assert plan.believable(".", "metrics.csv", ("csv",)) and plan.believable("a/:env", kinds=("wandb",))
 
 
-@pytest.mark.parametrize("name", ["../x.csv", "/x.csv", "a/b/c/d.csv", ".bashrc", "run.sh", "b/metrics.csv", "checkpoint-5/metrics.csv",
-                                  "a\0.csv", "\ud800.csv", "", "run-20250101_000000-abc/run-abc.wandb", "id_rsa", "checkpoint-5/"])
+@pytest.mark.parametrize("name", [
+    "../x.csv", "/x.csv", "a/b/c/d.csv", ".bashrc", "run.sh", "b/metrics.csv", "checkpoint-5/metrics.csv",
+    "a\0.csv", "\ud800.csv", "", "run-20250101_000000-abc/run-abc.wandb", "id_rsa", "checkpoint-5/"])
 def test_names_that_no_file_of_such_a_run_has_are_refused(name):
     assert not plan.believable("a/b", name, ("csv",))
     assert plan.believable("a/b", "checkpoint-5/trainer_state.json", ("trainer",))
@@ -146,7 +152,8 @@ def test_whatever_the_way_the_list_is_that_of_the_servers_disk(mixed, pair, way)
     settle(one)
     one.passes()
     assert mirrored(one) == expected(mixed)
-    assert one.sync.state()["reason"]["code"] == "live" and one.sync.state()["source"] == {"SFTP": "walk"}.get(way, way.split()[-1])
+    assert one.sync.state()["reason"]["code"] == "live"
+    assert one.sync.state()["source"] == {"SFTP": "walk"}.get(way, way.split()[-1])
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -169,7 +176,8 @@ def test_what_changes_among_them_shows(mixed, pair, way):
     settle(one)
     one.passes(31)
     told = {path: entry for path, entry in mirrored(one).items() if path not in live_json(one)["gone"]}
-    assert told == expected(mixed) and {"data", "sweep/new/deep", "lightning_logs/version_2"} < set(told) and "tb/a/eval" not in told
+    assert told == expected(mixed) and {"data", "sweep/new/deep", "lightning_logs/version_2"} < set(told)
+    assert "tb/a/eval" not in told
 
 
 def live_json(one):
@@ -236,8 +244,10 @@ def test_a_root_of_our_runs_alone_costs_nothing_more(root, pair, mirror, monkeyp
             costs.append((session, one.sync._remote_root.client.requests, one.far.bytes_received))
             one.close()
         shutil.rmtree(mirror)
-    assert [cost[:2] for cost in costs[:2]] == [cost[:2] for cost in costs[2:]] and costs[0][1] > costs[1][1] > 100
-    assert all(abs(costs[session][2] - costs[session + 2][2]) < 500 for session in range(2)), "answers to READ may come short"
+    assert [cost[:2] for cost in costs[:2]] == [cost[:2] for cost in costs[2:]]
+    assert costs[0][1] > costs[1][1] > 100
+    assert all(abs(costs[session][2] - costs[session + 2][2]) < 500
+               for session in range(2)), "answers to READ may come short"
 
 
 def test_a_second_session_lists_no_folder_that_did_not_change(mixed, pair, monkeypatch):
@@ -247,15 +257,18 @@ def test_a_second_session_lists_no_folder_that_did_not_change(mixed, pair, monke
     first.passes()
     first.close()
     opened, ask = [], sftp.Sftp.ask
-    monkeypatch.setattr(sftp.Sftp, "ask", lambda client, request, done: (opened.append((request.kind, request.about)),
-                                                                        ask(client, request, done))[1])
+    monkeypatch.setattr(sftp.Sftp, "ask",
+                        lambda client, request, done: (opened.append((request.kind, request.about)),
+                                                      ask(client, request, done))[1])
     put(mixed, "tb/new/metrics.csv", TABLE)
     one = pair(manifest=False)
     one.passes()
     assert mirrored(one) == expected(mixed)
-    folders = {path[len(str(mixed)):] for kind, path in opened if kind == sftp.OPENDIR and "/p/n/runs" not in path}
+    folders = {path[len(str(mixed)):]
+               for kind, path in opened if kind == sftp.OPENDIR and "/p/n/runs" not in path}
     assert folders == {"/tb", "/tb/new"}
-    assert not [path for kind, path in opened if kind == sftp.OPEN and path.endswith(("notes.txt", "names.csv", "prompts.jsonl"))]
+    assert not [path for kind, path in opened
+                if kind == sftp.OPEN and path.endswith(("notes.txt", "names.csv", "prompts.jsonl"))]
 
 
 def test_of_a_large_root_python3_on_the_server_tells(mixed, pair, monkeypatch):
@@ -265,7 +278,8 @@ def test_of_a_large_root_python3_on_the_server_tells(mixed, pair, monkeypatch):
     one = pair("exec")
     one.passes()
     settle_foreign(one)
-    assert mirrored(one) == expected(mixed) and len(asked) == 1 and one.sync.state()["reason"]["code"] == "live"
+    assert mirrored(one) == expected(mixed) and len(asked) == 1
+    assert one.sync.state()["reason"]["code"] == "live"
     monkeypatch.setattr(foreign_runs, "ASKED", 200)
     one.passes(5)
     put(mixed, "lightning_logs/version_2/metrics.csv", TABLE)       # comes: its folder alone is listed
@@ -289,10 +303,14 @@ def settle_foreign(one):
     one.passes(0.1)
 
 
-ANSWERS = {"nothing": b"", "no end": b"others", "a list": b"[]", "a number": b'{"runs": 5}', "a bomb": b" " * (20 << 20),
-           "depth": b"[" * 100_000,
-           "no runs": b'{"runs": [5, [], ["../x", ["csv"], 5, []], ["a", ["x"], 5, []], ["a", ["csv"], 5, [["x.csv", -1, 5]]]]}',
-           "no file of it": b'{"runs": [["a", ["csv"], 5, [["../x.csv", 1, 5], ["run.sh", 1, 5]]]], "skipped": [], "known": 5, "took": -1}'}
+ANSWERS = {"nothing": b"", "no end": b"others", "a list": b"[]", "a number": b'{"runs": 5}',
+           "a bomb": b" " * (20 << 20), "depth": b"[" * 100_000,
+           "no runs":
+           b'{"runs": [5, [], ["../x", ["csv"], 5, []], ["a", ["x"], 5, []], ["a", ["csv"], 5, [["x.csv", '
+           b'-1, 5]]]]}',
+           "no file of it":
+           b'{"runs": [["a", ["csv"], 5, [["../x.csv", 1, 5], ["run.sh", 1, 5]]]], "skipped": [], '
+           b'"known": 5, "took": -1}'}
 
 
 @pytest.mark.parametrize("what", ANSWERS)
@@ -300,8 +318,9 @@ def test_an_answer_that_no_program_of_ours_gives_costs_nothing(mixed, pair, monk
     answer = ANSWERS[what] if what in ("nothing", "no end") else b"others" + zlib.compress(ANSWERS[what])
     monkeypatch.setattr(foreign_runs, "ASKED", 3)
     plain = exec_look.ExecLook.ask
-    monkeypatch.setattr(exec_look.ExecLook, "ask", lambda look, source, question: answer if source == foreign_exec.program() else plain(
-        look, source, question))
+    monkeypatch.setattr(exec_look.ExecLook, "ask",
+                        lambda look, source, question: answer if source == foreign_exec.program() else plain(
+                            look, source, question))
     one = pair("exec")
     one.passes()
     settle_foreign(one)
@@ -314,12 +333,14 @@ def test_the_program_for_the_server_needs_little_of_its_python(mixed, version):
     beside = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python"))
     python = [str(beside[0]) if beside else sys.executable, "-S", "-I"]
     question = zlib.compress(json.dumps({"ours": ["p/n", "\u4e2d\u6587/x"], "known": {}}).encode())
-    done = subprocess.run([*python, "-c", foreign_exec.program(), str(mixed)], input=question, capture_output=True, timeout=60,
-                          env={"LC_ALL": "C", "PATH": os.environ["PATH"]})
+    done = subprocess.run([*python, "-c", foreign_exec.program(), str(mixed)], input=question,
+                          capture_output=True, timeout=60, env={"LC_ALL": "C", "PATH": os.environ["PATH"]})
     assert done.returncode == 0, done.stderr
     told = foreign_exec.Answer(done.stdout)
-    listed = {run.path: (run.kinds, {name: (size, mtime) for name, size, mtime, *_ in run.files}) for run in told.runs}
-    assert listed == {path: entry for path, entry in expected(mixed).items() if entry[0]} and len(listed) == 11
+    listed = {run.path: (run.kinds, {name: (size, mtime) for name, size, mtime, *_ in run.files})
+              for run in told.runs}
+    assert listed == {path: entry for path, entry in expected(mixed).items() if entry[0]}
+    assert len(listed) == 11
 
 
 @pytest.mark.parametrize("way", ["SFTP", "exec"])
@@ -336,9 +357,12 @@ def test_a_folder_of_them_that_is_renamed_keeps_its_copies(mixed, pair, way):
         one.passes(31)
         settle(one)
     told = {path: entry for path, entry in mirrored(one).items() if path not in live_json(one)["gone"]}
-    assert told == expected(mixed) and {"lightning_logs/best", "tensorboard/a", "tensorboard/a/eval", "p/wb/:abc"} < set(told)
-    assert one.moved["lightning_logs/version_1"] == "lightning_logs/best" and one.moved["tb/a"] == "tensorboard/a"
-    assert inode == next(path.stat().st_ino for path in one.mirror.rglob("metrics.csv") if "best" in str(path))
+    assert told == expected(mixed)
+    assert {"lightning_logs/best", "tensorboard/a", "tensorboard/a/eval", "p/wb/:abc"} < set(told)
+    assert one.moved["lightning_logs/version_1"] == "lightning_logs/best"
+    assert one.moved["tb/a"] == "tensorboard/a"
+    assert inode == next(path.stat().st_ino
+                         for path in one.mirror.rglob("metrics.csv") if "best" in str(path))
 
 
 def test_what_may_not_be_listed_any_more_is_not_gone(mixed, pair, monkeypatch):
@@ -347,7 +371,9 @@ def test_what_may_not_be_listed_any_more_is_not_gone(mixed, pair, monkeypatch):
     before = mirrored(one)
     closed, ask = {str(mixed / "sweep"), str(mixed / "tb/a")}, sftp.Sftp.ask
     monkeypatch.setattr(sftp.Sftp, "ask", lambda client, request, done: ask(client, request, (
-        lambda answer: done(DeniedError("permission denied", 3))) if request.kind == sftp.OPENDIR and request.about in closed else done))
+        lambda answer: done(DeniedError("permission denied", 3))) if request.kind == sftp.OPENDIR
+                                                                            and request.about in closed
+                                                                            else done))
     for folder in ("sweep", "tb/a"):
         put(mixed, f"{folder}/touched", "x")
     one.passes(31)
@@ -369,10 +395,12 @@ def test_the_list_of_our_own_runs_waits_for_none_of_them(mixed, pair, monkeypatc
 
 
 @pytest.mark.parametrize("in_slices", [False, True])
-def test_the_list_is_shown_before_what_is_fetched_of_it_is_planned_and_no_other_root_is_looked_at(mixed, pair, monkeypatch, in_slices):
+def test_the_list_is_shown_before_what_is_fetched_of_it_is_planned_and_no_other_root_is_looked_at(
+        mixed, pair, monkeypatch, in_slices):
     if in_slices:
         look = RemoteRoot.look_for_others
-        monkeypatch.setattr(RemoteRoot, "look_for_others", lambda remote_root, now, seconds: look(remote_root, now, 0.0))
+        monkeypatch.setattr(RemoteRoot, "look_for_others",
+                            lambda remote_root, now, seconds: look(remote_root, now, 0.0))
         monkeypatch.setattr(foreign_runs, "SHOWN", 0.0)
         monkeypatch.setattr(foreign_walk, "FEW_ENTRIES", 4)
         monkeypatch.setattr(foreign_walk, "FEW", 4)

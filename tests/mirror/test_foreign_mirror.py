@@ -1,4 +1,5 @@
-"""Runs of other loggers in a mirror: what of them comes, how it follows what is written, and what is said of them."""
+"""Runs of other loggers in a mirror: what of them comes, how it follows what is written, and what is said of
+them."""
 
 import json
 import os
@@ -28,7 +29,8 @@ def make(root):
     write(root / "tb" / EVENTS, scalars(*range(10)), OLD)
     write(root / "lightning/version_0/metrics.csv", TABLE, OLD)
     write(root / "lightning/version_0/hparams.yaml", b"lr: 0.1\n", OLD)
-    write(root / "bert/checkpoint-500/trainer_state.json", json.dumps({"log_history": [{"step": 1, "loss": 2.0}]}).encode(), OLD)
+    write(root / "bert/checkpoint-500/trainer_state.json",
+          json.dumps({"log_history": [{"step": 1, "loss": 2.0}]}).encode(), OLD)
     write(root / "mm/20250101.log.json", b'{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25}\n', OLD)
     write(root / "data/train.csv", b"a,b\n1,2\n" * 1000, OLD)
     for place in ["tb", "lightning/version_0", "bert", "bert/checkpoint-500", "mm", "lightning", ""]:
@@ -36,8 +38,8 @@ def make(root):
     list_them(root)
 
 
-LOGS = {f"tb/{EVENTS}", "lightning/version_0/metrics.csv", "lightning/version_0/hparams.yaml", "bert/checkpoint-500/trainer_state.json",
-        "mm/20250101.log.json"}
+LOGS = {f"tb/{EVENTS}", "lightning/version_0/metrics.csv", "lightning/version_0/hparams.yaml",
+        "bert/checkpoint-500/trainer_state.json", "mm/20250101.log.json"}
 
 
 def index(one):
@@ -76,8 +78,10 @@ def test_a_table_is_appended_to_or_replaced_as_it_was_there(root, pair):
     inode = (one.mirror / place).stat().st_ino
     grow(root / place, b"1,20,0.5\n")
     one.passes(31)
-    assert (one.mirror / place).read_bytes() == (root / place).read_bytes() and (one.mirror / place).stat().st_ino == inode
-    text = (root / place).read_bytes().replace(b"loss\n", b"loss,acc\n").replace(b"\n0,", b",\n0,") + b"1,21,0.4,0.9\n"
+    assert (one.mirror / place).read_bytes() == (root / place).read_bytes()
+    assert (one.mirror / place).stat().st_ino == inode
+    text = ((root / place).read_bytes().replace(b"loss\n", b"loss,acc\n").replace(b"\n0,", b",\n0,")
+            + b"1,21,0.4,0.9\n")
     (root / place).write_bytes(text)        # as Lightning does: in place, with a column more
     one.passes(31)
     one.passes(31)
@@ -92,14 +96,16 @@ def test_a_run_that_somebody_opened_is_followed_each_second(root, pair):
     make(root)
     one = pair()
     one.passes()
-    one.bell.look({"runs", "run:gpu-server-1:tb", "run:gpu-server-1:lightning/version_0", "run:gpu-server-1:bert"})
+    one.bell.look({"runs", "run:gpu-server-1:tb", "run:gpu-server-1:lightning/version_0",
+                   "run:gpu-server-1:bert"})
     one.passes(31)
     assert state_of(one, "tb") is None, "nobody saw it grow"
     for step in range(10, 13):
         before = one.bell.now()
         grow(root / "tb" / EVENTS, scalars(step))
         grow(root / "lightning/version_0/metrics.csv", b"1,%d,0.5\n" % (step + 10))
-        write(root / "bert/checkpoint-500/trainer_state.json", json.dumps({"log_history": [{"step": 1, "loss": 1.0}] * step}).encode())
+        write(root / "bert/checkpoint-500/trainer_state.json",
+              json.dumps({"log_history": [{"step": 1, "loss": 1.0}] * step}).encode())
         assert one.passes(1) <= 1
         assert {name: data for name, data in tree(root).items() if name in LOGS} == tree(one.mirror)
         assert {"run:gpu-server-1:tb", "run:gpu-server-1:lightning/version_0"} <= set(one.bell.wait(before, {
@@ -118,7 +124,8 @@ def test_runs_that_nobody_opened_are_followed_in_turns_once_they_were_seen_to_gr
     for step in (10, 11):
         grow(root / "tb" / EVENTS, scalars(step))
         one.passes(1)
-        assert (one.mirror / "tb" / EVENTS).read_bytes() == (root / "tb" / EVENTS).read_bytes(), "the newest are expected to"
+        assert (one.mirror / "tb" / EVENTS).read_bytes() == (
+            root / "tb" / EVENTS).read_bytes(), "the newest are expected to"
 
 
 def test_what_changed_while_nobody_looked_is_no_sign_of_life(root, mirror, pair):
@@ -137,7 +144,8 @@ def test_what_changed_while_nobody_looked_is_no_sign_of_life(root, mirror, pair)
     two.passes(31)
     assert (two.mirror / "tb" / EVENTS).read_bytes() == (root / "tb" / EVENTS).read_bytes()
     told = json.loads((two.mirror / ".index/live.json").read_text())
-    assert two.sync.state()["running"] == 0 and told["runs"]["tb"]["looked"] - told["runs"]["tb"]["seen"] > 4000 and seen
+    assert two.sync.state()["running"] == 0
+    assert told["runs"]["tb"]["looked"] - told["runs"]["tb"]["seen"] > 4000 and seen
     grow(root / "tb" / EVENTS, scalars(12))
     two.passes(31)
     assert two.sync.state()["running"] == 1
@@ -152,10 +160,12 @@ def test_a_large_file_comes_when_its_run_is_opened(root, pair, monkeypatch):
     one = pair()
     one.passes()
     one.passes(31)
-    assert not (one.mirror / "tb" / EVENTS).exists() and (one.mirror / "lightning/version_0/metrics.csv").exists()
+    assert not (one.mirror / "tb" / EVENTS).exists()
+    assert (one.mirror / "lightning/version_0/metrics.csv").exists()
     assert one.sync.state()["state"] == "live"
     size = (root / "tb" / EVENTS).stat().st_size
-    assert one.sync._remote_root.peek("tb", EVENTS, [(-50, 50)]) == [(root / "tb" / EVENTS).read_bytes()[size - 50:]]
+    assert one.sync._remote_root.peek("tb", EVENTS, [(-50, 50)]) == [
+        (root / "tb" / EVENTS).read_bytes()[size - 50:]]
     one.sync.want("tb")
     one.passes()
     assert (one.mirror / "tb" / EVENTS).read_bytes() == (root / "tb" / EVENTS).read_bytes()
@@ -200,7 +210,8 @@ def source_of(one):
     return source
 
 
-def test_copies_are_verified_as_ours_are_also_after_they_grew_and_what_no_stat_shows_is_found_by_whole_files(root, pair, monkeypatch):
+def test_copies_are_verified_as_ours_are_also_after_they_grew_and_what_no_stat_shows_is_found_by_whole_files(
+        root, pair, monkeypatch):
     make(root)
     one = pair()
     one.passes()

@@ -1,4 +1,5 @@
-"""A server's manifest, changed at random: the sync goes on, all of every run comes, and what is said of a run is what the server has."""
+"""A server's manifest, changed at random: the sync goes on, all of every run comes, and what is said of a run
+is what the server has."""
 
 import json
 import os
@@ -54,7 +55,8 @@ CHANGES = (some_bytes, cut, lose, repeat, values, values, names)
 def wrong(one, folder):
     """Return what is not as it is on the server (list)."""
     entries = {path: one.sync._index.entry(path) for path in RUNS if path in one.sync._index}
-    small = {path: {stem: json.loads((folder / path / f"{stem}.json").read_text()) for stem in STEMS} for path in RUNS}
+    small = {path: {stem: json.loads((folder / path / f"{stem}.json").read_text()) for stem in STEMS}
+             for path in RUNS}
     return [path for path in RUNS if path not in entries or not entries[path]["ended"]
             or {stem: entries[path][stem] for stem in small[path]} != small[path]]
 
@@ -82,6 +84,8 @@ def test_a_manifest_changed_at_random_costs_nothing(root, tmp_path, count):
         one.same()
         catalog = Catalog([], [("m", one.mirror)])
         catalog.refresh()
-        assert [path for path in RUNS if not catalog.run(f"m:{path.replace('/runs/', '/')}")["verified"]] == [], (number, bytes(data))
+        assert [path for path in RUNS
+                if not catalog.run(f"m:{path.replace('/runs/', '/')}")["verified"]] == [], (
+                    number, bytes(data))
         one.close()
     assert len(os.listdir(tmp_path / "mirrors")) == count

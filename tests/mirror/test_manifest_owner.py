@@ -1,4 +1,5 @@
-"""Whose manifest file is read, where all may write to the root: another user could say there whatever they like of our runs."""
+"""Whose manifest file is read, where all may write to the root: another user could say there whatever they
+like of our runs."""
 
 import stat
 
@@ -21,7 +22,8 @@ def owned(monkeypatch):
         changed = {}
         for path, attrs in stats.items():
             key = "home" if path == "." else "root" if path == runs.root else path.rpartition("/")[2]
-            changed[path] = attrs._replace(**told[key]) if key in told and hasattr(attrs, "_replace") else attrs
+            changed[path] = (attrs._replace(**told[key]) if key in told and hasattr(attrs, "_replace")
+                             else attrs)
         return read(runs, changed, now)
     monkeypatch.setattr(RunList, "read", reading)
     return told.update
@@ -31,12 +33,14 @@ def owned(monkeypatch):
     (PRIVATE, PRIVATE, STRANGER, True),         # whoever may write there was let in
     (SHARED, SHARED, OWNER, True), (SHARED, SHARED, USER, True), (SHARED, SHARED, 0, True),
     (SHARED, SHARED, None, True),               # a server that tells no owners
-    (SHARED, SHARED, STRANGER, False), (SHARED, PRIVATE, STRANGER, False), (PRIVATE, SHARED, STRANGER, False)])
-def test_a_strangers_manifest_is_not_read_where_all_may_write(root, pair, owned, caplog, root_mode, folder_mode, uid, is_read):
+    (SHARED, SHARED, STRANGER, False), (SHARED, PRIVATE, STRANGER, False),
+    (PRIVATE, SHARED, STRANGER, False)])
+def test_a_strangers_manifest_is_not_read_where_all_may_write(
+        root, pair, owned, caplog, root_mode, folder_mode, uid, is_read):
     run = make_run(root)
     manifest.generate(str(root))
-    owned({"root": {"mode": root_mode, "uid": OWNER}, ".runicorn": {"mode": folder_mode, "uid": STRANGER}, "home": {"uid": USER},
-           "full_manifest.json": {"uid": uid}, "active_manifest.json": {"uid": uid}})
+    owned({"root": {"mode": root_mode, "uid": OWNER}, ".runicorn": {"mode": folder_mode, "uid": STRANGER},
+           "home": {"uid": USER}, "full_manifest.json": {"uid": uid}, "active_manifest.json": {"uid": uid}})
     one = pair(manifest=True)
     one.passes()
     one.same()
@@ -55,8 +59,9 @@ def test_a_strangers_newer_manifest_hides_no_other(root, pair, owned):
     manifest.generate(str(root))
     folder = root / ".runicorn"
     (folder / "full_manifest.json.gz").write_bytes(b"not even one")
-    owned({"root": {"mode": SHARED, "uid": OWNER}, ".runicorn": {"mode": SHARED, "uid": OWNER}, "home": {"uid": USER},
-           "full_manifest.json": {"uid": USER}, "active_manifest.json": {"uid": STRANGER},
+    owned({"root": {"mode": SHARED, "uid": OWNER}, ".runicorn": {"mode": SHARED, "uid": OWNER},
+           "home": {"uid": USER}, "full_manifest.json": {"uid": USER},
+           "active_manifest.json": {"uid": STRANGER},
            "full_manifest.json.gz": {"uid": STRANGER, "mtime": 1 << 31}})
     one = pair(manifest=True)
     one.passes()

@@ -1,4 +1,5 @@
-"""A manifest made to exhaust whoever reads it: the work, the memory and the requests it costs are bounded, and the log says what it was."""
+"""A manifest made to exhaust whoever reads it: the work, the memory and the requests it costs are bounded,
+and the log says what it was."""
 
 import gzip
 import subprocess
@@ -16,13 +17,16 @@ BLOCK = 100_000
 
 
 def bomb(root, count, by_line=True, ended="false"):
-    """Write a gzip'd manifest of `count` runs that are not there, as a stream; by_line: laid out as ours is, one run a line."""
+    """Write a gzip'd manifest of `count` runs that are not there, as a stream; by_line: laid out as ours is,
+    one run a line."""
     (root / ".runicorn").mkdir(exist_ok=True)
     between = b",\n" if by_line else b","
     with gzip.open(root / ".runicorn" / "full_manifest.json.gz", "wb", compresslevel=1) as file:
-        file.write(b'{"format": 1, "kind": "full", "revision": 1, "digest": "x",' + (b'\n"runs": {\n' if by_line else b' "runs": {'))
+        file.write(b'{"format": 1, "kind": "full", "revision": 1, "digest": "x",'
+                   + (b'\n"runs": {\n' if by_line else b' "runs": {'))
         for start in range(0, count, BLOCK):
-            some = between.join(b'"p/n/runs/%d": {"ended": %s}' % (n, ended.encode()) for n in range(start, min(count, start + BLOCK)))
+            some = between.join(b'"p/n/runs/%d": {"ended": %s}' % (n, ended.encode())
+                                for n in range(start, min(count, start + BLOCK)))
             file.write((between if start else b"") + some)
         file.write(b'\n},\n"statistics": {}}\n' if by_line else b"}}")
 
@@ -71,7 +75,8 @@ def test_more_runs_than_any_root_has_are_refused_whole(root, pair, monkeypatch, 
     one = pair()
     one.passes()
     one.same()
-    assert "of no use" in caplog.text and one.sync.state()["source"] == "walk" and one.sync.state()["runs"] == 1
+    assert "of no use" in caplog.text and one.sync.state()["source"] == "walk"
+    assert one.sync.state()["runs"] == 1
 
 
 def test_the_size_a_gzip_file_says_bounds_what_is_unpacked():

@@ -1,5 +1,5 @@
-"""Never wrong over a real sshd, in real time: every edit of finished and running runs, by exec, manifest and SFTP alone. What is called
-verified is what the server has, and after the stated time all of it is."""
+"""Never wrong over a real sshd, in real time: every edit of finished and running runs, by exec, manifest and
+SFTP alone. What is called verified is what the server has, and after the stated time all of it is."""
 
 import os
 import time
@@ -17,7 +17,8 @@ from runicorn.reader.catalog import Catalog
 
 pytestmark = pytest.mark.chaos
 SOURCES = ("exec", "manifest", "sftp")
-STATED = {"exec": 60.0, "manifest": 120.0, "sftp": 180.0}       # s; a turn by SFTP alone takes 60 for so few, what it finds rests 10 more
+# s; a turn by SFTP alone takes 60 for so few, what it finds rests 10 more
+STATED = {"exec": 60.0, "manifest": 120.0, "sftp": 180.0}
 
 
 class Edited:
@@ -26,7 +27,8 @@ class Edited:
     def __init__(self, source, folder):
         self.source, self.root, self.home = source, folder / "far", folder / "home"
         self.runs = {}                  # run path -> (edit, folder)
-        for number, (edit, status) in enumerate((edit, status) for edit in EDITS for status in ("finished", "running")):
+        for number, (edit, status) in enumerate(
+            (edit, status) for edit in EDITS for status in ("finished", "running")):
             path = f"p/{status}/runs/20250123_{180000 + number}_abc123"
             self.runs[path] = edit, edited_run(self.root, status, path)
         self.make_manifest()
@@ -58,7 +60,8 @@ class Edited:
         """Return the runs that are called verified since the edits (set): none of them is wrong."""
         proven = {path for path, at in self.verified().items() if at >= self.edited}
         for path in proven:
-            tally.verified(tree(self.sync.mirror.folder / path) == tree(self.root / path), f"{self.runs[path][0]} by {self.source}")
+            tally.verified(tree(self.sync.mirror.folder / path) == tree(self.root / path),
+                           f"{self.runs[path][0]} by {self.source}")
         return proven
 
     def compare(self):

@@ -1,5 +1,5 @@
-"""Never wrong where a process stands still, over a real sshd, in real time: `sync once`, a viewer or the server is stopped in a
-first sync and while they follow, all is edited meanwhile, and they go on."""
+"""Never wrong where a process stands still, over a real sshd, in real time: `sync once`, a viewer or the
+server is stopped in a first sync and while they follow, all is edited meanwhile, and they go on."""
 
 import json
 import os
@@ -34,7 +34,8 @@ class Stopped:
         self.home = self.user / ".runicorn"
         self.cache = self.home / "cache" / "gpu"
         self.runs = {}                  # run path -> (edit, folder)
-        for number, (edit, status) in enumerate((edit, status) for edit in EDITS for status in ("finished", "running")):
+        for number, (edit, status) in enumerate(
+            (edit, status) for edit in EDITS for status in ("finished", "running")):
             path = f"p/{status}/runs/20250123_{180000 + number}_abc123"
             self.runs[path] = edit, edited_run(self.root, status, path)
         big = make_run(self.root, "p/big/runs/20250124_180000_abc124")
@@ -44,15 +45,18 @@ class Stopped:
         self.home.mkdir(parents=True)
         key = " ".join(self.server.host_key.read_text().split()[:2])
         (self.home / "known_hosts").write_text(f"[127.0.0.1]:{self.line.port} {key}\n")
-        connection = {**self.server.connection(), "name": "gpu", "port": self.line.port, "remote_root": str(self.root), "interval": 2}
+        connection = {**self.server.connection(), "name": "gpu", "port": self.line.port,
+                      "remote_root": str(self.root), "interval": 2}
         (self.home / "config.json").write_text(json.dumps({"connections": [connection]}))
         self.reader = Catalog([("local", folder / "local")], [("gpu", self.cache)])
         self.edited = None              # when, Unix s
 
     def start(self, words):
-        environment = {**os.environ, "HOME": str(self.user), "RUNICORN_HOME": str(self.home), "PYTHONPATH": PACKAGE}
-        return subprocess.Popen([sys.executable, "-m", "runicorn", *words], env=environment, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        environment = {**os.environ, "HOME": str(self.user), "RUNICORN_HOME": str(self.home),
+                       "PYTHONPATH": PACKAGE}
+        return subprocess.Popen([sys.executable, "-m", "runicorn", *words], env=environment,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                text=True)
 
     def edit(self):
         for edit, run in self.runs.values():
@@ -126,8 +130,10 @@ def test_a_sync_once_that_stood_still_ends_well_and_the_next_brings_the_rest(sto
         said, _ = again.communicate(timeout=120)
         assert again.returncode == 0, said
         one.judge()
-    missing = {name.split("/")[3] for name, data in tree(one.root).items() if tree(one.cache).get(name) != data}
-    resting = {path.split("/")[3] for path, (edit, _) in one.runs.items() if edit == "a line changed and one appended"}
+    missing = {name.split("/")[3] for name, data in tree(one.root).items()
+               if tree(one.cache).get(name) != data}
+    resting = {path.split("/")[3] for path, (edit, _) in one.runs.items()
+               if edit == "a line changed and one appended"}
     assert missing <= resting, "but for a log that was edited and grew, which is read again once it rests"
 
 
@@ -140,7 +146,8 @@ def test_a_viewer_goes_on_after_a_stop(stopped, source, whose, seconds):
     try:
         until(one.is_same, seconds=60)
         time.sleep(3)
-        one.stop_and_edit([psutil.Process(process.pid)] if whose == "the viewer" else one.server.sessions(), seconds)
+        one.stop_and_edit([psutil.Process(process.pid)] if whose == "the viewer" else one.server.sessions(),
+                          seconds)
         one.settle()
         one.judge()
     finally:

@@ -1,4 +1,5 @@
-"""Never wrong on this disk: names it can't tell apart, files that vanish under our hands, what is left of a transfer that was cut."""
+"""Never wrong on this disk: names it can't tell apart, files that vanish under our hands, what is left of a
+transfer that was cut."""
 
 import errno
 import json
@@ -40,7 +41,8 @@ def contents(folder):
 
 def twins(run, names):
     for number, name in enumerate(names):
-        write(run / name, b"%03d" % number * 1000, mtime=1_000_000_000)  # as large, and as old: only the place tells them apart
+        # as large, and as old: only the place tells them apart
+        write(run / name, b"%03d" % number * 1000, mtime=1_000_000_000)
 
 
 TWINS = ("last.pt", "LAST.pt", "Last.pt", "media/a.png", "Media/a.png", "EVENTS.jsonl")
@@ -61,7 +63,8 @@ def test_on_a_disk_that_ignores_case_the_later_twins_are_escaped(root, pair, cas
     names = here(one)
     assert len({name.casefold() for name in names}) == len(names) == len(TWINS) + 5
     assert contents(one.mirror / RUN) == contents(run)
-    assert {"LAST.pt", "Media/a.png", "events.jsonl"} <= set(names) and "last.pt" not in names and "EVENTS.jsonl" not in names
+    assert {"LAST.pt", "Media/a.png", "events.jsonl"} <= set(names) and "last.pt" not in names
+    assert "EVENTS.jsonl" not in names
     before = {path: path.stat().st_ino for path in (one.mirror / RUN).rglob("*")}
     one.passes(700)
     one.passes(31)
@@ -84,13 +87,17 @@ def test_a_twin_that_comes_later_never_passes_for_the_one_that_is_here(root, pai
 
 
 def lie_apart(one):
-    """Return {run path: where it lies}; no two of them, and nothing else of the mirror, are one place to such a disk."""
-    places = {path: os.path.dirname(one.sync.mirror.place(path, "meta.json")) for path in one.sync.mirror.load_index().paths()}
+    """Return {run path: where it lies}; no two of them, and nothing else of the mirror, are one place to such
+    a disk."""
+    places = {path: os.path.dirname(one.sync.mirror.place(path, "meta.json"))
+              for path in one.sync.mirror.load_index().paths()}
     assert len({place.casefold() for place in places.values()}) == len(places)
     return places
 
 
-@pytest.mark.parametrize("other", ["P/n/runs/20250124_180000_abc124", "p/N/runs/20250124_180000_abc124", "p/n/runs/20250124_180000_ABC124"])
+@pytest.mark.parametrize("other",
+                         ["P/n/runs/20250124_180000_abc124", "p/N/runs/20250124_180000_abc124",
+                          "p/n/runs/20250124_180000_ABC124"])
 def test_two_runs_that_such_a_disk_takes_for_one_are_both_mirrored(root, pair, caseless, other):
     path = "p/n/runs/20250124_180000_abc124"
     make_run(root, path, status="running", rows=50, old=False)
@@ -133,14 +140,16 @@ def test_who_was_here_first_keeps_its_place_whoever_is_looked_at_first(root, pai
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """What readers hold open on Windows is given up at once, for tests in which they hold it for longer than anybody waits."""
+    """What readers hold open on Windows is given up at once, for tests in which they hold it for longer than
+    anybody waits."""
     for module in (manifest, disk):
         monkeypatch.setattr(module, "patiently", lambda act, *names, seconds=0: act(*names))
 
 
 @pytest.mark.parametrize("name", ["full.json", "live.json"])
 @pytest.mark.parametrize("count, state", [(2, "live"), (10**9, "paused")])
-def test_a_record_that_readers_keep_open_for_long_pauses_nothing_unless_they_go_on(root, pair, monkeypatch, impatient, name, count, state):
+def test_a_record_that_readers_keep_open_for_long_pauses_nothing_unless_they_go_on(
+        root, pair, monkeypatch, impatient, name, count, state):
     run = make_run(root, rows=50)
     one = pair()
     one.passes()
@@ -152,12 +161,15 @@ def test_a_record_that_readers_keep_open_for_long_pauses_nothing_unless_they_go_
             one.passes(seconds)
             states.add(one.sync.state()["state"])
     assert refusals.tries > 2 and ("paused" in states) == (state == "paused"), states
-    told = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)["files"] if name == "full.json" else None
-    assert told is None or any(path.endswith(".txt") and path != "logs.txt" for path in told) == (state == "live")
+    told = (manifest.load(one.mirror / ".index" / "full.json").entry(RUN)["files"] if name == "full.json"
+            else None)
+    assert (told is None or any(path.endswith(".txt") and path != "logs.txt" for path in told)
+            == (state == "live"))
 
 
 def refused(act, name):
-    """Return the method `act` of a Mirror, which for one file of a run says that this disk does not take it."""
+    """Return the method `act` of a Mirror, which for one file of a run says that this disk does not take
+    it."""
     def call(mirror, path, file, *more):
         if file == name:
             raise PermissionError(errno.EACCES, "Permission denied", file)
@@ -165,9 +177,11 @@ def refused(act, name):
     return call
 
 
-@pytest.mark.parametrize("name, count", [("source.json", 2), ("probe", 2), ("left_out.json", 2), ("meta.json", 1), ("meta.json", 3),
-                                         ("summary.json", 1)])
-def test_nothing_that_is_replaced_in_a_mirror_pauses_it_while_a_reader_has_it_open(root, pair, monkeypatch, impatient, name, count):
+@pytest.mark.parametrize("name, count", [
+    ("source.json", 2), ("probe", 2), ("left_out.json", 2), ("meta.json", 1), ("meta.json", 3),
+    ("summary.json", 1)])
+def test_nothing_that_is_replaced_in_a_mirror_pauses_it_while_a_reader_has_it_open(
+        root, pair, monkeypatch, impatient, name, count):
     run = make_run(root, rows=50)
     monkeypatch.setattr(local_copy.LocalCopy, "replace", refused(local_copy.LocalCopy.replace, "logs.txt"))
     one = pair()
@@ -176,8 +190,10 @@ def test_nothing_that_is_replaced_in_a_mirror_pauses_it_while_a_reader_has_it_op
     for _ in range(8):
         one.passes(31)
         states.append(one.sync.state()["reason"]["code"])
-    assert refusals.tries > count and "disk" not in states and states[-1].startswith("live"), (states, refusals.tries)
-    assert [(one.mirror / RUN / file).read_bytes() for file in small] == [(run / file).read_bytes() for file in small]
+    assert refusals.tries > count and "disk" not in states and states[-1].startswith("live"), (
+        states, refusals.tries)
+    assert [(one.mirror / RUN / file).read_bytes() for file in small] == [
+        (run / file).read_bytes() for file in small]
     assert list(layout.read_json(one.mirror / ".index" / "left_out.json")["runs"][RUN]) == ["logs.txt"]
 
 
@@ -258,7 +274,8 @@ def test_a_part_that_is_of_no_more_use_is_cleared_away(root, pair, monkeypatch):
     assert list(parts.iterdir()) == []
 
 
-def test_it_is_cleared_away_also_where_the_last_file_came_while_the_line_was_asked_for_other_things(root, pair, monkeypatch):
+def test_it_is_cleared_away_also_where_the_last_file_came_while_the_line_was_asked_for_other_things(
+        root, pair, monkeypatch):
     monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.0)
     write(make_run(root) / "weights.pt", random.Random(1).randbytes(3_000_000))
     one = pair(large=True)
@@ -276,7 +293,7 @@ def test_it_is_cleared_away_also_where_the_last_file_came_while_the_line_was_ask
     assert list(parts.iterdir()) == []
 
 
-# -- what this disk does not take ----------------------------------------------------------------------------------
+# -- what this disk does not take ----------------------------------------------------------------------------
 
 WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
@@ -297,8 +314,10 @@ def test_a_file_this_disk_refuses_keeps_nothing_else_back(root, pair, refusing, 
     one.passes(31)
     state = one.sync.state()
     assert (state["state"], state["reason"]["code"], state["reason"]["files"]) == ("live", "live_partly", 1)
-    assert left_out_of(one)["odd.png"]["code"] == "disk" and os.strerror(number) in left_out_of(one)["odd.png"]["text"]
-    assert contents(one.mirror / RUN) == sorted(path.read_bytes() for path in run.iterdir() if path.name != "odd.png")
+    assert left_out_of(one)["odd.png"]["code"] == "disk"
+    assert os.strerror(number) in left_out_of(one)["odd.png"]["text"]
+    assert contents(one.mirror / RUN) == sorted(
+        path.read_bytes() for path in run.iterdir() if path.name != "odd.png")
     assert contents(one.mirror / "vision/resnet50/runs/20250124_180000_abc124") == contents(other)
     monkeypatch.setattr(Refusing, "number", None)
     one.passes(31)
@@ -317,13 +336,15 @@ def test_a_disk_that_takes_nothing_pauses_the_mirror(root, pair, refusing, monke
         one.sync.one_pass(one.now)
         if one.sync.state()["state"] == "paused":
             break
-    assert one.sync.state()["reason"]["code"] == "disk" and os.strerror(number) in one.sync.state()["reason"]["text"]
+    assert one.sync.state()["reason"]["code"] == "disk"
+    assert os.strerror(number) in one.sync.state()["reason"]["text"]
     monkeypatch.setattr(Refusing, "number", None)
     one.passes(61)
     one.same()
 
 
-@pytest.mark.parametrize("folder", ["", "samples/", "图" * 80 + "/" + "n" * 250 + "/"], ids=["in the run", "below", "in long folders"])
+@pytest.mark.parametrize("folder", ["", "samples/", "图" * 80 + "/" + "n" * 250 + "/"],
+                         ids=["in the run", "below", "in long folders"])
 def test_long_names_come_and_stop_nothing(root, pair, folder):
     run = make_run(root)
     for number, name in enumerate(LONG):
@@ -338,7 +359,8 @@ def test_long_names_come_and_stop_nothing(root, pair, folder):
     assert {path: path.stat().st_ino for path in (one.mirror / RUN).rglob("*")} == before, "known to be here"
     indexed = one.sync._index.entry(RUN)["files"]
     listed, _ = run_files.listed(one.mirror / RUN, indexed, one.sync.mirror.local_names(RUN, indexed))
-    assert [file["name"] for file in listed] == sorted(indexed) and [file["name"] for file in listed if not file["here"]] == []
+    assert [file["name"] for file in listed] == sorted(indexed)
+    assert [file["name"] for file in listed if not file["here"]] == []
 
 
 def write_short(path, data):
@@ -365,7 +387,8 @@ def test_a_file_that_became_a_folder_and_back(root, pair, large):
     write(run / "thing", b"c" * large, mtime=1_000_000_001)
     one.passes(700)
     one.passes(31)
-    assert (held / "thing").read_bytes() == b"c" * large and (held / "thing~2/inner/deep.bin").read_bytes() == b"b" * large
+    assert (held / "thing").read_bytes() == b"c" * large
+    assert (held / "thing~2/inner/deep.bin").read_bytes() == b"b" * large
     assert one.sync.state()["reason"]["code"] == "live"
 
 
@@ -378,7 +401,8 @@ def test_an_unreadable_file_is_named_and_comes_when_it_may(root, pair):
     one.far.client = lambda **options: Denying(one.far.stream(), timeout=10, **options)
     one.passes()
     one.passes(31)
-    assert left_out_of(one)["events.jsonl"]["code"] == "denied" and one.sync.state()["reason"]["code"] == "live_partly"
+    assert left_out_of(one)["events.jsonl"]["code"] == "denied"
+    assert one.sync.state()["reason"]["code"] == "live_partly"
     assert (one.mirror / RUN / "logs.txt").exists()
     Denying.denied = set()
     one.passes(31)
@@ -398,7 +422,7 @@ class Denying(sftp.Sftp):
         return super().ask(request, done)
 
 
-# -- room ----------------------------------------------------------------------------------------------------------
+# -- room ----------------------------------------------------------------------------------------------------
 
 
 def bytes_in(folder):
@@ -413,7 +437,8 @@ def test_a_giant_stays_on_the_server_and_keeps_nothing_else_back(root, pair, sta
     other = make_run(root, "vision/resnet50/runs/20250124_180000_abc124")
     if status == "running":
         live(root)
-    one = pair(room=room.Room(root.parent / "near", lambda: 2_000_000, lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
+    one = pair(room=room.Room(root.parent / "near", lambda: 2_000_000,
+                              lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
     one.bell.look({"runs"})
     one.passes()
     for _ in range(3 if status == "running" else 0):
@@ -421,7 +446,8 @@ def test_a_giant_stays_on_the_server_and_keeps_nothing_else_back(root, pair, sta
         one.passes(1)
     one.passes(31)
     assert bytes_in(one.mirror) < 2_000_000
-    assert {name: why["code"] for name, why in left_out_of(one).items()} == {"logs.txt": "no_room", "system.jsonl": "no_room"}
+    assert {name: why["code"] for name, why in left_out_of(one).items()} == {
+        "logs.txt": "no_room", "system.jsonl": "no_room"}
     assert (one.mirror / RUN / "events.jsonl").read_bytes() == (run / "events.jsonl").read_bytes()
     assert contents(one.mirror / "vision/resnet50/runs/20250124_180000_abc124") == contents(other)
     assert not (one.mirror / RUN / "logs.txt").exists(), "no file with a hole"
@@ -431,7 +457,8 @@ def test_a_giant_stays_on_the_server_and_keeps_nothing_else_back(root, pair, sta
 def test_a_log_that_outgrows_the_limit_stops_there_and_the_rest_goes_on(root, pair):
     run = make_run(root, status="running", old=False)
     live(root)
-    one = pair(room=room.Room(root.parent / "near", lambda: 300_000, lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
+    one = pair(room=room.Room(root.parent / "near", lambda: 300_000,
+                              lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
     one.bell.look({"runs"})
     one.passes()
     for _ in range(12):
@@ -458,15 +485,19 @@ def test_at_the_limit_a_run_still_ends_and_others_are_asked_to_go_for_what_may_f
     write(big / "logs.txt", b"[2025-01-23 18:30:45+0800] a long line of output\n" * 3000)
     live(root, OTHER)
     limit = 200_000
-    one = pair(room=room.Room(root.parent / "near", lambda: limit, lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
+    one = pair(room=room.Room(root.parent / "near", lambda: limit,
+                              lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
     one.passes()
     write(run / "logs.txt", b"[2025-01-23 18:30:45+0800] a long line of output\n" * 2500)
-    write(run / "system.jsonl", b'{"ts":1,"cpu":1}\n' * 20_000)        # more than the limit, for which nobody should go
+    # more than the limit, for which nobody should go
+    write(run / "system.jsonl", b'{"ts":1,"cpu":1}\n' * 20_000)
     one.passes(31)
-    assert {name: why["code"] for name, why in left_out_of(one).items()} == {"logs.txt": "no_room", "system.jsonl": "no_room"}
+    assert {name: why["code"] for name, why in left_out_of(one).items()} == {
+        "logs.txt": "no_room", "system.jsonl": "no_room"}
     write(one.mirror / "filled", bytes(limit))
     one.sync._room.measure()
-    write(big / "status.json", {"status": "finished", "exit_code": 0, "why": "it is done, with a line more than it had before"})
+    write(big / "status.json",
+          {"status": "finished", "exit_code": 0, "why": "it is done, with a line more than it had before"})
     one.passes(31)
     assert json.loads((one.mirror / OTHER / "status.json").read_text())["status"] == "finished"
     (one.mirror / "filled").unlink()
@@ -485,7 +516,8 @@ def test_what_another_process_cleans_is_room_within_a_minute(root, pair, monkeyp
     monkeypatch.setattr("runicorn.mirror.copies.MEASURED", 0.0)
     run = make_run(root)
     write(run / "sample.bin", bytes(100_000))
-    one = pair(room=room.Room(root.parent / "near", lambda: 150_000, lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
+    one = pair(room=room.Room(root.parent / "near", lambda: 150_000,
+                              lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
     write(one.mirror / "another", bytes(100_000))
     one.passes()
     assert left_out_of(one)["sample.bin"]["code"] == "no_room"
@@ -518,7 +550,8 @@ def test_the_bytes_of_a_file_count_as_they_come(root, pair, monkeypatch):
     live(root)
     one = pair()
     monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.002)
-    monkeypatch.setattr("runicorn.ssh.sftp.IN_FLIGHT_BYTES", 1 << 20)        # so that it takes several passes on any machine
+    # so that it takes several passes on any machine
+    monkeypatch.setattr("runicorn.ssh.sftp.IN_FLIGHT_BYTES", 1 << 20)
     monkeypatch.setattr("runicorn.mirror.fetcher.SMALLEST", 256 << 10)
     told, rung, copy = [], [], one.mirror / RUN / "logs.txt"
     monkeypatch.setattr(one.bell, "ring", rung.append)
@@ -531,4 +564,5 @@ def test_the_bytes_of_a_file_count_as_they_come(root, pair, monkeypatch):
     growing = [done for done, size in told if 0 < size < 39_000_000]
     assert len(growing) >= 3 and growing == sorted(growing)
     assert [done - size for done, size in told if done < size] == []
-    assert rung.count("run:gpu-server-1:vision/resnet50/20250123_180000_abc123") >= 3, "the open page hears of a file that grows"
+    assert rung.count(
+        "run:gpu-server-1:vision/resnet50/20250123_180000_abc123") >= 3, "the open page hears of a file that grows"

@@ -1,4 +1,5 @@
-"""Never wrong: whatever happens to files, names, manifests, attributes and clocks, the mirror ends as the server's equal."""
+"""Never wrong: whatever happens to files, names, manifests, attributes and clocks, the mirror ends as the
+server's equal."""
 
 import json
 import os
@@ -14,7 +15,7 @@ from pairs import OLD, OWN, RUN, Pair, grow, here, live, make_run, mirror, pair,
 from runicorn import manifest
 from runicorn.ssh import sftp
 
-# -- files change in every way -------------------------------------------------------------------------------------
+# -- files change in every way -------------------------------------------------------------------------------
 
 CHANGES = {
     "truncated": lambda file: os.truncate(file, 100),
@@ -117,13 +118,14 @@ def test_a_folder_made_by_other_means_is_mirrored_too(root, pair):
     (run / "events.jsonl").write_text('{"step": 1, "data": {"loss": 1}}\n')
     one = pair()
     one.passes()
-    assert len(tree(one.mirror)) == 1 and list(tree(one.mirror).values()) == [(run / "events.jsonl").read_bytes()]
+    assert len(tree(one.mirror)) == 1
+    assert list(tree(one.mirror).values()) == [(run / "events.jsonl").read_bytes()]
     grow(run / "events.jsonl")
     one.passes(31)
     assert list(tree(one.mirror).values()) == [(run / "events.jsonl").read_bytes()]
 
 
-# -- names and manifests that lie ----------------------------------------------------------------------------------
+# -- names and manifests that lie ----------------------------------------------------------------------------
 
 
 def test_hostile_names_stay_inside_the_mirror_and_apart(root, pair, tmp_path):
@@ -156,7 +158,8 @@ def test_hostile_names_stay_inside_the_mirror_and_apart(root, pair, tmp_path):
     one.passes()
     contents = sorted(path.read_bytes() for path in (one.mirror / RUN).iterdir() if path.name not in OWN)
     assert contents == sorted(b"%d" % number for number in range(len(names)))
-    assert not list(one.mirror.rglob("link")) and sorted(path.name for path in tmp_path.iterdir()) == ["far", "near"]
+    assert not list(one.mirror.rglob("link"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "near"]
     assert all(path.resolve().is_relative_to(one.mirror) for path in one.mirror.rglob("*"))
 
 
@@ -193,11 +196,13 @@ LIES = {
     "escaping file": {RUN: line(files={"../../../../../evil": {"size": 5, "mtime": 1, "tail": None}})},
     "windows": {"C:\\x/n/runs/i": line(), "p\\..\\x/n/runs/i": line()},
     "wrong sizes": {
-        RUN: line(files={"events.jsonl": {"size": 10**9, "mtime": OLD, "tail": None}, "logs.txt": {"size": 3, "mtime": OLD, "tail": None}})
+        RUN: line(files={"events.jsonl": {"size": 10**9, "mtime": OLD, "tail": None},
+                         "logs.txt": {"size": 3, "mtime": OLD, "tail": None}})
     },
     "wrong tails": {RUN: line(files={"events.jsonl": {"size": 450, "mtime": OLD, "tail": "f" * 64}})},
     "runs that are not": {
-        f"ghost/n/runs/2025012{n}_180000_abc123": line(files={"events.jsonl": {"size": 9, "mtime": 1, "tail": None}}) for n in range(9)
+        f"ghost/n/runs/2025012{n}_180000_abc123":
+        line(files={"events.jsonl": {"size": 9, "mtime": 1, "tail": None}}) for n in range(9)
     },
     "runs missing": {},
     "no JSON": {RUN: "{nonsense}"},
@@ -212,15 +217,18 @@ LIES = {
 def test_a_manifest_that_lies_is_found_out(root, pair, tmp_path, lie):
     make_run(root)
     make_run(root, "p/n/runs/20250124_180000_abc124")
-    text = ",\n".join(f'"{path if path.startswith(chr(92)) else json.dumps(path)[1:-1]}": {entry}' for path, entry in LIES[lie].items())
-    head = '{"format": 1, "kind": "full", "revision": 1, "digest": "sha256:x", "generated_at": 1, "host": "h", "root": "r",\n"runs": {\n'
+    text = ",\n".join(f'"{path if path.startswith(chr(92)) else json.dumps(path)[1:-1]}": {entry}'
+                      for path, entry in LIES[lie].items())
+    head = ('{"format": 1, "kind": "full", "revision": 1, "digest": "sha256:x", "generated_at": 1, '
+            '"host": "h", "root": "r",\n"runs": {\n')
     (root / ".runicorn").mkdir()
     (root / ".runicorn" / "full_manifest.json").write_text(head + text + '\n},\n"statistics": {}}\n')
     one = pair()
     for _ in range(3):
         one.passes(31)
     one.same()
-    assert sorted(manifest.load(one.mirror / ".index" / "full.json").paths()) == ["p/n/runs/20250124_180000_abc124", RUN]
+    assert sorted(manifest.load(one.mirror / ".index" / "full.json").paths()) == [
+        "p/n/runs/20250124_180000_abc124", RUN]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "near"]
 
 
@@ -232,7 +240,8 @@ def test_a_manifest_that_lies_is_found_out(root, pair, tmp_path, lie):
         b'{"format": 1, "kind": "full"',
         b"[" * 100_000,
         b'{"format": 1, "digest": "x", "runs": {"a": {}, "a": {}}}',
-        b'{"format": 1, "digest": "x",\n"runs": {\n"p/n/runs/a": {},\n"p/n/runs/a": {"ended": true}\n},\n"statistics": {}}\n',
+        b'{"format": 1, "digest": "x",\n"runs": {\n"p/n/runs/a": {},\n"p/n/runs/a": {"ended": true}\n},\n'
+        b'"statistics": {}}\n',
     ],
 )
 def test_a_manifest_that_is_none_is_left_alone(root, pair, data):
@@ -257,7 +266,7 @@ def test_a_stale_manifest_hides_nothing(root, pair):
     one.same()
 
 
-# -- attributes, clocks, hearts ------------------------------------------------------------------------------------
+# -- attributes, clocks, hearts ------------------------------------------------------------------------------
 
 
 class Stale(sftp.Sftp):
@@ -274,7 +283,9 @@ class Stale(sftp.Sftp):
             kept = self.cache.get(request.about)
             if kept and self.clock() - kept[0] < 60:
                 return super().ask(request, lambda fresh: done(kept[1]))
-            return super().ask(request, lambda fresh: (self.cache.update({request.about: (self.clock(), fresh)}), done(fresh)))
+            return super().ask(request,
+                               lambda fresh: (self.cache.update({request.about: (self.clock(), fresh)}),
+                                              done(fresh)))
         return super().ask(request, done)
 
 

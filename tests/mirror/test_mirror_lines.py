@@ -1,4 +1,5 @@
-"""Never wrong: lines that are cut, stall or refuse; a disk that fills up; a mirror that is deleted, shared or another's."""
+"""Never wrong: lines that are cut, stall or refuse; a disk that fills up; a mirror that is deleted, shared or
+another's."""
 
 import json
 import os
@@ -20,7 +21,7 @@ from runicorn.errors import HostKeyError, LineError, LoginError
 from runicorn.mirror import room
 from runicorn.ssh import sftp
 
-# -- lines that break ----------------------------------------------------------------------------------------------
+# -- lines that break ----------------------------------------------------------------------------------------
 
 
 class Cut:
@@ -58,8 +59,8 @@ class CutFar(Far):
 class Writer(threading.Thread):
     """A training run that goes on meanwhile: appends rows, replaces its summary, appends half lines too.
 
-    clock: returns the time of the sync under test, which runs ahead of ours: two summaries of one of our seconds may lie
-    minutes apart on it, so their mtimes must.
+    clock: returns the time of the sync under test, which runs ahead of ours: two summaries of one of our
+    seconds may lie minutes apart on it, so their mtimes must.
     """
 
     def __init__(self, run, clock):
@@ -87,14 +88,16 @@ class Writer(threading.Thread):
 
 
 def through_cuts(root, mirror, count):
-    """Mirror a live tree over a line that is cut `count` times at random bytes; returns the Pair, its files all here."""
+    """Mirror a live tree over a line that is cut `count` times at random bytes; returns the Pair, its files
+    all here."""
     chance = random.Random(count)
     for n in range(4):
         make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=chance.randrange(4000))
     run = make_run(root, status="running", rows=3000, old=False)
     (run / "weights.pt").write_bytes(chance.randbytes(900_000))
     live(root)
-    far = CutFar([chance.choice((20, 200, 5_000, 60_000, 400_000)) + chance.randrange(100) for _ in range(count)])
+    far = CutFar([chance.choice((20, 200, 5_000, 60_000, 400_000)) + chance.randrange(100)
+                  for _ in range(count)])
     one = Pair(root, mirror, far=far)
     one.bell.look({"runs"})
     with Writer(run, lambda: one.now):
@@ -135,7 +138,8 @@ def test_a_cut_costs_only_the_bytes_in_flight(root, mirror):
     for _ in range(3):
         one.passes(100)
     one.same()
-    log = (run / "events.jsonl").stat().st_size        # cut while it came: what the earlier session read is proven by reading it again
+    # cut while it came: what the earlier session read is proven by reading it again
+    log = (run / "events.jsonl").stat().st_size
     assert far.bytes_received < 1.35 * sum(map(len, tree(root).values())) + log
     one.close()
 
@@ -176,7 +180,8 @@ def test_a_black_hole_ends_in_offline_with_its_reason_and_a_retry(root, mirror):
     one = Pair(root, mirror, far=Hole())
     one.passes()
     state = one.sync.state()
-    assert state["state"] == "offline" and "no answer" in state["reason"]["text"] and state["retry_at"] > one.now
+    assert state["state"] == "offline" and "no answer" in state["reason"]["text"]
+    assert state["retry_at"] > one.now
     one.far.words_now = (SERVER,)
     one.passes(2)
     one.same()
@@ -195,7 +200,8 @@ def test_a_refused_login_is_tried_exactly_once(root, mirror, error):
     one.sync._connect = connect
     for _ in range(20):
         one.passes(100)
-    assert len(tries) == 1 and one.sync.state()["state"] == "refused" and str(error) in one.sync.state()["reason"]["text"]
+    assert len(tries) == 1 and one.sync.state()["state"] == "refused"
+    assert str(error) in one.sync.state()["reason"]["text"]
     one.sync.wake()
     one.passes()
     assert len(tries) == 2, "once more when the user says so"
@@ -218,7 +224,7 @@ def test_a_lost_line_is_tried_again_with_growing_pauses(root, mirror):
     one.close()
 
 
-# -- this disk, this machine ---------------------------------------------------------------------------------------
+# -- this disk, this machine ---------------------------------------------------------------------------------
 
 
 def test_a_full_disk_pauses_and_says_so(root, pair, monkeypatch):
@@ -237,7 +243,8 @@ def test_a_full_disk_pauses_and_says_so(root, pair, monkeypatch):
 
 
 def test_files_larger_than_this_disk_takes_keep_nothing_else_back(root, tmp_path):
-    """RLIMIT_FSIZE makes every write beyond 100 kB fail with EFBIG, as a file system with a largest file size does."""
+    """RLIMIT_FSIZE makes every write beyond 100 kB fail with EFBIG, as a file system with a largest file size
+    does."""
     make_run(root, rows=9000)
     script = textwrap.dedent(f"""
         import resource, signal, sys
@@ -317,7 +324,8 @@ def test_two_syncs_of_one_mirror_one_writes_the_other_follows_and_takes_over(roo
     two = Pair(root, tmp_path / "near")
     two.passes()
     state = two.sync.state()
-    assert state["owner"] == {"pid": holder.pid, "ours": False} and state["runs"] == 1 and two.far.sessions == []
+    assert state["owner"] == {"pid": holder.pid, "ours": False} and state["runs"] == 1
+    assert two.far.sessions == []
     grow(run / "events.jsonl")
     holder.send_signal(signal.SIGKILL)
     holder.wait()
@@ -330,7 +338,8 @@ def test_two_syncs_of_one_mirror_one_writes_the_other_follows_and_takes_over(roo
 
 @pytest.mark.parametrize("before", [False, True], ids=["never synced", "synced before"])
 def test_who_follows_another_process_believes_what_that_one_said_and_nothing_older(root, tmp_path, before):
-    """Whoever waits for the end of `sync once` must not take an earlier end for it, nor wait for what the other was refused."""
+    """Whoever waits for the end of `sync once` must not take an earlier end for it, nor wait for what the
+    other was refused."""
     make_run(root)
     if before:
         earlier = Pair(root, tmp_path / "near")
@@ -352,11 +361,13 @@ def test_who_follows_another_process_believes_what_that_one_said_and_nothing_old
         print("refused", flush=True)
         sys.stdin.readline()
     """)
-    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as holder:
         assert holder.stdout.readline() == "begun\n"
         two = Pair(root, tmp_path / "near")
         two.sync.one_pass(two.now)
-        assert (two.sync.state()["state"], two.sync.state()["owner"]) == ("connecting", {"pid": holder.pid, "ours": False})
+        assert (two.sync.state()["state"], two.sync.state()["owner"]) == (
+            "connecting", {"pid": holder.pid, "ours": False})
         holder.stdin.write("\n")
         holder.stdin.flush()
         assert holder.stdout.readline() == "refused\n"
@@ -455,7 +466,8 @@ def test_another_host_key_of_the_same_server_is_the_same_mirror_verified_anew(ro
     one.passes()
     one.same()
     assert not (tmp_path / "near~1").exists()
-    assert json.loads((one.mirror / ".index/source.json").read_text())["host_key"] == "SHA256:of-the-server-set-up-anew"
+    assert (json.loads((one.mirror / ".index/source.json").read_text())["host_key"]
+            == "SHA256:of-the-server-set-up-anew")
 
 
 def test_only_a_line_that_held_makes_the_pauses_short_again(root, pair):

@@ -1,4 +1,5 @@
-"""Never wrong, with real training processes: one that is stopped, one that goes on for long over a line that is cut again and again."""
+"""Never wrong, with real training processes: one that is stopped, one that goes on for long over a line that
+is cut again and again."""
 
 import json
 import os
@@ -20,7 +21,8 @@ from waiting import until
 
 from runicorn.reader.catalog import Catalog
 
-SECOND = 1.1                    # s; our clock runs ahead of the writer's: its last word must not bear the second of what we have read
+# s; our clock runs ahead of the writer's: its last word must not bear the second of what we have read
+SECOND = 1.1
 WRITER = """
 import sys, time, runicorn
 run = runicorn.init(project="p", name="n", storage=sys.argv[1], system=False)
@@ -38,7 +40,8 @@ while True:
 
 @pytest.fixture
 def training(root):
-    """A real process that logs 100 rows a second into the server's root; `run_id` and `folder` are its run's."""
+    """A real process that logs 100 rows a second into the server's root; `run_id` and `folder` are its
+    run's."""
     command = [sys.executable, "-c", WRITER, str(root)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     process.run_id = process.stdout.readline().strip()
@@ -50,7 +53,8 @@ def training(root):
 
 
 def shown(one, reader, clock, seconds):
-    """Let `seconds` pass for the sync and the reader; return the state of the only run as the list shows it."""
+    """Let `seconds` pass for the sync and the reader; return the state of the only run as the list shows
+    it."""
     clock.now += seconds
     one.now += seconds
     one.sync.one_pass(one.now)
@@ -61,7 +65,8 @@ def shown(one, reader, clock, seconds):
 
 
 @pytest.mark.long
-def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_on(mirror, root, pair, training):
+def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_on(
+        mirror, root, pair, training):
     one, clock = pair(), Clock()
     one.bell.look({"runs"})
     one.sync.one_pass(one.now)
@@ -71,7 +76,8 @@ def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_
     time.sleep(SECOND)
     training.send_signal(signal.SIGSTOP)
     states = [shown(one, reader, clock, 1) for _ in range(100)]
-    assert states[:55] == ["running"] * 55 and set(states[55:]) == {"running", "stalled"} and states[-1] == "stalled"
+    assert states[:55] == ["running"] * 55 and set(states[55:]) == {"running", "stalled"}
+    assert states[-1] == "stalled"
     held = tree(mirror)
     assert held == tree(root), "what it wrote before is here, whole"
     training.send_signal(signal.SIGCONT)
@@ -93,7 +99,8 @@ def assert_whole(held, training):
 
 
 def through(line, one, training, cuts, pause):
-    """Cut the line `cuts` times, at random moments and bytes, while somebody watches and the training goes on."""
+    """Cut the line `cuts` times, at random moments and bytes, while somebody watches and the training goes
+    on."""
     chance, ways = random.Random(cuts), (line.cut, lambda: line.cut_after(chance.randrange(1, 60_000)))
     while line.stats()["cuts"] < cuts:
         time.sleep(pause * chance.random())
@@ -108,8 +115,11 @@ def through(line, one, training, cuts, pause):
 
 
 @pytest.mark.parametrize("cuts, pause", [(4, 1.0), pytest.param(100, 2.5, marks=pytest.mark.chaos)])
-def test_a_training_watched_over_a_line_that_is_cut_again_and_again(tmp_path, home, root, training, cuts, pause):
-    with Sshd(tmp_path / "sshd") as server, Line(server.port, rtt=0.02) as line, Running(mirror_of(server, root, home, line.port)) as one:
+def test_a_training_watched_over_a_line_that_is_cut_again_and_again(
+        tmp_path, home, root, training, cuts, pause):
+    with Sshd(tmp_path / "sshd") as server, Line(server.port,
+                                                 rtt=0.02) as line, Running(
+                                                     mirror_of(server, root, home, line.port)) as one:
         until(lambda: one.state()["state"] == "live")
         through(line, one, training, cuts, pause)
         training.send_signal(signal.SIGTERM)

@@ -1,4 +1,5 @@
-"""Folders renamed on the server: what moved is one run, here too, and nothing comes twice. Over OpenSSH's sftp-server."""
+"""Folders renamed on the server: what moved is one run, here too, and nothing comes twice. Over OpenSSH's
+sftp-server."""
 
 import itertools
 import json
@@ -18,7 +19,8 @@ from runicorn.news import Bell
 from runicorn.reader.catalog import Catalog
 
 OTHER = "vision/vit/runs/20250124_180000_abc124"
-MOST = 30_000                   # bytes that a look and a list may take; the runs below hold more than ten times as many
+# bytes that a look and a list may take; the runs below hold more than ten times as many
+MOST = 30_000
 
 
 @pytest.fixture(params=["sftp", "exec", "manifest"])
@@ -34,17 +36,20 @@ def big_run(root, path=RUN, host="gpu-01", **more):
     return run
 
 
-TIMES = itertools.count(int(OLD))      # all this takes less than one second of the server's clock, and SFTP tells whole seconds
+# all this takes less than one second of the server's clock, and SFTP tells whole seconds
+TIMES = itertools.count(int(OLD))
 
 
 def age(root):
     """Everything is old, and nothing of the same second."""
-    for path in sorted(path for path in [root, *root.rglob("*")] if not path.is_symlink() and ".runicorn" not in path.parts):
+    for path in sorted(path for path in [root, *root.rglob("*")]
+                       if not path.is_symlink() and ".runicorn" not in path.parts):
         os.utime(path, (next(TIMES),) * 2)
 
 
 def age_folders(root):
-    for path in sorted(path for path in [root, *root.rglob("*")] if path.is_dir() and ".runicorn" not in path.parts):
+    for path in sorted(path for path in [root, *root.rglob("*")]
+                       if path.is_dir() and ".runicorn" not in path.parts):
         os.utime(path, (next(TIMES),) * 2)
 
 
@@ -88,14 +93,19 @@ def moved_path(path, project=None, name=None, run=None):
 
 RENAMES = {
     "a project": (lambda root: os.rename(root / "vision", root / "renamed"), "renamed", None, None),
-    "an experiment": (lambda root: os.rename(root / "vision/resnet50", root / "vision/other"), None, "other", None),
-    "into another project": (lambda root: ((root / "big").mkdir(), os.rename(root / "vision/resnet50", root / "big/resnet50")),
-                             "big", None, None),
-    "a run's own folder": (lambda root: os.rename(root / RUN, (root / RUN).with_name("the best one")), None, None, "the best one"),
+    "an experiment": (lambda root: os.rename(root / "vision/resnet50", root / "vision/other"), None, "other",
+                      None),
+    "into another project":
+    (lambda root: ((root / "big").mkdir(), os.rename(root / "vision/resnet50", root / "big/resnet50")),
+     "big", None, None),
+    "a run's own folder": (lambda root: os.rename(root / RUN, (root / RUN).with_name("the best one")), None,
+                           None, "the best one"),
     "a run alone": (lambda root: ((root / "best/of/runs").mkdir(parents=True),
-                                  os.rename(root / RUN, root / "best/of/runs" / RUN.rpartition("/")[2])), "best", "of", None),
+                                  os.rename(root / RUN, root / "best/of/runs" / RUN.rpartition("/")[2])),
+                    "best", "of", None),
     "a project, with a link at its old place": (lambda root: (os.rename(root / "vision", root / "renamed"),
-                                                              os.symlink("renamed", root / "vision")), "renamed", None, None),
+                                                              os.symlink("renamed", root / "vision")),
+                                                "renamed", None, None),
 }
 
 
@@ -121,7 +131,8 @@ def test_half_of_the_runs_moved(root, pair, source):
     one = mirrored(pair, root, source)
     (root / "q/n/runs").mkdir(parents=True)
     for n in range(0, 6, 2):
-        os.rename(root / f"p/n/runs/20250123_18000{n}_abc12{n}", root / f"q/n/runs/20250123_18000{n}_abc12{n}")
+        os.rename(root / f"p/n/runs/20250123_18000{n}_abc12{n}",
+                  root / f"q/n/runs/20250123_18000{n}_abc12{n}")
     assert look_again(one, root) < MOST
     one.same()
     assert len(paths(one)) == 6 and len(one.moved) == 3 and told(one)["gone"] == []
@@ -155,7 +166,8 @@ def test_moved_and_then_appended(root, pair, source):
     os.rename(root / "vision", root / "renamed")
     log = root / moved_path(RUN, "renamed") / "events.jsonl"
     grow(log)
-    assert look_again(one, root) < MOST + log.stat().st_size, "what was appended to is read again at rest, once"
+    assert look_again(
+        one, root) < MOST + log.stat().st_size, "what was appended to is read again at rest, once"
     one.same()
     assert one.moved == {RUN: moved_path(RUN, "renamed")}
 
@@ -215,7 +227,8 @@ def test_a_copy_is_another_run_and_the_id_alone_names_neither(root, pair, source
         reader.find("20250123_180000_abc123")
     shutil.rmtree(root / "vision")
     assert look_again(one, root) < MOST
-    assert told(one)["gone"] == [] and one.moved == {RUN: moved_path(RUN, "copied")}, "the original is gone: the copy is the run"
+    assert told(one)["gone"] == [] and one.moved == {
+        RUN: moved_path(RUN, "copied")}, "the original is gone: the copy is the run"
     one.same()
 
 
@@ -224,8 +237,10 @@ def copied(root, project="copied"):
     subprocess.run(["cp", "-a", root / "vision", root / project], check=True)
 
 
-@pytest.mark.parametrize("change", ["logs.txt was deleted before", "rewritten in the copy", "appended in the copy"])
-def test_a_copy_takes_the_place_of_an_original_that_is_gone_only_where_it_has_all_of_it(root, pair, source, change):
+@pytest.mark.parametrize("change",
+                         ["logs.txt was deleted before", "rewritten in the copy", "appended in the copy"])
+def test_a_copy_takes_the_place_of_an_original_that_is_gone_only_where_it_has_all_of_it(
+        root, pair, source, change):
     run = big_run(root)
     one = mirrored(pair, root, source)
     if change == "logs.txt was deleted before":
@@ -276,7 +291,8 @@ def test_copied_and_the_original_removed_between_two_looks(root, pair, source):
 
 
 def test_nested_renames_at_once(root, pair, source):
-    """The project, the experiment and the run's own folder; and a chain, where one takes the name of the next."""
+    """The project, the experiment and the run's own folder; and a chain, where one takes the name of the
+    next."""
     big_run(root)
     big_run(root, "nlp/bert/runs/20250125_180000_abc125")
     one = mirrored(pair, root, source)
@@ -287,7 +303,8 @@ def test_nested_renames_at_once(root, pair, source):
     os.rename(root / "aside", root / "nlp")
     assert look_again(one, root) < MOST
     one.same()
-    assert one.moved == {RUN: "nlp/final/runs/best", "nlp/bert/runs/20250125_180000_abc125": "vision/bert/runs/20250125_180000_abc125"}
+    assert one.moved == {RUN: "nlp/final/runs/best",
+                         "nlp/bert/runs/20250125_180000_abc125": "vision/bert/runs/20250125_180000_abc125"}
     assert told(one)["gone"] == []
 
 
@@ -328,7 +345,8 @@ def test_a_run_whose_meta_tells_not_who_it_is_moves_with_its_folder(root, pair, 
     act(root)
     assert look_again(one, root) < MOST
     one.same()
-    assert paths(one) == [moved_path(RUN, *parts)] and told(one)["gone"] == [] and one.moved == {RUN: moved_path(RUN, *parts)}
+    assert paths(one) == [moved_path(RUN, *parts)] and told(one)["gone"] == []
+    assert one.moved == {RUN: moved_path(RUN, *parts)}
 
 
 @pytest.mark.parametrize("bare", ["no meta.json", "no time"])
@@ -389,7 +407,8 @@ def test_a_running_run_is_renamed(root, pair, source):
     with open(root / RUN / "events.jsonl", "ab", buffering=0) as training:
         os.rename(root / "vision", root / "renamed")
         training.write(b'{"ts":1,"step":9999,"data":{"loss":1}}\n')
-        assert look_again(one, root) < MOST + (root / moved_path(RUN, "renamed") / "events.jsonl").stat().st_size
+        assert (look_again(one, root) < MOST
+                + (root / moved_path(RUN, "renamed") / "events.jsonl").stat().st_size)
         training.write(b'{"ts":1,"step":10000,"data":{"loss":1}}\n')
         one.passes(31)
     one.same()
@@ -456,15 +475,18 @@ def test_a_move_that_was_cut_is_finished_at_the_next_start(root, pair, source):
 
 
 def test_a_run_whose_meta_is_huge_or_missing(root, pair, source):
-    """A huge meta.json is not in the index: its size and mtime tell. Where there is none, those of the other files do."""
+    """A huge meta.json is not in the index: its size and mtime tell. Where there is none, those of the other
+    files do."""
     run = big_run(root)
-    write(run / "meta.json", {**json.loads((run / "meta.json").read_text()), "config": {"text": "x" * 100_000}}, mtime=1.7e9)
+    write(run / "meta.json",
+          {**json.loads((run / "meta.json").read_text()), "config": {"text": "x" * 100_000}}, mtime=1.7e9)
     bare = make_run(root, OTHER)
     (bare / "meta.json").unlink()
     one = mirrored(pair, root, source)
     os.rename(root / "vision", root / "renamed")
     look_again(one, root)
-    assert one.moved == {path: moved_path(path, "renamed") for path in (RUN, OTHER)} and told(one)["gone"] == []
+    assert one.moved == {path: moved_path(path, "renamed") for path in (RUN, OTHER)}
+    assert told(one)["gone"] == []
     assert tree(root).items() <= tree(one.mirror).items()
 
 
@@ -477,9 +499,11 @@ def test_an_address_kept_from_before_leads_to_the_run(root, pair, tmp_path):
     os.rename(root / "vision", root / "renamed")
     look_again(one, root)
     reader.refresh()
-    assert reader.find("gpu:vision/resnet50/20250123_180000_abc123") == "gpu:renamed/resnet50/20250123_180000_abc123"
+    assert (reader.find("gpu:vision/resnet50/20250123_180000_abc123")
+            == "gpu:renamed/resnet50/20250123_180000_abc123")
     assert reader.find("20250123_180000_abc123") == "gpu:renamed/resnet50/20250123_180000_abc123"
-    for other in ("gpu:vision/resnet50/20250123_180000_abc999", "other:vision/resnet50/20250123_180000_abc123"):
+    for other in ("gpu:vision/resnet50/20250123_180000_abc999",
+                  "other:vision/resnet50/20250123_180000_abc123"):
         with pytest.raises(NotFoundError):
             reader.find(other)
 
@@ -493,22 +517,27 @@ def test_tags_and_notes_made_here_go_with_the_run(root, tmp_path):
     saved = {"name": "GPU 1", "host": "gpu", "enabled": True}
     one = connection.Connection(saved, home, Bell(), None, logging.getLogger("sync"), {})
     one._run_moved({RUN: moved_path(RUN, "renamed")})
-    assert settings.Overlay(home).all() == {"gpu-1:renamed/resnet50/20250123_180000_abc123": {"tags": ["best"], "note": "mine"},
-                                            "gpu-1:vision/vit/20250124_180000_abc124": {"hidden": True}}
+    assert (settings.Overlay(home).all()
+            == {"gpu-1:renamed/resnet50/20250123_180000_abc123": {"tags": ["best"], "note": "mine"},
+                "gpu-1:vision/vit/20250124_180000_abc124": {"hidden": True}})
     before = (home / "overlay.json").stat().st_mtime_ns
     one._run_moved({OTHER.replace("vit", "none"): "a/b/runs/c"})
     assert (home / "overlay.json").stat().st_mtime_ns == before, "nothing was noted about it"
 
 
-CASES = {"the experiment": ("Vision/ResNet/runs/20250123_180000_abc123", "Vision/resnet/runs/20250123_180000_abc123"),
-         "the project": ("Vision/resnet50/runs/20250123_180000_abc123", "vision/resnet50/runs/20250123_180000_abc123"),
+CASES = {"the experiment": ("Vision/ResNet/runs/20250123_180000_abc123",
+                            "Vision/resnet/runs/20250123_180000_abc123"),
+         "the project": ("Vision/resnet50/runs/20250123_180000_abc123",
+                         "vision/resnet50/runs/20250123_180000_abc123"),
          "the run's own folder": ("vision/resnet50/runs/Best", "vision/resnet50/runs/best"),
-         "how an accent is written": ("vision/caf\u00e9/runs/20250123_180000_abc123", "vision/cafe\u0301/runs/20250123_180000_abc123")}
+         "how an accent is written": ("vision/caf\u00e9/runs/20250123_180000_abc123",
+                                      "vision/cafe\u0301/runs/20250123_180000_abc123")}
 
 
 @pytest.mark.few()
 @pytest.mark.parametrize("change", CASES)
-def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(root, pair, source, monkeypatch, change):
+def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(
+        root, pair, source, monkeypatch, change):
     monkeypatch.setattr(local_copy.LocalCopy, "ignores_case", True)
     old, new = CASES[change]
     big_run(root, old)
@@ -517,15 +546,18 @@ def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(root
     os.rename(root / old, root / new)
     assert look_again(one, root) < MOST
     assert one.moved == {old: new} and paths(one) == [new] and told(one)["gone"] == []
-    assert tree(one.mirror / new) == tree(root / new) and json.loads((one.mirror / ".index/places.json").read_text()) == {}
+    assert tree(one.mirror / new) == tree(root / new)
+    assert json.loads((one.mirror / ".index/places.json").read_text()) == {}
     age_folders(root)
     look_again(one, root)
     os.rename(root / new, root / old)
     assert look_again(one, root) < MOST, "and back"
-    assert tree(one.mirror / old) == tree(root / old) and json.loads((one.mirror / ".index/places.json").read_text()) == {}
+    assert tree(one.mirror / old) == tree(root / old)
+    assert json.loads((one.mirror / ".index/places.json").read_text()) == {}
 
 
-def test_where_the_disk_ignores_case_a_renamed_run_never_takes_another_ones_place(root, pair, source, monkeypatch):
+def test_where_the_disk_ignores_case_a_renamed_run_never_takes_another_ones_place(
+        root, pair, source, monkeypatch):
     monkeypatch.setattr(local_copy.LocalCopy, "ignores_case", True)
     first, second = "p/Exp/runs/20250123_180000_abc123", "p/exp/runs/20250123_180000_abc123"
     big_run(root, first)
@@ -540,12 +572,14 @@ def test_where_the_disk_ignores_case_a_renamed_run_never_takes_another_ones_plac
     os.rename(root / "p/exp", root / "p/EXP")           # the one that lies elsewhere
     look_again(one, root)
     third = second.replace("exp", "EXP")
-    assert one.moved == {second: third} and tree(place(one, third)) == inner[second] and tree(place(one, first)) == inner[first]
+    assert one.moved == {second: third} and tree(place(one, third)) == inner[second]
+    assert tree(place(one, first)) == inner[first]
     age_folders(root)
     look_again(one, root)
     os.rename(root / "p/Exp", root / "p/other")         # whose place is free then
     look_again(one, root)
-    assert tree(place(one, "p/other/runs/20250123_180000_abc123")) == inner[first] and tree(place(one, third)) == inner[second]
+    assert tree(place(one, "p/other/runs/20250123_180000_abc123")) == inner[first]
+    assert tree(place(one, third)) == inner[second]
     assert len(list(one.mirror.rglob("meta.json"))) == 2
 
 

@@ -1,4 +1,5 @@
-"""The plan as a pure function: carrying it out turns any "here" into "there", and nothing is fetched twice."""
+"""The plan as a pure function: carrying it out turns any "here" into "there", and nothing is fetched
+twice."""
 
 from hashlib import sha256
 
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from runicorn import local_names
 from runicorn.mirror import plan
 
-NAMES = ["meta.json", "status.json", "events.jsonl", "events.2.jsonl", "logs.txt", "system.rank3.jsonl", "media/a.png", "last.pt"]
+NAMES = ["meta.json", "status.json", "events.jsonl", "events.2.jsonl", "logs.txt", "system.rank3.jsonl",
+         "media/a.png", "last.pt"]
 contents = st.binary(max_size=12).map(lambda raw: raw * 700)  # below and beyond the 4 KiB a tail covers
 runs = st.dictionaries(st.sampled_from(NAMES), st.tuples(contents, st.integers(0, 5)))
 
@@ -17,7 +19,8 @@ runs = st.dictionaries(st.sampled_from(NAMES), st.tuples(contents, st.integers(0
 def shown(run, tails=True):
     """Return a run's {name: (content, mtime)} as a listing shows it."""
     return {
-        name: {"size": len(content), "mtime": mtime, "tail": sha256(content[-4096:]).hexdigest() if tails else None}
+        name: {"size": len(content), "mtime": mtime,
+               "tail": sha256(content[-4096:]).hexdigest() if tails else None}
         for name, (content, mtime) in run.items()
     }
 
@@ -40,8 +43,10 @@ def test_carrying_out_the_plan_turns_here_into_there(before, there, tails):
     carry_out(plan.diff("p", shown(here, tails), shown(there)), here, there)
     for name, (content, mtime) in there.items():
         old, when = before.get(name, (None, None))
-        hidden = old is not None and len(old) == len(content) and (old[-4096:] == content[-4096:] if tails else when == mtime)
-        assert here[name][0] == content or hidden, "only what neither size nor tail nor mtime shows may differ"
+        hidden = (old is not None and len(old) == len(content)
+                  and (old[-4096:] == content[-4096:] if tails else when == mtime))
+        assert here[name][
+            0] == content or hidden, "only what neither size nor tail nor mtime shows may differ"
     assert set(before) <= set(here), "what vanished there stays here"
     assert plan.diff("p", shown(here, tails), shown(there)) == []
 
@@ -63,8 +68,10 @@ def test_nothing_is_fetched_of_what_is_here(there):
     )
 )
 def test_small_json_comes_first_then_the_newest_run(files):
-    fetches = sorted((plan.Fetch(path, name, 0, size, 0, None, True) for path, name, size in files), key=plan.order, reverse=True)
-    kinds = [2 if fetch.name in ("meta.json", "status.json") else 1 if plan.is_appended(fetch.name) else 0 for fetch in fetches]
+    fetches = sorted((plan.Fetch(path, name, 0, size, 0, None, True) for path, name, size in files),
+                     key=plan.order, reverse=True)
+    kinds = [2 if fetch.name in ("meta.json", "status.json") else 1 if plan.is_appended(fetch.name) else 0
+             for fetch in fetches]
     assert kinds == sorted(kinds, reverse=True)
     for kind in (0, 1, 2):
         ids = [fetch.path.rsplit("/", 1)[1] for fetch, its in zip(fetches, kinds) if its == kind]
@@ -124,7 +131,8 @@ def test_a_file_is_settled_when_seen_two_seconds_or_older_than_any_clock_is_wron
 
 
 def test_windows_count_from_the_newest_sign():
-    entry = {"mtime": 1000.0, "beat": None, "files": {"events.jsonl": {"size": 1, "mtime": 500_000, "tail": None}}}
+    entry = {"mtime": 1000.0, "beat": None,
+             "files": {"events.jsonl": {"size": 1, "mtime": 500_000, "tail": None}}}
     assert plan.within(entry, "24h", 500_000 + 86_000) and not plan.within(entry, "24h", 500_000 + 87_000)
     assert plan.within(entry, "7d", 500_000 + 87_000) and plan.within(entry, None, 1e12)
 
@@ -155,5 +163,6 @@ def test_places_apart_are_apart_whatever_the_names(names):
         return  # a file and a folder of one name: no server has that
     local = plan.apart(names)
     assert all(plan.believable("p/n/runs/i", place) for place in local.values())
-    places = [local_names.folded(local.get(name) or "/".join(map(local_names.local_name, name.split("/")))) for name in names]
+    places = [local_names.folded(local.get(name) or "/".join(map(local_names.local_name, name.split("/"))))
+              for name in names]
     assert len(set(places)) == len(names)

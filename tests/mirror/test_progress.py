@@ -1,4 +1,5 @@
-"""What the row of a connection tells of its fetches: bytes of what will come, the rate of late, and how long the rest takes."""
+"""What the row of a connection tells of its fetches: bytes of what will come, the rate of late, and how long
+the rest takes."""
 
 from types import SimpleNamespace
 
@@ -42,7 +43,8 @@ def test_how_long_the_rest_takes_is_told_once_the_small_files_are_here_and_the_r
         coming = 100 if tick < 20 else 100 + (tick - 20) * 250_000
         progress.mark(coming, steady=tick >= 20)
         told.append(progress.row(coming))
-    assert {row["left"] for row in told[:19 + int(STEADY / 0.25)]} == {None}, "the small files' pace is nobody's"
+    assert {row["left"]
+            for row in told[:19 + int(STEADY / 0.25)]} == {None}, "the small files' pace is nobody's"
     lefts = [row["left"] for row in told[20 + int(STEADY / 0.25):]]
     assert lefts and None not in lefts and max(lefts) <= 48 and lefts == sorted(lefts, reverse=True)
     assert told[-1]["rate"] == pytest.approx(1e6, rel=0.05)
@@ -64,7 +66,8 @@ def test_what_does_not_come_is_no_part_of_what_is_waited_for(progress):
     progress.give_up([fetch(9_000_000)])
     progress.finish(fetch(1000))
     row = progress.row(0, room=4000)
-    assert (row["files_done"], row["files_total"], row["bytes_done"], row["bytes_total"]) == (1, 1, 1000, 1000)
+    assert (row["files_done"], row["files_total"], row["bytes_done"], row["bytes_total"]) == (
+        1, 1, 1000, 1000)
 
 
 def test_what_a_line_brought_before_it_hung_up_stays_done(progress):
@@ -76,7 +79,8 @@ def test_what_a_line_brought_before_it_hung_up_stays_done(progress):
         progress.add([lost._replace(offset=here, whole=False)])
     assert progress.row(coming=0) == before
     progress.lose(whole)
-    progress.add([whole])                       # here beside what it is to replace: it goes on from there once it is its turn
+    # here beside what it is to replace: it goes on from there once it is its turn
+    progress.add([whole])
     assert progress.row(coming=0)["bytes_total"] == before["bytes_total"]
     progress.lose(whole)
     progress.add([fetch(10, "a.png")])
@@ -102,5 +106,6 @@ def test_bytes_are_never_more_than_fit_while_the_limit_leaves_most_out(root, pai
             break
         told += [row] if row and row["bytes_done"] else []
     assert len(told) > 3 and max(row["bytes_total"] for row in told) <= limit + 1000
-    assert [row for row in told if not row["bytes_done"] <= row["bytes_total"] or row["files_done"] > row["files_total"]] == []
+    assert [row for row in told if not row["bytes_done"] <= row["bytes_total"]
+            or row["files_done"] > row["files_total"]] == []
     assert one.sync.state()["reason"]["code"] == "live_partly"

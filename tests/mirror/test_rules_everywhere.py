@@ -1,4 +1,5 @@
-"""Rules of one's own: the same runs and the same curves by exec, by SFTP alone, beside a manifest, in local roots and in all commands."""
+"""Rules of one's own: the same runs and the same curves by exec, by SFTP alone, beside a manifest, in local
+roots and in all commands."""
 
 import csv
 import io
@@ -16,7 +17,8 @@ from runicorn.local_names import connection_slug
 
 LOG = "".join(f"U{n}|V {1 / n:.4f}\nchat\n" for n in range(1, 31))
 ROWS = "".join(json.dumps({"update": 10 * n, "ret": n / 2, "note": "x"}) + "\n" for n in range(20))
-RULES = rules.checked([{"pattern": r"U(?P<step>\d+)\|V (?P<verlust>\S+)"}, {"files": "train.jsonl", "step": "update"},
+RULES = rules.checked([{"pattern": r"U(?P<step>\d+)\|V (?P<verlust>\S+)"},
+                       {"files": "train.jsonl", "step": "update"},
                        {"files": "odd/*/stdout", "pattern": r"(?P<name>\w+) is at (?P<value>\S+)"}])
 ODD = {"odd/a": ("log",), "odd/b": ("jsonl",), "odd/c": ("log",)}
 WAYS = {"SFTP": {"manifest": False}, "exec": {"source": "exec"}, "a manifest": {}}
@@ -81,7 +83,7 @@ def test_a_rule_that_runs_away_holds_nobody_up_and_is_named(odd, pair):
     assert told["text files on which the rule (?P<x>(?:a|aa)+)$ takes too long"] >= 1
 
 
-# -- what commands say ----------------------------------------------------------------------------------------------
+# -- what commands say ---------------------------------------------------------------------------------------
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
@@ -95,11 +97,15 @@ def told(capsys, *words):
 
 
 def summaries(capsys, *roots):
-    rows = map(json.loads, told(capsys, "runs", *roots, "--json", "--limit", "0", "--columns", "summary.verlust,summary.ret").splitlines())
-    return {row["key"].partition(":")[2]: (row["step"], row["kinds"], row["values"]) for row in rows if ":odd" in row["key"]}
+    rows = map(json.loads,
+               told(capsys, "runs", *roots, "--json", "--limit", "0", "--columns",
+                    "summary.verlust,summary.ret").splitlines())
+    return {row["key"].partition(":")[2]: (row["step"], row["kinds"], row["values"])
+            for row in rows if ":odd" in row["key"]}
 
 
-LISTED = {"odd/a": (30, ["log"], {"summary.verlust": 0.0333}), "odd/b": (190, ["jsonl"], {"summary.ret": 9.5}), "odd/c": (8, ["log"], {})}
+LISTED = {"odd/a": (30, ["log"], {"summary.verlust": 0.0333}),
+          "odd/b": (190, ["jsonl"], {"summary.ret": 9.5}), "odd/c": (8, ["log"], {})}
 
 
 def test_all_commands_go_by_the_rules_of_a_folder_and_of_those_above_it(odd, home, capsys, tmp_path):
@@ -108,9 +114,11 @@ def test_all_commands_go_by_the_rules_of_a_folder_and_of_those_above_it(odd, hom
     rule_book.save(home, RULES, folder=odd)
     assert summaries(capsys, *at) == LISTED
     shown = json.loads(told(capsys, "show", "odd/a", *at, "--json"))
-    assert shown["summary"] == {"verlust": 0.0333} and [metric["name"] for metric in shown["metrics"]] == ["verlust"]
+    assert shown["summary"] == {"verlust": 0.0333}
+    assert [metric["name"] for metric in shown["metrics"]] == ["verlust"]
     assert "step 30  verlust=0.0333" in told(capsys, "tail", str(odd / "odd/a"), "--no-follow")
-    table = list(csv.DictReader(io.StringIO(told(capsys, "export", "--run-id", "odd/b", *at, "--format", "csv", "-o", "-"))))
+    table = list(csv.DictReader(
+        io.StringIO(told(capsys, "export", "--run-id", "odd/b", *at, "--format", "csv", "-o", "-"))))
     assert [(float(row["step"]), float(row["ret"])) for row in table] == [(10 * n, n / 2) for n in range(20)]
     findings = told(capsys, "check", str(odd))
     assert "not ours: text log, 1 file" in findings and "odd/b" in findings

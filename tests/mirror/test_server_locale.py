@@ -1,4 +1,5 @@
-"""python3 on the server may take names for ASCII, as 3.6 does in the C locale: paths are sent and told as the bytes they are."""
+"""python3 on the server may take names for ASCII, as 3.6 does in the C locale: paths are sent and told as the
+bytes they are."""
 
 import logging
 import os
@@ -14,7 +15,8 @@ from runicorn.errors import UsageError
 RUN = "视觉/名 1/runs/20250123_180000_abc123"
 NAME = "检查点.bin"
 ROOTS = {"Chinese": "用户/实验", "Latin-1": os.fsdecode(b"caf\xe9/exp"), "plain": "exp"}
-LOCALES = {"ASCII": f"env LC_ALL=C PYTHONCOERCECLOCALE=0 {PYTHON} -X utf8=0", "UTF-8": f"env LC_ALL=C.UTF-8 {PYTHON}"}
+LOCALES = {"ASCII": f"env LC_ALL=C PYTHONCOERCECLOCALE=0 {PYTHON} -X utf8=0",
+           "UTF-8": f"env LC_ALL=C.UTF-8 {PYTHON}"}
 
 
 @pytest.mark.few(2)
@@ -58,7 +60,8 @@ def test_a_home_of_latin_1_is_where_a_session_starts(root, pair):
         one.passes()
         one.passes(31)
         settle(one)
-        assert one.sync.state()["state"] == "live" and tree(one.mirror) == tree(home / "exp") and len(tree(one.mirror)) == 5
+        assert one.sync.state()["state"] == "live" and tree(one.mirror) == tree(home / "exp")
+        assert len(tree(one.mirror)) == 5
         assert one.sync.mirror.load_kept()["list"]["root"] == f"{home}/exp"
         one.close()
 

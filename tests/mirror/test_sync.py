@@ -20,7 +20,8 @@ def test_everything_comes_from_nothing(root, pair):
     one.same()
     index = manifest.load(one.mirror / ".index" / "full.json")
     assert index.entry("vision/resnet50/runs/20250123_180000_abc123")["status"] == {"status": "finished"}
-    assert one.sync.state()["state"] == "live" and one.sync.state()["runs"] == 2 and one.sync.state()["source"] == "walk"
+    assert one.sync.state()["state"] == "live" and one.sync.state()["runs"] == 2
+    assert one.sync.state()["source"] == "walk"
 
 
 def test_a_log_that_grew_is_appended_not_fetched_again(root, pair):
@@ -46,7 +47,8 @@ def test_a_replaced_file_is_replaced_by_rename(root, pair):
     one.passes(31)
     one.same()
     assert (one.mirror / run.relative_to(root) / "summary.json").stat().st_ino != inode
-    assert manifest.load(one.mirror / ".index" / "full.json").entry(str(run.relative_to(root)))["summary"] == {"loss": 0.25}
+    assert (manifest.load(one.mirror / ".index" / "full.json").entry(str(run.relative_to(root)))["summary"]
+            == {"loss": 0.25})
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,8 @@ def test_pause_hangs_up_and_resume_goes_on(root, pair):
     one.passes()
     one.sync.pause()
     one.passes(1)
-    assert not one.far.alive and one.sync.state()["state"] == "paused" and one.sync.state()["reason"]["code"] == "paused"
+    assert not one.far.alive and one.sync.state()["state"] == "paused"
+    assert one.sync.state()["reason"]["code"] == "paused"
     write(run / "summary.json", {"loss": 7})
     one.far = Far()
     one.passes(100)
@@ -180,7 +183,8 @@ def test_the_heartbeat_is_told_by_change_not_by_clock(root, pair):
     os.utime(heart, (5000, 5000))  # a clock that is wrong by decades
     one = pair()
     one.passes()
-    assert told(one)["runs"][RUN] == {"beat": 5000, "seen": None, **dict.fromkeys(("first", "looked", "read"), one.now)}
+    assert told(one)["runs"][RUN] == {"beat": 5000, "seen": None,
+                                      **dict.fromkeys(("first", "looked", "read"), one.now)}
     os.utime(heart, (5010, 5010))
     one.passes(10)
     assert told(one)["runs"][RUN]["beat"] == 5010 and told(one)["runs"][RUN]["seen"] == pytest.approx(one.now)
@@ -225,7 +229,8 @@ def test_a_manifest_gives_the_list_before_any_walk(root, pair, compress):
     manifest.generate(str(root), compress=compress)
     one = pair()
     one.sync._call(one.now)
-    assert len(manifest.load(one.mirror / ".index" / "full.json")) == 5 and here(one, "p/n/runs/20250123_180000_abc120") == []
+    assert len(manifest.load(one.mirror / ".index" / "full.json")) == 5
+    assert here(one, "p/n/runs/20250123_180000_abc120") == []
     assert one.sync.state()["source"] == "manifest"
     one.passes()
     one.same()
@@ -250,11 +255,13 @@ def test_exec_gives_the_list_and_then_only_what_is_new(root, mirror, pair):
     make_run(root, "p/n/runs/20250123_180009_abc129")
     session.list._exec.start({}, one.now)
     found, absent = session.list._exec.take(30)
-    assert "p/n/runs/20250123_180009_abc129" in found and (absent, one.far.sessions[0].requests) == (set(), before)
+    assert "p/n/runs/20250123_180009_abc129" in found
+    assert (absent, one.far.sessions[0].requests) == (set(), before)
 
 
 def test_a_list_older_than_what_was_read_of_a_growing_log_asks_for_its_seam_alone(root, pair):
-    """What python3 listed a second ago is shorter than our copy, which was read at its end since: nothing of it moved."""
+    """What python3 listed a second ago is shorter than our copy, which was read at its end since: nothing of
+    it moved."""
     run = make_run(root, status="running", rows=4000)
     live(root)
     one = pair(far=Far(python="python3"))
@@ -263,7 +270,9 @@ def test_a_list_older_than_what_was_read_of_a_growing_log_asks_for_its_seam_alon
     assert session.copies.hashes and (run / "logs.txt").stat().st_size > 64 << 10
     entry = session.index.entry(RUN)
     file = entry["files"]["logs.txt"]
-    session.index.put(RUN, {**entry, "files": {**entry["files"], "logs.txt": {**file, "size": file["size"] - 4096, "tail": None}}})
+    session.index.put(RUN, {**entry,
+                            "files": {**entry["files"],
+                                      "logs.txt": {**file, "size": file["size"] - 4096, "tail": None}}})
     session.queue.plan([RUN], one.now)
     assert not session.copies.suspects
     one.passes()
@@ -299,7 +308,8 @@ def test_a_second_line_carries_bulk(root, pair, bulk):
 
 def test_a_thin_line_is_left_to_the_first_connection(root, pair, bulk, monkeypatch):
     monkeypatch.setattr("runicorn.mirror.second_line.FAST", float("inf"))
-    monkeypatch.setattr("runicorn.mirror.second_line.PROBE", 0)       # what it is tried with is little here, and never fills it
+    # what it is tried with is little here, and never fills it
+    monkeypatch.setattr("runicorn.mirror.second_line.PROBE", 0)
     monkeypatch.setattr("runicorn.mirror.second_line.TRIAL", 400_000)
     one = pair()
     one.passes()
@@ -327,7 +337,8 @@ def test_a_run_somebody_opens_jumps_the_queue(root, pair, monkeypatch):
         make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=2000)
     one = pair()
     monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.0)
-    monkeypatch.setattr("runicorn.mirror.fetcher.FILES", 0)          # nothing is begun, so the queue shows the order
+    # nothing is begun, so the queue shows the order
+    monkeypatch.setattr("runicorn.mirror.fetcher.FILES", 0)
     one.sync.one_pass(one.now)
     one.sync.want("p/n/runs/20250123_180000_abc123")
     one.sync.one_pass(one.now)
@@ -344,7 +355,8 @@ def test_peek_reads_the_servers_bytes_and_keeps_nothing(root, pair):
     one.passes()
     text = (run / "logs.txt").read_bytes()
     session = one.sync._remote_root
-    assert session.peek(RUN, "logs.txt", [(-100, 100), (0, 10), (len(text) - 5, 10)]) == [text[-100:], text[:10], text[-5:]]
+    assert session.peek(RUN, "logs.txt", [(-100, 100), (0, 10), (len(text) - 5, 10)]) == [
+        text[-100:], text[:10], text[-5:]]
     assert here(one) == []
 
 
@@ -452,7 +464,8 @@ def test_a_command_that_hangs_holds_nothing_up_and_its_answer_is_taken_when_it_c
     assert time.monotonic() - began < 20 and one.sync.state()["source"] == "walk"
     for second in range(3):
         with open(run / "events.jsonl", "a") as file:
-            file.write(json.dumps({"ts": 1737653500 + second, "step": 100 + second, "data": {"loss": 0.4}}) + "\n")
+            file.write(json.dumps({"ts": 1737653500 + second, "step": 100 + second, "data": {"loss": 0.4}})
+                       + "\n")
         one.passes(1)
         one.same()
     one.far.let.set()

@@ -30,8 +30,10 @@ def root(tmp_path):
 @pytest.mark.parametrize(
     "config, source",
     [({}, "exec"), ({"ForceCommand": "internal-sftp"}, "walk"), ({"MaxSessions": 1}, "walk"),
-     ({"PermitTTY": "no", "AllowTcpForwarding": "no", "X11Forwarding": "no", "DisableForwarding": "yes"}, "exec"),
-     ({"extra": ["Match User *", "  ForceCommand internal-sftp -R", "  PermitTTY no", *MATCHED_CHROOT]}, "walk")],
+     ({"PermitTTY": "no", "AllowTcpForwarding": "no", "X11Forwarding": "no", "DisableForwarding": "yes"},
+      "exec"),
+     ({"extra": ["Match User *", "  ForceCommand internal-sftp -R", "  PermitTTY no", *MATCHED_CHROOT]},
+      "walk")],
     ids=["exec", "sftp only", "one session", "no terminal, no forwarding", "Match, read-only, chroot"],
 )
 def test_what_a_server_grants_is_enough(root, tmp_path, home, config, source):
@@ -59,7 +61,9 @@ def test_a_restarted_server_is_found_again(root, tmp_path, home):
 def test_cuts_on_a_delayed_line_cost_nothing_but_time(root, tmp_path, home):
     for n in range(60):
         make_run(root, f"p/m/runs/20250125_{180000 + n}_abc125", rows=400)
-    with Sshd(tmp_path / "sshd") as server, Line(server.port, rtt=0.01) as line, Running(mirror_of(server, root, home, line.port)) as one:
+    with Sshd(tmp_path / "sshd") as server, Line(server.port,
+                                                 rtt=0.01) as line, Running(
+                                                     mirror_of(server, root, home, line.port)) as one:
         for count in (2_000, 40_000, 90_000, 200_000):
             line.cut_after(count)
             until(lambda: one.state()["state"] in ("offline", "live"))
@@ -70,7 +74,9 @@ def test_cuts_on_a_delayed_line_cost_nothing_but_time(root, tmp_path, home):
 
 
 def test_a_stalled_line_delivers_everything_when_it_flows_again(root, tmp_path, home):
-    with Sshd(tmp_path / "sshd") as server, Line(server.port, rtt=0.01) as line, Running(mirror_of(server, root, home, line.port)) as one:
+    with Sshd(tmp_path / "sshd") as server, Line(server.port,
+                                                 rtt=0.01) as line, Running(
+                                                     mirror_of(server, root, home, line.port)) as one:
         until(lambda: same(one, root))
         line.stall()
         grow(root / "p/n/runs/20250124_180000_abc124/events.jsonl")
@@ -82,25 +88,30 @@ def test_a_stalled_line_delivers_everything_when_it_flows_again(root, tmp_path, 
 
 NOISES = {"a greeting": "echo Welcome to gpu-01", "one letter": "printf x", "empty lines": "echo; echo; echo",
           "colours": r"printf '\033[31mred\033[0m\n'",
-          "100 kB": "yes 'message of the day' | head -c 100000", "bytes": r"printf '\377\376\200\000'", "and an end": "echo bye; exit 0"}
+          "100 kB": "yes 'message of the day' | head -c 100000", "bytes": r"printf '\377\376\200\000'",
+          "and an end": "echo bye; exit 0"}
 
 
 @pytest.mark.few("key-colours", "system-a greeting")
 @pytest.mark.parametrize("name", NOISES)
 @pytest.mark.parametrize("auth", ["key", "system"])
-def test_a_shell_that_prints_in_place_of_sftp_is_a_refusal_as_it_is_for_sftp(root, tmp_path, home, name, auth):
+def test_a_shell_that_prints_in_place_of_sftp_is_a_refusal_as_it_is_for_sftp(
+        root, tmp_path, home, name, auth):
     shell = tmp_path / "shell"
     shell.write_text(f"#!/bin/sh\n{NOISES[name]}\nexec /usr/lib/openssh/sftp-server\n")
     shell.chmod(0o755)
     with Sshd(tmp_path / "sshd", ForceCommand=shell) as server:
-        options = ["-i", str(server.key), f"-oUserKnownHostsFile={server.known_hosts}", "-P", str(server.port)]
-        plain = subprocess.run(["sftp", "-b", "-", *options, "127.0.0.1"], input="pwd\n", capture_output=True, text=True, timeout=30)
+        options = ["-i", str(server.key), f"-oUserKnownHostsFile={server.known_hosts}", "-P",
+                   str(server.port)]
+        plain = subprocess.run(["sftp", "-b", "-", *options, "127.0.0.1"], input="pwd\n", capture_output=True,
+                               text=True, timeout=30)
         assert plain.returncode != 0
         one, began = mirror_of(server, root, home, auth=auth), time.time()
         for hours in range(3):
             one.one_pass(began + hours * 4000)
         state = one.state()
-        assert state["state"] == "refused" and state["retry_at"] is None and state["reason"]["code"] == "sftp", state
+        assert state["state"] == "refused" and state["retry_at"] is None and state["reason"][
+            "code"] == "sftp", state
         assert "instead of SFTP" in state["reason"]["text"] and "internal-sftp" in state["reason"]["text"]
         assert server.log.read_text().count("Accepted publickey") == 2, "sftp's and ours, once"
         shell.write_text("#!/bin/sh\nexec /usr/lib/openssh/sftp-server\n")
@@ -124,7 +135,8 @@ def test_a_server_that_cuts_who_rests_is_asked_more_often(root, tmp_path, home):
             until(lambda: one.state()["state"] == "live")
             logins = server.log.read_text().count("Accepted publickey")
             time.sleep(7)           # twice what it bears
-            assert one.state()["state"] == "live" and server.log.read_text().count("Accepted publickey") == logins
+            assert one.state()["state"] == "live"
+            assert server.log.read_text().count("Accepted publickey") == logins
         finally:
             one.stop()
             thread.join(30)

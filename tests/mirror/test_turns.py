@@ -1,4 +1,5 @@
-"""How often the line turns round for one `sync once` as a user types it, login included, and what it weighs: counted, not timed."""
+"""How often the line turns round for one `sync once` as a user types it, login included, and what it weighs:
+counted, not timed."""
 
 import json
 import os
@@ -25,12 +26,15 @@ class Typed:
         home.mkdir()
         key = " ".join(server.host_key.read_text().split()[:2])
         (home / "known_hosts").write_text(f"[127.0.0.1]:{line.port} {key}\n")
-        settings.save_connection(home, {**server.connection(), "name": "gpu", "port": line.port, "remote_root": str(root)})
+        settings.save_connection(
+            home, {**server.connection(), "name": "gpu", "port": line.port, "remote_root": str(root)})
 
     def sync(self):
-        """Run `sync once`, whose words on standard error are `said` then; returns (turns, bytes both ways)."""
+        """Run `sync once`, whose words on standard error are `said` then; returns (turns, bytes both
+        ways)."""
         before = self.line.stats()
-        done = subprocess.run([sys.executable, "-m", "runicorn", "sync", "once", "--json"], capture_output=True, text=True, timeout=120,
+        done = subprocess.run([sys.executable, "-m", "runicorn", "sync", "once", "--json"],
+                              capture_output=True, text=True, timeout=120,
                               env={**os.environ, "HOME": str(self.home), "RUNICORN_HOME": str(self.home)})
         assert done.returncode == 0, done.stderr
         self.said = done.stderr
@@ -39,7 +43,8 @@ class Typed:
 
 
 def same(root, mirror):
-    files = {path.relative_to(root): path.read_bytes() for path in root.rglob("*.json*") if ".runicorn" not in path.parts}
+    files = {path.relative_to(root): path.read_bytes()
+             for path in root.rglob("*.json*") if ".runicorn" not in path.parts}
     assert len(files) >= 4 * RUNS
     assert {path: (mirror / path).read_bytes() for path in files} == files
 
@@ -62,17 +67,20 @@ def typed(request, tmp_path):
         yield request.param, Typed(line, server, root, tmp_path / "home"), root
 
 
-# Turns of a first `sync once`, and (turns, bytes) of one that finds nothing new: of the turns six are the login and one the end. What is
-# fetched while folders are listed turns the line more often, and holds nobody up.
+# Turns of a first `sync once`, and (turns, bytes) of one that finds nothing new: of the turns six are the
+# login and one the end. What is fetched while folders are listed turns the line more often, and holds nobody
+# up.
 FIRST = {"exec": 26, "exec and a manifest": 26, "a manifest": 34, "SFTP alone": 34}
-AGAIN = {"exec": (14, 14_000), "exec and a manifest": (14, 14_000), "a manifest": (17, 8_000), "SFTP alone": (18, 11_000)}
+AGAIN = {"exec": (14, 14_000), "exec and a manifest": (14, 14_000), "a manifest": (17, 8_000),
+         "SFTP alone": (18, 11_000)}
 
 
 @pytest.mark.few("exec")
 def test_turns_of_sync_once(typed):
     how, user, root = typed
     turns, _ = user.sync()
-    if turns > FIRST[how]:      # two lines log in and read at once: on a busy machine the answers to one come between those to the other
+    # two lines log in and read at once: on a busy machine the answers to one come between those to the other
+    if turns > FIRST[how]:
         turns, _ = Typed(user.line, user.server, root, user.home.with_name("another")).sync()
     same(root, user.home / "cache" / "gpu")
     again, weight = user.sync()
@@ -85,7 +93,8 @@ def test_turns_of_sync_once(typed):
         manifest.generate(str(root))
     user.sync()
     copy = user.home / "cache" / "gpu"
-    assert (copy / "p1/n1/runs/20250123_180000_000001").exists() and json.loads((copy / ".index/live.json").read_text())["gone"] == [
+    assert (copy / "p1/n1/runs/20250123_180000_000001").exists()
+    assert json.loads((copy / ".index/live.json").read_text())["gone"] == [
         "p1/n1/runs/20250123_180000_000001"]
     same(root, copy)
 
@@ -103,8 +112,9 @@ def test_what_is_passed_over_is_said_again_though_nobody_lists_it(typed):
 @pytest.mark.few(2)
 @pytest.mark.parametrize("typed", ["a manifest"], indirect=True)
 @pytest.mark.parametrize("spoilt", ["folders.json", "live.json"])
-@pytest.mark.parametrize("how", [b"", b"[]", b'{"": 5, "p0": [1, {}, {}], "list": [], "../..": [1750000000, {"x": null}, {"a": "b"}]}',
-                                 b'{"list": {"digest": 5, "read": {"x": 7}, "made": "x", "refused": 1e999, "server_time": []}}'])
+@pytest.mark.parametrize("how", [
+    b"", b"[]", b'{"": 5, "p0": [1, {}, {}], "list": [], "../..": [1750000000, {"x": null}, {"a": "b"}]}',
+    b'{"list": {"digest": 5, "read": {"x": 7}, "made": "x", "refused": 1e999, "server_time": []}}'])
 def test_what_an_earlier_session_left_may_be_anything(typed, spoilt, how):
     _, user, root = typed
     user.sync()
@@ -121,12 +131,15 @@ def test_a_root_from_where_sftp_begins_is_the_same_for_commands(tmp_path, where)
     home = tmp_path / "home"
     with Sshd(tmp_path / "sshd", start=tmp_path / "far" if where == "~" else tmp_path) as server:
         server.trusted_in(home)
-        settings.save_connection(home, {**server.connection(), "name": "gpu", "remote_root": where.format(name=tmp_path.name)})
+        settings.save_connection(
+            home, {**server.connection(), "name": "gpu", "remote_root": where.format(name=tmp_path.name)})
         for count in (1, 2):
-            done = subprocess.run([sys.executable, "-m", "runicorn", "sync", "once"], capture_output=True, text=True, timeout=120,
+            done = subprocess.run([sys.executable, "-m", "runicorn", "sync", "once"], capture_output=True,
+                                  text=True, timeout=120,
                                   env={**os.environ, "HOME": str(home), "RUNICORN_HOME": str(home)})
             assert done.returncode == 0, done.stderr
             index = manifest.load(home / "cache" / "gpu" / ".index" / "full.json")
             told = json.loads((home / "cache/gpu/.index/live.json").read_text())["list"]
-            assert len(index.paths()) == count and told["server_time"] and not told["refused"], "python3 there told of them"
+            assert len(index.paths()) == count and told["server_time"] and not told[
+                "refused"], "python3 there told of them"
             write_run(tmp_path / "far", "p", "n", "20250124_180000_abc124")

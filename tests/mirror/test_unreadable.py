@@ -1,5 +1,6 @@
-"""What the server does not let us read is said on the run and in Files, and comes by itself once it may be read: by exec, by a manifest
-file and by SFTP alone. The far side's processes are another user's where the tests run as root, whom no mode binds."""
+"""What the server does not let us read is said on the run and in Files, and comes by itself once it may be
+read: by exec, by a manifest file and by SFTP alone. The far side's processes are another user's where the
+tests run as root, whom no mode binds."""
 
 import os
 import shutil
@@ -41,7 +42,8 @@ def place():
 
 
 def deny(path):
-    """Close a folder to the other user by an access list (acl(5)), which neither its mode, nor its mtime, nor its owner shows."""
+    """Close a folder to the other user by an access list (acl(5)), which neither its mode, nor its mtime, nor
+    its owner shows."""
     whom = 0xffffffff           # the tag says it
     entries = (1, 7, whom), (2, 0, NOBODY), (4, 5, whom), (16, 5, whom), (32, 5, whom)
     os.setxattr(path, ACL, struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries))
@@ -49,7 +51,8 @@ def deny(path):
 
 ACL = "system.posix_acl_access"
 UNSEEN = {"an access list": (0, 0o755, deny, lambda path: os.removexattr(path, ACL)),
-          "another owner": (NOBODY, 0o700, lambda path: os.chown(path, 0, 0), lambda path: os.chown(path, NOBODY, NOBODY))}
+          "another owner": (NOBODY, 0o700, lambda path: os.chown(path, 0, 0),
+                            lambda path: os.chown(path, NOBODY, NOBODY))}
 FOLDERS = (f"{RUN}/checkpoints", OTHER, "q/n/runs", "r/n", "s")     # each of another run
 
 
@@ -72,7 +75,8 @@ class Closed:
         """Let looks go by; who makes the manifest, makes one before each."""
         for _ in range(times):
             if self.way == "manifest":
-                subprocess.run([*AS, PYTHON, "-", "--root", self.root], input=Path(manifest.__file__).read_bytes(), check=True)
+                subprocess.run([*AS, PYTHON, "-", "--root", self.root],
+                               input=Path(manifest.__file__).read_bytes(), check=True)
             self.one.passes(seconds)
             settle(self.one)
         self.one.passes(6)              # takes what python3 answered
@@ -87,11 +91,13 @@ class Closed:
         entry = self.reader.entry(KEY)
         indexed, places, why = entry.source.copies(entry.record.path)
         same = entry.source.agrees(entry.record.path, indexed, places)
-        return {row["name"]: row for row in run_files.listed(entry.folder, indexed, places, why, same, False)[0]}
+        return {row["name"]: row
+                for row in run_files.listed(entry.folder, indexed, places, why, same, False)[0]}
 
     def is_whole(self):
         """Whether all is here, and nothing is said to be left out."""
-        return (tree(self.one.mirror) == tree(self.root), self.one.sync.state()["reason"]["code"], left_out.read(self.one.mirror)) \
+        return (tree(self.one.mirror) == tree(self.root), self.one.sync.state()["reason"]["code"],
+                left_out.read(self.one.mirror)) \
             == (True, "live", {})
 
 
@@ -122,7 +128,8 @@ def test_a_file_that_may_not_be_read_is_said_and_comes_when_it_may(closed, way, 
         assert far.said()["error"] == "meta.json is not here: the server does not let us read it"
     (far.run / name).chmod(0o644)
     far.passes(2)
-    assert far.is_whole() and far.said()["left_out"] == {} and far.said()["error"] is None and far.said()["verified"]
+    assert far.is_whole() and far.said()["left_out"] == {} and far.said()["error"] is None
+    assert far.said()["verified"]
 
 
 @pytest.mark.few(4)
@@ -137,12 +144,14 @@ def test_a_folder_that_is_closed_later_loses_nothing_and_is_said(closed, way, wh
     far.one.sync.sync_now()
     far.passes()
     rows = far.rows()
-    assert {row["copy"] for row in rows.values() if row["here"]} == {"same"} and before.keys() <= rows.keys(), "nothing is said to be gone"
+    assert {row["copy"] for row in rows.values()
+            if row["here"]} == {"same"} and before.keys() <= rows.keys(), "nothing is said to be gone"
     assert far.one.sync.state()["reason"]["code"] == "live_partly" and far.said()["gone"] is False
     if name:
         assert rows["checkpoints/"]["why"]["code"] == "denied"
     else:
-        assert far.said()["left_out"][""]["code"] == "denied" and far.said()["verified_at"] <= at, "nobody could look since"
+        assert far.said()["left_out"][""]["code"] == "denied" and far.said()[
+            "verified_at"] <= at, "nobody could look since"
     (far.run / name).chmod(0o755)
     far.passes(3)
     assert far.is_whole() and far.said()["left_out"] == {} and far.rows().keys() == before.keys()
@@ -158,8 +167,10 @@ def test_a_run_of_too_many_files_has_its_own_and_says_how_many_are_not_listed(cl
     far.one.options.update(small_only=False)            # what is asked here is what is listed
     far.passes(2)
     run, entry = far.said(), far.reader.entry(KEY)
-    assert (run["state"], run["error"], run["verified"], run["summary"]) == ("finished", None, True, {"loss": 0.5})
-    assert set(OWN) <= {path.name for path in entry.folder.iterdir()} and [metric["name"] for metric in run["metrics"]] == ["loss"]
+    assert (run["state"], run["error"], run["verified"], run["summary"]) == (
+        "finished", None, True, {"loss": 0.5})
+    assert set(OWN) <= {path.name for path in entry.folder.iterdir()}
+    assert [metric["name"] for metric in run["metrics"]] == ["loss"]
     assert (entry.folder / "logs.txt").read_bytes() == (far.run / "logs.txt").read_bytes()
     rows = far.rows()
     assert run["more_files"] == 10_106 - len(rows) and set(OWN) <= rows.keys() and 9_990 < len(rows) < 10_010
@@ -189,7 +200,8 @@ def test_a_project_that_is_closed_keeps_its_runs(closed, way, folder):
     far.passes(2)
     (far.root / folder).chmod(0)
     far.passes(3)
-    assert far.said()["gone"] is False and {row["copy"] for row in far.rows().values() if row["here"]} == {"same"}
+    assert far.said()["gone"] is False
+    assert {row["copy"] for row in far.rows().values() if row["here"]} == {"same"}
     (far.root / folder).chmod(0o755)
     far.passes(3)
     assert far.is_whole()
@@ -197,7 +209,9 @@ def test_a_project_that_is_closed_keeps_its_runs(closed, way, folder):
 
 @pytest.mark.few(1)
 @needs_root
-@pytest.mark.parametrize("way, how", [("manifest", "an access list"), ("sftp", "an access list"), ("sftp", "another owner")])
+@pytest.mark.parametrize("way, how",
+                         [("manifest", "an access list"), ("sftp", "an access list"),
+                          ("sftp", "another owner")])
 def test_a_folder_that_opens_without_a_sign_is_looked_into(closed, way, how):
     far, (owner, mode, close, undo) = closed(way), UNSEEN[how]
     for project in "qrs":
@@ -263,7 +277,8 @@ def test_runs_of_others_that_may_not_be_listed_cost_little(closed):
         make_run(far.root, f"private/n/runs/20250201_{number:06d}_abc124", rows=1).chmod(0o700)
     if AS:
         far.passes()
-        assert far.one.sync.state()["runs"] == 2 and left_out.read_passed(far.one.mirror) == {"unreadable": 200}
+        assert far.one.sync.state()["runs"] == 2
+        assert left_out.read_passed(far.one.mirror) == {"unreadable": 200}
         before = far.one.far.sessions[0].requests
         far.passes()
         assert far.one.far.sessions[0].requests - before < 120
@@ -310,7 +325,8 @@ def test_what_can_t_be_read_is_not_counted_as_compared(closed, way):
     (far.run / "logs.txt").chmod(0)
     assert far.one.sync._remote_root.verify(far.one.now) == {"files": 10, "refetched": 0}
     far.passes()
-    assert far.rows()["logs.txt"]["why"]["code"] == "denied" and far.one.sync.state()["reason"]["code"] == "live_partly"
+    assert far.rows()["logs.txt"]["why"]["code"] == "denied"
+    assert far.one.sync.state()["reason"]["code"] == "live_partly"
     (far.run / "logs.txt").chmod(0o644)
     far.passes(2)
     assert far.is_whole()

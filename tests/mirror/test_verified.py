@@ -1,4 +1,5 @@
-"""A mirrored run is called verified when all it has here is known to be what the server has. Over OpenSSH's sftp-server."""
+"""A mirrored run is called verified when all it has here is known to be what the server has. Over OpenSSH's
+sftp-server."""
 
 import json
 import os
@@ -113,7 +114,8 @@ def test_what_was_dropped_here_stays_away_from_the_next_process_too(root, pair):
     (one.mirror / ".index" / "evicted").write_text(json.dumps({RUN: True}))
     again = pair("exec")
     again.passes()
-    assert again.sync.state()["source"] == "exec" and here(again) == ["meta.json", "status.json", "summary.json"]
+    assert again.sync.state()["source"] == "exec"
+    assert here(again) == ["meta.json", "status.json", "summary.json"]
 
 
 def test_a_file_of_which_more_is_known_when_its_fetch_ends_comes_whole(root, pair):
@@ -134,7 +136,8 @@ def test_a_file_of_which_more_is_known_when_its_fetch_ends_comes_whole(root, pai
 @pytest.mark.parametrize("mtime", ["null", '"yesterday"', "-1e99", "86400.5", str(OLD + 1000)],
                          ids=["null", "text", "far", "old", "later"])
 @pytest.mark.parametrize("name", ["logs.txt", "summary.json"])
-def test_a_file_whose_mtime_a_manifest_tells_wrong_or_not_is_looked_at_before_it_is_called_verified(root, one, verified, name, mtime):
+def test_a_file_whose_mtime_a_manifest_tells_wrong_or_not_is_looked_at_before_it_is_called_verified(
+        root, one, verified, name, mtime):
     """The manifest made after an edit has the very line of the one before it."""
     run = make_run(root)
     manifest.generate(str(root))
@@ -146,7 +149,8 @@ def test_a_file_whose_mtime_a_manifest_tells_wrong_or_not_is_looked_at_before_it
     write(full, text.encode())
     one.passes()
     one.passes(31)
-    assert verified() is True and manifest.load(one.mirror / ".index/full.json").entry(RUN)["files"][name]["mtime"] == int(OLD)
+    assert verified() is True
+    assert manifest.load(one.mirror / ".index/full.json").entry(RUN)["files"][name]["mtime"] == int(OLD)
     data = (run / name).read_bytes()
     (run / name).write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
     os.utime(run / name, (OLD + 5, OLD + 5))
@@ -180,9 +184,11 @@ def test_of_a_server_without_times_it_says_that_nobody_can_know(root, one, tmp_p
 
 
 @pytest.mark.parametrize("status, size, name, unhashed", [
-    ("running", 3 << 30, "logs.txt", True), ("running", 3 << 30, "events.jsonl", True), ("running", 1 << 30, "logs.txt", False),
-    ("finished", 3 << 30, "logs.txt", False), ("running", 3 << 30, "summary.json", False)])
-def test_of_a_large_log_that_does_not_rest_it_says_when_it_is_compared(root, one, tmp_path, status, size, name, unhashed):
+    ("running", 3 << 30, "logs.txt", True), ("running", 3 << 30, "events.jsonl", True),
+    ("running", 1 << 30, "logs.txt", False), ("finished", 3 << 30, "logs.txt", False),
+    ("running", 3 << 30, "summary.json", False)])
+def test_of_a_large_log_that_does_not_rest_it_says_when_it_is_compared(
+        root, one, tmp_path, status, size, name, unhashed):
     make_run(root, status=status)
     one.passes()
     reader = Catalog([("local", tmp_path / "local")], [("gpu", one.mirror)])

@@ -1,5 +1,5 @@
-"""Whatever is edited on the server, in finished and in running runs, is found in the stated time, and until then nothing wrong is
-called verified. With the clock handed in; over OpenSSH's sftp-server."""
+"""Whatever is edited on the server, in finished and in running runs, is found in the stated time, and until
+then nothing wrong is called verified. With the clock handed in; over OpenSSH's sftp-server."""
 
 import os
 import re
@@ -43,14 +43,16 @@ class Judge:
     def check(self, since):
         """Nothing wrong may be called verified since."""
         verified, at = self.verified()
-        assert not verified or at < since or self.is_same() == (True, set()), "called verified, and it is wrong"
+        assert not verified or at < since or self.is_same() == (
+            True, set()), "called verified, and it is wrong"
         return verified and at >= since
 
 
 @pytest.mark.few()
 @pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
 @pytest.mark.parametrize("edit, status", CASES)
-def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(root, tmp_path, pair, source, status, edit):
+def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(
+        root, tmp_path, pair, source, status, edit):
     run = edited_run(root, status)
     if source == "manifest":
         manifest.generate(str(root))
@@ -70,7 +72,8 @@ def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(root, tmp
         one.now += 1
     if source == "manifest":
         manifest.generate(str(root))
-    for seconds in [5] * 14 + [31, 31, 31]:  # what was read within two seconds of its change is read once more
+    # what was read within two seconds of its change is read once more
+    for seconds in [5] * 14 + [31, 31, 31]:
         one.passes(seconds)
         settle(one)
         judge.check(edited)
@@ -82,9 +85,11 @@ def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(root, tmp
 @pytest.mark.few("sftp-within a second")
 @pytest.mark.parametrize("within", [True, False], ids=["within a second", "over minutes"])
 @pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
-def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified(root, tmp_path, pair, source, within):
-    """Appended to between any two looks, it shows but a larger size and a later time. By exec its hash is asked for every ten minutes;
-    else it is read again once it rests, or its run ends. Within one second of the system's clock our copy has the time of the server's."""
+def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified(
+        root, tmp_path, pair, source, within):
+    """Appended to between any two looks, it shows but a larger size and a later time. By exec its hash is
+    asked for every ten minutes; else it is read again once it rests, or its run ends. Within one second of
+    the system's clock our copy has the time of the server's."""
     run = edited_run(root, "running")
     one = pair(source)
     judge = Judge(one, root, tmp_path)
@@ -106,7 +111,8 @@ def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified
             found = one.now - edited
     assert source != "exec" or found is not None and found <= 660
     for seconds in [6] * 25:
-        one.sync._remote_root.recheck._told_at = 0.0        # told anew: it is spared by the system's clock, which hardly moves here
+        # told anew: it is spared by the system's clock, which hardly moves here
+        one.sync._remote_root.recheck._told_at = 0.0
         one.passes(seconds)
         settle(one)
         judge.check(edited)
@@ -115,8 +121,10 @@ def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified
 
 
 @pytest.mark.parametrize("source", ["exec", "sftp"])
-def test_a_row_that_a_server_s_clock_does_not_show_is_verified_once_its_log_rests(root, tmp_path, pair, source):
-    """The tail took the row, the mtime stayed, as on disks of coarse times, and so no listing shows anything new after it."""
+def test_a_row_that_a_server_s_clock_does_not_show_is_verified_once_its_log_rests(
+        root, tmp_path, pair, source):
+    """The tail took the row, the mtime stayed, as on disks of coarse times, and so no listing shows anything
+    new after it."""
     run = edited_run(root, "running")
     one = pair(source)
     one.bell.look({"runs"})
@@ -143,7 +151,8 @@ def second_begun():
     time.sleep(1.0 - time.time() % 1.0 + 0.02)
 
 
-FILES = ["events.jsonl", "logs.txt", "system.jsonl", "events.rank1.jsonl", "notes.md", "checkpoints/last.pt", "summary.json"]
+FILES = ["events.jsonl", "logs.txt", "system.jsonl", "events.rank1.jsonl", "notes.md", "checkpoints/last.pt",
+         "summary.json"]
 
 
 def rewrite(path):
@@ -156,7 +165,8 @@ def rewrite(path):
 @pytest.mark.few(3)
 @pytest.mark.parametrize("status", ["finished", "running"])
 @pytest.mark.parametrize("name", FILES)
-def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_that_not_verified(root, tmp_path, pair, name, status):
+def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_that_not_verified(
+        root, tmp_path, pair, name, status):
     """The server shows the same size and mtime before and after."""
     run = edited_run(root, status)
     write(run / "system.jsonl", b'{"ts":1,"data":{"cpu":5}}\n' * 400, OLD)
@@ -173,10 +183,12 @@ def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_
     for _ in range(80):                     # it is looked at in its turn, in handed time, within this second
         one.now += 1
         one.sync.one_pass(one.now)
-        if (one.mirror / RUN / name).read_bytes() == (run / name).read_bytes() and not one.sync._remote_root.queue.left:
+        if ((one.mirror / RUN / name).read_bytes() == (run / name).read_bytes()
+            and not one.sync._remote_root.queue.left):
             break
     rewrite(run / name)
-    os.utime(run / name, (before.st_mtime, before.st_mtime))    # as within the same second, on a machine of any speed
+    # as within the same second, on a machine of any speed
+    os.utime(run / name, (before.st_mtime, before.st_mtime))
     edited = one.now
     for seconds in [0.5, 0.5] + [5] * 14 + [31] * 3:
         one.passes(seconds)
@@ -242,7 +254,8 @@ def cut_in_the_middle(pair, run, name, source="sftp"):
 
 @pytest.mark.parametrize("name", ["logs.txt", "last.pt"])
 @pytest.mark.parametrize("source", ["sftp", "exec"])
-def test_a_first_fetch_that_was_cut_goes_on_in_the_next_session_and_is_read_once(root, tmp_path, pair, source, name):
+def test_a_first_fetch_that_was_cut_goes_on_in_the_next_session_and_is_read_once(
+        root, tmp_path, pair, source, name):
     run = edited_run(root, "finished")
     came = cut_in_the_middle(pair, run, name, source)
     one = pair(source, large=True)
@@ -254,7 +267,8 @@ def test_a_first_fetch_that_was_cut_goes_on_in_the_next_session_and_is_read_once
     assert one.far.bytes_received < (12 << 20) - came + 500_000
 
 
-def test_the_progress_of_a_fetch_that_goes_on_after_a_cut_counts_what_is_here_and_its_rate_does_not(root, pair, monkeypatch):
+def test_the_progress_of_a_fetch_that_goes_on_after_a_cut_counts_what_is_here_and_its_rate_does_not(
+        root, pair, monkeypatch):
     run = edited_run(root, "finished")
     came = cut_in_the_middle(pair, run, "last.pt")
     one = pair(budget=2 << 20, large=True)
@@ -275,7 +289,8 @@ def test_the_progress_of_a_fetch_that_goes_on_after_a_cut_counts_what_is_here_an
 
 
 @pytest.mark.parametrize("edit", ["grown", "rewritten", "touched"])
-def test_a_first_fetch_that_was_cut_is_not_believed_where_the_file_changed_meanwhile(root, tmp_path, pair, edit):
+def test_a_first_fetch_that_was_cut_is_not_believed_where_the_file_changed_meanwhile(
+        root, tmp_path, pair, edit):
     run = edited_run(root, "finished")
     cut_in_the_middle(pair, run, "logs.txt")
     if edit == "grown":
@@ -352,7 +367,8 @@ def test_by_exec_what_went_or_came_without_a_time_of_now_is_found(root, tmp_path
 
 
 def test_a_manifest_of_an_older_server_copy_is_a_hint_only(root, tmp_path, pair):
-    """Such a line says neither when its files changed nor what was looked at: it is listed with, and proves nothing."""
+    """Such a line says neither when its files changed nor what was looked at: it is listed with, and proves
+    nothing."""
     run = edited_run(root, "finished")
     manifest.generate(str(root))
     place = root / ".runicorn" / "full_manifest.json"
@@ -368,7 +384,8 @@ def test_a_manifest_of_an_older_server_copy_is_a_hint_only(root, tmp_path, pair)
     poke(run / "events.jsonl", 40_000)
     os.utime(run, (OLD, OLD))
     place.write_bytes(older)
-    os.utime(place, (edited + 5, edited + 5))       # made anew by the older copy, which took the finished run over unseen
+    # made anew by the older copy, which took the finished run over unseen
+    os.utime(place, (edited + 5, edited + 5))
     for _ in range(3):
         one.passes(5)
         judge.check(edited)
@@ -397,7 +414,8 @@ def test_a_recorded_manifest_of_an_older_server_copy_is_read_whole_and_proves_no
     place = older_root(root)
     recorded = manifest.load(place)
     assert recorded.paths() == sorted(str(path.relative_to(root)) for path in root.glob("*/*/runs/*"))
-    assert [path for path in recorded.paths() if recorded.mended(path)[1] or remote_index.is_proof(recorded.line(path))] == []
+    assert [path for path in recorded.paths()
+            if recorded.mended(path)[1] or remote_index.is_proof(recorded.line(path))] == []
     path = "vision/resnet50/runs/20250123_180000_abc123"
     stale = recorded.entry(path)
     poke(root / path / "events.jsonl", 30)      # since it was made, and as no folder shows
@@ -410,9 +428,11 @@ def test_a_recorded_manifest_of_an_older_server_copy_is_read_whole_and_proves_no
     for number in range(2):
         edited = one.now = one.now + 5
         poke(root / path / "logs.txt", 40 + number)
-        os.utime(root / path / "logs.txt", (edited, edited))        # by the clock handed in: two edits are not of one second
+        # by the clock handed in: two edits are not of one second
+        os.utime(root / path / "logs.txt", (edited, edited))
         os.utime(root / path, (stale["mtime"], stale["mtime"]))
-        os.utime(place, (edited, edited))       # looked, nothing new: as the older copy says of a run whose folder did not move
+        # looked, nothing new: as the older copy says of a run whose folder did not move
+        os.utime(place, (edited, edited))
         for seconds in [5] * 14 + [31, 31]:
             one.passes(seconds)
             judge.check(edited)
@@ -425,9 +445,11 @@ class Traced:
     def __init__(self, root, folder, previous=None):
         script = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn import manifest; " \
                  "manifest.build(sys.argv[2], manifest.load(sys.argv[3]) if sys.argv[3] else None)"
-        subprocess.run(["strace", "-f", "-o", folder / "trace", "-e", "trace=%%stat,openat,open", sys.executable, "-c", script,
-                        str(Path(manifest.__file__).parent.parent), str(root), str(previous or "")], check=True)
-        lines = [line for line in (folder / "trace").read_text().splitlines() if ".jsonl" in line or ".txt" in line or ".json\"" in line]
+        subprocess.run(["strace", "-f", "-o", folder / "trace", "-e", "trace=%%stat,openat,open",
+                        sys.executable, "-c", script, str(Path(manifest.__file__).parent.parent), str(root),
+                        str(previous or "")], check=True)
+        lines = [line for line in (folder / "trace").read_text().splitlines()
+                 if ".jsonl" in line or ".txt" in line or ".json\"" in line]
         lines = [line for line in lines if "/runs/" in line]
         self.opened = sum("open" in line.split("(")[0] for line in lines)
         self.looked = len(lines) - self.opened
@@ -461,7 +483,8 @@ def test_an_open_page_and_the_column_cache_show_what_was_rewritten_to_the_same_s
         return file.table.where["loss"].columns["loss"].values.tolist()
     page = opened()
     assert curve(page) == [0.5] * 2000
-    for number, value in enumerate((0.6, 0.7, 0.8, 0.9), 1):        # inodes come back, sizes and last lines stay
+    # inodes come back, sizes and last lines stay
+    for number, value in enumerate((0.6, 0.7, 0.8, 0.9), 1):
         lines = events.read_bytes().splitlines(keepends=True)
         lines[1000] = re.sub(rb"0\.\d", b"%.1f" % value, lines[1000])
         write(events, b"".join(lines), mtime=OLD + 10 * number)

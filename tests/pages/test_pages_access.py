@@ -1,4 +1,5 @@
-"""Every page passes axe's rules without a serious violation; light in English or dark in Chinese, the two busiest both ways."""
+"""Every page passes axe's rules without a serious violation; light in English or dark in Chinese, the two
+busiest both ways."""
 
 import time
 
@@ -29,10 +30,13 @@ PAGES = {
 @pytest.fixture
 def root(home):
     now = time.time()
-    for key, status, config in zip(KEYS, ("finished", "failed"), ({"lr": 0.001, "model": "resnet50"}, {"lr": 0.01, "model": "resnet18"})):
+    for key, status, config in zip(KEYS, ("finished", "failed"),
+                                   ({"lr": 0.001, "model": "resnet50"}, {"lr": 0.01, "model": "resnet18"})):
         _, _, path = key.partition(":")
-        folder = write_run(home / "experiments", *path.split("/"), status, started=now - 900, tags=["baseline"], config=config)
-        (folder / "logs.txt").write_text("[2025-01-23 18:30:45+0800] Epoch 0 [0/1563] Loss: 2.3025 Acc: 10.00%\n" * 30)
+        folder = write_run(home / "experiments", *path.split("/"), status, started=now - 900,
+                           tags=["baseline"], config=config)
+        (folder / "logs.txt").write_text(
+            "[2025-01-23 18:30:45+0800] Epoch 0 [0/1563] Loss: 2.3025 Acc: 10.00%\n" * 30)
 
 
 @pytest.mark.few("…dark…")
@@ -48,12 +52,15 @@ def test_no_page_has_a_serious_violation(serve, open_page, root, locale, theme, 
         page.goto(server.url.rstrip("/") + address)
         expect(page.locator(sign).first).to_be_visible()
         found[name] = violations(page)
-    assert not any(found.values()), "\n".join(f"{name}: {line}" for name, lines in found.items() for line in lines)
+    assert not any(found.values()), "\n".join(f"{name}: {line}" for name, lines in found.items()
+                                              for line in lines)
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize(("theme", "locale", "width"), [("light", "en-US", 1440), ("dark", "zh-CN", 900), ("dark", "en-US", 360)])
-def test_the_page_of_a_browser_without_the_token_looks_like_the_others(serve, open_page, root, theme, locale, width):
+@pytest.mark.parametrize(("theme", "locale", "width"),
+                         [("light", "en-US", 1440), ("dark", "zh-CN", 900), ("dark", "en-US", 360)])
+def test_the_page_of_a_browser_without_the_token_looks_like_the_others(
+        serve, open_page, root, theme, locale, width):
     server = serve()
     colours = """() => [document.body, document.querySelector("a")].map(node => {
         const look = getComputedStyle(node);

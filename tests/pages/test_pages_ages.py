@@ -1,4 +1,5 @@
-"""How fresh things are, said in several places, is one answer: the API's, by the viewer's clock, whatever the others show."""
+"""How fresh things are, said in several places, is one answer: the API's, by the viewer's clock, whatever the
+others show."""
 
 import json
 import os
@@ -18,7 +19,8 @@ RUN_ID = "20250123_180000_abc123"
 NAME = "gpu"
 KEY = f"gpu:vision/resnet50/{RUN_ID}"
 # A browser's wall clock that a test sets; its steady clock goes on as it does.
-MOVED = "const wall = Date.now.bind(Date); window.skew = {skew} * 1000; Date.now = () => wall() + window.skew;"
+MOVED = ("const wall = Date.now.bind(Date); window.skew = {skew} * 1000; "
+         "Date.now = () => wall() + window.skew;")
 HOUR = 3600
 BAR, HEAD, RAIL = f".conn[data-connection={NAME}] .ago", "[data-fact=connection] .ago", ".rail h2 .ago"
 # The age the API tells, by its own clock, and what the places say, read in one turn.
@@ -40,7 +42,8 @@ def seconds(text):
 
 @pytest.fixture
 def running(tmp_path, sshd):
-    """running(off=0) starts a run on the server whose clock is off by so many s, with a row, a sample and a beat each second."""
+    """running(off=0) starts a run on the server whose clock is off by so many s, with a row, a sample and a
+    beat each second."""
     stop, threads = threading.Event(), []
 
     def run(off=0):
@@ -52,7 +55,8 @@ def running(tmp_path, sshd):
             while not stop.wait(1):
                 step += 1
                 now = time.time() + off
-                with open(folder / "events.jsonl", "a") as events, open(folder / "system.jsonl", "a") as system:
+                with open(folder / "events.jsonl",
+                          "a") as events, open(folder / "system.jsonl", "a") as system:
                     events.write(event(now, step, {"train/loss": 2.0 / step}))
                     system.write(json.dumps({"ts": now, "cpu": 50.0, "mem": [12e9, 64e9]}) + "\n")
                 beat(root, folder, RUN_ID)
@@ -67,7 +71,8 @@ def running(tmp_path, sshd):
 
 @pytest.fixture
 def site(home, sshd, serve):
-    """site(port=None, names=…) -> Server with live connections to the sshd, the first of them through a Line of that port if given."""
+    """site(port=None, names=…) -> Server with live connections to the sshd, the first of them through a Line
+    of that port if given."""
     def start(port=None, names=(NAME,)):
         server, key = serve(), sshd.known_hosts.read_text().split(None, 1)[1]
         if port:
@@ -76,7 +81,8 @@ def site(home, sshd, serve):
         for name in names:
             more = {"port": port} if port and name == names[0] else {}
             server.connections.save(sshd.connection(name=name, remote_root="~/root", **more))
-        until(lambda: all(row["state"] == "live" for row in server.connections.list()) and server.catalog.runs()["runs"])
+        until(lambda: all(row["state"] == "live" for row in server.connections.list())
+              and server.catalog.runs()["runs"])
         return server
     sshd.trusted_in(home)
     return start
@@ -89,7 +95,8 @@ def test_bar_and_head_say_what_the_api_says_whatever_the_browsers_clock_shows(ru
     server = site()
     page = open_page(f"{server.url}/runs/{KEY}", script=MOVED.format(skew=skew))
     expect(page.locator(HEAD)).to_be_visible()
-    server.connections.pause(NAME)          # its last news grow old: an age that no clock shows by being near to nothing
+    # its last news grow old: an age that no clock shows by being near to nothing
+    server.connections.pause(NAME)
     expect(page.locator(f".conn[data-connection={NAME}][data-state=paused]")).to_be_visible()
     time.sleep(9)
     found = page.evaluate(READ, [BAR, HEAD])
@@ -120,9 +127,11 @@ def test_with_the_viewer_gone_the_last_news_grow_old(running, site, open_page):
     expect(page.locator(HEAD)).to_be_visible()
     server.end.close()
     expect(page.locator(".banner.bad")).to_be_visible()
-    before = [seconds(page.locator(place).inner_text()) for place in (f".conn:has-text('{NAME}') .ago", HEAD, RAIL)]
+    before = [seconds(page.locator(place).inner_text())
+              for place in (f".conn:has-text('{NAME}') .ago", HEAD, RAIL)]
     time.sleep(7)
-    after = [seconds(page.locator(place).inner_text()) for place in (f".conn:has-text('{NAME}') .ago", HEAD, RAIL)]
+    after = [seconds(page.locator(place).inner_text())
+             for place in (f".conn:has-text('{NAME}') .ago", HEAD, RAIL)]
     assert [now - then > 5 for then, now in zip(before, after)] == [True, True, True], (before, after)
     assert abs(after[0] - after[1]) <= 1
 
@@ -152,7 +161,8 @@ def test_after_a_sleep_the_page_asks_what_time_it_is(running, site, open_page):
     for skew in (HOUR, -HOUR, 3 * HOUR):
         page.evaluate(f"window.skew = {skew * 1000}")
         time.sleep(4)
-        said = page.evaluate(SAID, [BAR, HEAD])         # before anybody asks: an answer tells the page the time
+        # before anybody asks: an answer tells the page the time
+        said = page.evaluate(SAID, [BAR, HEAD])
         found = page.evaluate(READ, [BAR, HEAD])
         assert [abs(seconds(text) - found["api"]) < 2 for text in said] == [True, True], (skew, said, found)
 

@@ -1,4 +1,5 @@
-"""Runs that hold more than an answer takes, in a real browser: the pages say how much is left out, and it can be had."""
+"""Runs that hold more than an answer takes, in a real browser: the pages say how much is left out, and it can
+be had."""
 
 import time
 
@@ -14,11 +15,14 @@ KEY = f"local:vision/wide/{RUN}"
 
 @pytest.fixture
 def wide(home):
-    folder = write_run(home / "experiments", "vision", "wide", RUN, config={f"key{n:05}": n for n in range(40_000)})
+    folder = write_run(home / "experiments", "vision", "wide", RUN,
+                       config={f"key{n:05}": n for n in range(40_000)})
     (folder / "events.jsonl").write_text("".join(
-        event(1737655200.0 + step, step, {"val/loss": 1 / (step + 1), **{f"layer{n}/norm{n}": n + step for n in range(3000)}})
+        event(1737655200.0 + step, step,
+              {"val/loss": 1 / (step + 1), **{f"layer{n}/norm{n}": n + step for n in range(3000)}})
         for step in range(3)))
-    (folder / "summary.json").write_text('{"val/loss": 0.25, ' + ", ".join(f'"s{n}": {n}' for n in range(600)) + "}")
+    (folder / "summary.json").write_text('{"val/loss": 0.25, '
+                                         + ", ".join(f'"s{n}": {n}' for n in range(600)) + "}")
     return folder
 
 
@@ -61,9 +65,11 @@ def test_the_chooser_of_columns_finds_a_name_that_the_list_left_out(wide, serve,
 
 
 @pytest.mark.long
-def test_the_sidebar_counts_the_projects_and_groups_it_leaves_out_and_the_filter_finds_them(home, serve, open_page):
+def test_the_sidebar_counts_the_projects_and_groups_it_leaves_out_and_the_filter_finds_them(
+        home, serve, open_page):
     for number in range(520):
-        write_run(home / "experiments", f"project{number:03}", "base", f"20250123_{number:06}_abc123", rows=0, user=f"user{number:03}")
+        write_run(home / "experiments", f"project{number:03}", "base", f"20250123_{number:06}_abc123", rows=0,
+                  user=f"user{number:03}")
     page = open_page(serve().url)
     side = page.locator(".side").first
     rest = side.locator("[data-rest=project]")
@@ -75,7 +81,8 @@ def test_the_sidebar_counts_the_projects_and_groups_it_leaves_out_and_the_filter
     page.keyboard.type("project519")
     expect(page.locator("tr[data-key]")).to_have_count(1)
     page.goto(f"{page.url.split('?')[0]}?project=project519")
-    expect(side.locator("a[aria-current=page]")).to_have_text("project519")       # what is chosen stands there in any case
+    # what is chosen stands there in any case
+    expect(side.locator("a[aria-current=page]")).to_have_text("project519")
     page.goto(f"{page.url.split('?')[0]}?group=user")
     expect(page.locator("tr.grp").first).to_contain_text("user000")
     page.locator(".scroll.rows").evaluate("node => node.scrollTo(0, node.scrollHeight)")

@@ -1,4 +1,5 @@
-"""The compare page in a real browser on the real viewer: the guide's table and overlays, best, baseline, hide, 50 runs, news."""
+"""The compare page in a real browser on the real viewer: the guide's table and overlays, best, baseline,
+hide, 50 runs, news."""
 
 import json
 import re
@@ -38,7 +39,9 @@ def make(root, index, name, model, rate, batch, best, steps=40, **options):
     with open(folder / "events.jsonl", "w", encoding="utf-8") as file:
         file.write(
             "".join(
-                event(1737653445 + step, step, {"val/accuracy": best * step / (steps - 1), "train/loss": 2.3 / (1 + step) + index / 100})
+                event(1737653445 + step, step,
+                      {"val/accuracy": best * step / (steps - 1),
+                       "train/loss": 2.3 / (1 + step) + index / 100})
                 for step in range(steps)
             )
         )
@@ -94,9 +97,11 @@ def test_curves_lie_over_each_other_in_different_colours(serve, open_page, three
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 30)
     expect(page.locator(".chart-tip tr:has(td)")).to_have_count(3)
     expect(page.locator(".chart-tip td.wide")).to_have_text([re.compile(r"\d\d:\d\d:\d\d$")] * 3)
-    swatches = page.locator(".chart-tip i").evaluate_all("list => list.map(one => getComputedStyle(one).color)")
+    swatches = page.locator(".chart-tip i").evaluate_all(
+        "list => list.map(one => getComputedStyle(one).color)")
     assert len(set(swatches)) == 3
-    heads = page.locator(".ct thead .nm i").evaluate_all("list => list.map(one => getComputedStyle(one).color)")
+    heads = page.locator(".ct thead .nm i").evaluate_all(
+        "list => list.map(one => getComputedStyle(one).color)")
     assert set(heads) == set(swatches), "a run has another colour in the chart than in the table"
     expect(page.locator(".chart-tip")).to_contain_text("base")
 
@@ -146,7 +151,8 @@ def test_a_live_run_grows_in_the_overlay_and_in_the_table(serve, open_page, root
 
 
 def test_fifty_runs_scroll_sideways_and_keep_the_baseline_in_view(serve, open_page, root):
-    keys = [make(root, index, f"sweep_{index:02}", "r", index / 1000, 8, 50 + index / 10)[0] for index in range(50)]
+    keys = [make(root, index, f"sweep_{index:02}", "r", index / 1000, 8, 50 + index / 10)[0]
+            for index in range(50)]
     page = open_compare(open_page, serve(), keys)
     best = cells(page, "val/accuracy").nth(49)
     best.scroll_into_view_if_needed()
@@ -158,7 +164,8 @@ def test_fifty_runs_scroll_sideways_and_keep_the_baseline_in_view(serve, open_pa
 
 def test_hostile_config_and_a_run_that_is_gone(serve, open_page, root, three):
     hostile = "<img src=x onerror=alert(1)>"
-    folder = write_run(root, "vision", "odd", "20250123_190000_abc777", config={hostile: hostile, "long": "x" * 10_000}, rows=3)
+    folder = write_run(root, "vision", "odd", "20250123_190000_abc777",
+                       config={hostile: hostile, "long": "x" * 10_000}, rows=3)
     (folder / "summary.json").write_text(json.dumps({"loss": "NaN"}))
     page = open_page(
         f"{serve().url}/compare?runs={three[0]},local:vision/odd/20250123_190000_abc777,local:vision/gone/20200101_000000_abcdef"
@@ -168,7 +175,8 @@ def test_hostile_config_and_a_run_that_is_gone(serve, open_page, root, three):
     expect(page.locator(".banner")).to_contain_text("1 run is not here")
     expect(page.locator("h1")).to_have_text("2 runs")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    write_run(root, "vision", "gone", "20200101_000000_abcdef", rows=3)      # its connection was on its way to it
+    # its connection was on its way to it
+    write_run(root, "vision", "gone", "20200101_000000_abcdef", rows=3)
     expect(page.locator(".ct thead th[data-run]")).to_have_count(3, timeout=20_000)
     expect(page.locator(".banner")).to_have_count(0)
     expect(page.locator("h1")).to_have_text("3 runs")
@@ -180,10 +188,13 @@ def test_with_nothing_to_compare_the_next_step_is_said(serve, open_page):
     expect(page.get_by_role("link", name="Go to the runs")).to_be_visible()
 
 
-def test_a_chart_has_the_same_axis_in_the_list_on_the_page_of_a_run_and_beside_other_runs(serve, open_page, root):
-    folder = write_run(root, "vision", "schedule", "20250123_180000_abc123", rows=0, started=time.time() - 5000)
+def test_a_chart_has_the_same_axis_in_the_list_on_the_page_of_a_run_and_beside_other_runs(
+        serve, open_page, root):
+    folder = write_run(root, "vision", "schedule", "20250123_180000_abc123", rows=0,
+                       started=time.time() - 5000)
     with open(folder / "events.jsonl", "w", encoding="utf-8") as file:
-        file.writelines(event(1737653445 + step, step, {"optim/lr": 0.01 / (1 + step), "optim/grad_norm": 10 / (1 + step)})
+        file.writelines(event(1737653445 + step, step,
+                              {"optim/lr": 0.01 / (1 + step), "optim/grad_norm": 10 / (1 + step)})
                         for step in range(40))
     (folder / "summary.json").write_text(json.dumps({"optim/lr": 0.00025, "optim/grad_norm": 0.25}))
     key, url = "local:vision/schedule/20250123_180000_abc123", serve().url

@@ -1,4 +1,5 @@
-"""A disk that takes nothing more: what waits for it, and why, stands on every page; what is here can be read."""
+"""A disk that takes nothing more: what waits for it, and why, stands on every page; what is here can be
+read."""
 
 import subprocess
 
@@ -17,7 +18,8 @@ BAR = ".conn[data-connection=gpu]"
 def home(home):
     """A home on a disk of 3 MB, less than what always stays free."""
     home.mkdir(parents=True, exist_ok=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", home], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", home],
+                      capture_output=True).returncode:
         pytest.skip("only root mounts a tmpfs")
     yield home
     subprocess.run(["umount", "-l", home], check=True)
@@ -25,9 +27,11 @@ def home(home):
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("width", [1440, 900])
-@pytest.mark.parametrize("locale, word, why, act", [("en-US", "Held up", "this disk is full, 4 files wait", "Pause sync"),
-                                                    ("zh-CN", "同步受阻", "本机磁盘已满，4 个文件在等待", "暂停同步")])
-def test_a_full_disk_is_no_pause_of_the_readers(home, sshd, serve, open_page, tmp_path, locale, word, why, act, width):
+@pytest.mark.parametrize("locale, word, why, act",
+                         [("en-US", "Held up", "this disk is full, 4 files wait", "Pause sync"),
+                          ("zh-CN", "同步受阻", "本机磁盘已满，4 个文件在等待", "暂停同步")])
+def test_a_full_disk_is_no_pause_of_the_readers(home, sshd, serve, open_page, tmp_path, locale, word, why,
+                                                act, width):
     write_run(tmp_path / "far" / "root", "vision", "resnet50", RUN_ID)
     sshd.trusted_in(home)
     server = serve()
@@ -43,7 +47,8 @@ def test_a_full_disk_is_no_pause_of_the_readers(home, sshd, serve, open_page, tm
 
 
 FULL = {"en-US":
-        "{home} can’t be written (No space left on device): changes are refused and nothing new is kept; what is here can be read.",
+        "{home} can’t be written (No space left on device): changes are refused and nothing new is kept; "
+        "what is here can be read.",
         "zh-CN": "无法写入 {home}（磁盘已满）：不能保存更改，也不再保存新内容；已有内容仍可查看。"}
 
 

@@ -1,4 +1,5 @@
-"""The oldest browsers the pages run in: nothing newer in what is served, and what those browsers do otherwise is played in Chromium."""
+"""The oldest browsers the pages run in: nothing newer in what is served, and what those browsers do otherwise
+is played in Chromium."""
 
 import re
 from pathlib import Path
@@ -11,19 +12,23 @@ pytest_plugins = ["chromium"]
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
 RUN_ID = "20250123_180000_abc123"
-# What came after Chrome 115, Firefox 115 or Safari 16.4. The whole list is `make browsers`'; these are the ones one reaches for.
+# What came after Chrome 115, Firefox 115 or Safari 16.4. The whole list is `make browsers`'; these are the
+# ones one reaches for.
 NEWER = {
-    "js": [r"AbortSignal\.any\b", r"\bPromise\.withResolvers\b", r"\bPromise\.try\b", r"\b(?:Object|Map)\.groupBy\b",
-           r"\bArray\.fromAsync\b",
-           r"\.(?:isSubsetOf|isSupersetOf|isDisjointFrom|symmetricDifference)\(", r"\.toWellFormed\(", r"\bstartViewTransition\b",
-           r"\.(?:show|hide|toggle)Popover\(", r"\.checkVisibility\(", r"\bIterator\.from\b", r"\bRegExp\.escape\b",
-           r"\bURL\.(?:canParse|parse)\b",
-           r"\bSet\.prototype\.union\b", r"\bnavigator\.(?:locks|userAgentData)\b", r"\bscrollend\b", r"\bEditContext\b",
-           r"\bScheduler\b|\bscheduler\.", r"\brequestIdleCallback\b", r"/[^/\n]+/[a-u]*v[a-u]*[\s;,)]"],
-    "css": [r"light-dark\(", r":has\(", r"container-type", r"@container", r"@scope", r"@starting-style", r"@property", r"@position-try",
-            r"anchor-name", r"text-wrap", r"field-sizing", r"interpolate-size", r"scrollbar-(?:color|width)", r"content-visibility",
-            r"cq[whib]\b", r"overflow-clip-margin", r"\bd?vi\b(?=;)", r"from var\(", r"^\s*&", r"view-transition", r"animation-timeline",
-            r"font-size-adjust", r"offset-path", r"@layer", r"rex\b", r"\blinear\("],
+    "js": [r"AbortSignal\.any\b", r"\bPromise\.withResolvers\b", r"\bPromise\.try\b",
+           r"\b(?:Object|Map)\.groupBy\b", r"\bArray\.fromAsync\b",
+           r"\.(?:isSubsetOf|isSupersetOf|isDisjointFrom|symmetricDifference)\(", r"\.toWellFormed\(",
+           r"\bstartViewTransition\b", r"\.(?:show|hide|toggle)Popover\(", r"\.checkVisibility\(",
+           r"\bIterator\.from\b", r"\bRegExp\.escape\b", r"\bURL\.(?:canParse|parse)\b",
+           r"\bSet\.prototype\.union\b", r"\bnavigator\.(?:locks|userAgentData)\b", r"\bscrollend\b",
+           r"\bEditContext\b", r"\bScheduler\b|\bscheduler\.", r"\brequestIdleCallback\b",
+           r"/[^/\n]+/[a-u]*v[a-u]*[\s;,)]"],
+    "css": [r"light-dark\(", r":has\(", r"container-type", r"@container", r"@scope", r"@starting-style",
+            r"@property", r"@position-try", r"anchor-name", r"text-wrap", r"field-sizing",
+            r"interpolate-size", r"scrollbar-(?:color|width)", r"content-visibility",
+            r"cq[whib]\b", r"overflow-clip-margin", r"\bd?vi\b(?=;)", r"from var\(", r"^\s*&",
+            r"view-transition", r"animation-timeline", r"font-size-adjust", r"offset-path", r"@layer",
+            r"rex\b", r"\blinear\("],
 }
 PAIRED = {r"(?<!-)user-select": "-webkit-user-select", r"(?<!-)backdrop-filter": "-webkit-backdrop-filter"}
 
@@ -31,7 +36,8 @@ PAIRED = {r"(?<!-)user-select": "-webkit-user-select", r"(?<!-)backdrop-filter":
 def served(kind):
     """{name: text} of our own files of a kind, without comments."""
     comment = re.compile(r"/\*.*?\*/|(?m:^\s*//[^\n]*$)", re.S)
-    found = {path.relative_to(STATIC).as_posix(): comment.sub("", path.read_text(encoding="utf-8")) for path in STATIC.rglob(f"*.{kind}")
+    found = {path.relative_to(STATIC).as_posix(): comment.sub("", path.read_text(encoding="utf-8"))
+             for path in STATIC.rglob(f"*.{kind}")
              if path.parent.name != "uplot"}
     assert len(found) > {"js": 50, "css": 3}[kind]
     return found
@@ -39,7 +45,8 @@ def served(kind):
 
 @pytest.mark.parametrize("kind", NEWER)
 def test_nothing_newer_than_the_floor_is_served(kind):
-    found = [(name, pattern) for name, text in served(kind).items() for pattern in NEWER[kind] if re.search(pattern, text, re.M)]
+    found = [(name, pattern) for name, text in served(kind).items()
+             for pattern in NEWER[kind] if re.search(pattern, text, re.M)]
     assert found == []
 
 
@@ -66,7 +73,8 @@ def runs(home):
 @pytest.mark.few(1)
 @pytest.mark.parametrize("width", [1440, 900])
 @pytest.mark.parametrize("page_of", ["runs", "compare"])
-def test_full_screen_is_full_though_the_scrolled_box_contains_its_layout(serve, open_page, runs, page_of, width):
+def test_full_screen_is_full_though_the_scrolled_box_contains_its_layout(
+        serve, open_page, runs, page_of, width):
     where = f"runs/{runs[0]}" if page_of == "runs" else f"compare?runs={','.join(runs)}"
     page = open_page(f"{serve().url}/{where}", width=width)
     page.evaluate("""() => {
@@ -90,7 +98,8 @@ def test_full_screen_is_full_though_the_scrolled_box_contains_its_layout(serve, 
 
 OLD = {
     "no color-mix": "CSS.supports = () => false;", "no findLast": "delete Array.prototype.findLast;",
-    "no lookbehind": "const Real = RegExp; RegExp = function (p, f) { if (/\\(\\?</.test(p)) throw new SyntaxError('?<');"
+    "no lookbehind":
+    "const Real = RegExp; RegExp = function (p, f) { if (/\\(\\?</.test(p)) throw new SyntaxError('?<');"
                      " return new Real(p, f); };",
 }
 

@@ -1,4 +1,5 @@
-"""The log in a real browser follows its end: through floods, tabs, searches, pauses and files that are cut or replaced."""
+"""The log in a real browser follows its end: through floods, tabs, searches, pauses and files that are cut or
+replaced."""
 
 import re
 import threading
@@ -29,7 +30,8 @@ def live(home):
     """A live run with 400 lines of log; its folder."""
     root = home / "experiments"
     folder = write_run(root, "vision", "resnet50", RUN_ID, "running", rows=0, started=START)
-    (folder / "events.jsonl").write_text("".join(event(START + step, step, {"loss": 1 / (step + 1)}) for step in range(100)))
+    (folder / "events.jsonl").write_text(
+        "".join(event(START + step, step, {"loss": 1 / (step + 1)}) for step in range(100)))
     beat(root, folder, RUN_ID)
     write(folder, "".join(f"{STAMP}line {i}\n" for i in range(400)), "w")
     return folder
@@ -93,7 +95,8 @@ def test_a_log_that_never_rests_is_followed_line_by_line_of_what_is_new(serve, o
         heights = []
         for _ in range(20):
             time.sleep(0.5)
-            heights.append(int(lines(page).last.locator(".text").inner_text().split()[1]) if lines(page).count() > 0 else -1)
+            heights.append(int(lines(page).last.locator(".text").inner_text().split()[1])
+                           if lines(page).count() > 0 else -1)
             assert lines(page).count() <= 6000
         assert len(set(heights)) > 10, f"it stood still: {heights}"
         assert heights == sorted(heights), heights
@@ -192,7 +195,8 @@ def test_a_log_that_is_cut_or_replaced_is_shown_as_it_is(serve, open_page, live,
 def test_bars_that_move_for_long_stay_one_line(serve, open_page, live):
     page = opened(open_page, serve())
     for share in range(0, 100, 5):
-        write(live, "".join(f"\r{share:3}%|{'#' * 40}| {i}" for i in range(200)))      # in all 200 KB without a newline
+        # in all 200 KB without a newline
+        write(live, "".join(f"\r{share:3}%|{'#' * 40}| {i}" for i in range(200)))
         expect(lines(page).last.locator(".text")).to_contain_text(f"{share}%|")
     expect(lines(page)).to_have_count(401)
     write(live, "\r100% done\nnext\n")

@@ -1,4 +1,5 @@
-"""Heads of charts and the machine's figures in a real browser: no number is cut, what has no room is counted, eight GPUs are one mean."""
+"""Heads of charts and the machine's figures in a real browser: no number is cut, what has no room is counted,
+eight GPUs are one mean."""
 
 import json
 import time
@@ -21,12 +22,17 @@ CUT = """() => [...document.querySelectorAll('.chart .lgd b')].filter((value) =>
 def wide(home):
     """A run whose values are long, with eight GPUs."""
     start = time.time() - 3000
-    folder = write_run(home / "experiments", "vision", "vit", KEY.rsplit("/", 1)[1], rows=0, started=start, config={"lr": 3e-4})
+    folder = write_run(home / "experiments", "vision", "vit", KEY.rsplit("/", 1)[1], rows=0, started=start,
+                       config={"lr": 3e-4})
     (folder / "summary.json").write_text(json.dumps({"best": 1}))
-    row = {"train/loss": 6.401e-4, "val/loss": 1.278e-6, "test/loss": 1.2781e-6, "held_out_validation_set/loss": 4e-4, "lr": 3e-4}
-    rows = ({**{name: value * (1 + i / 1e5) for name, value in row.items()}, "count": 1234567.01 + i * 1e-5} for i in range(3000))
-    (folder / "events.jsonl").write_text("".join(event(start + i, i, values) for i, values in enumerate(rows)))
-    gpus = [{"i": i, "name": "H100", "util": 90 + i, "mem": [(60 + i) * GB, 80 * GB], "temp": 60 + i, "power": 600 + i} for i in range(8)]
+    row = {"train/loss": 6.401e-4, "val/loss": 1.278e-6, "test/loss": 1.2781e-6,
+           "held_out_validation_set/loss": 4e-4, "lr": 3e-4}
+    rows = ({**{name: value * (1 + i / 1e5) for name, value in row.items()}, "count": 1234567.01 + i * 1e-5}
+            for i in range(3000))
+    (folder / "events.jsonl").write_text(
+        "".join(event(start + i, i, values) for i, values in enumerate(rows)))
+    gpus = [{"i": i, "name": "H100", "util": 90 + i, "mem": [(60 + i) * GB, 80 * GB], "temp": 60 + i,
+             "power": 600 + i} for i in range(8)]
     samples = ({"ts": start + 10 * i, "cpu": 45, "mem": [12 * GB, 64 * GB], "gpu": gpus} for i in range(200))
     (folder / "system.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
     return folder
@@ -70,7 +76,8 @@ def test_the_crosshairs_step_is_whole_at_both_edges(serve, open_page, wide):
                 break
             page.wait_for_timeout(100)
         place = badge.bounding_box()
-        assert outer["x"] - 0.5 <= place["x"] and place["x"] + place["width"] <= outer["x"] + outer["width"] + 0.5, share
+        assert outer["x"] - 0.5 <= place["x"] and place["x"] + place["width"] <= outer["x"] + outer[
+            "width"] + 0.5, share
 
 
 def test_the_legend_tells_values_apart_that_differ_by_little(serve, open_page, wide):
@@ -79,16 +86,19 @@ def test_the_legend_tells_values_apart_that_differ_by_little(serve, open_page, w
 
 
 @pytest.mark.parametrize("locale, words", [("en-US", "8 GPUs: use"), ("zh-CN", "8 块 GPU 使用")])
-def test_eight_gpus_are_their_mean_and_a_fold_and_summary_and_config_stay_in_view(serve, open_page, wide, locale, words):
+def test_eight_gpus_are_their_mean_and_a_fold_and_summary_and_config_stay_in_view(
+        serve, open_page, wide, locale, words):
     page = open_page(f"{serve().url}/runs/{KEY}", locale=locale)
     rail = page.locator(".rail")
     row = rail.locator(".sys section > div", has_text=words)
     expect(row.locator(".num")).to_have_text("94%")           # the mean of 90 to 97, rounded
-    expect(row).to_have_attribute("title", "mean of all; single ones from 90 to 97" if locale == "en-US" else "全部的均值；单块从 90 到 97")
+    expect(row).to_have_attribute("title", "mean of all; single ones from 90 to 97" if locale == "en-US"
+                                  else "全部的均值；单块从 90 到 97")
     expect(rail.get_by_text("GPU 7")).to_have_count(3)
     expect(rail.get_by_text("GPU 7").first).to_be_hidden()
     expect(rail.locator("h2", has_text="Summary" if locale == "en-US" else "汇总")).to_be_in_viewport()
-    assert page.evaluate("[...document.querySelectorAll('.rail .g')].every((label) => label.scrollWidth <= label.clientWidth)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('.rail .g')].every((label) => label.scrollWidth <= label.clientWidth)")
     rail.locator("summary").click()
     expect(rail.get_by_text("GPU 7").first).to_be_visible()
 

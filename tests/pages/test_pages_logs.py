@@ -1,4 +1,5 @@
-"""The log of a run in a real browser on the real viewer: follow, the whole of a big file, search, colours, the tie to the charts."""
+"""The log of a run in a real browser on the real viewer: follow, the whole of a big file, search, colours,
+the tie to the charts."""
 
 import json
 import re
@@ -31,7 +32,8 @@ def root(home):
 def live(root):
     """A live run of 100 steps a second apart; its folder."""
     folder = write_run(root, "vision", "resnet50", RUN_ID, "running", rows=0, started=START)
-    (folder / "events.jsonl").write_text("".join(event(START + step, step, {"loss": 1 / (step + 1)}) for step in range(100)))
+    (folder / "events.jsonl").write_text(
+        "".join(event(START + step, step, {"loss": 1 / (step + 1)}) for step in range(100)))
     beat(root, folder, RUN_ID)
     return folder
 
@@ -43,7 +45,8 @@ def write_log(folder, lines, mode="w"):
 
 
 def guide_lines(count):
-    return ((START + i, f"Epoch {i // 10} [{i % 10}/10] Loss: {1 / (i + 1):.4f} Acc: {i}.00%") for i in range(count))
+    return ((START + i, f"Epoch {i // 10} [{i % 10}/10] Loss: {1 / (i + 1):.4f} Acc: {i}.00%")
+            for i in range(count))
 
 
 def open_logs(open_page, server, **options):
@@ -104,7 +107,8 @@ def test_news_that_come_in_the_moment_somebody_scrolls_up_do_not_undo_it(serve, 
 
 def test_a_moving_line_is_one_line_with_its_last_state(serve, open_page, live):
     (live / "logs.txt").write_bytes(
-        layout.stamp(START).encode() + b"first\n" + layout.stamp(START).encode() + b" 10%|#    | 1/10\r 20%|##   | 2/10"
+        layout.stamp(START).encode() + b"first\n" + layout.stamp(START).encode()
+        + b" 10%|#    | 1/10\r 20%|##   | 2/10"
     )
     page = open_logs(open_page, serve())
     expect(lines(page)).to_have_count(2)
@@ -128,13 +132,16 @@ def test_the_whole_of_a_big_log_is_reached_with_few_lines_in_the_document(serve,
     expect(lines(page).first.locator(".text")).to_contain_text("line 000000")
     assert lines(page).count() <= 1600
     scroll.evaluate("node => { node.scrollTop = node.scrollHeight / 2; }")
-    expect(page.locator(".log .hd .num").first).to_have_text(re.compile(r"^(line (9|10)\d,\d{3}|(4|5)\d\.\d%)"))
+    expect(page.locator(".log .hd .num").first).to_have_text(
+        re.compile(r"^(line (9|10)\d,\d{3}|(4|5)\d\.\d%)"))
     middle = lines(page).evaluate_all(IN_VIEW)
     assert len(middle) > 20 and all(re.search(r"line (09|10)\d{4}", text) for text in middle)
     for _ in range(30):
         scroll.evaluate("node => node.scrollBy(0, -900)")
         expect(scroll).not_to_have_attribute("aria-busy", "true")
-    numbers = [int(text) for text in lines(page).locator(".text").evaluate_all("list => list.map(one => one.innerText.slice(5, 11))")]
+    numbers = [int(text)
+               for text in lines(page).locator(".text").evaluate_all(
+                   "list => list.map(one => one.innerText.slice(5, 11))")]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "lines are missing or twice"
 
 
@@ -202,7 +209,8 @@ def test_several_attempts_are_one_log_and_can_be_read_apart(serve, open_page, li
     (live / "logs.2.txt").write_text(layout.stamp(START + 50) + "second attempt\n")
     (live / "status.json").write_text(
         json.dumps(
-            {"status": "running", "started_at": START, "attempts": [{"n": 1, "started_at": START}, {"n": 2, "started_at": START + 50}]}
+            {"status": "running", "started_at": START,
+             "attempts": [{"n": 1, "started_at": START}, {"n": 2, "started_at": START + 50}]}
         )
     )
     page = open_logs(open_page, serve())
@@ -215,8 +223,10 @@ def test_several_attempts_are_one_log_and_can_be_read_apart(serve, open_page, li
 def test_an_empty_log_says_so_and_fills_by_itself(serve, open_page, live):
     page = open_page(f"{serve().url}/runs/{KEY}?tab=logs")
     expect(page.locator("[data-log]")).to_contain_text("The log is empty")
-    for step in (100, 101):      # the second look is asked for when the first, which found it empty still, was taken in
-        with page.expect_response(lambda answer: "/api/logs?" in answer.url), open(live / "events.jsonl", "a") as file:
+    # the second look is asked for when the first, which found it empty still, was taken in
+    for step in (100, 101):
+        with page.expect_response(lambda answer: "/api/logs?" in answer.url), open(live / "events.jsonl",
+                                                                                   "a") as file:
             file.write(event(START + step, step, {"loss": 0.01}))
     expect(page.locator("[data-log]")).to_contain_text("The log is empty")
     write_log(live, [(START, "hello")])

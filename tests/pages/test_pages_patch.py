@@ -1,4 +1,5 @@
-"""What a page draws anew stays where it looks as before: nodes, focus, selection, open menus; listeners are never of another thing."""
+"""What a page draws anew stays where it looks as before: nodes, focus, selection, open menus; listeners are
+never of another thing."""
 
 import pytest
 from playwright.sync_api import expect

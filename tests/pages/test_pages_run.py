@@ -1,4 +1,5 @@
-"""The page of a run in a real browser on the real viewer: head, charts and their news, zoom, choices, machine, config, files."""
+"""The page of a run in a real browser on the real viewer: head, charts and their news, zoom, choices,
+machine, config, files."""
 
 import json
 import re
@@ -12,7 +13,8 @@ from small_runs import beat, event, write_run
 pytest_plugins = ["chromium"]
 
 KEY = "local:vision/resnet50/20250123_180000_abc123"
-HOSTILE = ["<img src=x onerror=alert(1)>", "\u202egnihton\u202c", "👩‍👩‍👧 中文 عربى", "n" * 3000, "a,b|c=%2F"]
+HOSTILE = ["<img src=x onerror=alert(1)>", "\u202egnihton\u202c", "👩‍👩‍👧 中文 عربى", "n" * 3000,
+           "a,b|c=%2F"]
 GB = 1e9
 RED_PIXELS = """() => {
     const canvas = document.querySelector('figure canvas');
@@ -47,7 +49,8 @@ def guide_rows(start, steps):
             },
         )
         if step % 500 == 490:
-            yield start + step + 1, step, {"val/loss": 2.4 / (1 + step / 100), "val/accuracy": min(95, 9 + step / 21)}
+            yield start + step + 1, step, {"val/loss": 2.4 / (1 + step / 100),
+                                           "val/accuracy": min(95, 9 + step / 21)}
 
 
 @pytest.fixture
@@ -75,7 +78,8 @@ def live(root):
                     "cpu": 45,
                     "mem": [12 * GB, 64 * GB],
                     "disk": [300 * GB, 900 * GB],
-                    "gpu": [{"i": 0, "name": "RTX", "util": 95, "mem": [8.2 * GB, 11 * GB], "temp": 71, "power": 240}],
+                    "gpu": [{"i": 0, "name": "RTX", "util": 95, "mem": [8.2 * GB, 11 * GB], "temp": 71,
+                             "power": 240}],
                 }
             )
             + "\n"
@@ -127,7 +131,8 @@ def test_the_head_tells_how_far_how_good_and_what_it_is(serve, open_page, live):
 def test_the_guides_system_figures_stand_beside_the_charts_in_both_languages(serve, open_page, live):
     server = serve()
     rail = open_run(open_page, server).locator(".rail .sys")
-    for words in ("GPU use", "95%", "GPU memory", "8.2GB / 11GB", "CPU use", "45%", "Memory use", "12GB / 64GB"):
+    for words in ("GPU use", "95%", "GPU memory", "8.2GB / 11GB", "CPU use", "45%", "Memory use",
+                  "12GB / 64GB"):
         expect(rail).to_contain_text(words)
     chinese = open_run(open_page, server, locale="zh-CN").locator(".rail .sys")
     for words in ("GPU 使用率", "GPU 内存", "CPU 使用率", "内存使用"):
@@ -139,7 +144,8 @@ def test_new_points_appear_by_themselves_and_nothing_jumps(serve, open_page, liv
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
     box = chart(page, "accuracy").bounding_box()
     page.locator(".charttools input.inp").focus()
-    write_rows(live, [(time.time(), 2000, {"train/loss": 0.1}), (time.time(), 2010, {"train/loss": 0.09, "fresh/metric": 1})], mode="a")
+    write_rows(live, [(time.time(), 2000, {"train/loss": 0.1}),
+                      (time.time(), 2010, {"train/loss": 0.09, "fresh/metric": 1})], mode="a")
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "2010")
     expect(chart(page, "loss").locator(".lgd")).to_contain_text("0.0900")
     expect(chart(page, "metric")).to_be_attached()
@@ -153,7 +159,8 @@ def test_a_drag_zooms_all_charts_and_refetches_and_a_double_click_resets(serve, 
     over = chart(page, "loss").locator(".u-over")
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
     box = resting_box(page, over)
-    with page.expect_request(lambda request: "/api/series" in request.url and "from=" in request.url and "to=" in request.url):
+    with page.expect_request(lambda request: "/api/series" in request.url and "from=" in request.url
+                             and "to=" in request.url):
         page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 40)
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40, steps=4)
@@ -213,7 +220,8 @@ def test_the_box_tells_step_epoch_and_time_of_day_on_every_axis(serve, open_page
         while not tip.count():                  # a key before the curves of this axis are drawn shows nothing
             page.keyboard.press("ArrowLeft")
             page.wait_for_timeout(50)
-        expect(tip).to_contain_text(re.compile(r"epoch \d.*\d\d:\d\d:\d\d" if axis != "Wall" else r"\d\d:\d\d:\d\d.*epoch \d"))
+        expect(tip).to_contain_text(
+            re.compile(r"epoch \d.*\d\d:\d\d:\d\d" if axis != "Wall" else r"\d\d:\d\d:\d\d.*epoch \d"))
         said = tip.inner_text().replace(",", "")
         hours, minutes, seconds = map(int, re.search(r"(\d\d):(\d\d):(\d\d)", said).groups())
         step, epoch = int(re.search(r"step (\d+)", said)[1]), int(re.search(r"epoch (\d+)", said)[1])
@@ -268,7 +276,8 @@ def test_choices_are_kept_in_the_address_and_per_project(serve, open_page, live)
     again.get_by_placeholder("Metrics, regex").fill("")
     chart(again, "learning_rate").hover()
     chart(again, "learning_rate").get_by_role("button", name="Chart menu").click()
-    with again.expect_response(lambda answer: answer.request.method == "PATCH"):      # a page opened before it knows nothing of it
+    # a page opened before it knows nothing of it
+    with again.expect_response(lambda answer: answer.request.method == "PATCH"):
         again.get_by_role("menuitem", name="Pin to the top").click()
     expect(again.locator("figure.chart h2").first).to_have_text("learning_rate")
     third = open_run(open_page, server)
@@ -277,7 +286,8 @@ def test_choices_are_kept_in_the_address_and_per_project(serve, open_page, live)
 
 def test_log_axes_smoothing_and_full_screen(serve, open_page, live):
     page = open_run(open_page, serve())
-    write_rows(live, [(time.time(), 2000, {"train/loss": 0, "flat": -1}), (time.time(), 2010, {"train/loss": -3, "flat": -1})], mode="a")
+    write_rows(live, [(time.time(), 2000, {"train/loss": 0, "flat": -1}),
+                      (time.time(), 2010, {"train/loss": -3, "flat": -1})], mode="a")
     expect(chart(page, "flat")).to_be_attached()
     for title in ("loss", "flat"):
         chart(page, title).scroll_into_view_if_needed()
@@ -299,7 +309,8 @@ def test_log_axes_smoothing_and_full_screen(serve, open_page, live):
 def test_nan_infinity_and_superseded_points_are_shown_as_such(serve, open_page, root):
     start = time.time() - 1000
     folder = write_run(root, "vision", "resnet50", KEY.rsplit("/", 1)[1], rows=0, started=start)
-    write_rows(folder, [(start + i, i, {"loss": "NaN" if i == 5 else "Infinity" if i == 7 else 1 / (i + 1)}) for i in range(30)])
+    write_rows(folder, [(start + i, i, {"loss": "NaN" if i == 5 else "Infinity" if i == 7 else 1 / (i + 1)})
+                        for i in range(30)])
     write_rows(folder, [(start + 100 + i, i, {"loss": 0.5}) for i in range(20, 40)], "events.2.jsonl")
     (folder / "status.json").write_text(
         json.dumps(
@@ -307,7 +318,8 @@ def test_nan_infinity_and_superseded_points_are_shown_as_such(serve, open_page, 
                 "status": "finished",
                 "started_at": start,
                 "ended_at": start + 500,
-                "attempts": [{"n": 1, "started_at": start}, {"n": 2, "started_at": start + 100, "from_step": 20}],
+                "attempts": [{"n": 1, "started_at": start},
+                             {"n": 2, "started_at": start + 100, "from_step": 20}],
             }
         )
     )
@@ -321,7 +333,8 @@ def test_nan_infinity_and_superseded_points_are_shown_as_such(serve, open_page, 
 def test_two_hundred_metrics_are_made_when_they_come_into_view(serve, open_page, root):
     start = time.time() - 100
     folder = write_run(root, "vision", "resnet50", KEY.rsplit("/", 1)[1], rows=0, started=start)
-    write_rows(folder, [(start + i, i, {f"layer{n:03}/norm{n:03}": n + i for n in range(200)}) for i in range(5)])
+    write_rows(folder,
+               [(start + i, i, {f"layer{n:03}/norm{n:03}": n + i for n in range(200)}) for i in range(5)])
     page = open_run(open_page, serve())
     expect(page.locator("figure.chart")).to_have_count(200)
     expect(chart(page, "norm000").locator("canvas")).to_be_visible()
@@ -352,13 +365,14 @@ def test_tabs_for_the_machine_the_config_and_the_files(serve, open_page, live):
 
 def test_the_config_tab_names_the_slurm_job(serve, open_page, live):
     meta = json.loads((live / "meta.json").read_text())
-    meta["slurm"] = {"job_id": "77", "account": "lab", "qos": "long", "time_limit": "02:00:00", "nodes": "2", "tasks": "8",
-                     "submit_dir": "/home/alice", "config": "0123abcd"}
+    meta["slurm"] = {"job_id": "77", "account": "lab", "qos": "long", "time_limit": "02:00:00", "nodes": "2",
+                     "tasks": "8", "submit_dir": "/home/alice", "config": "0123abcd"}
     (live / "meta.json").write_text(json.dumps(meta))
     page = open_run(open_page, serve())
     page.get_by_role("navigation", name="Parts of the run").get_by_role("link", name="Config").click()
     section = page.locator("section", has=page.get_by_role("heading", name="Slurm"))
-    expect(section.get_by_role("row")).to_have_text([f"{name}{value}" for name, value in meta["slurm"].items() if name != "config"])
+    expect(section.get_by_role("row")).to_have_text(
+        [f"{name}{value}" for name, value in meta["slurm"].items() if name != "config"])
 
 
 def test_tags_and_note_are_edited_here_and_never_in_the_run(serve, open_page, live):
@@ -383,7 +397,8 @@ def test_a_failed_run_says_why_without_a_hover(serve, open_page, root):
                 "ended_at": 2,
                 "exit_code": 1,
                 "error": "FloatingPointError: loss is NaN",
-                "traceback": "Traceback (most recent call last):\n  File train.py\nFloatingPointError: loss is NaN\n",
+                "traceback":
+                "Traceback (most recent call last):\n  File train.py\nFloatingPointError: loss is NaN\n",
             }
         )
     )
@@ -394,7 +409,8 @@ def test_a_failed_run_says_why_without_a_hover(serve, open_page, root):
 
 
 def test_hostile_names_are_shown_as_text(serve, open_page, root):
-    write_run(root, "vision", "resnet50", KEY.rsplit("/", 1)[1], tags=HOSTILE, config=dict(zip(HOSTILE, HOSTILE)), rows=0)
+    write_run(root, "vision", "resnet50", KEY.rsplit("/", 1)[1], tags=HOSTILE,
+              config=dict(zip(HOSTILE, HOSTILE)), rows=0)
     folder = next(root.rglob("events.jsonl")).parent
     write_rows(folder, [(time.time() + i, i, dict.fromkeys(HOSTILE, i)) for i in range(4)])
     page = open_run(open_page, serve())

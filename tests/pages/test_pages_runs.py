@@ -1,4 +1,5 @@
-"""The run list in a real browser on the real viewer: the guide's journeys, keys, live news, hostile text, 10,000 rows."""
+"""The run list in a real browser on the real viewer: the guide's journeys, keys, live news, hostile text,
+10,000 rows."""
 
 import json
 import re
@@ -19,8 +20,8 @@ pytest_plugins = ["chromium"]
 
 SLOW = 30_000                   # ms, where a machine under load has much to do
 STATIC = Path(__file__).parents[2] / "static"
-HOSTILE = ["<img src=x onerror=alert(1)><script>alert(2)</script>", "\u202egnihton si siht\u202c", "👩‍👩‍👧‍👦 عربى 中文", "n" * 10_000,
-           "'\"`${alert(3)}&lt;", "%2F..%00"]
+HOSTILE = ["<img src=x onerror=alert(1)><script>alert(2)</script>", "\u202egnihton si siht\u202c",
+           "👩‍👩‍👧‍👦 عربى 中文", "n" * 10_000, "'\"`${alert(3)}&lt;", "%2F..%00"]
 
 
 @pytest.fixture
@@ -32,11 +33,12 @@ def root(home):
 def three(root):
     """Three experiments as in the guide."""
     now = time.time()
-    write_run(root, "vision", "resnet50", "20250123_180000_abc123", started=now - 300, tags=["baseline", "resnet"],
-              config={"lr": 0.001, "batch_size": 32})
-    write_run(root, "vision", "resnet18", "20250122_180000_abc124", "failed", started=now - 4000, config={"lr": 0.01, "batch_size": 64})
-    write_run(root, "language", "transformer", "20250121_180000_abc125", started=now - 90000, tags=["baseline"],
-              config={"lr": 0.0007, "batch_size": 256})
+    write_run(root, "vision", "resnet50", "20250123_180000_abc123", started=now - 300,
+              tags=["baseline", "resnet"], config={"lr": 0.001, "batch_size": 32})
+    write_run(root, "vision", "resnet18", "20250122_180000_abc124", "failed", started=now - 4000,
+              config={"lr": 0.01, "batch_size": 64})
+    write_run(root, "language", "transformer", "20250121_180000_abc125", started=now - 90000,
+              tags=["baseline"], config={"lr": 0.0007, "batch_size": 256})
 
 
 def rows(page):
@@ -93,11 +95,13 @@ def test_filter_lives_in_the_address_and_a_wrong_one_shows_where(serve, open_pag
 
 @pytest.mark.parametrize("locale, title, group", [("en-US", "The filter can’t be read", "Group: none"),
                                                   ("zh-CN", "无法理解筛选条件", "分组：无")])
-def test_an_address_with_a_wrong_filter_says_so_in_place_of_rows(serve, open_page, three, locale, title, group):
+def test_an_address_with_a_wrong_filter_says_so_in_place_of_rows(
+        serve, open_page, three, locale, title, group):
     page = open_page(f"{serve().url}/?filter=loss%3C", locale=locale)
     expect(page.locator(".empty h2")).to_have_text(title)
     expect(page.get_by_role("button", name=group)).to_be_visible()
-    page.wait_for_timeout(500)          # the time after which rows of a list that is being read keep their place
+    # the time after which rows of a list that is being read keep their place
+    page.wait_for_timeout(500)
     assert page.locator(".bone").count() == 0
     page.get_by_role("searchbox").fill("resnet50")
     expect(page.locator("tbody .c-name").first).to_contain_text("resnet50")
@@ -118,7 +122,8 @@ def test_keys_tick_and_compare(serve, open_page, three):
     assert [box.get_attribute("class") for box in page.locator("tr.on .tick").all()] == colours
     expect(page.locator(".panel .chart").first).to_be_visible()
     page.keyboard.press("c")
-    expect(page).to_have_url(re.compile(r"/compare\?runs=local:vision/resnet50/\w+,local:vision/resnet18/\w+"))
+    expect(page).to_have_url(
+        re.compile(r"/compare\?runs=local:vision/resnet50/\w+,local:vision/resnet18/\w+"))
 
 
 def test_cursor_opens_a_run_and_question_mark_lists_the_keys(serve, open_page, three):
@@ -227,7 +232,8 @@ def test_new_runs_rows_and_states_appear_by_themselves(serve, open_page, three, 
     expect(rows(page).first.locator("td.c-main")).to_have_text("0.1250")
     beat(root, folder, "20250124_000000_abc126")
     expect(rows(page).first.locator("td.c-state")).to_contain_text("Running")
-    (folder / "status.json").write_text(json.dumps({"status": "finished", "started_at": time.time() - 20, "ended_at": time.time()}))
+    (folder / "status.json").write_text(
+        json.dumps({"status": "finished", "started_at": time.time() - 20, "ended_at": time.time()}))
     expect(rows(page).first.locator("td.c-state")).to_contain_text("Finished")
 
 
@@ -254,14 +260,17 @@ def mirrored(home):
     lines = []
     for i in range(10_000):
         run_id = f"20250101_000000_{i:06x}"
-        meta = {"format": 1, "id": run_id, "project": f"p{i % 7}", "name": f"exp{i % 50}", "created_at": 1_700_000_000 + i,
-                "config": {"lr": i / 1e4}}
-        entry = {"digest": run_id, "meta": meta, "status": {"status": "finished"}, "summary": {"loss": i}, "beat": None, "files": {}}
+        meta = {"format": 1, "id": run_id, "project": f"p{i % 7}", "name": f"exp{i % 50}",
+                "created_at": 1_700_000_000 + i, "config": {"lr": i / 1e4}}
+        entry = {"digest": run_id, "meta": meta, "status": {"status": "finished"}, "summary": {"loss": i},
+                 "beat": None, "files": {}}
         lines.append(f'"p{i % 7}/exp{i % 50}/runs/{run_id}": {json.dumps(entry)}')
-    head = '{"format": 1, "kind": "full", "revision": 1, "digest": "d", "generated_at": 1.0, "host": "gpu-01", "root": "/data", "runs": {'
+    head = ('{"format": 1, "kind": "full", "revision": 1, "digest": "d", "generated_at": 1.0, '
+            '"host": "gpu-01", "root": "/data", "runs": {')
     index = home / "cache" / "gpu-server-1" / ".index" / "full.json"
     index.parent.mkdir(parents=True)
-    index.write_text(head + "\n" + ",\n".join(sorted(lines)) + '\n},\n"statistics": {"runs": 10000, "files": 0, "bytes": 0}}\n')
+    index.write_text(head + "\n" + ",\n".join(sorted(lines))
+                     + '\n},\n"statistics": {"runs": 10000, "files": 0, "bytes": 0}}\n')
 
 
 def test_ten_thousand_runs_are_a_window(serve, open_page, mirrored):
@@ -280,7 +289,8 @@ def test_ten_thousand_runs_are_a_window(serve, open_page, mirrored):
     expect(rows(page)).to_have_count(3)
 
 
-def test_of_a_big_root_the_newest_runs_are_shown_while_the_others_are_read(serve, open_page, root, monkeypatch):
+def test_of_a_big_root_the_newest_runs_are_shown_while_the_others_are_read(
+        serve, open_page, root, monkeypatch):
     for i in range(90):
         write_run(root, "vision", f"exp{i}", f"20250101_0000{i:02d}_abc123", started=1735689600 + i)
     monkeypatch.setattr(local_root, "MANY", 89)
@@ -325,18 +335,21 @@ def test_a_scrolled_list_works_on_the_rows_that_come_and_no_others(serve, open_p
     expect(page.locator("tr[data-key][aria-rowindex='113']")).to_be_visible()
     page.mouse.move(0, 0)
     page.wait_for_timeout(500)           # the list rests, rows ahead are here
-    touched = min(page.evaluate(TOUCHED) for _ in range(4))         # the list's news may come in between, and touch all
+    # the list's news may come in between, and touch all
+    touched = min(page.evaluate(TOUCHED) for _ in range(4))
     assert 2 <= touched <= 8             # two come, two go; the text nodes' own is one more
-    # a cell that inherits what does not inherit gets a new style whenever its row moves, and so do hundreds in every frame
+    # a cell that inherits what does not inherit gets a new style whenever its row moves, and so do hundreds
+    # in every frame
     row = "document.querySelector('tr[data-key]')"
     page.evaluate(f"{row}.style.verticalAlign = 'super'")
-    assert page.evaluate(f"[...{row}.cells].map((cell) => getComputedStyle(cell).verticalAlign).includes('super')") is False
+    assert page.evaluate(
+        f"[...{row}.cells].map((cell) => getComputedStyle(cell).verticalAlign).includes('super')") is False
 
 
 def test_hostile_text_is_text(serve, open_page, root):
     for i, words in enumerate(HOSTILE):
-        write_run(root, words[:100], words, f"20250101_000000_{i:06x}", "failed", tags=[words, words + "2"], config={words[:200]: words},
-                  metric=words[:300], user=words)
+        write_run(root, words[:100], words, f"20250101_000000_{i:06x}", "failed", tags=[words, words + "2"],
+                  config={words[:200]: words}, metric=words[:300], user=words)
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(len(HOSTILE))
     page.get_by_role("button", name="Columns").click()
@@ -346,7 +359,8 @@ def test_hostile_text_is_text(serve, open_page, root):
     page.get_by_role("menuitemradio", name="User").click()
     expect(page.locator("tr.grp")).to_have_count(len(HOSTILE))
     assert page.evaluate("document.querySelectorAll('#page img, #page script, #page iframe').length") == 0
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth && document.body.scrollHeight <= innerHeight")
+    assert page.evaluate(
+        "document.documentElement.scrollWidth <= innerWidth && document.body.scrollHeight <= innerHeight")
 
 
 def test_language_and_theme_are_switched_and_kept(serve, open_page, three, home):
@@ -397,7 +411,8 @@ def viewer_process(home):
 
     def start(port):
         command = [sys.executable, "-m", "runicorn", "viewer", "--port", str(port), "--no-browser"]
-        started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL))
         while not listening("127.0.0.1", port):
             assert started[-1].poll() is None
             time.sleep(0.05)
@@ -444,10 +459,12 @@ def test_nine_hundred_pixels_are_enough(serve, open_page, three):
 
 
 def test_modules_ask_nobody_but_home():
-    paths = [path for path in STATIC.rglob("*.*") if path.suffix in (".js", ".css", ".html") and path.parent.name != "uplot"]
+    paths = [path for path in STATIC.rglob("*.*")
+             if path.suffix in (".js", ".css", ".html") and path.parent.name != "uplot"]
     assert len(paths) > 50
     for path in paths:
-        text = re.sub(r"http://www\.w3\.org/\S+", "", path.read_text(encoding="utf-8"))      # the name of SVG, not an address
+        # the name of SVG, not an address
+        text = re.sub(r"http://www\.w3\.org/\S+", "", path.read_text(encoding="utf-8"))
         found = set(re.findall(r"""(?:https?:|wss?:)?//[\w.-]+\.\w+[^\s"'`]*""", text))
         assert not found, f"{path.name}: {found}"
 
@@ -472,4 +489,5 @@ def test_a_run_of_a_newer_format_says_what_is_known_of_it(home, serve, open_page
     expect(page.locator(".whybar")).to_contain_text(words)
     expect(page.locator("[data-fact=step] dd")).to_have_text("–")
     expect(page.locator("figure.chart")).to_have_count(0)
-    expect(page.locator(".empty").filter(has_text=words)).to_have_count(2)      # where the charts would be, and the log
+    # where the charts would be, and the log
+    expect(page.locator(".empty").filter(has_text=words)).to_have_count(2)

@@ -1,4 +1,5 @@
-"""What the pages do while much stands behind them, counted in a real browser: elements, changes of the document, requests, bytes."""
+"""What the pages do while much stands behind them, counted in a real browser: elements, changes of the
+document, requests, bytes."""
 
 import re
 import time
@@ -37,7 +38,8 @@ def test_a_run_that_grows_sends_no_tree_and_draws_none(home, serve, open_page):
     side = page.locator(".side").first
     expect(side.locator(".node")).to_have_count(201)
     page.wait_for_timeout(1500)
-    page.evaluate(CHANGES, ".side .part + .part")       # above it stands how many are running, which may change
+    # above it stands how many are running, which may change
+    page.evaluate(CHANGES, ".side .part + .part")
     told = answers(page, "/api/runs?")
     with open(folder / "events.jsonl", "a", encoding="utf-8") as file:
         for step in range(1, 500):
@@ -48,7 +50,8 @@ def test_a_run_that_grows_sends_no_tree_and_draws_none(home, serve, open_page):
                 break
     assert len(told) >= 3
     rest = [one.json() for one in told]
-    assert all("columns" not in one and list(one["tree"]) == ["states"] for one in rest), "the tree came although it had not changed"
+    assert all("columns" not in one and list(one["tree"]) == ["states"]
+               for one in rest), "the tree came although it had not changed"
     assert page.evaluate("window.changes") == 0
     write_run(home / "experiments", "zebra", "base", "20260102_000000_abc123", rows=1)
     expect(side.locator(".node")).to_have_count(202)
@@ -58,11 +61,13 @@ def test_a_run_that_grows_sends_no_tree_and_draws_none(home, serve, open_page):
 
 def test_a_long_list_that_is_scrolled_keeps_a_bounded_number_of_rows_and_comes_back(home, serve, open_page):
     server = serve()
-    rows = [{"key": f"local:p/n/{n}", "id": f"{n}", "name": f"n{n}", "project": "p", "connection": "local", "connection_name": "local",
-             "tags": [], "state": "finished", "reason": {"code": "finished"}, "started": 1.7e9, "duration": 1, "step": n}
+    rows = [{"key": f"local:p/n/{n}", "id": f"{n}", "name": f"n{n}", "project": "p", "connection": "local",
+             "connection_name": "local", "tags": [], "state": "finished", "reason": {"code": "finished"},
+             "started": 1.7e9, "duration": 1, "step": n}
             for n in range(20_000)]
-    said = {"news": "x.1", "loading": False, "total": 20_000, "matched": 20_000, "running": 0, "means": {}, "unread": 0, "passed": {},
-            "beside": "1", "columns": {"config": [], "summary": [], "metrics": [], "more": {}},
+    said = {"news": "x.1", "loading": False, "total": 20_000, "matched": 20_000, "running": 0, "means": {},
+            "unread": 0, "passed": {}, "beside": "1",
+            "columns": {"config": [], "summary": [], "metrics": [], "more": {}},
             "tree": {"projects": [], "connections": [], "tags": [], "more": {}, "states": {}}}
 
     def answer(route):
@@ -82,15 +87,18 @@ def test_a_long_list_that_is_scrolled_keeps_a_bounded_number_of_rows_and_comes_b
     page.locator(".scroll.rows").evaluate("node => node.scrollTo(0, 0)")
     expect(first).to_be_visible()
     expect(page.locator("tr[data-key]").first).to_have_attribute("aria-rowindex", "2")
-    # A row that stands for another line while somebody scrolls goes to its place in the document when that rests.
-    page.wait_for_function("""() => [...document.querySelectorAll('tr[data-key]')].map((row) => Number(row.dataset.key.split('/').at(-1)))
+    # A row that stands for another line while somebody scrolls goes to its place in the document when that
+    # rests.
+    page.wait_for_function(
+        """() => [...document.querySelectorAll('tr[data-key]')].map((row) => Number(row.dataset.key.split('/').at(-1)))
         .every((number, at, all) => !at || all[at - 1] < number)""")
 
 
 def wide_run(root, names, rows=4):
     folder = write_run(root, "vision", "wide", "20250123_180000_abc123", rows=0, started=1.7e9)
-    (folder / "events.jsonl").write_text("".join(event(1.7e9 + step, step, {name: step + at for at, name in enumerate(names)})
-                                                 for step in range(rows)))
+    (folder / "events.jsonl").write_text(
+        "".join(event(1.7e9 + step, step, {name: step + at for at, name in enumerate(names)})
+                for step in range(rows)))
     return "local:vision/wide/20250123_180000_abc123"
 
 
@@ -99,7 +107,8 @@ def the_chart(page, name):
 
 
 def scroll(page, top):
-    page.locator(".chartscroll").evaluate("(node, top) => node.scrollTo(0, top < 0 ? node.scrollHeight : top)", top)
+    page.locator(".chartscroll").evaluate(
+        "(node, top) => node.scrollTo(0, top < 0 ? node.scrollHeight : top)", top)
 
 
 PLACES = """() => {
@@ -124,8 +133,10 @@ def test_of_many_charts_those_near_the_view_are_in_the_document_each_at_its_plac
         expect(the_chart(page, f"norm{first:04}").locator("canvas")).to_be_visible()
         seen = page.evaluate(PLACES)
         names = [name for name, _, _ in sorted(seen, key=lambda one: (one[2], one[1]))]
-        assert names == [f"norm{n:04}" for n in range(int(names[0][4:]), int(names[0][4:]) + len(names))] and len(names) >= 6
-        assert [left for _, left, _ in seen[:3]] == sorted({left for _, left, _ in seen})       # three columns, from the first on
+        assert names == [f"norm{n:04}" for n in range(int(names[0][4:]), int(names[0][4:]) + len(names))]
+        assert len(names) >= 6
+        # three columns, from the first on
+        assert [left for _, left, _ in seen[:3]] == sorted({left for _, left, _ in seen})
     assert page.locator("figure.chart").count() <= 302 and page.locator("figure.chart canvas").count() <= 24
     assert page.evaluate("document.querySelectorAll('*').length") < 3000
 
@@ -198,7 +209,8 @@ def grow(folder, page, seconds):
             page.wait_for_timeout(100)
 
 
-def test_of_many_files_those_in_view_are_asked_for_and_only_what_changed_is_drawn(many_files, serve, open_page):
+def test_of_many_files_those_in_view_are_asked_for_and_only_what_changed_is_drawn(
+        many_files, serve, open_page):
     page = open_page(f"{serve().url}/runs/local:vision/files/{many_files.name}?tab=files")
     table = page.locator(".files-table")
     expect(table.get_by_text("model00000.pt")).to_be_visible()
@@ -218,7 +230,8 @@ def test_of_many_files_those_in_view_are_asked_for_and_only_what_changed_is_draw
     expect(table.locator("tr", has_text="model00003.pt")).to_contain_text("2.0")
     assert 1 <= len(told) <= 5, "so many looks in ten seconds"
     assert all(len(one.json()["files"]) == 300 for one in told)
-    assert page.evaluate("window.changes") <= 8 * len(told)          # one line of 2,354, and that of the events
+    # one line of 2,354, and that of the events
+    assert page.evaluate("window.changes") <= 8 * len(told)
     assert page.evaluate("document.querySelectorAll('.files-table *').length") < 6000
 
 
@@ -250,7 +263,8 @@ def test_compared_runs_are_drawn_while_others_are_on_their_way_and_asked_for_onc
     go = "address => { history.pushState({}, '', address); dispatchEvent(new Event('runicorn:go')); }"
     page.evaluate(go, f"/compare?runs={','.join(keys)}")
     plot = page.locator('figure[data-chart="train/loss"] .plot')
-    expect(plot).to_have_attribute("aria-label", re.compile(r"run00.*run01"))       # while one of the twelve has not come
+    # while one of the twelve has not come
+    expect(plot).to_have_attribute("aria-label", re.compile(r"run00.*run01"))
     expect(page.locator(".ct")).to_have_count(0)
     assert len(held) == 1
     held[0].continue_()

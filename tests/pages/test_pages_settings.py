@@ -1,4 +1,5 @@
-"""The settings in a real browser against real SSH servers: the guide's section 2.2 step by step, prompts, a lost server, offline."""
+"""The settings in a real browser against real SSH servers: the guide's section 2.2 step by step, prompts, a
+lost server, offline."""
 
 import json
 import re
@@ -17,8 +18,8 @@ pytest_plugins = ["chromium"]
 SLOW = 30_000                   # ms, for a line that must time out or come back
 AGO = re.compile(r"^\d+ (s|min) ago$")
 ROOT = ".runicorn/experiments"
-LABELS = ["连接名称", "服务器地址", "端口", "用户名", "密钥路径", "远程实验根目录", "同步间隔", "启用 Manifest-based sync（高性能）",
-          "仅同步元数据和小文件", "同步大文件（模型检查点等）"]
+LABELS = ["连接名称", "服务器地址", "端口", "用户名", "密钥路径", "远程实验根目录", "同步间隔",
+          "启用 Manifest-based sync（高性能）", "仅同步元数据和小文件", "同步大文件（模型检查点等）"]
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def test_the_guide_from_the_gear_to_the_first_runs_in_chinese(sshd, far, serve, 
         expect(page.get_by_label(label, exact=True)).to_be_visible()
     for choice in ("SSH 密钥（推荐）", "密码", "自动同步（推荐）", "最近 24 小时", "最近 7 天"):
         expect(page.get_by_role("radio", name=choice, exact=True)).to_be_visible()
-    assert [page.locator(f"#f-{field}").is_checked() for field in ("manifest", "small_only", "large")] == [True, True, False]
+    assert [page.locator(f"#f-{field}").is_checked() for field in ("manifest", "small_only", "large")] == [
+        True, True, False]
     fill_in(page, sshd)
     said = []
     page.on("console", lambda message: message.type == "info" and said.append(message.text))
@@ -56,11 +58,13 @@ def test_the_guide_from_the_gear_to_the_first_runs_in_chinese(sshd, far, serve, 
     expect(page.locator(".verdict")).to_contain_text("✓ 连接成功")
     expect(page.locator("li[data-line=runs]")).to_contain_text("中有 2 个实验")
     expect(page.locator("li[data-line=manifest]")).to_contain_text("在服务器上每 5 分钟运行一次")
-    words = [re.sub(r"SSH-2.0-.*|Python [\d.]+|publickey|MB/s|ms|SHA256:\S+|ssh-ed25519|SFTP|python3|" + re.escape(sshd.user), "", line)
+    words = [re.sub(r"SSH-2.0-.*|Python [\d.]+|publickey|MB/s|ms|SHA256:\S+|ssh-ed25519|SFTP|python3|"
+                    + re.escape(sshd.user), "", line)
              for line in page.locator(".doc .said").all_inner_texts()]
     english = [line for line in words if re.search(r"(?<![/\w.~`-])[a-z]{3,} [a-z]{2,}", line)]
     assert not english, english
-    assert any("login" in line and "2 runs in" in line or "publickey (it takes" in line for line in said), "the console stays English"
+    assert any("login" in line and "2 runs in" in line or "publickey (it takes" in line
+               for line in said), "the console stays English"
     expect(page.locator(".plan")).to_contain_text("个文件")
     page.get_by_role("button", name="保存并启动同步").click()
     expect(connection(page)).to_contain_text("已连接")
@@ -74,7 +78,8 @@ def test_the_guide_from_the_gear_to_the_first_runs_in_chinese(sshd, far, serve, 
 
 def shown_fingerprint(sshd):
     """What the guide's reader sees on the server."""
-    return subprocess.run(["ssh-keygen", "-lf", str(sshd.host_key)], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(["ssh-keygen", "-lf", str(sshd.host_key)], capture_output=True, text=True,
+                          check=True).stdout
 
 
 def test_refusing_the_key_ends_the_test_and_nothing_is_kept(sshd, far, serve, open_page, home):
@@ -87,7 +92,8 @@ def test_refusing_the_key_ends_the_test_and_nothing_is_kept(sshd, far, serve, op
     with page.expect_response(lambda answer: "/api/connections/test/" in answer.url):
         server.connections.bell.ring(f"test:{next(iter(server.connections._trials))}")
     page.wait_for_timeout(100)
-    expect(stop).to_be_focused()                # news leaves the question where it is, and the lines around it
+    # news leaves the question where it is, and the lines around it
+    expect(stop).to_be_focused()
     expect(page.locator("li[data-line=banner]")).to_be_visible()
     stop.click()
     expect(page.locator("li[data-line=host_key]")).to_contain_text("not known")
@@ -148,7 +154,8 @@ def test_pause_start_and_sync_now(sshd, far, serve, open_page, home):
 
 @pytest.mark.long
 def test_a_lost_server_is_said_everywhere_and_found_again(sshd, far, serve, open_page, home, monkeypatch):
-    monkeypatch.setattr("runicorn.mirror.sync.FIRST_RETRY", 600.0)         # it does not come back by itself before the click
+    # it does not come back by itself before the click
+    monkeypatch.setattr("runicorn.mirror.sync.FIRST_RETRY", 600.0)
     sshd.trusted_in(home)
     server = serve()
     added(server, sshd)
@@ -171,7 +178,8 @@ def test_a_pasted_host_goes_to_the_fields_it_names(serve, open_page):
 
     for pasted, expected in {"ssh://bob@gpu.lab:2222/": ["gpu.lab", "gpu.lab", "2222", "bob"],
                              "[::1]": ["::1", "::1", "2222", "bob"],
-                             "eve@other.lab": ["eve@other.lab", "eve@other.lab", "2222", "bob"]}.items():    # which is right is asked later
+                             # which is right is asked later
+                             "eve@other.lab": ["eve@other.lab", "eve@other.lab", "2222", "bob"]}.items():
         page.locator("#f-host").fill(pasted)
         page.locator("#f-host").blur()
         assert shown() == expected
@@ -201,7 +209,8 @@ def test_hosts_come_from_the_ssh_config(serve, open_page, home):
     page = open_page(f"{serve().url}/settings")
     page.get_by_role("button", name="1 host in ~/.ssh/config").click()
     page.get_by_role("menuitem", name=re.compile("lab")).click()
-    assert [page.locator(f"#f-{field}").input_value() for field in ("name", "host", "port", "user")] == ["lab", "lab", "2222", "alice"]
+    assert [page.locator(f"#f-{field}").input_value() for field in ("name", "host", "port", "user")] == [
+        "lab", "lab", "2222", "alice"]
 
 
 def test_browsing_to_the_folder(sshd, far, serve, open_page, home):
@@ -246,10 +255,12 @@ def test_a_folder_without_runs_offers_the_one_that_has_them(sshd, far, serve, op
 
 def test_a_one_time_code_is_asked_and_the_password_is_kept_nowhere(serve, open_page, home):
     prompts = [("Verification code: ", False, "424242")]
-    with AskingServer(["password", "keyboard-interactive"], password="open sesame", prompts=prompts) as asking:
+    with AskingServer(["password", "keyboard-interactive"], password="open sesame",
+                      prompts=prompts) as asking:
         asking.trusted_in(home)
         page = open_page(f"{serve().url}/settings")
-        for field, value in {"name": "asking", "host": "127.0.0.1", "port": asking.port, "user": "alice"}.items():
+        for field, value in {"name": "asking", "host": "127.0.0.1", "port": asking.port,
+                             "user": "alice"}.items():
             page.locator(f"#f-{field}").fill(str(value))
         page.get_by_role("radio", name="Password").click()
         page.locator("#f-password").fill("open sesame")
@@ -315,7 +326,8 @@ def test_cache_is_shown_and_cleaned(sshd, far, serve, open_page, home):
     page = open_page(f"{server.url}/settings?tab=storage")
     expect(page.locator("tbody tr")).to_contain_text(NAME)
     page.get_by_role("button", name="Clean…").click()
-    expect(page.get_by_role("dialog").get_by_role("status")).to_contain_text(re.compile("Nothing is that old|This frees"))
+    expect(page.get_by_role("dialog").get_by_role("status")).to_contain_text(
+        re.compile("Nothing is that old|This frees"))
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
 
 
@@ -337,25 +349,30 @@ def test_the_other_tabs(serve, open_page, home):
 @pytest.mark.few(1)
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 @pytest.mark.parametrize("width", [900, 1440])
-def test_many_connections_in_trouble_have_their_names_in_the_bar_and_overlap_nothing(serve, open_page, locale, width):
+def test_many_connections_in_trouble_have_their_names_in_the_bar_and_overlap_nothing(
+        serve, open_page, locale, width):
     server = serve()
     for number in range(5):
-        server.connections.save({"name": f"cluster-{number}", "host": "127.0.0.1", "port": free_port(), "user": "alice"}, start=True)
+        server.connections.save({"name": f"cluster-{number}", "host": "127.0.0.1", "port": free_port(),
+                                 "user": "alice"}, start=True)
     page = open_page(f"{server.url}/settings", width=width, locale=locale)
     shown = page.locator(".conns > .conn[data-connection]")
     expect(shown).to_have_count(2 if width == 900 else 3)
     expect(page.locator(".conns")).to_contain_text("3" if width == 900 else "2")
-    names = page.evaluate("[...document.querySelectorAll('.conns .cname')].map((name) => name.getBoundingClientRect().width)")
+    names = page.evaluate(
+        "[...document.querySelectorAll('.conns .cname')].map((name) => name.getBoundingClientRect().width)")
     assert min(names) >= 48
     inside = page.evaluate("""[...document.querySelectorAll('.conns > .conn[data-connection]')].map((conn) => [...conn.children]
         .map((part) => part.getBoundingClientRect().toJSON()).filter((box) => box.width))""")      # at one moment: the words change
     assert len(inside) == (2 if width == 900 else 3)
     for parts in inside:
         assert parts == sorted(parts, key=lambda box: box["x"])
-        assert all(left["x"] + left["width"] <= right["x"] + 1 for left, right in zip(parts, parts[1:])), parts
+        assert all(left["x"] + left["width"] <= right["x"] + 1
+                   for left, right in zip(parts, parts[1:])), parts
     boxes = page.evaluate("""[...document.querySelectorAll('#top > *, .conns > .conn, .conns > .conn > *')]
         .map((part) => part.getBoundingClientRect().toJSON()).filter((box) => box.width)""")
     assert boxes and all(box["x"] + box["width"] <= width for box in boxes)
-    ends = page.evaluate("""[...document.querySelectorAll('.conns > *')].map((part) => part.getBoundingClientRect())
+    ends = page.evaluate(
+        """[...document.querySelectorAll('.conns > *')].map((part) => part.getBoundingClientRect())
         .map((box) => [box.left, box.right])""")
     assert ends and all(end <= begin + 1 for (_, end), (begin, _) in zip(ends, ends[1:])), ends

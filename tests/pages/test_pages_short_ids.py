@@ -1,4 +1,5 @@
-"""Compare opened at an address with short ids, in a real browser: the curves are there and the address says the whole keys."""
+"""Compare opened at an address with short ids, in a real browser: the curves are there and the address says
+the whole keys."""
 
 import re
 
@@ -28,7 +29,8 @@ def test_runs_named_by_their_ids_are_compared_with_their_curves(home, serve, ope
 def test_runs_that_an_address_ticks_by_their_ids_have_their_names_and_curves(home, serve, open_page):
     for number, run_id in enumerate(IDS):
         write_run(home / "experiments", "vision", f"resnet{number}", run_id)
-    page = open_page(f"{serve().url}/?ticked={','.join([*IDS, '20990101_000000_ffffff'])}")         # the last is nowhere
+    # the last is nowhere
+    page = open_page(f"{serve().url}/?ticked={','.join([*IDS, '20990101_000000_ffffff'])}")
     page.wait_for_function(COLOURED, timeout=60000)
     expect(page.locator(".panel .lg .nm")).to_have_text(["resnet0", "resnet1", "20990101_000000_ffffff"])
     expect(page.locator("tr.on")).to_have_count(2)

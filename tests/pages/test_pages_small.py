@@ -1,4 +1,5 @@
-"""Small things of the pages in a real browser: seeds told apart, half a filter, menus, charts that are on their way."""
+"""Small things of the pages in a real browser: seeds told apart, half a filter, menus, charts that are on
+their way."""
 
 import re
 import time
@@ -16,11 +17,11 @@ def seeds(home):
     keys = []
     for seed in (1, 2, 3):
         run_id = f"20250123_18000{seed}_abc00{seed}"
-        write_run(home / "experiments", "vision", "base", run_id, started=time.time() - 1000 * seed, config={"seed": seed, "lr": 3e-4},
-                  group="seeds", tags=["resnet50", "baseline"])
+        write_run(home / "experiments", "vision", "base", run_id, started=time.time() - 1000 * seed,
+                  config={"seed": seed, "lr": 3e-4}, group="seeds", tags=["resnet50", "baseline"])
         keys.append(f"local:vision/base/{run_id}")
-    write_run(home / "experiments", "vision", "vit_small_patch4_warmup6k_m", "20250123_190000_def001", tags=["resnet50"],
-              config={"seed": 9})
+    write_run(home / "experiments", "vision", "vit_small_patch4_warmup6k_m", "20250123_190000_def001",
+              tags=["resnet50"], config={"seed": 9})
     return [*keys, "local:vision/vit_small_patch4_warmup6k_m/20250123_190000_def001"]
 
 
@@ -35,7 +36,8 @@ def test_seeds_of_one_name_are_told_apart_in_compare(serve, open_page, seeds):
     with page.expect_download() as saved:
         page.get_by_role("button", name="Export").click()
         page.get_by_role("menuitem").first.click()
-    assert saved.value.path().read_text().splitlines()[0] == ",base seed=1,base seed=2,base seed=3,vit_small_patch4_warmup6k_m"
+    assert (saved.value.path().read_text().splitlines()[0]
+            == ",base seed=1,base seed=2,base seed=3,vit_small_patch4_warmup6k_m")
 
 
 def test_seeds_are_told_apart_beside_the_list_and_no_name_is_cut_without_a_sign(serve, open_page, seeds):
@@ -49,13 +51,15 @@ def test_seeds_are_told_apart_beside_the_list_and_no_name_is_cut_without_a_sign(
         && getComputedStyle(one).textOverflow !== 'ellipsis').map((one) => one.textContent)"""
     page.set_viewport_size({"width": 1300, "height": 900})
     assert page.locator(".panel .lg bdi").evaluate_all(cut) == []
-    box, inner = page.locator(".panel .lg .nm").first.bounding_box(), page.locator(".panel .lg .nm bdi").first.bounding_box()
+    box, inner = page.locator(".panel .lg .nm").first.bounding_box(), page.locator(
+        ".panel .lg .nm bdi").first.bounding_box()
     assert inner["width"] <= box["width"] + 0.5
 
 
 def test_the_list_filters_and_groups_by_the_group(serve, open_page, seeds):
     page = open_page(f"{serve().url}/?filter=group%3Aseeds&group=group&cols=state,name,group")
-    expect(page.locator(".tb [role=row] [data-col=group], .rows .c-group").or_(page.get_by_text("seeds", exact=True)).first).to_be_visible()
+    expect(page.locator(".tb [role=row] [data-col=group], .rows .c-group").or_(
+        page.get_by_text("seeds", exact=True)).first).to_be_visible()
     expect(page.get_by_text("3 of 4")).to_be_visible()
 
 
@@ -80,7 +84,8 @@ def test_half_a_filter_is_no_fault_in_the_console(serve, open_page, seeds):
 
 
 def test_half_an_expression_for_the_log_is_no_fault_in_the_console(serve, open_page, home, seeds):
-    (home / "experiments/vision/base" / "runs" / seeds[0].rsplit("/", 1)[1] / "logs.txt").write_text("a line\n" * 30)
+    (home / "experiments/vision/base" / "runs" / seeds[0].rsplit("/", 1)[1] / "logs.txt").write_text(
+        "a line\n" * 30)
     page = open_page(f"{serve().url}/runs/{seeds[0]}?tab=logs")
     said = []
     page.on("console", lambda message: said.append(message.text))
@@ -122,7 +127,8 @@ def test_charts_of_compare_say_that_they_are_on_their_way(serve, open_page, seed
 
 
 def shown(page, selector):
-    """The names below `selector` as they are read: head and tail of those that are cut, whole others, and their titles."""
+    """The names below `selector` as they are read: head and tail of those that are cut, whole others, and
+    their titles."""
     return page.locator(selector).evaluate_all("""all => all.map((one) => {
         const cut = one.classList.contains("midcut") && getComputedStyle(one, "::after").width !== "0px";
         return [cut ? one.textContent.slice(0, 12) + one.dataset.tail : one.textContent, one.closest("[title]")?.title || ""];
@@ -132,14 +138,17 @@ def shown(page, selector):
 @pytest.mark.few(1)
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 900)])
 def test_names_that_begin_alike_are_told_apart_wherever_they_are_cut(serve, open_page, home, theme, width):
-    ends = ("_lr1e-4", "_lr3e-4", "_seed1", "_seed2", "a" + "y" * 40, "b" + "y" * 40, "的大规模预训练实验一号", "的大规模预训练实验二号")
+    ends = ("_lr1e-4", "_lr3e-4", "_seed1", "_seed2", "a" + "y" * 40, "b" + "y" * 40,
+            "的大规模预训练实验一号", "的大规模预训练实验二号")
     names = [f"{'pretrain_llama_7b_redpajama_cosine_warmup':x<44}{end}" for end in ends]
     for number, name in enumerate(names):
-        write_run(home / "experiments", f"a_rather_long_project_name_{number % 2}", name, f"20250123_18000{number}_abc12{number}")
+        write_run(home / "experiments", f"a_rather_long_project_name_{number % 2}", name,
+                  f"20250123_18000{number}_abc12{number}")
     ids = ",".join(f"20250123_18000{number}_abc12{number}" for number in range(len(names)))
     server = serve()
-    page = open_page(f"{server.url}/?project=a_rather_long_project_name_0&ticked={ids}&cols=name,project,state,started", theme=theme,
-                     width=width)
+    page = open_page(
+        f"{server.url}/?project=a_rather_long_project_name_0&ticked={ids}&cols=name,project,state,started",
+        theme=theme, width=width)
     expect(page.locator("tr[data-key]")).to_have_count(4)
     expect(page.locator(".panel .lg .nm").filter(has_text="pretrain")).to_have_count(8 if width > 1200 else 0)
     places = [".rows td.c-name bdi", *([".side .in bdi", ".panel .lg bdi"] if width > 1200 else [])]

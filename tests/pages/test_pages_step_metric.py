@@ -10,7 +10,8 @@ pytest_plugins = ["chromium"]
 
 @pytest.fixture
 def run(home):
-    with runicorn.init(project="vision", name="n", storage=home / "experiments", capture=False, system=False) as run:
+    with runicorn.init(project="vision", name="n", storage=home / "experiments", capture=False,
+                       system=False) as run:
         run.define_metric("epoch")
         run.define_metric("val/*", step_metric="epoch")
         run.define_metric("secret", hidden=True)
@@ -39,7 +40,8 @@ RECORD = """
 def test_a_chart_is_drawn_by_its_step_metric_until_the_reader_chooses(run, serve, open_page):
     page = open_page(f"{serve().url}/runs/{run.id}", script=RECORD)
     drawn = {"val/acc": "metric:epoch", "train/loss": "step", "gone": "step"}
-    page.wait_for_function("(drawn) => Object.entries(drawn).every(([name, x]) => window.axes[name] === x)", arg=drawn)
+    page.wait_for_function("(drawn) => Object.entries(drawn).every(([name, x]) => window.axes[name] === x)",
+                           arg=drawn)
     expect(page.locator("figure", has_text="by epoch")).to_have_count(1)
     expect(page.locator("figure", has_text="secret")).to_have_count(0)
     page.locator(".charttools input.inp").fill("secret")
@@ -61,8 +63,10 @@ def test_a_run_shows_the_name_it_was_given_later(run, serve, open_page):
 
 
 @pytest.mark.parametrize("other, axis", [("epoch", "metric:epoch"), (None, "step"), ("round", "step")])
-def test_compared_runs_are_drawn_by_a_step_metric_where_all_of_them_say_so(run, home, serve, open_page, other, axis):
-    with runicorn.init(project="vision", name="m", storage=home / "experiments", capture=False, system=False) as second:
+def test_compared_runs_are_drawn_by_a_step_metric_where_all_of_them_say_so(
+        run, home, serve, open_page, other, axis):
+    with runicorn.init(project="vision", name="m", storage=home / "experiments", capture=False,
+                       system=False) as second:
         second.define_metric("val/*", step_metric=other)
         for step in range(300):
             second.log({"train/loss": 1 / (step + 1)}, step=step)

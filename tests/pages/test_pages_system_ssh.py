@@ -1,4 +1,5 @@
-"""From the page: a server of algorithms that paramiko does not know. The test names system ssh; chosen, it passes and the runs come."""
+"""From the page: a server of algorithms that paramiko does not know. The test names system ssh; chosen, it
+passes and the runs come."""
 
 import pytest
 from forms import connection, fill_in
@@ -11,8 +12,9 @@ pytest_plugins = ["chromium"]
 pytestmark = pytest.mark.chaos
 
 
-@pytest.mark.parametrize("locale, words, choice, passed", [("en", "Set the connection to system ssh", "Use system ssh", "✓"),
-                                                           ("zh-CN", "请将该连接改为系统 ssh", "改用系统 ssh", "✓ 连接成功")])
+@pytest.mark.parametrize("locale, words, choice, passed",
+                         [("en", "Set the connection to system ssh", "Use system ssh", "✓"),
+                          ("zh-CN", "请将该连接改为系统 ssh", "改用系统 ssh", "✓ 连接成功")])
 def test_tinysshd(tmp_path, home, user, serve, open_page, locale, words, choice, passed):
     make_run(tmp_path / "far")
     with Server("tinysshd", tmp_path / "server", tmp_path) as server:

@@ -1,4 +1,5 @@
-"""A bare name such as `loss` means of each run what it has: just that, else what ends in it, the main metric first."""
+"""A bare name such as `loss` means of each run what it has: just that, else what ends in it, the main metric
+first."""
 
 import pytest
 from catalogs import make_run, reader_of
@@ -9,7 +10,8 @@ from runicorn.errors import UsageError
 
 def runs_of(root, *summaries, **more):
     for n, summary in enumerate(summaries):
-        make_run(root, name=f"run{n}", run_id=f"20250123_18000{n}_00000{n}", summary=summary, created_at=1737655200.0 + n, **more)
+        make_run(root, name=f"run{n}", run_id=f"20250123_18000{n}_00000{n}", summary=summary,
+                 created_at=1737655200.0 + n, **more)
     return reader_of(root)
 
 
@@ -23,7 +25,8 @@ def test_a_filter_keeps_its_meaning_whatever_another_run_logs(tmp_path):
     reader = runs_of(tmp_path, {"val/loss": 0.1, "train/loss": 0.9}, {"val/loss": 0.5}, {"loss": 0.2})
     assert names(reader.runs("loss<0.3")) == ["run0", "run2"]
     assert [row["name"] for row in reader.runs(sort="loss")["runs"]] == ["run0", "run2", "run1"]
-    assert [row["values"].get("loss") for row in reader.runs(sort="name", columns=["loss"])["runs"]] == [0.1, 0.5, 0.2]
+    assert [row["values"].get("loss") for row in reader.runs(sort="name", columns=["loss"])["runs"]] == [
+        0.1, 0.5, 0.2]
     assert reader.runs("loss<0.3")["means"] == {"loss": {"val/loss": 2, "loss": 1}}
 
 
@@ -44,7 +47,8 @@ def test_the_exact_name_then_the_main_metric_then_the_others(tmp_path, summary, 
 
 def test_the_main_metric_that_the_reader_picked_goes_before_the_others(tmp_path):
     for n in range(2):
-        make_run(tmp_path, name=f"run{n}", run_id=f"20250123_18000{n}_00000{n}", summary={"val/acc": 0.1, "test/acc": 0.9})
+        make_run(tmp_path, name=f"run{n}", run_id=f"20250123_18000{n}_00000{n}",
+                 summary={"val/acc": 0.1, "test/acc": 0.9})
     reader = reader_of(tmp_path, preferences=lambda: {"main_metric": {"vision": "test/acc"}})
     assert reader.runs("acc>0.5")["matched"] == 2
 

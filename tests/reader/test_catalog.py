@@ -23,7 +23,8 @@ def test_finding_by_any_unambiguous_tail(tmp_path):
     make_run(tmp_path, name="vgg", run_id="20250124_180000_abc123", created_at=1.0)
     reader = reader_of(tmp_path)
     key = "local:vision/resnet50/20250123_180000_abc123"
-    for tail in (key, "vision/resnet50/20250123_180000_abc123", "20250123_180000_abc123", "resnet50/20250123_180000_abc123"):
+    for tail in (key, "vision/resnet50/20250123_180000_abc123", "20250123_180000_abc123",
+                 "resnet50/20250123_180000_abc123"):
         assert reader.find(tail) == key
     with pytest.raises(AmbiguousError) as caught:
         reader.find("abc123")
@@ -33,11 +34,12 @@ def test_finding_by_any_unambiguous_tail(tmp_path):
             reader.find(tail)
 
 
-# -- keeping up ---------------------------------------------------------------------------------------------------
+# -- keeping up ----------------------------------------------------------------------------------------------
 
 
 def test_new_changed_and_vanished_runs_are_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(local_root, "PACE", 0.0)         # how long this machine takes to look has no place in the clock below
+    # how long this machine takes to look has no place in the clock below
+    monkeypatch.setattr(local_root, "PACE", 0.0)
     monkeypatch.setattr(local_root, "LOOK", 0.0)
     clock, root = Clock(), tmp_path / "root"
     reader = reader_of(root, clock=clock)  # the root is not there yet
@@ -67,7 +69,8 @@ def test_growth_is_told_by_run(tmp_path):
     with open(folder / "events.jsonl", "a") as file:
         file.write('{"ts": 1737655300.0, "step": 7, "data": {"val/loss": 0.1}}\n')
     grown, changed = reader.look(["local:vision/resnet50/20250123_180000_abc123", "local:no/such/run"])
-    assert grown == {"local:vision/resnet50/20250123_180000_abc123"} and changed  # it lives: checking became running
+    # it lives: checking became running
+    assert grown == {"local:vision/resnet50/20250123_180000_abc123"} and changed
     (row,) = reader.runs(spark=True)["runs"]
     assert (row["step"], row["spark"]) == (7, [0.5, 0.1])
     with open(folder / "events.jsonl", "a") as file:
@@ -75,7 +78,8 @@ def test_growth_is_told_by_run(tmp_path):
     view = reader.view()
     entry = reader.entry(row["key"])
     late = view.row(entry, spark=True, deadline=0.0)
-    assert late["spark"] == [0.5, 0.1] and entry.owes, "a row without time for its new sparkline shows the one it had"
+    assert late["spark"] == [
+        0.5, 0.1] and entry.owes, "a row without time for its new sparkline shows the one it had"
     assert view.row(entry, spark=True, deadline=float("inf"))["spark"] == [0.5, 0.1, 0.05]
 
 
@@ -87,7 +91,8 @@ def test_what_was_read_is_kept_for_the_next_start_and_only_what_fits_is_used(tmp
     reader.save()
     again = Catalog([("local", tmp_path)])
     again.begin()
-    assert again.ready.is_set() and again.runs(columns=["config.lr"])["runs"] == rows  # before anything was scanned
+    # before anything was scanned
+    assert again.ready.is_set() and again.runs(columns=["config.lr"])["runs"] == rows
     time.sleep(0.01)
     summary = tmp_path / "vision/n3/runs/20250123_180000_000003/summary.json"
     layout.replace_file(summary, b'{"val/loss": 9.0}')
@@ -99,7 +104,8 @@ def test_what_was_read_is_kept_for_the_next_start_and_only_what_fits_is_used(tmp
 
 
 def test_rows_kept_of_a_walked_mirror_are_not_mistaken_for_its_later_lines(tmp_path):
-    """Where a server was walked, its runs have no digests: the index of two days may differ in nothing but its lines."""
+    """Where a server was walked, its runs have no digests: the index of two days may differ in nothing but
+    its lines."""
     folder = make_run(tmp_path / "far")
     mirror_of(tmp_path / "far", tmp_path / "mirror")
     mirrors = [("gpu1", tmp_path / "mirror")]
@@ -126,7 +132,7 @@ def test_a_kept_index_of_another_root_is_not_believed(tmp_path, home):
     assert ids(reader_of(tmp_path / "c").runs()) == ["20250123_180000_abc123"]
 
 
-# -- what is broken -----------------------------------------------------------------------------------------------
+# -- what is broken ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -153,7 +159,8 @@ def test_a_corrupt_run_never_breaks_the_list(tmp_path, file, content, shown):
     else:
         (folder / file).write_bytes(content)
     reader = reader_of(tmp_path)
-    rows = {row["id"]: row for row in reader.runs("-tag:none", sort="config.lr", columns=["summary.a"], spark=True)["runs"]}
+    rows = {row["id"]: row
+            for row in reader.runs("-tag:none", sort="config.lr", columns=["summary.a"], spark=True)["runs"]}
     assert len(rows) == 2
     broken = rows["20250123_180000_abc123"]
     assert shown in broken["error"] if shown else broken["error"] is None
@@ -166,9 +173,11 @@ def test_a_newer_format_is_named_and_never_parsed_half(tmp_path):
     reader = reader_of(tmp_path)
     (row,) = reader.runs(columns=["config.lr"])["runs"]
     assert row["newer"] and row["format"] == 2 and row["values"] == {} and row["name"] == "resnet50"
-    assert (row["step"], row["main"], row["spark"], row["error_code"]) == (None, None, None, "newer") and "format is 2" in row["error"]
+    assert (row["step"], row["main"], row["spark"], row["error_code"]) == (None, None, None, "newer")
+    assert "format is 2" in row["error"]
     run = reader.run(row["key"])
-    assert (run["config"], run["summary"], run["metrics"], run["attempts"], run["progress"]["step"]) == ({}, {}, [], [], None)
+    assert (run["config"], run["summary"], run["metrics"], run["attempts"], run["progress"]["step"]) == (
+        {}, {}, [], [], None)
     assert reader.series(row["key"]).metrics() == {} and reader.runs("step>=0")["runs"] == []
     for format in export.FORMATS:
         with pytest.raises(DataError, match="format is 2"):
@@ -179,27 +188,32 @@ def test_a_newer_format_is_named_and_never_parsed_half(tmp_path):
         script.metrics(["val/loss"])
 
 
-@pytest.mark.parametrize(("format", "newer", "told"), [(1, False, None), (1.0, False, None), (None, False, None), ("7", False, None),
-                                                       (True, False, None), (7, True, 7), (1.5, True, 1.5), (10 ** 40, True, 1_000_000)])
+@pytest.mark.parametrize(("format", "newer", "told"),
+                         [(1, False, None), (1.0, False, None), (None, False, None), ("7", False, None),
+                          (True, False, None), (7, True, 7), (1.5, True, 1.5), (10 ** 40, True, 1_000_000)])
 def test_which_formats_are_newer(tmp_path, format, newer, told):
     make_run(tmp_path, format=format)
     (row,) = reader_of(tmp_path).runs()["runs"]
-    assert (row["newer"], row["format"], row["error_code"], row["step"] is None) == (newer, told, "newer" if newer else None, newer)
+    assert (row["newer"], row["format"], row["error_code"], row["step"] is None) == (
+        newer, told, "newer" if newer else None, newer)
 
 
 def test_folders_of_runicorn_0_4_are_read(tmp_path):
     run_folder(tmp_path, "p/n/runs/20240101_000000_abcdef", {
-        "meta.json": '{"id": "20240101_000000_abcdef", "project": "p", "name": "n", "created_at": 1704067200.0, "python": "3.10"}',
+        "meta.json":
+        '{"id": "20240101_000000_abcdef", "project": "p", "name": "n", "created_at": 1704067200.0, '
+        '"python": "3.10"}',
         "status.json": '{"status": "finished", "started_at": 1704067200.0, "ended_at": 1704067260.0}',
         "events.jsonl":
-            '{"ts": 1704067201.0, "type": "metrics", "data": {"loss": 0.5, "global_step": 3, "time": 1704067201.0}}\n',
+            '{"ts": 1704067201.0, "type": "metrics", "data": {"loss": 0.5, "global_step": 3, '
+            '"time": 1704067201.0}}\n',
         "summary.json": '{"loss": 0.5}'})
     reader = reader_of(tmp_path)
     (row,) = reader.runs(spark=True)["runs"]
     assert (row["state"], row["step"], row["main"]["value"], row["spark"]) == ("finished", 3, 0.5, [0.5])
 
 
-# -- several roots and mirrors ------------------------------------------------------------------------------------
+# -- several roots and mirrors -------------------------------------------------------------------------------
 
 
 def test_local_roots_and_mirrors_are_one_list(tmp_path):
@@ -207,7 +221,8 @@ def test_local_roots_and_mirrors_are_one_list(tmp_path):
     make_run(tmp_path / "second", name="other", run_id="20250125_180000_000009")
     make_run(tmp_path / "far", name="third", run_id="20250126_180000_00000a", hostname="gpu-02")
     mirror_of(tmp_path / "far", tmp_path / "mirror")
-    reader = reader_of(tmp_path / "here", tmp_path / "second", mirrors=[("gpu-server-1", tmp_path / "mirror", "GPU Server 1")])
+    reader = reader_of(tmp_path / "here", tmp_path / "second",
+                       mirrors=[("gpu-server-1", tmp_path / "mirror", "GPU Server 1")])
     assert sorted(row["key"] for row in reader.runs()["runs"]) == [
         "gpu-server-1:vision/third/20250126_180000_00000a",
         "local2:vision/other/20250125_180000_000009",
@@ -215,7 +230,8 @@ def test_local_roots_and_mirrors_are_one_list(tmp_path):
     ]
     (row,) = reader.runs('connection:"GPU Server 1"')["runs"]
     assert (row["connection"], row["connection_name"], row["here"]) == ("gpu-server-1", "GPU Server 1", True)
-    assert reader.run(row["key"])["remote_path"] == f"{tmp_path / 'far'}/vision/third/runs/20250126_180000_00000a"
+    assert (reader.run(row["key"])["remote_path"]
+            == f"{tmp_path / 'far'}/vision/third/runs/20250126_180000_00000a")
 
 
 def test_one_run_through_two_connections_is_one_run_and_the_freshest_is_read(tmp_path):
@@ -230,9 +246,11 @@ def test_one_run_through_two_connections_is_one_run_and_the_freshest_is_read(tmp
     reader = reader_of(mirrors=[("one", tmp_path / "one"), ("two", tmp_path / "two")])
     rows = {row["id"]: row for row in reader.runs()["runs"]}
     row = rows["20250123_180000_abc123"]
-    assert (row["sources"], row["connection"], row["step"]) == (2, "two", 7) and rows["20250127_180000_00000b"]["sources"] == 1
+    assert (row["sources"], row["connection"], row["step"]) == (2, "two", 7)
+    assert rows["20250127_180000_00000b"]["sources"] == 1
     assert (
-        reader.find("one:vision/resnet50/20250123_180000_abc123") == reader.find("two:vision/resnet50/20250123_180000_abc123") == row["key"]
+        reader.find("one:vision/resnet50/20250123_180000_abc123")
+        == reader.find("two:vision/resnet50/20250123_180000_abc123") == row["key"]
     )
     assert reader.runs(connection="one")["matched"] == 1 and reader.runs(connection="two")["matched"] == 2
     twin = make_run(tmp_path / "elsewhere", status="running", hostname="gpu-99")
@@ -249,10 +267,12 @@ def test_a_mirrored_run_whose_files_are_not_here_is_listed_from_the_index(tmp_pa
     shutil.rmtree(tmp_path / "mirror/vision")
     reader = reader_of(mirrors=[("gpu1", tmp_path / "mirror")])
     (row,) = reader.runs(columns=["config.lr"])["runs"]
-    assert (row["here"], row["values"], row["step"], row["name"]) == (False, {"config.lr": 0.001}, None, "resnet50")
+    assert (row["here"], row["values"], row["step"], row["name"]) == (
+        False, {"config.lr": 0.001}, None, "resnet50")
     run = reader.run(row["key"])
     assert (
-        run["summary"] == {"train/loss": 0.5, "val/loss": 0.25} and run["config"]["optimizer"] == {"name": "Adam"} and not run["files_here"]
+        run["summary"] == {"train/loss": 0.5, "val/loss": 0.25}
+        and run["config"]["optimizer"] == {"name": "Adam"} and not run["files_here"]
     )
 
 
@@ -260,7 +280,8 @@ def test_what_vanished_on_the_server_stays_here_marked(tmp_path):
     make_run(tmp_path / "far")
     mirror_of(tmp_path / "far", tmp_path / "mirror")
     path = "vision/resnet50/runs/20250123_180000_abc123"
-    layout.replace_file(tmp_path / "mirror/.index/live.json", layout.to_json({"runs": {}, "line": {"up": True}, "gone": [path]}).encode())
+    layout.replace_file(tmp_path / "mirror/.index/live.json",
+                        layout.to_json({"runs": {}, "line": {"up": True}, "gone": [path]}).encode())
     assert reader_of(mirrors=[("gpu1", tmp_path / "mirror")]).runs()["runs"][0]["gone"] is True
 
 
@@ -295,7 +316,7 @@ def test_a_mirror_comes_and_goes(tmp_path):
     assert reader.refresh() and reader.runs()["total"] == 0
 
 
-# -- one run ------------------------------------------------------------------------------------------------------
+# -- one run -------------------------------------------------------------------------------------------------
 
 
 def test_one_run_in_full(tmp_path):
@@ -309,7 +330,8 @@ def test_one_run_in_full(tmp_path):
     (folder / "events.2.jsonl").write_text('{"ts": 1737656000.0, "step": 90, "data": {"loss": 0.001}}\n')
     run = reader_of(tmp_path).run("abc123")
     assert (
-        run["config"] == {"max_steps": 1000, "model": {"depth": 3}} and run["status"]["status"] == "running" and run["path"] == str(folder)
+        run["config"] == {"max_steps": 1000, "model": {"depth": 3}} and run["status"]["status"] == "running"
+        and run["path"] == str(folder)
     )
     (metric,) = run["metrics"]
     assert (metric["name"], metric["points"], metric["last_step"], metric["best"]) == (
@@ -328,7 +350,8 @@ def test_one_run_in_full(tmp_path):
 def test_points_that_a_later_attempt_logged_again_do_not_count_in_the_list(tmp_path):
     folder = make_run(tmp_path, events=[{"val/loss": loss} for loss in (1.0, 0.5, 0.1, 0.05)])
     (folder / "events.2.jsonl").write_text(
-        "".join(f'{{"ts": 1737656000.0, "step": {step}, "data": {{"val/loss": {loss}}}}}\n' for step, loss in ((2, 0.4), (3, 0.3)))
+        "".join(f'{{"ts": 1737656000.0, "step": {step}, "data": {{"val/loss": {loss}}}}}\n'
+                for step, loss in ((2, 0.4), (3, 0.3)))
     )
     (row,) = reader_of(tmp_path).runs(spark=True)["runs"]
     assert row["spark"] == [1.0, 0.5, 0.4, 0.3] and row["main"]["best"] == {"value": 0.3, "step": 3}
@@ -336,7 +359,9 @@ def test_points_that_a_later_attempt_logged_again_do_not_count_in_the_list(tmp_p
 
 def test_the_best_rule_can_be_flipped_by_the_reader(tmp_path):
     make_run(tmp_path, events=[{"val/loss": 1.0}, {"val/loss": 3.0}])
-    reader = reader_of(tmp_path, preferences=lambda: {"best_rule": {"val/loss": "max"}, "main_metric": {"vision": "train/loss"}})
+    reader = reader_of(tmp_path,
+                       preferences=lambda: {"best_rule": {"val/loss": "max"},
+                                            "main_metric": {"vision": "train/loss"}})
     assert reader.run("abc123")["metrics"][0]["best"] == {"value": 3.0, "step": 1, "rule": "max"}
     assert reader.runs()["runs"][0]["main"]["metric"] == "train/loss"
 
@@ -351,7 +376,8 @@ def test_a_run_without_any_metric_and_an_empty_one(tmp_path):
 
 
 def test_a_big_file_is_glanced_at_in_places(tmp_path, monkeypatch):
-    monkeypatch.setattr("runicorn.reader.run_list.SPARK_SECONDS", 60.0)         # on a busy machine the list would come without
+    # on a busy machine the list would come without
+    monkeypatch.setattr("runicorn.reader.run_list.SPARK_SECONDS", 60.0)
     folder = make_run(tmp_path)
     with open(folder / "events.jsonl", "w") as file:
         for step in range(120_000):
@@ -360,11 +386,12 @@ def test_a_big_file_is_glanced_at_in_places(tmp_path, monkeypatch):
     (row,) = reader_of(tmp_path).runs(spark=True)["runs"]
     assert len(row["spark"]) == 24 and row["spark"] == sorted(row["spark"], reverse=True)
     assert (
-        row["spark"][0] > 0.99 and row["spark"][-1] < 0.01 and row["step"] == 119_999 and row["main"]["best"] is None
+        row["spark"][0] > 0.99 and row["spark"][-1] < 0.01 and row["step"] == 119_999
+        and row["main"]["best"] is None
     )  # best would be a guess
 
 
-# -- for scripts --------------------------------------------------------------------------------------------------
+# -- for scripts ---------------------------------------------------------------------------------------------
 
 
 def test_scripts_open_runs(home, monkeypatch):
@@ -377,7 +404,8 @@ def test_scripts_open_runs(home, monkeypatch):
     mirror_of(home / "far", home / "cache/gpu1")
     assert {run.key.partition(":")[0] for run in runicorn.runs()} == {"local", "gpu1"}
     (run,) = runicorn.runs("lr=0.1 resnet")
-    assert (run.name, run.state, run.config["opt"]["name"], run.summary["val/loss"], run.step) == ("resnet50", "finished", "sgd", 0.25, 2)
+    assert (run.name, run.state, run.config["opt"]["name"], run.summary["val/loss"], run.step) == (
+        "resnet50", "finished", "sgd", 0.25, 2)
     steps, times, values = run.metrics(["loss"])["loss"]
     assert (
         list(steps) == [0, 1, 2]
@@ -386,7 +414,8 @@ def test_scripts_open_runs(home, monkeypatch):
         and values[1] != values[1]
     )
     assert (
-        run.metric_names() == ["loss", "acc"] and list(run.metrics()["acc"][0]) == [1] and run.folder.is_dir() and "resnet50" in repr(run)
+        run.metric_names() == ["loss", "acc"] and list(run.metrics()["acc"][0]) == [1] and run.folder.is_dir()
+        and "resnet50" in repr(run)
     )
     with pytest.raises(NotFoundError, match="never logged 'accuracy'; it logged loss, acc"):
         run.metrics(["accuracy"])
@@ -397,13 +426,17 @@ def test_scripts_open_runs(home, monkeypatch):
 
 
 def test_to_pandas_is_one_row_for_each_step_and_one_column_for_each_metric(home):
-    make_run(home / "experiments", events=[{"loss": 1.0, "acc": 0.1}, {"loss": 0.5}, {"loss": "NaN", "acc": 0.3}])
+    make_run(home / "experiments",
+             events=[{"loss": 1.0, "acc": 0.1}, {"loss": 0.5}, {"loss": "NaN", "acc": 0.3}])
     folder = home / "experiments/vision/resnet50/runs/20250123_180000_abc123"
-    with open(folder / "events.jsonl", "a") as file:        # the same step once more: what was logged last counts
+    # the same step once more: what was logged last counts
+    with open(folder / "events.jsonl", "a") as file:
         file.write('{"ts":1737655300.0,"step":1,"data":{"loss":0.25}}\n')
     frame = runicorn.open_run("abc123").to_pandas()
-    assert list(frame.columns) == ["loss", "acc"] and frame.index.name == "step" and list(frame.index) == [0, 1, 2]
-    assert frame.loc[0].tolist() == [1.0, 0.1] and frame["loss"][1] == 0.25 and str(frame["loss"].dtype) == "float64"
+    assert list(frame.columns) == ["loss", "acc"] and frame.index.name == "step"
+    assert list(frame.index) == [0, 1, 2]
+    assert frame.loc[0].tolist() == [1.0, 0.1] and frame["loss"][1] == 0.25
+    assert str(frame["loss"].dtype) == "float64"
     assert frame.isna().to_dict("list") == {"loss": [False, False, True], "acc": [False, True, False]}
     assert frame["acc"].dropna().tolist() == [0.1, 0.3]
     assert list(runicorn.open_run("abc123").to_pandas(["acc"]).columns) == ["acc"]

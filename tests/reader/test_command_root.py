@@ -1,4 +1,5 @@
-"""What a command keeps of a local root for the next: it reads little, and says what a viewer's reader says, whatever changed between."""
+"""What a command keeps of a local root for the next: it reads little, and says what a viewer's reader says,
+whatever changed between."""
 
 import json
 import os
@@ -47,7 +48,8 @@ def command_reader(root, home):
 
 
 def rows(reader):
-    return {row["key"]: row for row in reader.runs(limit=None, columns=["summary.train/loss", "config.lr"])["runs"]}
+    return {row["key"]: row
+            for row in reader.runs(limit=None, columns=["summary.train/loss", "config.lr"])["runs"]}
 
 
 def as_a_viewer_has_it(root, tmp_path):
@@ -90,7 +92,8 @@ def by_rename(folder):
 
 def of_the_same_size_and_time(folder):
     old = (folder / "summary.json").stat()
-    layout.replace_file(folder / "summary.json", (folder / "summary.json").read_bytes().replace(b"0.4", b"0.7"))
+    layout.replace_file(folder / "summary.json",
+                        (folder / "summary.json").read_bytes().replace(b"0.4", b"0.7"))
     os.utime(folder / "summary.json", ns=(old.st_atime_ns, old.st_mtime_ns))
 
 
@@ -105,7 +108,8 @@ def running_again(folder):
 
 
 def renamed_within(folder):
-    (folder / "meta.json").write_text(json.dumps({"format": 1, "name": "another", "project": "elsewhere", "config": {"lr": 3}}))
+    (folder / "meta.json").write_text(
+        json.dumps({"format": 1, "name": "another", "project": "elsewhere", "config": {"lr": 3}}))
 
 
 def broken(folder):
@@ -118,7 +122,8 @@ def deep(folder):
 
 def huge(folder):
     meta = json.loads((folder / "meta.json").read_text())
-    (folder / "meta.json").write_text(json.dumps({**meta, "config": {"lr": 0.5, "text": "x" * (manifest.INLINE + 1)}}))
+    (folder / "meta.json").write_text(
+        json.dumps({**meta, "config": {"lr": 0.5, "text": "x" * (manifest.INLINE + 1)}}))
 
 
 def nan(folder):
@@ -139,8 +144,8 @@ def emptied(folder):
     folder.mkdir()
 
 
-CHANGES = [in_place, by_rename, of_the_same_size_and_time, failed, running_again, renamed_within, broken, deep, huge, nan,
-           without_small_files, gone, emptied]
+CHANGES = [in_place, by_rename, of_the_same_size_and_time, failed, running_again, renamed_within, broken,
+           deep, huge, nan, without_small_files, gone, emptied]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=[change.__name__ for change in CHANGES])
@@ -162,7 +167,8 @@ def test_new_runs_and_linked_ones_are_seen(root, tmp_path):
 
 
 def test_what_changed_within_the_second_is_read_again(root, tmp_path, monkeypatch):
-    """A file system may tell whole seconds only: a file written just now may change once more and look the same."""
+    """A file system may tell whole seconds only: a file written just now may change once more and look the
+    same."""
     in_place(folder_of(root, 3))
     command_reader(root, tmp_path / "home")
     seen = taken_anew(monkeypatch)
@@ -175,8 +181,9 @@ def test_golden_runs_read_alike(tmp_path):
         assert rows(command_reader(GOLDEN, tmp_path / "home")) == as_a_viewer_has_it(GOLDEN, tmp_path)
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-3], lambda data: b"", lambda data: data.replace(b"vision", b"garbag"),
-                                    lambda data: data.replace(b'rows', b'sows')])
+@pytest.mark.parametrize("damage", [
+    lambda data: data[:-3], lambda data: b"", lambda data: data.replace(b"vision", b"garbag"),
+    lambda data: data.replace(b'rows', b'sows')])
 def test_a_damaged_file_of_kept_runs_is_read_anew(root, tmp_path, damage):
     first = rows(command_reader(root, tmp_path / "home"))
     small, = (tmp_path / "home" / "index").glob("*.small")
@@ -197,5 +204,6 @@ def test_many_files_of_a_run_are_counted_beyond_the_first(tmp_path, monkeypatch)
         (folder / f"f{number}").write_text("x")
     whole = Catalog([("local", tmp_path / "root")], home=tmp_path / "another home")
     whole.refresh()
-    told = [reader.run(run_id(1))["more_files"] for reader in (command_reader(tmp_path / "root", tmp_path / "home"), whole)]
+    told = [reader.run(run_id(1))["more_files"]
+            for reader in (command_reader(tmp_path / "root", tmp_path / "home"), whole)]
     assert told[0] == told[1] > 20

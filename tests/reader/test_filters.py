@@ -120,10 +120,11 @@ def test_does_not_fit(text):
     assert not fits(text)
 
 
-@pytest.mark.parametrize("text, found", [("tag!=baseline", False), ('tag!="lr sweep"', False), ("tag!=vit", True), ("loss!=0.25", False),
-                                         ("connection!=gpu1", False), ("loss!=0.3", True),
-                                         ('connection!="GPU Server 1"', False), ("connection!=gpu2", True), ("group!=a", False),
-                                         ("-tag!=baseline", True), ("-tag!=vit", False)])
+@pytest.mark.parametrize("text, found", [
+    ("tag!=baseline", False), ('tag!="lr sweep"', False), ("tag!=vit", True), ("loss!=0.25", False),
+    ("connection!=gpu1", False), ("loss!=0.3", True),
+    ('connection!="GPU Server 1"', False), ("connection!=gpu2", True), ("group!=a", False),
+    ("-tag!=baseline", True), ("-tag!=vit", False)])
 def test_not_equal_means_that_none_of_several_values_is_it(text, found):
     assert fits(text) == found
 

@@ -20,7 +20,8 @@ from runicorn.viewer.watcher import GRACE, Poll
 @pytest.fixture
 def root(tmp_path):
     for number in range(30):
-        make_run(tmp_path, run_id=f"20250123_1800{number:02d}_abc123", project=f"p{number % 3}", config={"lr": number, "deep": {"er": [1]}})
+        make_run(tmp_path, run_id=f"20250123_1800{number:02d}_abc123", project=f"p{number % 3}",
+                 config={"lr": number, "deep": {"er": [1]}})
     return tmp_path
 
 
@@ -43,7 +44,8 @@ def test_the_list_is_there_before_the_manifest_and_the_same_after_it(reader):
     after = reader.sources["local"].records
     assert all(after[path] is records[path] for path in records), "no run is parsed a second time"
     index = reader.sources["local"]._manifest
-    assert {path: record.line for path, record in after.items()} == {path: told(index.line(path)) for path in index.paths()}
+    assert {path: record.line for path, record in after.items()} == {
+        path: told(index.line(path)) for path in index.paths()}
 
 
 def test_what_changes_between_the_two_is_taken(reader, root):
@@ -51,11 +53,13 @@ def test_what_changes_between_the_two_is_taken(reader, root):
     folder = root / "p0/resnet50/runs/20250123_180000_abc123"
     (folder / "summary.json").write_text('{"val/loss": 0.125}')
     reader.refresh()
-    assert reader.sources["local"].records["p0/resnet50/runs/20250123_180000_abc123"].summary == {"val/loss": 0.125}
+    assert reader.sources["local"].records["p0/resnet50/runs/20250123_180000_abc123"].summary == {
+        "val/loss": 0.125}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"a": 1} x', "[" * 100_000, '{"created_at": NaN}', "\ufeff{}",
-                                  '{"id": "x",\n "created_at": 5}\n', json.dumps({"config": {"long": "x" * 100_000}})])
+@pytest.mark.parametrize("text", [
+    "", "{", "[]", "null", '{"a": 1} x', "[" * 100_000, '{"created_at": NaN}', "\ufeff{}",
+    '{"id": "x",\n "created_at": 5}\n', json.dumps({"config": {"long": "x" * 100_000}})])
 def test_small_files_that_are_odd_end_up_as_the_manifest_has_them(root, text):
     (root / "p1/resnet50/runs/20250123_180001_abc123/meta.json").write_text(text)
     quick, slow = (Catalog([("local", root)], clock=Clock()) for _ in range(2))
@@ -137,7 +141,8 @@ def test_a_beat_seen_first_is_no_sign_of_life(reader, root):
     folder = make_run(root, run_id="20250124_000000_abc123", status="running")
     live = root / layout.HIDDEN / "live"
     live.mkdir(parents=True)
-    (live / "20250124_000000_abc123.json").write_text(json.dumps({"path": folder.relative_to(root).as_posix()}))
+    (live / "20250124_000000_abc123.json").write_text(
+        json.dumps({"path": folder.relative_to(root).as_posix()}))
     reader.begin()
     reader.look(["local:vision/resnet50/20250124_000000_abc123"])
     reader.refresh()

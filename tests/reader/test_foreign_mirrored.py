@@ -1,4 +1,5 @@
-"""Runs of other loggers in a mirror, as the list, their page and the commands show them; no server is asked but for blocks."""
+"""Runs of other loggers in a mirror, as the list, their page and the commands show them; no server is asked
+but for blocks."""
 
 import json
 import os
@@ -45,8 +46,8 @@ def mirror_of(root, folder, live=None, up=True, written=None):
 
 def tell(folder, live=None, up=True, written=None, looked=None):
     now = time.time()
-    told = {"runs": live or {}, "line": {"up": up}, "gone": [], "written": written or now, "looked": looked or now, "ahead": 0.0,
-            "checked": [["", now]]}
+    told = {"runs": live or {}, "line": {"up": up}, "gone": [], "written": written or now,
+            "looked": looked or now, "ahead": 0.0, "checked": [["", now]]}
     layout.replace_file(folder / ".index/live.json", layout.to_json(told).encode())
 
 
@@ -63,7 +64,8 @@ def root(tmp_path):
     put(tmp_path / "far", "lightning/version_0/metrics.csv", TABLE)
     put(tmp_path / "far", "lightning/version_0/hparams.yaml", "lr: 0.1\n")
     put(tmp_path / "far", "lightning/version_0/out.log", "first line\nlast line\n")
-    state = {"log_history": [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], "max_steps": 2, "global_step": 2}
+    state = {"log_history": [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], "max_steps": 2,
+             "global_step": 2}
     put(tmp_path / "far", "bert/checkpoint-2/trainer_state.json", json.dumps(state))
     return tmp_path / "far"
 
@@ -73,14 +75,19 @@ def test_the_list_shows_them_with_their_kind_step_and_metric(root, tmp_path):
     rows = {row["key"]: row for row in opened.runs()["runs"]}
     assert set(rows) == {"gpu:tb", "gpu:lightning/version_0", "gpu:bert"}
     assert {key: (*row["kinds"], row["step"], row["state"]) for key, row in rows.items()} == {
-        "gpu:tb": ("tensorboard", 9, "quiet"), "gpu:lightning/version_0": ("csv", 19, "quiet"), "gpu:bert": ("trainer", 2, "finished")}
-    assert rows["gpu:tb"]["main"]["value"] == pytest.approx(0.1) and rows["gpu:tb"]["reason"]["seconds"] > 190_000
-    assert [row["key"] for row in opened.runs("kind:csv connection:gpu")["runs"]] == ["gpu:lightning/version_0"]
+        "gpu:tb": ("tensorboard", 9, "quiet"), "gpu:lightning/version_0": ("csv", 19, "quiet"),
+        "gpu:bert": ("trainer", 2, "finished")}
+    assert rows["gpu:tb"]["main"]["value"] == pytest.approx(0.1)
+    assert rows["gpu:tb"]["reason"]["seconds"] > 190_000
+    assert [row["key"] for row in opened.runs("kind:csv connection:gpu")["runs"]] == [
+        "gpu:lightning/version_0"]
     run = opened.run("gpu:lightning/version_0")
-    assert run["config"] == {"lr": 0.1} and run["files_here"] and run["verified"] and run["remote_path"] == f"{root}/lightning/version_0"
+    assert run["config"] == {"lr": 0.1} and run["files_here"] and run["verified"]
+    assert run["remote_path"] == f"{root}/lightning/version_0"
     entry = opened.entry("gpu:lightning/version_0")
     indexed, places, _ = entry.source.copies(entry.record.path)
-    assert entry.source.agrees(entry.record.path, indexed, places) == dict.fromkeys(["metrics.csv", "hparams.yaml", "out.log"], True)
+    assert entry.source.agrees(entry.record.path, indexed, places) == dict.fromkeys(
+        ["metrics.csv", "hparams.yaml", "out.log"], True)
 
 
 def test_a_copy_that_is_not_what_the_server_has_is_not_verified(root, tmp_path):
@@ -123,7 +130,8 @@ def test_files_that_arrive_are_no_sign_of_life(root, tmp_path):
 
 def grown(seconds_ago, path="tb"):
     now = time.time()
-    return {path: {"beat": None, "seen": now - seconds_ago, "first": now - seconds_ago - 100, "looked": now, "read": now}}
+    return {path: {"beat": None, "seen": now - seconds_ago, "first": now - seconds_ago - 100, "looked": now,
+                   "read": now}}
 
 
 def test_what_was_seen_to_grow_on_the_server_runs_until_it_is_quiet(root, tmp_path):
@@ -141,8 +149,10 @@ def test_a_viewer_that_begins_anew_and_tells_the_same_by_another_clock_saw_nothi
     opened = catalog_of(mirror, tmp_path, clock)
     assert opened.row("gpu:tb")["state"] == "quiet"
     ahead, now = 1234.567, time.time()
-    runs = {path: {name: value and value - ahead for name, value in run.items()} for path, run in grown(QUIET + 300).items()}
-    told = {"runs": runs, "line": {"up": True}, "gone": [], "written": now, "looked": now - ahead, "ahead": ahead, "checked": [["", now]]}
+    runs = {path: {name: value and value - ahead for name, value in run.items()}
+            for path, run in grown(QUIET + 300).items()}
+    told = {"runs": runs, "line": {"up": True}, "gone": [], "written": now, "looked": now - ahead,
+            "ahead": ahead, "checked": [["", now]]}
     layout.replace_file(mirror / ".index/live.json", layout.to_json(told).encode())
     clock.now += 2
     opened.refresh()
@@ -226,7 +236,8 @@ def test_curves_and_log_of_what_is_not_here_come_from_the_server(root, tmp_path)
     entry, series = opened.entry("gpu:tb"), opened.series("gpu:tb")
     far_files.prime(mirrors, entry, series)
     picture = series.picture("loss", buckets=100)
-    assert picture["approximate"] and (picture["x_min"], picture["x_max"]) == (0, 19_999) and 100 < picture["m"] < 20_000
+    assert picture["approximate"] and (picture["x_min"], picture["x_max"]) == (0, 19_999)
+    assert 100 < picture["m"] < 20_000
     asked = list(mirrors.asked)
     far_files.prime(mirrors, entry, series)
     assert mirrors.asked == asked and set(asked) == {EVENTS}

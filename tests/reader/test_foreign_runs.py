@@ -1,4 +1,5 @@
-"""Runs of other loggers in the list, on their page, in exports: what TensorBoard, W&B, CSV files and logs of a root tell as ours would."""
+"""Runs of other loggers in the list, on their page, in exports: what TensorBoard, W&B, CSV files and logs of
+a root tell as ours would."""
 
 import csv
 import io
@@ -20,7 +21,8 @@ from runicorn.reader.catalog import Catalog
 from runicorn.reader.liveness import QUIET
 from runicorn.transfer import export
 
-TABLE = "epoch,step,train_loss,lr\n" + "".join(f"{step // 10},{step},{1 / (step + 1)!r},0.1\n" for step in range(50))
+TABLE = ("epoch,step,train_loss,lr\n"
+         + "".join(f"{step // 10},{step},{1 / (step + 1)!r},0.1\n" for step in range(50)))
 WRITER = """
 import sys
 from torch.utils.tensorboard import SummaryWriter
@@ -64,16 +66,19 @@ def test_rows_that_mmengine_writes_into_two_files_are_points_once(tmp_path):
 
 def test_they_stand_in_the_list_beside_ours(root, tmp_path):
     rows = {row["key"]: row for row in catalog_of(root, tmp_path).runs()["runs"]}
-    assert set(rows) == {"local:lightning_logs/version_0", "local:sweep/a/b", "local:p/n/20250101_000000_abcdef"}
+    assert set(rows) == {"local:lightning_logs/version_0", "local:sweep/a/b",
+                         "local:p/n/20250101_000000_abcdef"}
     row = rows["local:lightning_logs/version_0"]
-    assert (row["project"], row["name"], row["id"], row["kinds"], row["step"]) == ("lightning_logs", "version_0", "version_0", ["csv"], 49)
+    assert (row["project"], row["name"], row["id"], row["kinds"], row["step"]) == (
+        "lightning_logs", "version_0", "version_0", ["csv"], 49)
     assert row["main"]["metric"] == "train_loss" and row["main"]["value"] == 1 / 50 and row["error"] is None
     assert (rows["local:sweep/a/b"]["name"], rows["local:sweep/a/b"]["id"]) == ("a/b", "b")
     assert rows["local:p/n/20250101_000000_abcdef"]["kinds"] == []
 
 
-@pytest.mark.parametrize(("text", "keys"), [("kind:csv", ["lightning_logs/version_0"]), ("kind:runicorn", ["p/n/20250101_000000_abcdef"]),
-                                            ("train_loss<0.1", ["lightning_logs/version_0"]), ("kind:jsonl,csv loss>=4", ["sweep/a/b"])])
+@pytest.mark.parametrize(("text", "keys"), [
+    ("kind:csv", ["lightning_logs/version_0"]), ("kind:runicorn", ["p/n/20250101_000000_abcdef"]),
+    ("train_loss<0.1", ["lightning_logs/version_0"]), ("kind:jsonl,csv loss>=4", ["sweep/a/b"])])
 def test_filters_find_them_by_kind_and_by_what_they_logged(root, tmp_path, text, keys):
     opened = catalog_of(root, tmp_path)
     opened.runs(limit=None)             # what was looked at once is known to the filter
@@ -84,11 +89,13 @@ def test_filters_find_them_by_kind_and_by_what_they_logged(root, tmp_path, text,
 def test_one_run_tells_its_metrics_points_and_files(root, tmp_path):
     opened = catalog_of(root, tmp_path)
     run = opened.run("local:lightning_logs/version_0")
-    assert {metric["name"]: metric["points"] for metric in run["metrics"]} == {"train_loss": 50, "lr": 50, "epoch": 50}
+    assert {metric["name"]: metric["points"] for metric in run["metrics"]} == {
+        "train_loss": 50, "lr": 50, "epoch": 50}
     assert run["summary"]["train_loss"] == 1 / 50 and run["files_here"] and run["skipped"] == 0
     steps, _, values = opened.series("local:sweep/a/b").points("loss")
     assert list(steps) == list(range(9)) and list(values) == [n / 2 for n in range(9)]
-    told = list(csv.DictReader(io.StringIO(b"".join(export.stream(opened, "local:sweep/a/b", "csv")).decode())))
+    told = list(csv.DictReader(
+        io.StringIO(b"".join(export.stream(opened, "local:sweep/a/b", "csv")).decode())))
     assert [(int(row["step"]), float(row["loss"])) for row in told] == [(n, n / 2) for n in range(9)]
     assert b"train_loss" in b"".join(export.stream(opened, "local:lightning_logs/version_0", "html"))
 
@@ -99,13 +106,15 @@ def test_what_no_file_touches_is_quiet_and_what_grows_runs_again(root, tmp_path)
     os.utime(table, (old, old))
     opened = catalog_of(root, tmp_path)
     row = opened.row("local:lightning_logs/version_0")
-    assert (row["state"], row["reason"]["code"]) == ("quiet", "no_change") and row["reason"]["seconds"] >= QUIET
+    assert (row["state"], row["reason"]["code"]) == ("quiet", "no_change")
+    assert row["reason"]["seconds"] >= QUIET
     with open(table, "a") as file:
         file.write("5,50,0.5,0.1\n")
     grown = set()
     until(lambda: grown.update(opened.look()[0]) or grown)         # what is quiet is looked at in turns
     row = opened.row("local:lightning_logs/version_0")
-    assert grown == {"local:lightning_logs/version_0"} and (row["state"], row["step"], row["main"]["value"]) == ("running", 50, 0.5)
+    assert grown == {"local:lightning_logs/version_0"}
+    assert (row["state"], row["step"], row["main"]["value"]) == ("running", 50, 0.5)
 
 
 def test_a_table_that_is_written_anew_with_one_column_more_is_read_anew(root, tmp_path):
@@ -115,7 +124,8 @@ def test_a_table_that_is_written_anew_with_one_column_more_is_read_anew(root, tm
     text = "\n".join([lines[0] + ",val_loss", *(line + ",0.7" for line in lines[1:])]) + "\n"
     put(root, "lightning_logs/version_0/metrics.csv", text)
     opened.look()
-    assert [metric["name"] for metric in opened.run("local:lightning_logs/version_0")["metrics"]].count("val_loss") == 1
+    assert [metric["name"]
+            for metric in opened.run("local:lightning_logs/version_0")["metrics"]].count("val_loss") == 1
 
 
 def test_text_files_are_the_log_and_nothing_else_in_the_folder_is_listed(root, tmp_path, capsys):
@@ -133,7 +143,8 @@ def test_the_commands_say_the_same(root, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RUNICORN_HOME", str(tmp_path / "home"))
     assert main(["runs", "--root", str(root), "--json"]) == 0
     rows = {row["key"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
-    assert rows["local:lightning_logs/version_0"]["kinds"] == ["csv"] and rows["local:sweep/a/b"]["main"]["value"] == 4.0
+    assert rows["local:lightning_logs/version_0"]["kinds"] == ["csv"]
+    assert rows["local:sweep/a/b"]["main"]["value"] == 4.0
     assert main(["show", "version_0", "--root", str(root)]) == 0
     assert "train_loss" in capsys.readouterr().out
 
@@ -146,7 +157,8 @@ def test_an_index_that_somebody_left_names_no_file_elsewhere(root, tmp_path):
     whole = json.loads(place.read_text())
     entry = whole["runs"]["lightning_logs/version_0"]
     whole["runs"].update({"../secret": entry, "lightning_logs/../../secret": entry, "a/../../secret": entry})
-    whole["runs"]["lightning_logs/version_0"]["files"]["../../../secret/metrics.csv"] = {"size": 5, "mtime": 1.0, "tail": None}
+    whole["runs"]["lightning_logs/version_0"]["files"]["../../../secret/metrics.csv"] = {
+        "size": 5, "mtime": 1.0, "tail": None}
     place.write_text(json.dumps(whole))
     opened = Catalog([("local", root)], home=tmp_path / "home", clock=Clock())
     opened.begin()
@@ -156,7 +168,8 @@ def test_an_index_that_somebody_left_names_no_file_elsewhere(root, tmp_path):
 
 def test_a_curve_of_torchs_writer_in_another_process_grows(tmp_path):
     pytest.importorskip("torch")
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "root/tb/exp")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "root/tb/exp")],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, text=True)
     try:
         opened = None
@@ -165,10 +178,13 @@ def test_a_curve_of_torchs_writer_in_another_process_grows(tmp_path):
             process.stdin.flush()
             assert process.stdout.readline() == "written\n"
             opened = opened or catalog_of(tmp_path / "root", tmp_path)
-            until(lambda step=step, opened=opened: (opened.look(), list(opened.series("local:tb/exp").points("train/loss")[0]))[1]
+            until(lambda step=step, opened=opened: (opened.look(),
+                                                    list(opened.series("local:tb/exp").points(
+                                                        "train/loss")[0]))[1]
                   == list(range(step + 1)))
         row = opened.row("local:tb/exp")
-        assert (row["state"], row["step"], row["main"]["value"], row["kinds"]) == ("running", 3, 0.75, ["tensorboard"])
+        assert (row["state"], row["step"], row["main"]["value"], row["kinds"]) == (
+            "running", 3, 0.75, ["tensorboard"])
     finally:
         process.communicate(timeout=30)
 
@@ -179,15 +195,20 @@ def test_a_bundle_carries_them_and_check_names_them(root, tmp_path, capsys):
     assert main(["bundle", "--root", str(root), "-o", str(tmp_path / "all.tgz")]) == 0
     assert main(["import", str(tmp_path / "all.tgz"), "--root", str(tmp_path / "there")]) == 0
     capsys.readouterr()
-    names = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and ".runicorn" not in path.parts}
-    assert {str(path.relative_to(tmp_path / "there")) for path in (tmp_path / "there").rglob("*") if path.is_file()} >= names
+    names = {str(path.relative_to(root))
+             for path in root.rglob("*") if path.is_file() and ".runicorn" not in path.parts}
+    assert {str(path.relative_to(tmp_path / "there"))
+            for path in (tmp_path / "there").rglob("*") if path.is_file()} >= names
     assert main(["check", str(tmp_path / "there")]) == 0
     told = capsys.readouterr().out
-    assert "lightning_logs/version_0: not ours: CSV, 1 file" in told and "p/wandb/:abc: not ours: W&B, 2 files" in told
+    assert "lightning_logs/version_0: not ours: CSV, 1 file" in told
+    assert "p/wandb/:abc: not ours: W&B, 2 files" in told
 
 
-@pytest.mark.parametrize(("path", "name"), [("../x", "metrics.csv"), ("a/.ssh", "metrics.csv"), ("a", ".bashrc"), ("a", "b/../../x.csv"),
-                                            ("/a", "metrics.csv"), ("a", "authorized_keys"), (".", ".profile"), ("a", "run.sh")])
+@pytest.mark.parametrize(("path", "name"), [
+    ("../x", "metrics.csv"), ("a/.ssh", "metrics.csv"), ("a", ".bashrc"), ("a", "b/../../x.csv"),
+    ("/a", "metrics.csv"), ("a", "authorized_keys"), (".", ".profile"), ("a", "run.sh")])
 def test_a_bundle_can_bring_nothing_that_is_no_file_of_a_run(path, name):
     assert not foreign.belongs(path, name)
-    assert foreign.belongs("a/b", "metrics.csv") and foreign.belongs(".", "events.out.tfevents.1") and foreign.belongs("a", "hparams.yaml")
+    assert foreign.belongs("a/b", "metrics.csv") and foreign.belongs(".", "events.out.tfevents.1")
+    assert foreign.belongs("a", "hparams.yaml")

@@ -1,4 +1,5 @@
-"""A list of many runs of another logger: an answer waits for none of them for long, and what it did without comes behind it."""
+"""A list of many runs of another logger: an answer waits for none of them for long, and what it did without
+comes behind it."""
 
 import threading
 import time
@@ -50,12 +51,14 @@ def test_a_filter_by_a_metric_is_answered_at_once_and_right_in_the_end(root, tmp
     catalog = opened(root, tmp_path, ring=rung.append)
     answer = catalog.runs("loss<0.05")
     assert answer["matched"] < RUNS - 20 and 0 < answer["unread"] < RUNS
-    assert slow.count("glances") < RUNS and len([name for name in slow if name != "glances"]) <= 8       # about 0.1 s
+    # about 0.1 s
+    assert slow.count("glances") < RUNS and len([name for name in slow if name != "glances"]) <= 8
     until(lambda: not catalog.runs("loss<0.05")["unread"])
     answer = catalog.runs("loss<0.05")
     assert (answer["matched"], answer["means"]) == (RUNS - 20, {"loss": {"eval/loss": RUNS}}) and catalog.owes
     assert {"eval/loss", "odd_0", "odd_1", "odd_2"} <= set(catalog.view().names["metrics"])
-    assert [row["name"] for row in catalog.runs(sort="summary.eval/loss", limit=1)["runs"]] == [f"run{RUNS - 1}"]
+    assert [row["name"] for row in catalog.runs(sort="summary.eval/loss", limit=1)["runs"]] == [
+        f"run{RUNS - 1}"]
 
 
 def test_without_a_bell_the_answer_waits_for_all_of_them(root, tmp_path):
@@ -81,7 +84,8 @@ def test_what_grew_meanwhile_is_read_behind_the_answer_and_shown_as_it_was(root,
         file.write("20,0.001,7\n")
     row = next(row for row in catalog.runs("loss<9")["runs"] if row["name"] == "run07")
     assert row["values"] == {} and row["main"]["value"] in (1 / 8, 0.001)
-    until(lambda: [row["main"]["value"] for row in catalog.runs("loss<0.01")["runs"] if row["name"] == "run07"] == [0.001])
+    until(lambda: [row["main"]["value"]
+                   for row in catalog.runs("loss<0.01")["runs"] if row["name"] == "run07"] == [0.001])
 
 
 def test_a_run_whose_reading_fails_keeps_the_others_waiting_for_nothing(root, tmp_path, monkeypatch, caplog):

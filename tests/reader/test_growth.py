@@ -14,7 +14,8 @@ from runicorn.reader import command_root
 from runicorn.reader.catalog import Catalog
 
 SMALL, LARGE = 200, 800
-CONFIG = {"lr": 0.001, "batch_size": 64, "model": "resnet50", "optimizer": "adamw", "epochs": 90, "weight_decay": 0.05}
+CONFIG = {"lr": 0.001, "batch_size": 64, "model": "resnet50", "optimizer": "adamw", "epochs": 90,
+          "weight_decay": 0.05}
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,9 @@ def roots(tmp_path_factory):
     folders = {count: tmp_path_factory.mktemp(f"runs{count}") for count in (SMALL, LARGE)}
     for count, folder in folders.items():
         for number in range(count):
-            run = write_run(folder, f"p{number % 3}", f"exp{number % 7}", f"20250123_180000_{number:06x}", rows=2, started=OLD + number / 7,
-                            config={**CONFIG, "seed": number}, tags=["baseline"])
+            run = write_run(folder, f"p{number % 3}", f"exp{number % 7}", f"20250123_180000_{number:06x}",
+                            rows=2, started=OLD + number / 7, config={**CONFIG, "seed": number},
+                            tags=["baseline"])
             for file in run.iterdir():
                 os.utime(file, (OLD, OLD))
     return folders
@@ -36,7 +38,8 @@ def opened(root, home):
     return catalog
 
 
-def test_the_memory_of_a_list_of_runs_is_little_and_what_is_kept_of_it_takes_none(roots, tmp_path, monkeypatch):
+def test_the_memory_of_a_list_of_runs_is_little_and_what_is_kept_of_it_takes_none(
+        roots, tmp_path, monkeypatch):
     monkeypatch.setattr(command_root.kept, "ROWS", LARGE // 16)
     opened(roots[SMALL], tmp_path / "warm").save()
     tracemalloc.start()
@@ -53,9 +56,11 @@ def test_the_memory_of_a_list_of_runs_is_little_and_what_is_kept_of_it_takes_non
     assert held / LARGE < 2600, "bytes a run"
     kept = next((tmp_path / "home" / "index").glob("*.small")).stat().st_size
     assert meanwhile < kept / 2, "rows are packed some at a time"
-    before = {path: (record.status, record.kept()) for path, record in catalog.sources["local"].records.items()}
+    before = {path: (record.status, record.kept())
+              for path, record in catalog.sources["local"].records.items()}
     again = opened(roots[LARGE], tmp_path / "home").sources["local"].records
-    assert {path: (record.status, record.kept()) for path, record in again.items()} == before and len(before) == LARGE
+    assert {path: (record.status, record.kept()) for path, record in again.items()} == before
+    assert len(before) == LARGE
 
 
 def test_the_calls_of_a_list_grow_as_its_runs(roots, tmp_path):

@@ -1,4 +1,5 @@
-"""A home named as root: ours in .runicorn/experiments, other loggers' trainings beside them, nothing else, and what was passed over."""
+"""A home named as root: ours in .runicorn/experiments, other loggers' trainings beside them, nothing else,
+and what was passed over."""
 
 import collections
 import json
@@ -31,7 +32,8 @@ def dwelling(tmp_path):
     home = tmp_path / "alice"
     write_run(home / ".runicorn" / "experiments", "p", "ours", ID)
     scalars = tfevents.Scalars()
-    events = tfevents.opening(1.7e9) + b"".join(scalars.record(1.7e9 + step, step, ("loss",), (0.5,)) for step in range(9))
+    events = (tfevents.opening(1.7e9)
+              + b"".join(scalars.record(1.7e9 + step, step, ("loss",), (0.5,)) for step in range(9)))
     put(home, "code/net/tb/exp1/events.out.tfevents.1700000000.host", events)
     put(home, "code/net/requirements.txt", "numpy==1.0\ntorch==2.0\n" * 9)
     put(home, "code/net/.git/logs/train.log", "loss: 0.5\nloss: 0.25\n" * 9)
@@ -56,7 +58,8 @@ def test_both_kinds_of_runs_stand_in_the_list_and_trainings_alone(dwelling, tmp_
     opened = Catalog(local_roots([str(dwelling)]), home=tmp_path / "home", ring=Bell().ring)
     opened.begin()
     opened.refresh()
-    assert sorted(row["key"] for row in opened.runs()["runs"]) == ["local2:p/ours/" + ID, "local:code/net/tb/exp1"]
+    assert sorted(row["key"] for row in opened.runs()["runs"]) == [
+        "local2:p/ours/" + ID, "local:code/net/tb/exp1"]
     assert opened.others_passed() == PASSED
 
 
@@ -71,13 +74,17 @@ def test_the_commands_say_it_too(dwelling, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RUNICORN_HOME", str(tmp_path / "home"))
     assert main(["runs", "--root", str(dwelling), "--json"]) == 0
     told = capsys.readouterr()
-    assert {json.loads(line)["key"] for line in told.out.splitlines()} == {"local2:p/ours/" + ID, "local:code/net/tb/exp1"}
-    assert "passed over: " in told.err and "2 Python environments" in told.err and f"105 {foreign.DATA}" in told.err
+    assert {json.loads(line)["key"] for line in told.out.splitlines()} == {
+        "local2:p/ours/" + ID, "local:code/net/tb/exp1"}
+    assert "passed over: " in told.err and "2 Python environments" in told.err
+    assert f"105 {foreign.DATA}" in told.err
     assert main(["show", ID, "--root", str(dwelling)]) == 0
     findings = list(check(dwelling))
-    assert [finding.text for finding in findings if finding.path == "code/net/tb/exp1"] == ["not ours: TensorBoard, 1 file"]
+    assert [finding.text for finding in findings if finding.path == "code/net/tb/exp1"] == [
+        "not ours: TensorBoard, 1 file"]
     (dwelling / ".runicorn/experiments/p/ours/runs" / ID / "status.json").write_text("[]")
-    assert [finding.path for finding in check(dwelling) if finding.wrong] == [f".runicorn/experiments/p/ours/runs/{ID}/status.json"]
+    assert [finding.path for finding in check(dwelling) if finding.wrong] == [
+        f".runicorn/experiments/p/ours/runs/{ID}/status.json"]
 
 
 def test_a_root_of_ours_alone_says_nothing_of_it(tmp_path, capsys, monkeypatch):
@@ -112,5 +119,6 @@ def test_nothing_of_a_tree_of_files_is_kept_in_memory(dwelling):
             put(dwelling, f"images/n{folder}/{number}.jpeg", "")
     passed = collections.Counter()
     finder = foreign.Finder(passed)
-    assert finder.take("images/n0", [(f"{number}.jpeg", 0, 0, 0, 0o100644) for number in range(100)]) == [] and not finder.doubtful
+    assert finder.take("images/n0", [(f"{number}.jpeg", 0, 0, 0, 0o100644) for number in range(100)]) == []
+    assert not finder.doubtful
     assert [run.path for run in foreign.find(str(dwelling), passed)] == ["code/net/tb/exp1"]

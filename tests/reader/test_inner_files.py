@@ -1,4 +1,5 @@
-"""A run of ours with what other loggers wrote inside its folder: their curves join it under the name of the folder they lie in."""
+"""A run of ours with what other loggers wrote inside its folder: their curves join it under the name of the
+folder they lie in."""
 
 import os
 import subprocess
@@ -46,21 +47,27 @@ def test_their_curves_join_under_the_folders_name_and_ours_stay_first(tmp_path):
     assert len(opened.runs()["runs"]) == 1
     run = opened.run(KEY)
     assert {metric["name"]: (metric["points"], metric["last"]) for metric in run["metrics"]} == {
-        "loss": (2, 0.5), "tb/loss": (4, 225.0), "csv/version_0/acc": (5, 0.4), "csv/version_0/epoch": (5, 0.0)}
-    assert run["kinds"] == [] and [metric["name"] for metric in run["metrics"]][0] == "loss" and run["step"] == 1
+        "loss": (2, 0.5), "tb/loss": (4, 225.0), "csv/version_0/acc": (5, 0.4),
+        "csv/version_0/epoch": (5, 0.0)}
+    assert run["kinds"] == [] and [metric["name"] for metric in run["metrics"]][0] == "loss"
+    assert run["step"] == 1
     series = opened.series(KEY)
-    assert list(series.points("tb/loss")[0]) == [0, 1, 2, 900] and series.picture("tb/loss")["x_max"] == 900 and series.last_step == 1
+    assert list(series.points("tb/loss")[0]) == [0, 1, 2, 900] and series.picture("tb/loss")["x_max"] == 900
+    assert series.last_step == 1
     put(folder, f"tb/{EVENTS}", scalars(0, 1, 2, 900, 901))
     put(folder, f"later/{EVENTS}", scalars(7, tag="x"))
-    assert {"tb/loss", "later/x"} < opened.series(KEY).metrics().keys() and opened.series(KEY).points("tb/loss")[0][-1] == 901
+    assert {"tb/loss", "later/x"} < opened.series(KEY).metrics().keys()
+    assert opened.series(KEY).points("tb/loss")[0][-1] == 901
     again = catalog(tmp_path / "root", tmp_path)                # from the columns that were kept
-    assert list(again.series(KEY).points("tb/loss")[0]) == [0, 1, 2, 900, 901] and list(again.series(KEY).points("loss")[2]) == [1.0, 0.5]
+    assert list(again.series(KEY).points("tb/loss")[0]) == [0, 1, 2, 900, 901]
+    assert list(again.series(KEY).points("loss")[2]) == [1.0, 0.5]
 
 
 def test_a_run_that_never_logged_but_by_torchs_writer_into_its_own_folder_shows_that(tmp_path):
     folder = make_run(tmp_path / "root")
     os.unlink(folder / "events.jsonl")
-    script = ("import sys\nfrom torch.utils.tensorboard import SummaryWriter\nwriter = SummaryWriter(sys.argv[1])\n"
+    script = ("import sys\nfrom torch.utils.tensorboard import SummaryWriter\n"
+              "writer = SummaryWriter(sys.argv[1])\n"
               "writer.add_scalar('a', 0.5, 3)\nwriter.close()\n")
     subprocess.run([sys.executable, "-c", script, str(folder)], check=True, timeout=120)
     assert list(catalog(tmp_path / "root", tmp_path).series(KEY).points("tensorboard/a")[2]) == [0.5]
@@ -91,5 +98,6 @@ def test_over_a_connection_they_come_and_grow_with_the_run(root, pair):
     before, now = one.far.bytes_received, one.bell.now()
     grow(folder / "tb" / EVENTS, scalars(30_000))
     one.passes(1)
-    assert copy.read_bytes() == (folder / "tb" / EVENTS).read_bytes() and one.far.bytes_received - before < 20_000
+    assert copy.read_bytes() == (folder / "tb" / EVENTS).read_bytes()
+    assert one.far.bytes_received - before < 20_000
     assert key in one.bell.wait(now, {key}, 0)["topics"]

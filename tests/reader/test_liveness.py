@@ -1,4 +1,5 @@
-"""Derived states, by what is seen to change on our own clock: processes really killed and stopped, clocks that are off, old attributes."""
+"""Derived states, by what is seen to change on our own clock: processes really killed and stopped, clocks
+that are off, old attributes."""
 
 import json
 import os
@@ -42,7 +43,8 @@ def clock():
 def training(tmp_path):
     """A real process that logs 50 rows a second into tmp_path/root."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path / "root")], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", WRITER, str(tmp_path / "root")], stdout=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parents[2]
     )
     process.run_id = process.stdout.readline().strip()
     yield process
@@ -66,7 +68,8 @@ def test_a_killed_process_is_lost_and_a_stopped_one_too_until_it_goes_on(tmp_pat
     training.kill()
     training.wait()
     assert looked(reader, clock) == ("lost", "process_gone")
-    assert json.loads((tmp_path / "root/p/n/runs" / training.run_id / "status.json").read_text())["status"] == "running"
+    assert (json.loads((tmp_path / "root/p/n/runs" / training.run_id / "status.json").read_text())["status"]
+            == "running")
 
 
 def test_a_process_that_was_killed_before_we_looked_is_lost_at_the_first_look(tmp_path, clock, training):
@@ -109,7 +112,8 @@ def test_beats_without_rows_are_stalled_by_the_runs_own_rhythm(tmp_path, clock):
     assert beats(60) == ("running", "beating")
     assert beats(20) == ("stalled", "no_rows")
     with open(folder / "events.jsonl", "a") as file:
-        file.write(row(3, 1737650500.0) + row(4, 1737651000.0) + row(5, 1737651500.0) + row(6, 1737652000.0))  # now it logs every 500 s
+        # now it logs every 500 s
+        file.write(row(3, 1737650500.0) + row(4, 1737651000.0) + row(5, 1737651500.0) + row(6, 1737652000.0))
     assert beats(20) == ("running", "beating")
     assert beats(4900) == ("running", "beating")
     assert beats(200) == ("stalled", "no_rows")
@@ -140,10 +144,13 @@ def test_a_run_without_a_live_file_beats_on_its_own_folder(tmp_path, clock):
     "status, state, code, text",
     [
         ({"status": "finished"}, "finished", "finished", "finished"),
-        ({"status": "finished", "exit_code": None, "ended_by": "init"}, "finished", "by_init", "ended by the next init()"),
-        ({"status": "finished", "ended_by": "exec"}, "finished", "by_exec", "the process became another program"),
+        ({"status": "finished", "exit_code": None, "ended_by": "init"}, "finished", "by_init",
+         "ended by the next init()"),
+        ({"status": "finished", "ended_by": "exec"}, "finished", "by_exec",
+         "the process became another program"),
         ({"status": "finished", "ended_by": "pruning"}, "finished", "by_pruning", "pruned"),
-        ({"status": "finished", "exit_code": None, "ended_by": "job"}, "finished", "by_job", "its job of the multirun returned"),
+        ({"status": "finished", "exit_code": None, "ended_by": "job"}, "finished", "by_job",
+         "its job of the multirun returned"),
         ({"status": "finished", "ended_by": ["odd"]}, "finished", "finished", "finished"),
         ({"status": "failed", "exit_code": 3}, "failed", "exit_code", "exit code 3"),
         ({"status": "failed", "error": "ValueError: no"}, "failed", "error", "ValueError: no"),
@@ -164,7 +171,8 @@ def test_a_finished_run_that_goes_on_is_seen(tmp_path, clock):
     (tmp_path / ".runicorn/live/20250123_180000_abc123.json").unlink()
     reader = Catalog([("local", tmp_path)], clock=clock)
     assert looked(reader, clock)[0] == "finished"
-    (folder / "status.json").write_text(layout.to_json({"status": "running", "attempts": [{"n": 1}, {"n": 2}]}))
+    (folder / "status.json").write_text(
+        layout.to_json({"status": "running", "attempts": [{"n": 1}, {"n": 2}]}))
     (tmp_path / ".runicorn/live/20250123_180000_abc123.json").write_text("{}")
     (folder / "events.2.jsonl").write_text(row(3))
     assert looked(reader, clock, 2)[0] == "checking"
@@ -172,7 +180,7 @@ def test_a_finished_run_that_goes_on_is_seen(tmp_path, clock):
     assert looked(reader, clock, 2)[0] == "running"
 
 
-# -- through a mirror ---------------------------------------------------------------------------------------------
+# -- through a mirror ----------------------------------------------------------------------------------------
 
 
 class Server:
@@ -188,7 +196,8 @@ class Server:
 
     def show(self, beat, up=True):
         self.looked += 1
-        live = {"runs": {self.path: {"beat": beat}}, "line": {"up": up}, "gone": [], "written": time.time() + self.looked / 1000}
+        live = {"runs": {self.path: {"beat": beat}}, "line": {"up": up}, "gone": [],
+                "written": time.time() + self.looked / 1000}
         layout.replace_file(self.index / "live.json", layout.to_json(live).encode())
 
 
@@ -251,7 +260,8 @@ def test_a_run_whose_turn_has_not_come_is_neither_lost_nor_stalled(tmp_path, clo
     def show(beat, looked_at, read_at):
         server.looked += 1
         run = {"beat": beat, "seen": None, "looked": looked_at, "read": read_at}
-        live = {"runs": {server.path: run}, "line": {"up": True}, "gone": [], "looked": 1, "written": time.time() + server.looked / 1000}
+        live = {"runs": {server.path: run}, "line": {"up": True}, "gone": [], "looked": 1,
+                "written": time.time() + server.looked / 1000}
         layout.replace_file(server.index / "live.json", layout.to_json(live).encode())
 
     show(1, 1, 1)
@@ -272,7 +282,8 @@ def test_a_run_without_a_heart_is_judged_between_surveys(tmp_path, clock, server
 
     def show(surveyed):
         server.looked += 1
-        live = {"runs": {}, "line": {"up": True}, "gone": [], "looked": surveyed, "written": time.time() + server.looked / 1000}
+        live = {"runs": {}, "line": {"up": True}, "gone": [], "looked": surveyed,
+                "written": time.time() + server.looked / 1000}
         layout.replace_file(server.index / "live.json", layout.to_json(live).encode())
 
     for _ in range(30):
@@ -296,12 +307,14 @@ def test_a_sync_that_died_without_a_word_greys_its_runs(tmp_path, clock, server)
 
 def test_pulse_reports_what_it_saw_change():
     pulse = Pulse()
-    assert pulse.look(0, 1, (10,)) and not pulse.look(1, 1, (10,)) and pulse.look(2, 2, (10,)) and pulse.look(3, 2, (11,))
+    assert pulse.look(0, 1, (10,)) and not pulse.look(1, 1, (10,)) and pulse.look(2, 2, (10,))
+    assert pulse.look(3, 2, (11,))
     assert pulse.since_row(5) == 2
 
 
 def test_a_pulse_that_was_never_seen_to_move_goes_on_after_a_restart():
-    """The mirror's last word says since when it looks, and no change; then a beat moves, and no row with it."""
+    """The mirror's last word says since when it looks, and no change; then a beat moves, and no row with
+    it."""
     pulse = Pulse()
     pulse.resume(0, 10)
     assert not pulse.look(11, 1, (5,)) and pulse.judge().state == "checking"
@@ -310,9 +323,11 @@ def test_a_pulse_that_was_never_seen_to_move_goes_on_after_a_restart():
 
 
 STEPS = st.one_of(st.tuples(st.just("look"), st.floats(0, 100), st.integers(0, 2), st.integers(0, 2),
-                            st.tuples(*[st.one_of(st.none(), st.integers(0, 3))] * 2)), st.just(("line down",)))
-RESUMED = st.one_of(st.none(), st.tuples(st.floats(0, 400), st.floats(0, 100), st.one_of(st.none(), st.floats(0, 400)),
-                                         st.one_of(st.none(), st.floats(0, 400))))
+                            st.tuples(*[st.one_of(st.none(), st.integers(0, 3))] * 2)),
+                  st.just(("line down",)))
+RESUMED = st.one_of(st.none(),
+                    st.tuples(st.floats(0, 400), st.floats(0, 100), st.one_of(st.none(), st.floats(0, 400)),
+                              st.one_of(st.none(), st.floats(0, 400))))
 
 
 @given(RESUMED, st.lists(STEPS, max_size=12))

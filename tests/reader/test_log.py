@@ -1,4 +1,5 @@
-"""Logs by byte range from both ends, as a terminal would show them; search and times without reading all into memory."""
+"""Logs by byte range from both ends, as a terminal would show them; search and times without reading all into
+memory."""
 
 import os
 import re
@@ -34,11 +35,13 @@ def hits(log, *args, **options):
 
 
 def test_a_short_log(tmp_path):
-    log = log_of(tmp_path, stamped(1737628245, "Epoch 0 ✓\n") + "  traceback line\n" + stamped(1737628247, "done\n"))
+    log = log_of(tmp_path,
+                 stamped(1737628245, "Epoch 0 ✓\n") + "  traceback line\n" + stamped(1737628247, "done\n"))
     page = log.page()
     assert [(line["n"], line["ts"], line["text"]) for line in page["lines"]] == [
         (1, 1737628245, "Epoch 0 ✓"), (2, 1737628245, "  traceback line"), (3, 1737628247, "done")]
-    assert page["start"] == 0 and page["end"] == page["size"] == log.size and not page["more_before"] and not page["more_after"]
+    assert page["start"] == 0 and page["end"] == page["size"] == log.size and not page["more_before"]
+    assert not page["more_after"]
     raw = (tmp_path / "logs.txt").read_bytes()
     assert [raw[line["at"]:line["at"] + 1] for line in page["lines"]] == [b"[", b" ", b"["]
     assert log_of(tmp_path, "").page()["lines"] == []
@@ -64,7 +67,8 @@ def test_a_line_is_what_a_terminal_would_show(raw, ts, text):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=40), max_size=60),
+@given(st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=40),
+                max_size=60),
        st.integers(1, 400), st.booleans())
 def test_pages_from_either_end_give_every_line_once(tmp_path_factory, lines, limit, torn):
     text = "".join(line + "\n" for line in lines) + ("half a line" if torn else "")
@@ -75,7 +79,8 @@ def test_pages_from_either_end_give_every_line_once(tmp_path_factory, lines, lim
     while page["more_after"]:
         page = log.page(page["end"], limit_bytes=limit)
         down += page["lines"]
-    assert [line["text"] for line in down] == wanted and [line["n"] for line in down] == list(range(1, len(wanted) + 1))
+    assert [line["text"] for line in down] == wanted
+    assert [line["n"] for line in down] == list(range(1, len(wanted) + 1))
     up, page = [], log.page(limit_bytes=limit)
     up = page["lines"] + up
     while page["more_before"]:
@@ -91,7 +96,8 @@ def test_following_a_log_shows_a_moving_line_again(tmp_path):
     with open(tmp_path / "logs.txt", "ab") as file:
         file.write(b" 50%|##  |\r")
     again = log.page(page["end"])
-    assert texts(again) == [" 50%|##  |"] and again["lines"][0]["at"] == page["lines"][1]["at"] and again["end"] == 6
+    assert texts(again) == [" 50%|##  |"] and again["lines"][0]["at"] == page["lines"][1]["at"]
+    assert again["end"] == 6
     with open(tmp_path / "logs.txt", "ab") as file:
         file.write(b"100%|####|\nnext\n")
     assert texts(log.page(again["end"])) == ["100%|####|", "next"]
@@ -101,7 +107,8 @@ def test_following_a_log_shows_a_moving_line_again(tmp_path):
 def test_offsets_inside_a_line_and_outside_the_log(tmp_path):
     log = log_of(tmp_path, "one\ntwo\nthree\n")
     assert texts(log.page(5)) == ["two", "three"] and texts(log.page(before=6)) == ["one"]
-    assert texts(log.page(-5)) == texts(log.page(before=999)) == ["one", "two", "three"] and texts(log.page(999)) == []
+    assert texts(log.page(-5)) == texts(log.page(before=999)) == ["one", "two", "three"]
+    assert texts(log.page(999)) == []
 
 
 def test_attempts_read_as_one(tmp_path):
@@ -117,7 +124,8 @@ def test_attempts_read_as_one(tmp_path):
 
 def test_a_long_line_is_cut_and_a_page_stays_small(tmp_path):
     log = log_of(tmp_path, "before\n" + "x" * 300_000 + "\nafter\n")
-    before, line, after = log.page()["lines"] if len(log.page()["lines"]) == 3 else log.page(0)["lines"] + log.page()["lines"][-1:]
+    before, line, after = (log.page()["lines"] if len(log.page()["lines"]) == 3
+                           else log.page(0)["lines"] + log.page()["lines"][-1:])
     assert (before["text"], after["text"]) == ("before", "after")
     assert len(line["text"]) + line["cut"] == 300_000 and len(line["text"]) == 20_000
 
@@ -143,13 +151,15 @@ def test_a_line_longer_than_any_reach_is_cut_and_passed(tmp_path):
         before = log.page(before=page["start"])
         assert before["start"] < page["start"]
         page = before
-    assert texts(page)[0] == "before" and hits(log, "50%|")[0]["at"] == 7 and hits(log, "before", backwards=True)[0]["at"] == 0
+    assert texts(page)[0] == "before" and hits(log, "50%|")[0]["at"] == 7
+    assert hits(log, "before", backwards=True)[0]["at"] == 0
 
 
 def test_a_file_that_was_cut_or_replaced_is_counted_again(tmp_path):
     log = log_of(tmp_path, b"x\n" * BLOCK_BYTES)
     assert log.page()["lines"][-1]["n"] == BLOCK_BYTES and log.lines_known > 0
-    assert Log(tmp_path / "logs.txt").lines_known == log.lines_known            # whoever opens it next need not count again
+    # whoever opens it next need not count again
+    assert Log(tmp_path / "logs.txt").lines_known == log.lines_known
     os.truncate(tmp_path / "logs.txt", 4)
     assert [line["n"] for line in log.page()["lines"]] == [1, 2]
     (tmp_path / "logs.txt").unlink()
@@ -157,10 +167,11 @@ def test_a_file_that_was_cut_or_replaced_is_counted_again(tmp_path):
         log.page()
 
 
-# -- search -----------------------------------------------------------------------------------------------------------
+# -- search --------------------------------------------------------------------------------------------------
 
 def many(folder):
-    lines = [stamped(1737628245 + k // 10, f"Epoch {k // 1000} [{k % 1000}/1000] Loss: {1 / (k + 1):.4f}") for k in range(30_000)]
+    lines = [stamped(1737628245 + k // 10, f"Epoch {k // 1000} [{k % 1000}/1000] Loss: {1 / (k + 1):.4f}")
+             for k in range(30_000)]
     lines[777] = stamped(1737628322, "\x1b[31mNaN in Layer-7: 学习率 ÄNDERUNG\x1b[0m")
     lines[20_000] = "\r".join(f"{k}%|bar of needle" for k in range(100)) + "\r100%|done"
     lines[29_999] = "NaN at the end, unstamped"
@@ -174,10 +185,13 @@ def test_plain_search(tmp_path):
     first = hits(log, "NaN in layer-7")[0]
     assert first["text"] == "\x1b[31mNaN in Layer-7: 学习率 ÄNDERUNG\x1b[0m" and first["ts"] == 1737628322
     assert texts(log.page(first["at"]))[0] == first["text"]
-    assert all([hit["n"] for hit in hits(log, pattern)] == [778] for pattern in ("学习率", "änderung", "率 änd"))
+    assert all([hit["n"] for hit in hits(log, pattern)] == [778]
+               for pattern in ("学习率", "änderung", "率 änd"))
     assert hits(log, "nan", ignore_case=False) == [] and len(hits(log, "NaN", ignore_case=False)) == 2
-    assert hits(log, "2025-01-23") == [] and hits(log, "[31m") == []            # stamps and colours are not text
-    assert hits(log, "needle") == [] and len(hits(log, "100%|done")) == 1       # nor is what a later state overwrote
+    # stamps and colours are not text
+    assert hits(log, "2025-01-23") == [] and hits(log, "[31m") == []
+    # nor is what a later state overwrote
+    assert hits(log, "needle") == [] and len(hits(log, "100%|done")) == 1
     assert len(hits(log, "Epoch 7 ")) == 1000 and len(hits(log, "loss")) == 29_997
     assert [hit["n"] for hit in hits(log, "nan", start=first["at"] + 1)] == [778, 30_000]
     with pytest.raises(UsageError):
@@ -189,17 +203,22 @@ WORDS = st.text("aAzZéÉß学 .1%", min_size=1, max_size=4)
 
 @given(st.lists(st.text("aAzZéÉß学 .1%", max_size=12), min_size=1, max_size=8), WORDS, st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_a_plain_search_finds_what_one_line_after_the_other_shows(tmp_path_factory, lines, pattern, ignore_case):
+def test_a_plain_search_finds_what_one_line_after_the_other_shows(
+        tmp_path_factory, lines, pattern, ignore_case):
     log = log_of(tmp_path_factory.mktemp("log"), "\n".join(lines) + "\n")
     fold = str.lower if ignore_case else str
     assert [hit["n"] for hit in hits(log, pattern, ignore_case=ignore_case)] == [
         n for n, line in enumerate(lines, 1) if fold(pattern) in fold(line)]
 
 
-@pytest.mark.parametrize("pattern, ignore_case", [("Loss: 0.5", False), ("loss: 0.5", True), ("epoch 2", True), ("[x]", False)])
+@pytest.mark.parametrize("pattern, ignore_case",
+                         [("Loss: 0.5", False), ("loss: 0.5", True), ("epoch 2", True), ("[x]", False)])
 def test_a_plain_search_finds_words_that_colours_divide(tmp_path, pattern, ignore_case):
-    log = log_of(tmp_path, "nothing\n\x1b[31mLoss\x1b[0m: 0.5 [\x1b[1mx\x1b[0m]\nEpo\x1b[32mch\x1b[0m 2 [x] lo\x1b[1mss: 0.5 Loss: 0.5\n")
-    assert hits(log, pattern, ignore_case=ignore_case) == hits(log, re.escape(pattern), regex=True, ignore_case=ignore_case) != []
+    log = log_of(tmp_path,
+                 "nothing\n\x1b[31mLoss\x1b[0m: 0.5 [\x1b[1mx\x1b[0m]\nEpo\x1b[32mch\x1b[0m 2 [x] "
+                 "lo\x1b[1mss: 0.5 Loss: 0.5\n")
+    assert (hits(log, pattern, ignore_case=ignore_case)
+            == hits(log, re.escape(pattern), regex=True, ignore_case=ignore_case) != [])
 
 
 def test_backwards_search(tmp_path):
@@ -211,8 +230,8 @@ def test_backwards_search(tmp_path):
 
 
 @pytest.mark.parametrize("pattern, count", [
-    (r"^Epoch 3 \[99\d/", 10), (r"Loss: 0\.0001$", 20_000 - 6_666), (r"NaN.*(end|Layer)", 2), (r"\s\s", 0), (r"(?i)^nan", 2),
-    (r"(?<!\[)31m", 0), (r"\ANaN", 2), (r"done\Z", 1), (r"^\d+%\|done$", 1),
+    (r"^Epoch 3 \[99\d/", 10), (r"Loss: 0\.0001$", 20_000 - 6_666), (r"NaN.*(end|Layer)", 2), (r"\s\s", 0),
+    (r"(?i)^nan", 2), (r"(?<!\[)31m", 0), (r"\ANaN", 2), (r"done\Z", 1), (r"^\d+%\|done$", 1),
     (r"1000\]\s*\S*\s*Epoch", 0), (r"学习.", 1), ("unstamped\\Z", 1)])
 def test_search_by_expression(tmp_path, pattern, count):
     log = many(tmp_path)
@@ -275,19 +294,22 @@ def test_progress_is_told_and_a_search_can_be_left(tmp_path):
 def test_memory_does_not_grow_with_the_log(tmp_path):
     path = tmp_path / "logs.txt"
     with open(path, "wb") as file:
-        file.seek(100 << 20)                        # a hole of 100 MB, which reads as one endless line of NULs
+        # a hole of 100 MB, which reads as one endless line of NULs
+        file.seek(100 << 20)
         file.write(b"\n" + b"[2025-01-23 18:30:45+0800] line of text\n" * 300_000 + b"the end\n")
     log, before = Log(path), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert texts(log.page())[-1] == "the end"
-    assert [hit["text"] for hit in hits(log, "the end")] == ["the end"] == [hit["text"] for hit in hits(log, "^the end", regex=True)]
+    assert [hit["text"] for hit in hits(log, "the end")] == ["the end"] == [
+        hit["text"] for hit in hits(log, "^the end", regex=True)]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 
-# -- time -------------------------------------------------------------------------------------------------------------
+# -- time ----------------------------------------------------------------------------------------------------
 
 def test_a_line_by_its_time(tmp_path):
     start = 1737628245
-    lines = [stamped(start + k // 7 * 3, f"line {k}\n") + ("unstamped\n" if k % 5 == 0 else "") for k in range(20_000)]
+    lines = [stamped(start + k // 7 * 3, f"line {k}\n") + ("unstamped\n" if k % 5 == 0 else "")
+             for k in range(20_000)]
     log = log_of(tmp_path, "".join(lines))
     for ts in (start - 100, start, start + 1, start + 2999.7, start + 5000, start + 20_000 // 7 * 3):
         wanted = next(line for line in lines if seconds(line[:27]) >= int(ts))

@@ -1,4 +1,5 @@
-"""One state for one run: command line, JSON, scripts and the pages' API say the same, with the same reason."""
+"""One state for one run: command line, JSON, scripts and the pages' API say the same, with the same
+reason."""
 
 import contextlib
 import itertools
@@ -44,14 +45,16 @@ def root(tmp_path, home, monkeypatch):
 
 @pytest.fixture
 def training(root):
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE, text=True, cwd=PROJECT) as process:
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(root)], stdout=subprocess.PIPE, text=True,
+                          cwd=PROJECT) as process:
         process.run_id = process.stdout.readline().strip()
         yield process
         process.kill()
 
 
 def command(*words, timeout=60):
-    return subprocess.run([sys.executable, "-m", "runicorn", *words], capture_output=True, text=True, timeout=timeout, cwd=PROJECT)
+    return subprocess.run([sys.executable, "-m", "runicorn", *words], capture_output=True, text=True,
+                          timeout=timeout, cwd=PROJECT)
 
 
 @contextlib.contextmanager
@@ -111,17 +114,21 @@ def test_a_dead_run_of_this_machine_is_never_running_again_after_a_restart(root,
 
 @pytest.mark.parametrize("ended", ["finish", "os._exit"])
 def test_the_end_of_a_process_is_what_it_said(root, home, ended):
-    code = WRITER.replace("time.sleep(120)", "run.finish()" if ended == "finish" else "import os; os._exit(0)")
-    run_id = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, cwd=PROJECT, timeout=60).stdout.strip()
+    code = WRITER.replace("time.sleep(120)",
+                          "run.finish()" if ended == "finish" else "import os; os._exit(0)")
+    run_id = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True,
+                            cwd=PROJECT, timeout=60).stdout.strip()
     (state, _), = told_everywhere(run_id)
     assert state == ("finished" if ended == "finish" else "lost")
 
 
 @pytest.mark.parametrize(
     "beat_age, row_age, state",
-    [(0, 0, "running"), (30, 30, "running"), (0, 3600, "stalled"), (120, 3600, "stalled"), (3600, 3600, "lost")],
+    [(0, 0, "running"), (30, 30, "running"), (0, 3600, "stalled"), (120, 3600, "stalled"),
+     (3600, 3600, "lost")],
 )
-def test_beat_and_rows_of_a_living_process_of_this_machine_are_told_by_our_clock(root, home, beat_age, row_age, state):
+def test_beat_and_rows_of_a_living_process_of_this_machine_are_told_by_our_clock(
+        root, home, beat_age, row_age, state):
     folder = make_run(root)
     live = root / ".runicorn/live" / f"{ID}.json"
     ours = {"host": environment.hostname(), **environment.process(), "pid": os.getppid(), "start": None}
@@ -133,7 +140,7 @@ def test_beat_and_rows_of_a_living_process_of_this_machine_are_told_by_our_clock
     assert told == state
 
 
-# -- neither a viewer nor our own machine ------------------------------------------------------------------------------
+# -- neither a viewer nor our own machine --------------------------------------------------------------------
 
 def test_a_second_look_one_beat_later_decides(root, home):
     make_run(root)
@@ -155,7 +162,8 @@ def test_a_second_look_that_sees_nothing_move_says_lost(root, home, monkeypatch)
     clock = time.monotonic() + 11
     monkeypatch.setattr(reader, "_clock", lambda: clock)
     scripts.decide(reader, lambda seconds: None)
-    assert [(line["state"], line["reason"]["code"]) for line in reader.runs()["runs"]] == [("lost", "never_seen")]
+    assert [(line["state"], line["reason"]["code"]) for line in reader.runs()["runs"]] == [
+        ("lost", "never_seen")]
 
 
 @pytest.mark.long
@@ -169,7 +177,7 @@ def test_the_command_prints_the_first_answer_and_what_the_second_look_decided(ro
     assert "once more" in answer.stderr
 
 
-# -- mirrored runs -----------------------------------------------------------------------------------------------------
+# -- mirrored runs -------------------------------------------------------------------------------------------
 
 def synced(mirror, far, seen=1.0, looked=0.5, first=600.0, written=0.5, up=True, beat_at=5000.0, **run):
     """Leave a mirror as its syncing process does; all times are seconds ago."""
@@ -178,43 +186,51 @@ def synced(mirror, far, seen=1.0, looked=0.5, first=600.0, written=0.5, up=True,
         make_run(far)
     (mirror / ".index").mkdir(parents=True, exist_ok=True)
     manifest.save(manifest.build(far), mirror / ".index" / "full.json")
-    times = {"seen": None if seen is None else now - seen, "first": now - first, "looked": now - looked, "read": now - looked}
+    times = {"seen": None if seen is None else now - seen, "first": now - first, "looked": now - looked,
+             "read": now - looked}
     run = {"beat": beat_at, **times, **run}
-    live = {"runs": {path: run}, "line": {"up": up, "since": now - first}, "gone": [], "looked": now - looked, "written": now - written}
+    live = {"runs": {path: run}, "line": {"up": up, "since": now - first}, "gone": [], "looked": now - looked,
+            "written": now - written}
     layout.replace_file(mirror / ".index" / "live.json", layout.to_json(live).encode())
 
 
 @pytest.mark.parametrize(
     "seen, looked_ago, first, state",
-    [(1, 0.5, 600, "running"), (150, 0.5, 600, "stalled"), (300, 0.5, 600, "lost"), (None, 0.5, 600, "lost"), (None, 0.5, 20, "checking"),
-     (3601, 3600, 7200, "running")],
+    [(1, 0.5, 600, "running"), (150, 0.5, 600, "stalled"), (300, 0.5, 600, "lost"), (None, 0.5, 600, "lost"),
+     (None, 0.5, 20, "checking"), (3601, 3600, 7200, "running")],
 )
-def test_of_mirrored_runs_what_the_syncing_process_last_wrote_is_told(tmp_path, home, root, seen, looked_ago, first, state):
+def test_of_mirrored_runs_what_the_syncing_process_last_wrote_is_told(
+        tmp_path, home, root, seen, looked_ago, first, state):
     synced(home / "cache" / "gpu1", tmp_path / "far", seen, looked_ago, first, looked_ago)
     for told in (looked(Catalog([], [("gpu1", home / "cache" / "gpu1")]), Clock())[0],
-                 scripts.open_reader([], beside_viewer.mirror_folders(home), home).runs()["runs"][0]["state"]):
+                 scripts.open_reader([], beside_viewer.mirror_folders(home),
+                                     home).runs()["runs"][0]["state"]):
         assert told == state
 
 
 def test_a_mirrors_runs_are_found_by_the_name_of_its_connection(tmp_path, home, root):
     settings.save_connection(home, {"name": "GPU Server 1", "host": "gpu.example"})
     synced(home / "cache" / "gpu-server-1", tmp_path / "far")
-    for words, count in (('connection:"GPU Server 1"', 1), ("connection:gpu-server-1", 1), ('connection!="GPU Server 1"', 0)):
+    for words, count in (('connection:"GPU Server 1"', 1), ("connection:gpu-server-1", 1),
+                         ('connection!="GPU Server 1"', 0)):
         assert command("runs", words, "--json").stdout.count("\n") == len(runicorn.runs(words)) == count
 
 
 def test_what_an_ended_sync_wrote_comes_with_its_age(tmp_path, home, root):
-    synced(home / "cache" / "gpu1", tmp_path / "far", seen=7201, looked=7200, first=9000, written=7200, up=False)
+    synced(home / "cache" / "gpu1", tmp_path / "far", seen=7201, looked=7200, first=9000, written=7200,
+           up=False)
     line = json.loads(command("runs", "--json").stdout)
     assert line["state"] == "running" and line["stale"] and line["reason"]["text"].endswith("as of 2 h ago")
     assert "as of 2 h ago" in command("show", ID).stdout
 
 
 def test_a_run_in_two_mirrors_shows_the_freshest_everywhere(tmp_path, home, root):
-    synced(home / "cache" / "a-old", tmp_path / "far", seen=7000, looked=6900, first=9000, written=6900, up=False)
+    synced(home / "cache" / "a-old", tmp_path / "far", seen=7000, looked=6900, first=9000, written=6900,
+           up=False)
     synced(home / "cache" / "b-new", tmp_path / "far")
     line = json.loads(command("runs", "--json").stdout)
-    assert (line["connection"], line["state"], line["stale"], line["sources"]) == ("b-new", "running", False, 2)
+    assert (line["connection"], line["state"], line["stale"], line["sources"]) == (
+        "b-new", "running", False, 2)
     run, = runicorn.runs()
     assert run.state == "running" and run._reader.entry(run.key).source.slug == "b-new"
 
@@ -253,11 +269,12 @@ def test_a_sync_that_has_not_listed_a_run_yet_is_no_sign_of_its_life(tmp_path):
     reader = Catalog([], [("m", tmp_path / "m")], clock=clock)
     looked(reader, clock)
     live = json.loads((tmp_path / "m/.index/live.json").read_text())
-    layout.replace_file(tmp_path / "m/.index/live.json", layout.to_json({**live, "runs": {}, "written": time.time()}).encode())
+    layout.replace_file(tmp_path / "m/.index/live.json",
+                        layout.to_json({**live, "runs": {}, "written": time.time()}).encode())
     assert looked(reader, clock, 1)[0] == "lost"
 
 
-# -- beside a viewer ---------------------------------------------------------------------------------------------------
+# -- beside a viewer -----------------------------------------------------------------------------------------
 
 def test_a_viewer_beside_is_asked(root, home):
     make_run(root)
@@ -280,7 +297,8 @@ ASKED = "-started", 50, ()
 
 def finished(root, number):
     folder = make_run(root, run_id=f"20250123_180000_{number:06x}")
-    (folder / "status.json").write_text(json.dumps({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 60}))
+    (folder / "status.json").write_text(
+        json.dumps({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 60}))
     return folder
 
 
@@ -302,13 +320,16 @@ def test_the_list_beside_a_viewer_is_the_viewers(root, home, beside_three):
     beside_three.catalog.runs = None             # only the viewer's view is asked
     assert len(command("runs", "--json").stdout.splitlines()) == 3
     found = beside_viewer.runs(home, [("local", root)], "state:finished", "name", 2, ["config.lr"])
-    own = scripts.open_reader([("local", root)], [], home).runs("state:finished", "name", limit=2, columns=["config.lr"])
-    assert found["matched"] == 3 and len(found["runs"]) == 2 and json.loads(layout.to_json(own["runs"])) == found["runs"]
+    own = scripts.open_reader([("local", root)], [], home).runs(
+        "state:finished", "name", limit=2, columns=["config.lr"])
+    assert found["matched"] == 3 and len(found["runs"]) == 2
+    assert json.loads(layout.to_json(own["runs"])) == found["runs"]
 
 
 def test_what_a_viewer_does_not_know_yet_is_read_here(root, home, tmp_path, beside_three):
     finished(root, 7)
-    assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None or beside_three.catalog.runs()["total"] == 4
+    assert (beside_viewer.runs(home, [("local", root)], "", *ASKED) is None
+            or beside_three.catalog.runs()["total"] == 4)
     assert len(command("runs", "--json").stdout.splitlines()) == 4
     other = tmp_path / "other"
     finished(other, 8)
@@ -322,12 +343,15 @@ def test_a_run_that_ends_has_ended_at_once_beside_a_viewer(root, home, training)
     with viewing(home, [("local", root)]) as server:
         server.catalog.await_first_look()
         folder, = root.glob("p/n/runs/*")
-        (folder / "status.json").write_text(json.dumps({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 60}))
+        (folder / "status.json").write_text(
+            json.dumps({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 60}))
         found = beside_viewer.runs(home, [("local", root)], "", *ASKED)
         assert [run["state"] for run in found["runs"]] == ["finished"]
 
 
-@pytest.mark.parametrize("words", [["loss<"], ["", "--sort", "config.lr,,"], ["", "--limit", "0"], ["", "--limit", "20000"]])
+@pytest.mark.parametrize("words",
+                         [["loss<"], ["", "--sort", "config.lr,,"], ["", "--limit", "0"],
+                          ["", "--limit", "20000"]])
 def test_words_and_numbers_are_answered_as_without_a_viewer(root, home, words):
     finished(root, 1)
     before = command("runs", *words)
@@ -337,7 +361,9 @@ def test_words_and_numbers_are_answered_as_without_a_viewer(root, home, words):
     assert (after.returncode, after.stdout, after.stderr) == (before.returncode, before.stdout, before.stderr)
 
 
-@pytest.mark.parametrize("answer", [{}, {"runs": 3}, {"runs": []}, {"runs": [], "sources": 5}, {"runs": [], "sources": [{"folder": 3}]}])
+@pytest.mark.parametrize("answer",
+                         [{}, {"runs": 3}, {"runs": []}, {"runs": [], "sources": 5},
+                          {"runs": [], "sources": [{"folder": 3}]}])
 def test_a_nonsensical_list_is_not_taken(root, home, monkeypatch, answer):
     monkeypatch.setattr(viewer_client, "notes", lambda home: [{"url": "", "token": ""}])
     monkeypatch.setattr(viewer_client, "asked", lambda note, path: answer)
@@ -345,7 +371,8 @@ def test_a_nonsensical_list_is_not_taken(root, home, monkeypatch, answer):
 
 
 @pytest.mark.parametrize(
-    "note", [{"url": "http://127.0.0.1:9", "token": "x", "pid": 1}, {"url": 3, "token": "x"}, {}, {"url": "http://[", "token": ""}]
+    "note", [{"url": "http://127.0.0.1:9", "token": "x", "pid": 1}, {"url": 3, "token": "x"}, {},
+             {"url": "http://[", "token": ""}]
 )
 def test_the_note_of_a_viewer_that_was_killed_is_no_obstacle(root, home, note):
     make_run(root)
@@ -353,11 +380,13 @@ def test_the_note_of_a_viewer_that_was_killed_is_no_obstacle(root, home, note):
     (home / "run" / "23300.json").write_text(json.dumps(note))
     (home / "run" / "23301.json").write_text("{torn")
     assert viewer_client.states(home) == []
-    assert [line["state"] for line in scripts.open_reader([("local", root)], [], home).runs()["runs"]] == ["checking"]
+    assert [line["state"] for line in scripts.open_reader([("local", root)], [], home).runs()["runs"]] == [
+        "checking"]
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"runs": 3}, {"runs": {"p/n/runs/" + ID: ["nonsense", "", "", {}]}}, {"runs": {"p/n/runs/" + ID: "running"}}]
+    "told", [{}, {"runs": 3}, {"runs": {"p/n/runs/" + ID: ["nonsense", "", "", {}]}},
+             {"runs": {"p/n/runs/" + ID: "running"}}]
 )
 def test_a_nonsensical_answer_changes_nothing(root, home, told):
     make_run(root)
@@ -422,7 +451,8 @@ while True:
 def test_nobody_elses_program_on_a_killed_viewers_port_is_given_the_token(who, asked):
     process = subprocess.Popen([sys.executable, "-c", IMPOSTOR, who], stdout=subprocess.PIPE, text=True)
     try:
-        note = {"url": f"http://127.0.0.1:{int(process.stdout.readline())}", "token": "a-secret", "pid": process.pid}
+        note = {"url": f"http://127.0.0.1:{int(process.stdout.readline())}", "token": "a-secret",
+                "pid": process.pid}
         answer = viewer_client.asked(note, "/api/states")
     finally:
         process.kill()

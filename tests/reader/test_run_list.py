@@ -22,7 +22,8 @@ def test_a_row_says_what_the_run_is(tmp_path):
     (row,) = reader_of(tmp_path).runs(spark=True)["runs"]
     assert {
         key: row[key]
-        for key in ("key", "project", "name", "connection", "state", "started", "ended", "duration", "step", "total", "sources", "here")
+        for key in ("key", "project", "name", "connection", "state", "started", "ended", "duration", "step",
+                    "total", "sources", "here")
     } == {
         "key": "local:图像 分类/学习率/20250123_180000_abc123",
         "project": "图像 分类",
@@ -37,13 +38,15 @@ def test_a_row_says_what_the_run_is(tmp_path):
         "sources": 1,
         "here": True,
     }
-    assert row["main"] == {"metric": "val/loss", "value": 0.25, "rule": "min", "best": {"value": 0.2, "step": 1}}
+    assert row["main"] == {"metric": "val/loss", "value": 0.25, "rule": "min",
+                           "best": {"value": 0.2, "step": 1}}
     assert row["spark"] == [0.9, 0.2, 0.25]
 
 
 @pytest.fixture
 def sweep(tmp_path):
-    for n, (lr, loss) in enumerate([(0.1, "NaN"), (0.01, 0.4), (0.001, 0.2), (1e-4, "Infinity"), (1e-5, None)]):
+    for n, (lr, loss) in enumerate([(0.1, "NaN"), (0.01, 0.4), (0.001, 0.2), (1e-4, "Infinity"),
+                                    (1e-5, None)]):
         make_run(
             tmp_path,
             name=f"run{n}",
@@ -78,7 +81,8 @@ def test_sorting_puts_what_has_no_value_last(sweep, sort, order):
     found = [run_id[-1] for run_id in ids(sweep.runs(sort=sort))]
     assert len(found) == 5
     for group in [found] if not order else order.split():
-        assert sorted(found[: len(group)]) == sorted(group) and (" " in order or found[: len(group)] == list(group))
+        assert sorted(found[: len(group)]) == sorted(group)
+        assert (" " in order or found[: len(group)] == list(group))
         found = found[len(group) :]
 
 
@@ -86,18 +90,22 @@ def test_numbers_in_texts_are_sorted_by_their_size_and_what_is_equal_newest_firs
     names = ["run10", "run9", "Run2", "v1.10", "v1.9", "run", "2", "10"]
     for n, name in enumerate(names):
         size = ("12B", 7, None, "NaN", True, [1], "7B", "1T")[n]
-        make_run(tmp_path, name=name, run_id=f"20250123_18000{n}_00000{n}", created_at=1737655200.0 + n, tags=[],
-                 config={"same": 1, "day": f"2025-0{9 - n}-01", "size": size, "long": "9" * 5000})
+        make_run(tmp_path, name=name, run_id=f"20250123_18000{n}_00000{n}", created_at=1737655200.0 + n,
+                 tags=[], config={"same": 1, "day": f"2025-0{9 - n}-01", "size": size, "long": "9" * 5000})
     reader = reader_of(tmp_path)
 
     def sizes(sort):
-        return [row["values"].get("config.size") for row in reader.runs(sort=sort, columns=["config.size"])["runs"]]
-    assert [row["name"] for row in reader.runs(sort="name")["runs"]] == ["2", "10", "run", "Run2", "run9", "run10", "v1.9", "v1.10"]
-    assert [row["name"] for row in reader.runs(sort="-name")["runs"]] == ["v1.10", "v1.9", "run10", "run9", "Run2", "run", "10", "2"]
+        return [row["values"].get("config.size")
+                for row in reader.runs(sort=sort, columns=["config.size"])["runs"]]
+    assert [row["name"] for row in reader.runs(sort="name")["runs"]] == [
+        "2", "10", "run", "Run2", "run9", "run10", "v1.9", "v1.10"]
+    assert [row["name"] for row in reader.runs(sort="-name")["runs"]] == [
+        "v1.10", "v1.9", "run10", "run9", "Run2", "run", "10", "2"]
     assert sizes("config.size") == [True, 7, "1T", "7B", "12B", "[1]", "NaN", None]
     assert sizes("-config.size") == ["[1]", "12B", "7B", "1T", 7, True, "NaN", None]
-    assert [ids(reader.runs(sort=sort)) for sort in ("config.same", "-config.same", "host", "-long", "tag", "-age")] == [
-        *[ids(reader.runs())] * 5, ids(reader.runs())[::-1]]
+    assert [ids(reader.runs(sort=sort))
+            for sort in ("config.same", "-config.same", "host", "-long", "tag", "-age")] == [
+                *[ids(reader.runs())] * 5, ids(reader.runs())[::-1]]
     assert ids(reader.runs(sort="day")) == ids(reader.runs())
     assert [group["value"] for group in reader.runs(group="name")["groups"]][:3] == ["2", "10", "run"]
 
@@ -113,13 +121,15 @@ def test_filters_see_config_summary_tags_and_states(sweep):
     assert [run_id[-1] for run_id in ids(sweep.runs("deep.er.x=3"))] == ["3"]
     assert [run_id[-1] for run_id in ids(sweep.runs("x=3"))] == ["3"]
     assert [run_id[-1] for run_id in ids(sweep.runs("state:failed"))] == ["4"]
-    assert sweep.runs("acc>0 connection:local user:alice host:gpu-01 project:vision started>2020-01-01")["matched"] == 3
+    assert sweep.runs(
+        "acc>0 connection:local user:alice host:gpu-01 project:vision started>2020-01-01")["matched"] == 3
     with pytest.raises(FilterError):
         sweep.runs("loss<")
 
 
 def test_slices_columns_groups_and_what_the_sidebar_counts(sweep):
-    answer = sweep.runs(sort="started", offset=1, limit=2, columns=["config.lr", "summary.val/loss", "config.absent"])
+    answer = sweep.runs(sort="started", offset=1, limit=2,
+                        columns=["config.lr", "summary.val/loss", "config.absent"])
     assert (answer["total"], answer["matched"], answer["offset"], len(answer["runs"])) == (5, 5, 1, 2)
     assert [row["values"] for row in answer["runs"]] == [
         {"config.lr": 0.01, "summary.val/loss": 0.4},
@@ -127,16 +137,20 @@ def test_slices_columns_groups_and_what_the_sidebar_counts(sweep):
     ]
     names = sweep.view().names
     assert names.pop("offered") == {**names, "more": {}}
-    assert names == {"config": ["deep.er.x", "lr"], "summary": ["acc", "val/loss"], "metrics": ["acc", "val/loss"]}
+    assert names == {"config": ["deep.er.x", "lr"], "summary": ["acc", "val/loss"],
+                     "metrics": ["acc", "val/loss"]}
     grouped = sweep.runs(sort="started", group="tag")
     assert grouped["groups"] == [{"value": "even", "count": 3}, {"value": "odd", "count": 2}]
     assert [run_id[-1] for run_id in ids(grouped)] == list("02413")
     tree, states = sweep.facets(sweep.view()).tree(), sweep.view().states()
     assert tree["projects"][0]["count"] == 5 and len(tree["projects"][0]["names"]) == 5
-    assert tree["tags"] == [{"tag": "even", "count": 3}, {"tag": "lr", "count": 2}, {"tag": "odd", "count": 2}]
-    assert states == {"finished": 4, "failed": 1} and tree["connections"] == [{"slug": "local", "name": "local", "count": 5}]
+    assert tree["tags"] == [{"tag": "even", "count": 3}, {"tag": "lr", "count": 2},
+                            {"tag": "odd", "count": 2}]
+    assert states == {"finished": 4, "failed": 1}
+    assert tree["connections"] == [{"slug": "local", "name": "local", "count": 5}]
     assert (
-        sweep.runs(tag="even")["matched"] == 3 and sweep.runs(name="run1")["matched"] == 1 and sweep.runs(connection="gpu1")["matched"] == 0
+        sweep.runs(tag="even")["matched"] == 3 and sweep.runs(name="run1")["matched"] == 1
+        and sweep.runs(connection="gpu1")["matched"] == 0
     )
 
 
@@ -151,19 +165,24 @@ def test_the_overlay_is_the_readers_own_view(tmp_path, home):
     assert (row["tags"], row["note"], row["hidden"]) == (["mine"], "look again", True)
     assert reader.facets(reader.view()).tree()["tags"] == []
     assert reader.facets(reader.view(), hidden=True).tree()["tags"] == [{"tag": "mine", "count": 1}]
-    assert json.loads((tmp_path / "vision/resnet50/runs/20250123_180000_abc123/meta.json").read_text())["tags"] == ["baseline"]
+    assert json.loads(
+        (tmp_path / "vision/resnet50/runs/20250123_180000_abc123/meta.json").read_text())["tags"] == [
+            "baseline"]
 
 
 def test_a_local_run_whose_events_may_not_be_read_says_so(tmp_path, monkeypatch):
     folder = make_run(tmp_path)
     access = os.access
     denied = "events.jsonl"                 # said by hand: root may read everything
-    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and not os.fspath(path).endswith(denied))
+    monkeypatch.setattr(os, "access",
+                        lambda path, mode: access(path, mode) and not os.fspath(path).endswith(denied))
     reader = reader_of(tmp_path)
     row, = reader.runs()["runs"]
     assert row["error"] == "events.jsonl can't be read: permission denied"
     run = reader.run(row["key"])
-    assert run["left_out"] == {"events.jsonl": {"code": "unreadable", "text": "it can't be read: permission denied"}}
+    assert run["left_out"] == {
+        "events.jsonl": {"code": "unreadable", "text": "it can't be read: permission denied"}}
     monkeypatch.undo()
     row, = reader.runs()["runs"]
-    assert row["error"] is None and reader.run(row["key"])["left_out"] == {} and (folder / "events.jsonl").exists()
+    assert row["error"] is None and reader.run(row["key"])["left_out"] == {}
+    assert (folder / "events.jsonl").exists()

@@ -1,4 +1,5 @@
-"""What may not be read in a local root is said by the commands, hides nothing else, and is there as soon as it may be read."""
+"""What may not be read in a local root is said by the commands, hides nothing else, and is there as soon as
+it may be read."""
 
 import os
 import shutil
@@ -25,7 +26,8 @@ def root(open_path):
     write(run / "media" / "1.png", b"png")
     (folder / ".runicorn" / "live").mkdir(parents=True)
     (open_path / "home").mkdir()
-    shutil.copytree(Path(runicorn.__file__).parent, open_path / "code" / "runicorn", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(runicorn.__file__).parent, open_path / "code" / "runicorn",
+                    ignore=shutil.ignore_patterns("__pycache__"))
     for path in (open_path / "home", folder, *folder.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     return folder
@@ -34,8 +36,10 @@ def root(open_path):
 def said(root, *words):
     """Return what a command says to another user: (its exit code, stdout and stderr)."""
     home = str(root.parent / "home")
-    found = subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", PYTHON, "-m", "runicorn", *words],
-                           env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": home, "RUNICORN_HOME": home},
+    found = subprocess.run(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", PYTHON,
+                            "-m", "runicorn", *words],
+                           env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": home,
+                                "RUNICORN_HOME": home},
                            cwd=root.parent / "code", capture_output=True, text=True, timeout=60)
     assert "Traceback" not in found.stderr
     return found.returncode, found.stdout + found.stderr
@@ -49,7 +53,8 @@ def test_files_that_may_not_be_read_hide_no_run(root):
         path.chmod(0)
     told = said(root, "runs", "--root", str(root))[1]
     assert ID in told and OTHER in told
-    for run_id, names in ((ID, ("events.jsonl", "logs.txt", "status.json")), (OTHER, ("meta.json", "summary.json"))):
+    for run_id, names in ((ID, ("events.jsonl", "logs.txt", "status.json")),
+                          (OTHER, ("meta.json", "summary.json"))):
         told = said(root, "show", run_id, "--root", str(root))[1]
         assert [name for name in names if f"! {name}: it can't be read: permission denied" not in told] == []
     assert "logs.txt can't be read" in said(root, "tail", ID, "--root", str(root), "--no-follow")[1]
@@ -66,10 +71,13 @@ def test_folders_that_may_not_be_read_are_counted_and_stop_nothing(root):
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0)
     told = said(root, "runs", "--root", str(root))[1]
-    assert ID in told and OTHER not in told and f"3 folders below {root} can't be read: permission denied" in told
+    assert ID in told and OTHER not in told
+    assert f"3 folders below {root} can't be read: permission denied" in told
     found = said(root, "check", str(root))[1]
-    lines = [f"p/n/runs/{OTHER}: can't be listed: Permission denied", ".runicorn/live: can't be listed: Permission denied"]
-    assert [line for line in [*lines, "2 unreadable: passed over", f"{RUN}/meta.json"] if line not in found] == []
+    lines = [f"p/n/runs/{OTHER}: can't be listed: Permission denied",
+             ".runicorn/live: can't be listed: Permission denied"]
+    assert ([line for line in [*lines, "2 unreadable: passed over", f"{RUN}/meta.json"] if line not in found]
+            == [])
     root.chmod(0)
     told = said(root, "runs", "--root", str(root))[1]
     assert f"1 folder below {root} can't be read: permission denied" in told and "no runs yet" not in told

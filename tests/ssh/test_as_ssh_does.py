@@ -1,4 +1,5 @@
-"""~/.ssh/config as people have it: where plain sftp gets in with it we get in, with paramiko and by the system's ssh, and nowhere else."""
+"""~/.ssh/config as people have it: where plain sftp gets in with it we get in, with paramiko and by the
+system's ssh, and nowhere else."""
 
 import os
 import shutil
@@ -24,7 +25,8 @@ GATES = ("Host gate\n  HostName 127.0.0.1\n  Port {gate.port}\n  IdentityFile {g
 OWN = "  UserKnownHostsFile {home}/.ssh/known_hosts\n"
 UNKNOWN = "unknown"         # the host key is in no known_hosts of the home
 FD_PASS = ("import array, socket, sys\nline = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
-           "socket.socket(fileno=1).sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [line.fileno()]))])\n")
+           "socket.socket(fileno=1).sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', "
+           "[line.fileno()]))])\n")
 
 
 def key_at(name):
@@ -53,14 +55,18 @@ def another_known(user, server):
 def command_printing(user, server):
     key = " ".join(server.host_key.read_text().split()[:2])
     script = user.home / "known"
-    script.write_text(f'#!/bin/sh\n[ "$1" != other ] && case "$2" in HOSTNAME|ORDER|ADDRESS) echo "$1 {key}";; *) exit 1;; esac; exit 0\n')
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" != other ] && case "$2" in HOSTNAME|ORDER|ADDRESS) echo "$1 {key}";; *) exit 1;; '
+        'esac; exit 0\n')
     script.chmod(0o755)
 
 
 def revoking(kind):
-    """Return a preparation that revokes the server's host key ("key", "krl"), or another one ("other key", "other krl")."""
+    """Return a preparation that revokes the server's host key ("key", "krl"), or another one ("other key",
+    "other krl")."""
     def prepare(user, server):
-        key = make_key(user.home / "other").with_suffix(".pub") if kind.startswith("other") else server.host_key
+        key = (make_key(user.home / "other").with_suffix(".pub") if kind.startswith("other")
+               else server.host_key)
         if kind.endswith("krl"):
             subprocess.run(["ssh-keygen", "-q", "-k", "-f", user.home / "revoked", key], check=True)
         else:
@@ -77,39 +83,55 @@ def open_key(user, server):
     (user.ssh / "mine").chmod(0o644)
 
 
-# name: (config, preparation, UNKNOWN or None, host). Of these, USUAL run each time, the others with the chaos.
+# name: (config, preparation, UNKNOWN or None, host). Of these, USUAL run each time, the others with the
+# chaos.
 ROWS = {
-    "Match exec, by the user's shell": ('Match originalhost gpu exec "[[ %n == gpu ]]"\n' + KEY + BASE, None, None),
+    "Match exec, by the user's shell": ('Match originalhost gpu exec "[[ %n == gpu ]]"\n' + KEY + BASE, None,
+                                        None),
     "Match exec, tokens": ('Match exec "test %h = gpu -a %r = {me}"\n' + KEY + BASE, None, None),
     "Include, a glob in ~": ("Include ~/x/*.conf ~/nothing\n" + BASE, included, None),
     "Include, ${{ENV}}": ("Include ${{HOME}}/x/a.conf\n" + BASE, included, None),
     "two hops": (BASE + KEY + "  ProxyJump gate,far\n" + GATES, None, None),
     "a hop behind a hop": (BASE + KEY + "  ProxyJump far\n" + GATES + "  ProxyJump gate\n", None, None),
-    "ProxyJump none, then one for all": (BASE + KEY + "  ProxyJump none\nHost *\n  ProxyJump nowhere.invalid\n", None, None),
-    "ProxyJump none, then a command": (BASE + KEY + "  ProxyJump none\nHost *\n  ProxyCommand false\n", None, None),
-    "ProxyCommand none, then a jump": (BASE + KEY + "  ProxyCommand none\nHost *\n  ProxyJump nowhere.invalid\n", None, None),
-    "ProxyCommand, then a jump": (BASE + KEY + "  ProxyCommand nc %h %p\nHost *\n  ProxyJump nowhere.invalid\n", None, None),
-    "ProxyJump, then a command": (BASE + KEY + "  ProxyJump gate\n" + GATES + "Host g*u\n  ProxyCommand false\n", None, None),
+    "ProxyJump none, then one for all":
+    (BASE + KEY + "  ProxyJump none\nHost *\n  ProxyJump nowhere.invalid\n", None, None),
+    "ProxyJump none, then a command": (BASE + KEY + "  ProxyJump none\nHost *\n  ProxyCommand false\n", None,
+                                       None),
+    "ProxyCommand none, then a jump":
+    (BASE + KEY + "  ProxyCommand none\nHost *\n  ProxyJump nowhere.invalid\n", None, None),
+    "ProxyCommand, then a jump": (BASE + KEY
+                                  + "  ProxyCommand nc %h %p\nHost *\n  ProxyJump nowhere.invalid\n", None,
+                                  None),
+    "ProxyJump, then a command": (BASE + KEY + "  ProxyJump gate\n" + GATES
+                                  + "Host g*u\n  ProxyCommand false\n", None, None),
     "ProxyJump with %r": (BASE + KEY + "  ProxyJump %r@gate\n" + GATES, None, None),
-    "ProxyJump as ssh://": (BASE + KEY + "  ProxyJump ssh://{me}@127.0.0.1:{gate.port}\nHost 127.0.0.1\n  IdentityFile {gate.key}\n",
+    "ProxyJump as ssh://": (BASE + KEY
+                            + "  ProxyJump ssh://{me}@127.0.0.1:{gate.port}\nHost 127.0.0.1\n"
+                              "  IdentityFile {gate.key}\n",
                             None, None),
     "ProxyJump in capitals": (BASE + KEY + "  ProxyJump GATE\n" + GATES, None, None),
-    "ProxyCommand, tokens": (BASE + KEY + "  ProxyCommand sh -c 'test %r-%n = {me}-gpu && exec nc %h %p'\n", None, None),
-    "ProxyCommand, %%": (BASE + KEY + "  ProxyCommand sh -c 'test $(date +%%Y) -gt 2000 && exec nc %h %p'\n", None, None),
+    "ProxyCommand, tokens": (BASE + KEY + "  ProxyCommand sh -c 'test %r-%n = {me}-gpu && exec nc %h %p'\n",
+                             None, None),
+    "ProxyCommand, %%": (BASE + KEY + "  ProxyCommand sh -c 'test $(date +%%Y) -gt 2000 && exec nc %h %p'\n",
+                         None, None),
     "ProxyCommand, a pipe": (BASE + KEY + "  ProxyCommand nc %h %p 2>/dev/null | cat\n", None, None),
     "ProxyCommand, ssh -W": (BASE + KEY + "  ProxyCommand ssh -W %h:%p gate\n" + GATES, None, None),
-    "ProxyUseFdpass": (BASE + KEY + f"  ProxyUseFdpass yes\n  ProxyCommand {sys.executable} {{home}}/pass.py %h %p\n", fd_pass, None),
+    "ProxyUseFdpass": (BASE + KEY
+                       + f"  ProxyUseFdpass yes\n  ProxyCommand {sys.executable} {{home}}/pass.py %h %p\n",
+                       fd_pass, None),
     "IdentityFile none, then one": (BASE + "  IdentityFile none\n" + KEY, None, None),
     "IdentityFile ~": (BASE + "  IdentityFile ~/.ssh/mine\n", key_at(".ssh/mine"), None),
     "IdentityFile %d": (BASE + "  IdentityFile %d/.ssh/mine\n", key_at(".ssh/mine"), None),
-    "IdentityFile %u %r %h %n %p": (BASE + "  IdentityFile {home}/%u-%r-%h-%n-%p\n", key_at("{me}-{me}-127.0.0.1-gpu-{port}"), None),
-    "IdentityFile %C": (BASE + "  IdentityFile {home}/%C\n", lambda user, server: shutil.copy(server.key, user.home / token(user, "%C")),
-                        None),
+    "IdentityFile %u %r %h %n %p": (BASE + "  IdentityFile {home}/%u-%r-%h-%n-%p\n",
+                                    key_at("{me}-{me}-127.0.0.1-gpu-{port}"), None),
+    "IdentityFile %C": (BASE + "  IdentityFile {home}/%C\n",
+                        lambda user, server: shutil.copy(server.key, user.home / token(user, "%C")), None),
     "IdentityFile ${{ENV}}": (BASE + "  IdentityFile ${{HOME}}/mine\n", key_at("mine"), None),
     "IdentityFile with a space": (BASE + '  IdentityFile "{home}/my key"\n', key_at("my key"), None),
     "IdentityFile in single quotes": (BASE + "  IdentityFile '{home}/my key'\n", key_at("my key"), None),
     "IdentityFile, an escaped space": (BASE + "  IdentityFile {home}/my\\ key\n", key_at("my key"), None),
-    "IdentityFile, escaped quotes": (BASE + '  IdentityFile "{home}/my \\"key\\" # one" # mine\n', key_at('my "key" # one'), None),
+    "IdentityFile, escaped quotes": (BASE + '  IdentityFile "{home}/my \\"key\\" # one" # mine\n',
+                                     key_at('my "key" # one'), None),
     "IdentityFile, a backslash": (BASE + "  IdentityFile {home}/my\\key\n", key_at("my\\key"), None),
     "IdentityFile, a # within": (BASE + "  IdentityFile {home}/my#key\n", key_at("my#key"), None),
     "a quote without its other half": (BASE + "  IdentityFile '{home}/my key\n", key_at("my key"), None),
@@ -117,32 +139,51 @@ ROWS = {
     "a key that others may read": (BASE + "  IdentityFile {home}/.ssh/mine\n", open_key, None),
     "the usual key": (BASE, key_at(".ssh/id_ed25519"), None),
     "a key of another name": (BASE, key_at(".ssh/id_other"), None),
-    "HostKeyAlias": (BASE + KEY + "  HostKeyAlias Cluster\n", known_at(".ssh/known_hosts", "cluster"), UNKNOWN),
-    "UserKnownHostsFile, several": (BASE + KEY + "  UserKnownHostsFile {home}/a {home}/b\n", known_at("b"), UNKNOWN),
+    "HostKeyAlias": (BASE + KEY + "  HostKeyAlias Cluster\n", known_at(".ssh/known_hosts", "cluster"),
+                     UNKNOWN),
+    "UserKnownHostsFile, several": (BASE + KEY + "  UserKnownHostsFile {home}/a {home}/b\n", known_at("b"),
+                                    UNKNOWN),
     "UserKnownHostsFile none": (BASE + KEY + "  UserKnownHostsFile none\n", None, None),
-    "UserKnownHostsFile none, a global one": (BASE + KEY + "  UserKnownHostsFile none\n  GlobalKnownHostsFile {home}/b\n", known_at("b"),
-                                              UNKNOWN),
-    "UserKnownHostsFile with a space": (BASE + KEY + '  UserKnownHostsFile "{home}/a b"\n', known_at("a b"), UNKNOWN),
-    "UserKnownHostsFile %k": (BASE + KEY + "  UserKnownHostsFile {home}/known.%k\n", known_at("known.gpu"), UNKNOWN),
-    "UserKnownHostsFile ${{ENV}}": (BASE + KEY + "  UserKnownHostsFile ${{HOME}}/b\n", known_at("b"), UNKNOWN),
-    "KnownHostsCommand": (BASE + KEY + "  KnownHostsCommand {home}/known %H %I %h %t %f %K\n", command_printing, UNKNOWN),
-    "KnownHostsCommand, another host": (BASE + KEY + "  KnownHostsCommand {home}/known other %I\n", command_printing, UNKNOWN),
+    "UserKnownHostsFile none, a global one":
+    (BASE + KEY + "  UserKnownHostsFile none\n  GlobalKnownHostsFile {home}/b\n", known_at("b"),
+     UNKNOWN),
+    "UserKnownHostsFile with a space": (BASE + KEY + '  UserKnownHostsFile "{home}/a b"\n', known_at("a b"),
+                                        UNKNOWN),
+    "UserKnownHostsFile %k": (BASE + KEY + "  UserKnownHostsFile {home}/known.%k\n", known_at("known.gpu"),
+                              UNKNOWN),
+    "UserKnownHostsFile ${{ENV}}": (BASE + KEY + "  UserKnownHostsFile ${{HOME}}/b\n", known_at("b"),
+                                    UNKNOWN),
+    "KnownHostsCommand": (BASE + KEY + "  KnownHostsCommand {home}/known %H %I %h %t %f %K\n",
+                          command_printing, UNKNOWN),
+    "KnownHostsCommand, another host": (BASE + KEY + "  KnownHostsCommand {home}/known other %I\n",
+                                        command_printing, UNKNOWN),
     "KnownHostsCommand that fails": (BASE + KEY + "  KnownHostsCommand /bin/false\n", None, None),
     "KnownHostsCommand that is missing": (BASE + KEY + "  KnownHostsCommand /nowhere\n", None, UNKNOWN),
     "StrictHostKeyChecking ask": (BASE + KEY, None, UNKNOWN),
-    "StrictHostKeyChecking accept-new": (BASE + KEY + "  StrictHostKeyChecking accept-new\n" + OWN, None, UNKNOWN),
-    "StrictHostKeyChecking accept-new, changed": (BASE + KEY + "  StrictHostKeyChecking accept-new\n" + OWN, another_known, UNKNOWN),
-    "StrictHostKeyChecking no": (BASE + KEY + "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n", None, UNKNOWN),
-    "StrictHostKeyChecking no, changed": (BASE + KEY + "  StrictHostKeyChecking no\n", another_known, UNKNOWN),
-    "StrictHostKeyChecking yes, changed": (BASE + KEY + "  StrictHostKeyChecking yes\n", another_known, UNKNOWN),
-    "StrictHostKeyChecking false": (BASE + KEY + "  StrictHostKeyChecking FALSE\n  UserKnownHostsFile /dev/null\n", None, UNKNOWN),
-    "NoHostAuthenticationForLocalhost": (BASE + KEY + "  NoHostAuthenticationForLocalhost yes\n", None, UNKNOWN),
-    "NoHostAuthenticationForLocalhost, changed": (BASE + KEY + "  NoHostAuthenticationForLocalhost true\n", another_known, UNKNOWN),
-    "NoHostAuthenticationForLocalhost, an alias": (BASE + KEY + "  NoHostAuthenticationForLocalhost yes\n  HostKeyAlias gpu\n", None,
-                                                   UNKNOWN),
-    "NoHostAuthenticationForLocalhost, behind a hop": (BASE + KEY + "  NoHostAuthenticationForLocalhost yes\n  ProxyJump gate\n" + GATES,
-                                                       lambda user, server: (user.ssh / "known_hosts").unlink(), None),
-    "CheckHostIP": (BASE.replace("127.0.0.1", "localhost") + KEY + "  CheckHostIP yes\n  AddressFamily inet\n",
+    "StrictHostKeyChecking accept-new": (BASE + KEY + "  StrictHostKeyChecking accept-new\n" + OWN, None,
+                                         UNKNOWN),
+    "StrictHostKeyChecking accept-new, changed": (BASE + KEY + "  StrictHostKeyChecking accept-new\n" + OWN,
+                                                  another_known, UNKNOWN),
+    "StrictHostKeyChecking no": (BASE + KEY + "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n",
+                                 None, UNKNOWN),
+    "StrictHostKeyChecking no, changed": (BASE + KEY + "  StrictHostKeyChecking no\n", another_known,
+                                          UNKNOWN),
+    "StrictHostKeyChecking yes, changed": (BASE + KEY + "  StrictHostKeyChecking yes\n", another_known,
+                                           UNKNOWN),
+    "StrictHostKeyChecking false":
+    (BASE + KEY + "  StrictHostKeyChecking FALSE\n  UserKnownHostsFile /dev/null\n", None, UNKNOWN),
+    "NoHostAuthenticationForLocalhost": (BASE + KEY + "  NoHostAuthenticationForLocalhost yes\n", None,
+                                         UNKNOWN),
+    "NoHostAuthenticationForLocalhost, changed": (BASE + KEY + "  NoHostAuthenticationForLocalhost true\n",
+                                                  another_known, UNKNOWN),
+    "NoHostAuthenticationForLocalhost, an alias":
+    (BASE + KEY + "  NoHostAuthenticationForLocalhost yes\n  HostKeyAlias gpu\n", None,
+     UNKNOWN),
+    "NoHostAuthenticationForLocalhost, behind a hop":
+    (BASE + KEY + "  NoHostAuthenticationForLocalhost yes\n  ProxyJump gate\n" + GATES,
+     lambda user, server: (user.ssh / "known_hosts").unlink(), None),
+    "CheckHostIP": (BASE.replace("127.0.0.1", "localhost") + KEY
+                    + "  CheckHostIP yes\n  AddressFamily inet\n",
                     known_at(".ssh/known_hosts", "[localhost]:{port}"), UNKNOWN),
     "HostName in capitals": (BASE.replace("127.0.0.1", "LOCALHOST") + KEY + "  AddressFamily inet\n",
                              known_at(".ssh/known_hosts", "[localhost]:{port}"), UNKNOWN),
@@ -159,62 +200,89 @@ ROWS = {
     "Match canonical": (BASE + "Match canonical\n" + KEY, None, None),
     "Host of the final name": (BASE + "Match final\n  Compression no\nHost 127.*\n" + KEY, None, None),
     "Host of a name that is not final": (BASE + "Host 127.*\n" + KEY, None, None),
-    "CanonicalizeHostname": ("CanonicalizeHostname yes\nCanonicalDomains nowhere.invalid cluster.example\nHost *.cluster.example\n"
-                             "  Port {port}\n" + KEY, known_at(".ssh/known_hosts", "[node7.cluster.example]:{port}"), UNKNOWN, "node7"),
-    "CanonicalizeHostname, no fallback": ("CanonicalizeHostname yes\nCanonicalDomains nowhere.invalid\nCanonicalizeFallbackLocal no\n"
-                                          + BASE.replace("  HostName 127.0.0.1\n", ""), None, None),
-    "CanonicalizeHostname, too many dots": ("CanonicalizeHostname yes\nCanonicalDomains example\nCanonicalizeMaxDots 0\n"
-                                            "Host node7.cluster\n  Port {port}\n" + KEY, None, None, "node7.cluster"),
+    "CanonicalizeHostname":
+    ("CanonicalizeHostname yes\nCanonicalDomains nowhere.invalid cluster.example\nHost *.cluster.example\n"
+     "  Port {port}\n" + KEY, known_at(".ssh/known_hosts", "[node7.cluster.example]:{port}"), UNKNOWN,
+     "node7"),
+    "CanonicalizeHostname, no fallback":
+    ("CanonicalizeHostname yes\nCanonicalDomains nowhere.invalid\nCanonicalizeFallbackLocal no\n"
+     + BASE.replace("  HostName 127.0.0.1\n", ""), None, None),
+    "CanonicalizeHostname, too many dots":
+    ("CanonicalizeHostname yes\nCanonicalDomains example\nCanonicalizeMaxDots 0\n"
+     "Host node7.cluster\n  Port {port}\n" + KEY, None, None, "node7.cluster"),
     "BindAddress": (BASE + KEY + "  BindAddress 127.0.0.1\n", None, None),
     "BindAddress of others": (BASE + KEY + "  BindAddress 192.0.2.7\n", None, None),
     "ConnectTimeout": (BASE + KEY + "  ConnectTimeout 1m\n", None, None),
-    "IgnoreUnknown": ("IgnoreUnknown Foo,UseKeychain\nFoo bar\n" + BASE + KEY + "  UseKeychain yes\n", None, None),
-    "algorithms by name": (BASE + KEY + "  Ciphers aes128-ctr\n  MACs hmac-sha2-256\n  HostKeyAlgorithms ssh-ed25519\n", None, None),
-    "tabs, CRLF, =": ((BASE + KEY).replace("  ", "\t").replace("\n", "\r\n").replace("Port ", "Port = "), None, None),
+    "IgnoreUnknown": ("IgnoreUnknown Foo,UseKeychain\nFoo bar\n" + BASE + KEY + "  UseKeychain yes\n", None,
+                      None),
+    "algorithms by name": (BASE + KEY
+                           + "  Ciphers aes128-ctr\n  MACs hmac-sha2-256\n  HostKeyAlgorithms ssh-ed25519\n",
+                           None, None),
+    "tabs, CRLF, =": ((BASE + KEY).replace("  ", "\t").replace("\n", "\r\n").replace("Port ", "Port = "),
+                      None, None),
     "a comment behind a value": (BASE + KEY.rstrip() + " # my key\n", None, None),
     "Host !cpu g*": ("Host !cpu g*\n" + KEY + BASE, None, None),
     "Host g* !gpu": ("Host g* !gpu\n" + KEY + BASE, None, None),
     "Include, a glob of globs": ("Include x/*.c?nf ~/x/[a-c].conf ~/x/nothing*\n" + BASE, included, None),
-    "ProxyCommand, %r@%h:%p in quotes": (BASE + KEY + "  ProxyCommand sh -c 'test \"%r@%h:%p\" = \"{me}@127.0.0.1:{port}\" "
-                                         "&& exec nc \"%h\" %p'\n", None, None),
-    "ProxyCommand, exec and a comment": (BASE + KEY + "  ProxyCommand exec nc %h %p # by the VPN\n", None, None),
-    "ProxyJump, user@host:port list": (BASE + KEY + "  ProxyJump {me}@127.0.0.1:{gate.port},{me}@far:{far.port}\nHost 127.0.0.1\n"
-                                       "  IdentityFile {gate.key}\n" + GATES, None, None),
-    "ProxyJump through a host that is down": (BASE + KEY + "  ProxyJump gate\nHost gpu\n  Port 9\n" + GATES, None, None),
-    "StrictHostKeyChecking off": (BASE + KEY + "  StrictHostKeyChecking off\n  UserKnownHostsFile /dev/null\n", None, UNKNOWN),
+    "ProxyCommand, %r@%h:%p in quotes":
+    (BASE + KEY + "  ProxyCommand sh -c 'test \"%r@%h:%p\" = \"{me}@127.0.0.1:{port}\" "
+     "&& exec nc \"%h\" %p'\n", None, None),
+    "ProxyCommand, exec and a comment": (BASE + KEY + "  ProxyCommand exec nc %h %p # by the VPN\n", None,
+                                         None),
+    "ProxyJump, user@host:port list":
+    (BASE + KEY + "  ProxyJump {me}@127.0.0.1:{gate.port},{me}@far:{far.port}\nHost 127.0.0.1\n"
+     "  IdentityFile {gate.key}\n" + GATES, None, None),
+    "ProxyJump through a host that is down": (BASE + KEY + "  ProxyJump gate\nHost gpu\n  Port 9\n" + GATES,
+                                              None, None),
+    "StrictHostKeyChecking off": (BASE + KEY
+                                  + "  StrictHostKeyChecking off\n  UserKnownHostsFile /dev/null\n", None,
+                                  UNKNOWN),
     "UpdateHostKeys": (BASE + KEY + "  UpdateHostKeys yes\n", None, None),
     "RevokedHostKeys": (BASE + KEY + "  RevokedHostKeys {home}/revoked\n", revoking("key"), None),
-    "RevokedHostKeys, another": (BASE + KEY + "  RevokedHostKeys {home}/revoked\n", revoking("other key"), None),
+    "RevokedHostKeys, another": (BASE + KEY + "  RevokedHostKeys {home}/revoked\n", revoking("other key"),
+                                 None),
     "RevokedHostKeys, a KRL": (BASE + KEY + "  RevokedHostKeys {home}/revoked\n", revoking("krl"), None),
-    "RevokedHostKeys, a KRL of another": (BASE + KEY + "  RevokedHostKeys {home}/revoked\n", revoking("other krl"), None),
+    "RevokedHostKeys, a KRL of another": (BASE + KEY + "  RevokedHostKeys {home}/revoked\n",
+                                          revoking("other krl"), None),
     "RevokedHostKeys that is missing": (BASE + KEY + "  RevokedHostKeys /nowhere\n", None, None),
     "@cert-authority beside the key": (BASE + KEY, lambda user, server: (user.ssh / "known_hosts").write_text(
-        "@cert-authority *.example " + " ".join(make_key(user.home / "ca").with_suffix(".pub").read_text().split()[:2]) + "\n"
+        "@cert-authority *.example "
+        + " ".join(make_key(user.home / "ca").with_suffix(".pub").read_text().split()[:2]) + "\n"
         + (user.ssh / "known_hosts").read_text()), None),
     "SetEnv, SendEnv": (BASE + KEY + "  SetEnv FOO=bar\n  SendEnv LANG LC_*\n", None, None),
-    "a config that others may write": (BASE + KEY, lambda user, server: (user.ssh / "config").chmod(0o646), None),
-    "a config that our group may write": (BASE + KEY, lambda user, server: (user.ssh / "config").chmod(0o664), None),
+    "a config that others may write": (BASE + KEY, lambda user, server: (user.ssh / "config").chmod(0o646),
+                                       None),
+    "a config that our group may write": (BASE + KEY, lambda user, server: (user.ssh / "config").chmod(0o664),
+                                          None),
     "a config of others": (BASE + KEY, lambda user, server: os.chown(user.ssh / "config", 47110, -1), None),
-    "an included config that others may write": ("Include {home}/x/a.conf\n" + BASE + KEY, lambda user, server: (
-        included(user, server), (user.home / "x" / "a.conf").chmod(0o666)), None),
-    "a config that is a link": (BASE + KEY, lambda user, server: ((user.ssh / "config").rename(user.home / "dots"),
-                                                                  (user.ssh / "config").symlink_to(user.home / "dots")), None),
-    "AddKeysToAgent, IdentitiesOnly, PKCS11Provider none": (BASE + KEY + "  AddKeysToAgent yes\n  IdentitiesOnly yes\n"
-                                                            "  PKCS11Provider none\n", None, None),
+    "an included config that others may write": ("Include {home}/x/a.conf\n" + BASE + KEY,
+                                                 lambda user, server: (
+                                                     included(user, server),
+                                                     (user.home / "x" / "a.conf").chmod(0o666)), None),
+    "a config that is a link": (BASE + KEY,
+                                lambda user, server: ((user.ssh / "config").rename(user.home / "dots"),
+                                                      (user.ssh / "config").symlink_to(user.home / "dots")),
+                                None),
+    "AddKeysToAgent, IdentitiesOnly, PKCS11Provider none":
+    (BASE + KEY + "  AddKeysToAgent yes\n  IdentitiesOnly yes\n"
+     "  PKCS11Provider none\n", None, None),
     "IdentitiesOnly without a file": (BASE + "  IdentitiesOnly yes\n", key_at(".ssh/id_ed25519"), None),
     "HostName in brackets": (BASE.replace("127.0.0.1", "[127.0.0.1]") + KEY, None, None),
     "an address as the host": ("Host 127.0.0.1\n  Port {port}\n" + KEY, None, None, "127.0.0.1"),
     "a port that nobody serves": (BASE.replace("{port}", "9") + KEY, None, None),
-    "Port with a comment, User quoted": (BASE.replace("{port}", "{port} # ours").replace("{me}", '"{me}"') + KEY, None, None),
+    "Port with a comment, User quoted":
+    (BASE.replace("{port}", "{port} # ours").replace("{me}", '"{me}"') + KEY, None, None),
 }
-USUAL = ("ProxyCommand, then a jump", "ProxyJump none, then one for all", "IdentityFile %C", "KnownHostsCommand", "Match final",
-         "UserKnownHostsFile with a space", "StrictHostKeyChecking accept-new", "StrictHostKeyChecking accept-new, changed",
+USUAL = ("ProxyCommand, then a jump", "ProxyJump none, then one for all", "IdentityFile %C",
+         "KnownHostsCommand", "Match final", "UserKnownHostsFile with a space",
+         "StrictHostKeyChecking accept-new", "StrictHostKeyChecking accept-new, changed",
          "a key that others may read", "Host of the final name", "RevokedHostKeys")
 
 
 def token(user, text):
     """Return what ssh makes of a % token (str), by its own word."""
-    told = subprocess.run([user.tools / "ssh", "-G", "-F", str(user.ssh / "config"), f"-oControlPath={text}", "gpu"], capture_output=True,
+    told = subprocess.run([user.tools / "ssh", "-G", "-F", str(user.ssh / "config"), f"-oControlPath={text}",
+                           "gpu"], capture_output=True,
                           text=True, check=True).stdout
     return next(line.split(" ", 1)[1] for line in told.splitlines() if line.startswith("controlpath "))
 
@@ -227,7 +295,8 @@ def servers(tmp_path_factory):
 
 
 @pytest.mark.few(4)
-@pytest.mark.parametrize("name", [name if name in USUAL else pytest.param(name, marks=CHAOS) for name in ROWS])
+@pytest.mark.parametrize("name",
+                         [name if name in USUAL else pytest.param(name, marks=CHAOS) for name in ROWS])
 @pytest.mark.parametrize("auth", ["key", pytest.param("system", marks=CHAOS)])
 def test_where_sftp_gets_in_we_get_in(servers, user, home, name, auth):
     text, prepare, known, *host = ROWS[name]
@@ -239,7 +308,8 @@ def test_where_sftp_gets_in_we_get_in(servers, user, home, name, auth):
         prepare(user, server)
     before = {path: path.read_bytes() for path in user.ssh.iterdir() if "known_hosts" in path.name}
     plain = user.sftp(host)
-    for path in set(user.ssh.glob("known_hosts*")) | set(before):       # ssh may have noted the key: we come as it came
+    # ssh may have noted the key: we come as it came
+    for path in set(user.ssh.glob("known_hosts*")) | set(before):
         path.write_bytes(before[path]) if path in before else path.unlink()
     if plain.returncode == 0:
         user.connect(home, host, auth=auth).close()
@@ -261,7 +331,8 @@ def test_both_answers_occur(servers, user):
 
 def test_a_key_taken_unseen_is_noted_and_its_change_is_told(servers, user, home):
     server = servers[0]
-    user.config((BASE + KEY + "  StrictHostKeyChecking accept-new\n").format(port=server.port, me=ME, key=server.key))
+    user.config((BASE + KEY + "  StrictHostKeyChecking accept-new\n").format(
+        port=server.port, me=ME, key=server.key))
     user.connect(home).close()
     assert f"[127.0.0.1]:{server.port} ssh-ed25519" in (home / "known_hosts").read_text()
     other = make_key(user.home / "other").with_suffix(".pub").read_text()
@@ -288,9 +359,11 @@ def test_who_asks_for_a_password_must_be_known(servers, user, home):
 @pytest.mark.parametrize("word", ["yes", "true", "YES"])
 def test_a_key_is_not_asked_about_where_strict_checking_is_wished_for(servers, user, home, word):
     server, asked = servers[0], []
-    user.config((BASE + KEY + f"  StrictHostKeyChecking {word}\n").format(port=server.port, me=ME, key=server.key))
+    user.config((BASE + KEY + f"  StrictHostKeyChecking {word}\n").format(
+        port=server.port, me=ME, key=server.key))
     assert user.sftp().returncode != 0
-    with pytest.raises(HostKeyError, match=r"strict checking .* run `ssh -o StrictHostKeyChecking=ask gpu` once"):
+    with pytest.raises(HostKeyError,
+                       match=r"strict checking .* run `ssh -o StrictHostKeyChecking=ask gpu` once"):
         user.connect(home, ask=lambda question: asked.append(question) or "yes")
     assert asked == [] and not (home / "known_hosts").exists()
     user.trusts(server)
@@ -301,7 +374,8 @@ def test_strict_checking_believes_the_keys_that_we_know(servers, user, home):
     server = servers[0]
     home.mkdir(exist_ok=True)
     (home / "known_hosts").write_text(server.known_hosts.read_text())
-    user.config((BASE + KEY + "  StrictHostKeyChecking yes\n").format(port=server.port, me=ME, key=server.key))
+    user.config((BASE + KEY + "  StrictHostKeyChecking yes\n").format(
+        port=server.port, me=ME, key=server.key))
     user.connect(home).close()
 
 
@@ -319,7 +393,8 @@ GUARDED = {     # name: (config, included file, preparation)
     "the config, open to all": (CALLS, "", exposed(".ssh/config")),
     "an included file": ("Include x.conf\n", CALLS, exposed(".ssh/x.conf")),
     "a file included for another host": ("Host other\n  Include x.conf\n", CALLS, exposed(".ssh/x.conf")),
-    "a link to a file": ("Include link.conf\n", CALLS, lambda user: (user.ssh / "link.conf").symlink_to(user.ssh / "x.conf")
+    "a link to a file": ("Include link.conf\n", CALLS,
+                         lambda user: (user.ssh / "link.conf").symlink_to(user.ssh / "x.conf")
                          or exposed(".ssh/x.conf")(user)),
 }
 if os.getuid() == 0:

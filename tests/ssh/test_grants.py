@@ -1,4 +1,5 @@
-"""Limits that a server does not announce: plain sftp gets everything from it, and so do we, a live curve included, by asking for less."""
+"""Limits that a server does not announce: plain sftp gets everything from it, and so do we, a live curve
+included, by asking for less."""
 
 import subprocess
 import sys
@@ -22,9 +23,11 @@ from runicorn.ssh.sftp import Request
 CHAOS = pytest.mark.chaos
 DOOR = Path(__file__).parents[1] / "support" / "stingy_sftp.py"
 OPENED, LOGGED = "p/n/runs/20250124_180000_abc124", "p/n/runs/20250125_180000_abc125"
-LIMITS = ["handles=3", "handles=1", "handles=2", "handles=7", "handles=3 denies=Too_many_open_files refusal=3", "requests=16", "requests=2",
-          "read=4096", "read=16384", "short=700", "short=5000", "burst=40", "per=150", "handles=3 requests=20 short=3000",
-          "requests=40 refusal=cut", "handles=20 refusal=cut", "read=20000 refusal=5", "handles=4 refusal=10"]
+LIMITS = ["handles=3", "handles=1", "handles=2", "handles=7",
+          "handles=3 denies=Too_many_open_files refusal=3", "requests=16", "requests=2",
+          "read=4096", "read=16384", "short=700", "short=5000", "burst=40", "per=150",
+          "handles=3 requests=20 short=3000", "requests=40 refusal=cut", "handles=20 refusal=cut",
+          "read=20000 refusal=5", "handles=4 refusal=10"]
 USUAL = ("handles=3", "requests=16", "short=700")
 
 
@@ -43,12 +46,16 @@ def root(tmp_path):
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("limits", [limits if limits in USUAL else pytest.param(limits, marks=CHAOS) for limits in LIMITS])
+@pytest.mark.parametrize("limits",
+                         [limits if limits in USUAL else pytest.param(limits, marks=CHAOS)
+                          for limits in LIMITS])
 def test_all_comes_and_a_curve_goes_on(root, tmp_path, home, limits):
     door = f"{sys.executable} {DOOR} {limits}"
-    with Sshd(tmp_path / "sshd", ForceCommand=door) as server, Running(mirror_of(server, root, home, small_only=False)) as one:
+    with Sshd(tmp_path / "sshd",
+              ForceCommand=door) as server, Running(mirror_of(server, root, home, small_only=False)) as one:
         if "cut" not in limits:
-            assert doctor.examine(settings.checked(server.connection(remote_root=str(root))), [].append, home=home)["ok"]
+            assert doctor.examine(settings.checked(server.connection(remote_root=str(root))), [].append,
+                                  home=home)["ok"]
         one.bell.look({"runs", f"run:gpu:{OPENED.replace('/runs/', '/')}"})
         until(lambda: same(one, root), seconds=80)
         for _ in range(3):
@@ -77,11 +84,13 @@ def test_one_file_that_can_not_be_opened_costs_the_others_nothing_and_is_counted
 
 
 def test_plain_sftp_needs_the_same_patience(root, tmp_path):
-    """With more than three files open at once the server refuses; sftp opens one after the other, and gets all."""
+    """With more than three files open at once the server refuses; sftp opens one after the other, and gets
+    all."""
     with Sshd(tmp_path / "sshd", ForceCommand=f"{sys.executable} {DOOR} handles=3") as server:
-        plain = subprocess.run(["sftp", "-b", "-", "-i", str(server.key), f"-oUserKnownHostsFile={server.known_hosts}", "-P",
-                                str(server.port), "127.0.0.1"], input=f"get -R {root} {tmp_path / 'plain'}\n", capture_output=True,
-                               text=True, timeout=60)
+        plain = subprocess.run(["sftp", "-b", "-", "-i", str(server.key),
+                                f"-oUserKnownHostsFile={server.known_hosts}", "-P",
+                                str(server.port), "127.0.0.1"], input=f"get -R {root} {tmp_path / 'plain'}\n",
+                               capture_output=True, text=True, timeout=60)
         assert plain.returncode == 0 and tree(tmp_path / "plain") == tree(root), plain.stderr
 
 
@@ -102,7 +111,8 @@ def test_a_refusal_with_files_open_is_asked_again_with_one_less_and_then_stands(
     again = grants.judge(fourth, refused(), 0)
     assert again.trial == Trial(HANDLES, 3) and not grants.opens(again), "it waits for a handle"
     assert grants.judge(asked(CLOSE), None, 0) is None and grants.freed() == [again]
-    assert grants.opens(again) and grants.judge(again, refused(), 0) is None, "nothing else was too much: it is the file"
+    assert grants.opens(again) and grants.judge(again, refused(),
+                                                0) is None, "nothing else was too much: it is the file"
     assert grants.handles == 100
 
 
@@ -116,8 +126,9 @@ def test_what_was_granted_with_less_is_kept_to_and_a_little_more_is_tried_later(
     assert grants.at_once == 15
 
 
-@pytest.mark.parametrize("error", [MissingFileError("x: No such file", 2), DeniedError("x: Permission denied", 3),
-                                   SftpError("x: Operation unsupported", 8)])
+@pytest.mark.parametrize("error", [
+    MissingFileError("x: No such file", 2), DeniedError("x: Permission denied", 3),
+    SftpError("x: Operation unsupported", 8)])
 def test_what_can_not_be_for_now_stands_at_once(error):
     grants = Grants(100, 32768)
     grants.judge(asked(OPEN), b"handle", 0)
@@ -137,7 +148,8 @@ def test_a_server_that_refuses_all_for_a_while_is_left_alone_for_so_long_and_no_
             one = again
             pauses.append(grants.pausing())
             clock.now += grants.pausing()
-    assert pauses and sum(pauses) < 20 and grants.judge(asked(LSTAT), refused(), 0) is None, "in the end it is believed"
+    assert pauses and sum(pauses) < 20 and grants.judge(asked(LSTAT), refused(),
+                                                        0) is None, "in the end it is believed"
 
 
 def granted(grants, kind, result=b"x"):
@@ -146,9 +158,12 @@ def granted(grants, kind, result=b"x"):
     return grants.judge(asked(kind), result, 0)
 
 
-@pytest.mark.parametrize("error", [MissingFileError("x: No such file", 2), DeniedError("x: Permission denied", 3), refused()])
+@pytest.mark.parametrize("error",
+                         [MissingFileError("x: No such file", 2), DeniedError("x: Permission denied", 3),
+                          refused()])
 def test_files_that_are_absent_or_broken_now_and_then_do_not_end_the_doubt(error):
-    """Manifests and beats are looked for again and again where there are none, and one broken file is tried again all day."""
+    """Manifests and beats are looked for again and again where there are none, and one broken file is tried
+    again all day."""
     grants = Grants(100, 32768)
     assert granted(grants, OPEN) is None
     for _ in range(3 * STANDING):

@@ -37,8 +37,9 @@ def line(names, key, marker=""):
 
 @pytest.mark.parametrize("names, name, kind", [
     ("gpu.example.com", "gpu.example.com", "known"), ("GPU.example.com", "gpu.example.com", "known"),
-    ("a,gpu,10.0.0.1", "10.0.0.1", "known"), ("*.example.com", "gpu.example.com", "known"), ("gpu?", "gpu1", "known"),
-    ("*,!gpu", "gpu", "unknown"), ("[gpu]:2222", "[gpu]:2222", "known"), ("gpu", "[gpu]:2222", "unknown"), ("gpu", "gpux", "unknown"),
+    ("a,gpu,10.0.0.1", "10.0.0.1", "known"), ("*.example.com", "gpu.example.com", "known"),
+    ("gpu?", "gpu1", "known"), ("*,!gpu", "gpu", "unknown"), ("[gpu]:2222", "[gpu]:2222", "known"),
+    ("gpu", "[gpu]:2222", "unknown"), ("gpu", "gpux", "unknown"),
     ("[gpu]:*", "[gpu]:22022", "known"), ("gp[uv]", "gpu", "unknown"),
 ])
 def test_names_and_patterns(tmp_path, keys, names, name, kind):
@@ -78,8 +79,8 @@ def test_names_hashed_by_ssh_keygen(tmp_path, keys):
 
 
 def test_nonsense_is_passed_over(tmp_path, keys):
-    lines = written(tmp_path, "gpu", "", "# comment", "gpu", "gpu ssh-ed25519", "gpu ssh-ed25519 ###", "|1|x ssh-ed25519 AAAA",
-                    "@other gpu a b",
+    lines = written(tmp_path, "gpu", "", "# comment", "gpu", "gpu ssh-ed25519", "gpu ssh-ed25519 ###",
+                    "|1|x ssh-ed25519 AAAA", "@other gpu a b",
                     "\x00\xff", "|1|bad|bad ssh-rsa AAAA", line("gpu", keys[0]))
     assert host_keys.judge(lines, *keys[0]).kind == "known"
 
@@ -98,8 +99,9 @@ def test_added_keys_are_known_and_a_torn_end_is_respected(tmp_path, keys):
 def ssh_keygen_without_special_files(folder, monkeypatch):
     """Put an ssh-keygen first on PATH that opens regular files only: Windows has no /dev/stdin."""
     folder.mkdir()
-    (folder / "ssh-keygen").write_text('#!/bin/sh\nfor word; do case $word in -*) ;; *) [ -f "$word" ] || { echo "no $word" >&2; '
-                                       f'exit 255; }};; esac; done\nexec {shutil.which("ssh-keygen")} "$@"\n')
+    (folder / "ssh-keygen").write_text(
+        '#!/bin/sh\nfor word; do case $word in -*) ;; *) [ -f "$word" ] || { echo "no $word" >&2; '
+        f'exit 255; }};; esac; done\nexec {shutil.which("ssh-keygen")} "$@"\n')
     (folder / "ssh-keygen").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
@@ -113,7 +115,8 @@ def test_a_key_revocation_list(tmp_path, keys, monkeypatch, windows):
     assert [host_keys.is_revoked(str(krl), *key) for key in keys] == [True, False]
 
 
-def test_a_key_revocation_list_that_can_not_be_read_is_not_taken_for_a_revoked_key(tmp_path, keys, monkeypatch):
+def test_a_key_revocation_list_that_can_not_be_read_is_not_taken_for_a_revoked_key(
+        tmp_path, keys, monkeypatch):
     krl = tmp_path / "krl"
     subprocess.run(["ssh-keygen", "-q", "-k", "-f", str(krl), str(tmp_path / "key0.pub")], check=True)
     whole = krl.read_bytes()
@@ -129,26 +132,30 @@ def test_a_key_revocation_list_that_can_not_be_read_is_not_taken_for_a_revoked_k
 
 
 def test_fingerprints_are_those_of_ssh_keygen(tmp_path, keys):
-    shown = subprocess.run(["ssh-keygen", "-l", "-f", str(tmp_path / "key0.pub")], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(["ssh-keygen", "-l", "-f", str(tmp_path / "key0.pub")], capture_output=True,
+                           text=True, check=True).stdout
     assert host_keys.fingerprint(keys[0][1]) == shown.split()[1]
 
 
 def certified(tmp_path, *options, key="host"):
     make_key(tmp_path / "authority")
     make_key(tmp_path / key)
-    subprocess.run(["ssh-keygen", "-q", "-s", str(tmp_path / "authority"), "-I", "id", *options, str(tmp_path / f"{key}.pub")],
+    subprocess.run(["ssh-keygen", "-q", "-s", str(tmp_path / "authority"), "-I", "id", *options,
+                    str(tmp_path / f"{key}.pub")],
                    check=True, capture_output=True)
     return host_keys.certificate(base64.b64decode((tmp_path / f"{key}-cert.pub").read_text().split()[1]))
 
 
 @pytest.mark.parametrize("options, host, reason", [
-    (("-h", "-n", "gpu,gpu2"), "gpu2", None), (("-h",), "anything", None), (("-h", "-n", "*.example.com"), "gpu.example.com", "made for"),
+    (("-h", "-n", "gpu,gpu2"), "gpu2", None), (("-h",), "anything", None),
+    (("-h", "-n", "*.example.com"), "gpu.example.com", "made for"),
     (("-h", "-n", "gpu"), "other", "made for gpu"), (("-n", "gpu"), "gpu", "no host certificate"),
     (("-h", "-n", "gpu", "-V", "20200101:20200201"), "gpu", "not valid now"),
 ])
 def test_what_a_certificate_vouches_for(tmp_path, options, host, reason):
     made = certified(tmp_path, *options)
-    trusted = host_keys.authorities(written(tmp_path, host, line("*", public(tmp_path / "authority"), "@cert-authority")))
+    trusted = host_keys.authorities(
+        written(tmp_path, host, line("*", public(tmp_path / "authority"), "@cert-authority")))
     told = host_keys.refusal(made, host, trusted, now=1_780_000_000)
     assert told is None if reason is None else reason in told
     assert "does not trust" in host_keys.refusal(made, host, [], now=1_780_000_000)
@@ -163,7 +170,8 @@ def test_a_revoked_authority_is_trusted_no_more(tmp_path, keys):
     ("ssh-ed25519", "SSH-2.0-OpenSSH_9.2p1 Debian-2", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"),
     ("ecdsa-sha2-nistp256", "SSH-2.0-OpenSSH_8.0", "ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub"),
     ("rsa-sha2-512", "SSH-1.99-OpenSSH_7.4", "ssh-keygen -lf /etc/ssh/ssh_host_rsa_key.pub"),
-    ("ssh-ed25519", "SSH-2.0-OpenSSH_for_Windows_9.5", r"ssh-keygen -lf %PROGRAMDATA%\ssh\ssh_host_ed25519_key.pub"),
+    ("ssh-ed25519", "SSH-2.0-OpenSSH_for_Windows_9.5",
+     r"ssh-keygen -lf %PROGRAMDATA%\ssh\ssh_host_ed25519_key.pub"),
     ("ssh-rsa", "SSH-2.0-dropbear_2022.83", "dropbearkey -y -f /etc/dropbear/dropbear_rsa_host_key"),
     ("ssh-ed25519", "SSH-2.0-Go", ""), ("ssh-ed25519", "SSH-2.0-x; rm -rf /", "")])
 def test_how_a_key_is_compared_on_its_server(kind, version, command):
@@ -172,13 +180,15 @@ def test_how_a_key_is_compared_on_its_server(kind, version, command):
 
 def test_a_large_file_is_looked_at_once_until_it_changes(tmp_path, keys, monkeypatch):
     path, looked, parsed, parse = tmp_path / "known_hosts", [], [], host_keys.parse
-    path.write_text("".join(line(f"host{number}", keys[0]) + "\n" for number in range(2000)) + line("*.lab", keys[1]) + "\n")
+    path.write_text("".join(line(f"host{number}", keys[0]) + "\n" for number in range(2000))
+                    + line("*.lab", keys[1]) + "\n")
     about = host_keys._about
     monkeypatch.setattr(host_keys, "_about", lambda *given: looked.append(given[1]) or about(*given))
     monkeypatch.setattr(host_keys, "parse", lambda text, path: parsed.append(text) or parse(text, path))
     for _ in range(3):
         assert [found.names for found in host_keys.read([path], "host1234")] == ["host1234"]
-    assert looked == ["host1234"] and len(parsed) < 5, "of 2,001 lines only those that may speak about it are parsed"
+    assert looked == ["host1234"] and len(
+        parsed) < 5, "of 2,001 lines only those that may speak about it are parsed"
     with path.open("a") as file:
         file.write(line("host1234", keys[1]) + "\n")
     assert len(host_keys.read([path], "host1234")) == 2 and looked == ["host1234"] * 2

@@ -1,4 +1,5 @@
-"""A server that takes Kerberos alone: the test names system ssh, which gets in with the ticket, as plain sftp does."""
+"""A server that takes Kerberos alone: the test names system ssh, which gets in with the ticket, as plain sftp
+does."""
 
 import os
 import shutil
@@ -47,7 +48,8 @@ def realm(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "krb5.conf").write_text(CLIENT.format(port=port))
     (folder / "kdc.conf").write_text(SERVER.format(port=port, folder=folder))
-    places = {"KRB5_CONFIG": "krb5.conf", "KRB5_KDC_PROFILE": "kdc.conf", "KRB5CCNAME": "tickets", "KRB5_KTNAME": "keytab"}
+    places = {"KRB5_CONFIG": "krb5.conf", "KRB5_KDC_PROFILE": "kdc.conf", "KRB5CCNAME": "tickets",
+              "KRB5_KTNAME": "keytab"}
     for name, place in places.items():
         monkeypatch.setenv(name, str(folder / place))
 
@@ -56,10 +58,11 @@ def realm(tmp_path, monkeypatch):
         subprocess.run([tool, *words[1:]], check=True, capture_output=True, text=True, **options)
 
     run("kdb5_util", "create", "-s", "-r", "LAB.EXAMPLE", "-P", "master")
-    for query in (f"addprinc -pw secret {ME}", "addprinc -randkey host/localhost", f"ktadd -k {folder / 'keytab'} host/localhost"):
+    for query in (f"addprinc -pw secret {ME}", "addprinc -randkey host/localhost",
+                  f"ktadd -k {folder / 'keytab'} host/localhost"):
         run("kadmin.local", "-r", "LAB.EXAMPLE", "-q", query)
-    server = subprocess.Popen([shutil.which("krb5kdc") or "/usr/sbin/krb5kdc", "-n", "-r", "LAB.EXAMPLE"], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
+    server = subprocess.Popen([shutil.which("krb5kdc") or "/usr/sbin/krb5kdc", "-n", "-r", "LAB.EXAMPLE"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until(lambda: listening("127.0.0.1", port), "an answering krb5kdc")
     run("kinit", ME, input="secret\n")
     yield folder
@@ -72,7 +75,8 @@ def test_kerberos_alone(tmp_path, realm, user, home):
     with Sshd(tmp_path / "sshd", **options) as server:
         key = " ".join(server.host_key.read_text().split()[:2])
         (user.ssh / "known_hosts").write_text(f"[localhost]:{server.port} {key}\n")
-        user.config(f"Host gpu\n  HostName localhost\n  AddressFamily inet\n  Port {server.port}\n  GSSAPIAuthentication yes\n")
+        user.config(f"Host gpu\n  HostName localhost\n  AddressFamily inet\n  Port {server.port}\n"
+                    "  GSSAPIAuthentication yes\n")
         plain = user.sftp()
         assert plain.returncode == 0, plain.stderr + server.log.read_text()
         with pytest.raises(LoginError, match="auth: system"):

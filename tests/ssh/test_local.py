@@ -1,4 +1,5 @@
-"""What each system has its own way in SSH: folders, agents, pipes; Windows' half by what is handed in, and by pipes and threads here."""
+"""What each system has its own way in SSH: folders, agents, pipes; Windows' half by what is handed in, and by
+pipes and threads here."""
 
 import os
 import socket
@@ -29,27 +30,31 @@ def piped(monkeypatch):
     monkeypatch.setattr(local, "WINDOWS", True)
 
 
-# -- folders ------------------------------------------------------------------------------------------------------
+# -- folders -------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("environ, expected", [
-    ({"ProgramData": "C:\\ProgramData"}, "C:\\ProgramData\\ssh\\ssh_config"), ({"ProgramData": "D:\\PD"}, "D:\\PD\\ssh\\ssh_config"),
-    ({}, os.devnull), ({"ProgramData": ""}, os.devnull), ({"ProgramData": "etc"}, os.devnull), ({"ProgramData": "\\etc"}, os.devnull)])
+    ({"ProgramData": "C:\\ProgramData"}, "C:\\ProgramData\\ssh\\ssh_config"),
+    ({"ProgramData": "D:\\PD"}, "D:\\PD\\ssh\\ssh_config"),
+    ({}, os.devnull), ({"ProgramData": ""}, os.devnull), ({"ProgramData": "etc"}, os.devnull),
+    ({"ProgramData": "\\etc"}, os.devnull)])
 def test_files_for_all_users_come_from_program_data_alone(environ, expected):
     assert local.system_file("ssh_config", environ, windows=True) == expected
     assert local.system_file("ssh_config", environ, windows=False) == "/etc/ssh/ssh_config"
 
 
 def test_no_other_module_names_a_folder_of_the_system():
-    texts = {path.name: path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "runicorn").rglob("*.py")}
-    named = [name for name, text in texts.items() if "/etc/ssh/ssh_config" in text or "/etc/ssh/ssh_known" in text]
+    texts = {path.name: path.read_text(encoding="utf-8")
+             for path in (Path(__file__).parents[2] / "runicorn").rglob("*.py")}
+    named = [name for name, text in texts.items()
+             if "/etc/ssh/ssh_config" in text or "/etc/ssh/ssh_known" in text]
     assert named == []
 
 
-# -- agents -------------------------------------------------------------------------------------------------------
+# -- agents --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("path, is_pipe", [
-    ("\\\\.\\pipe\\openssh-ssh-agent", True), ("//./pipe/pageant.me.1234", True), ("\\\\.\\PIPE\\X", True), ("/run/agent.sock", False),
-    ("C:\\agent.sock", False), ("\\\\server\\pipe\\agent", False)])
+    ("\\\\.\\pipe\\openssh-ssh-agent", True), ("//./pipe/pageant.me.1234", True), ("\\\\.\\PIPE\\X", True),
+    ("/run/agent.sock", False), ("C:\\agent.sock", False), ("\\\\server\\pipe\\agent", False)])
 def test_agents_of_windows_are_pipes_of_this_machine(path, is_pipe, monkeypatch):
     assert local.is_pipe(path) is is_pipe
     assert local.usual_agent({"SSH_AUTH_SOCK": path}, windows=True) == (path if is_pipe else None)
@@ -65,7 +70,8 @@ def test_agents_of_windows_are_pipes_of_this_machine(path, is_pipe, monkeypatch)
 
 
 def test_a_pipe_in_use_is_tried_again(tmp_path, monkeypatch):
-    """Whoever listens has as many instances of a pipe as it makes; while all are in use, opening one is EINVAL."""
+    """Whoever listens has as many instances of a pipe as it makes; while all are in use, opening one is
+    EINVAL."""
     (tmp_path / "pipe").write_bytes(b"")
     real, tries = os.open, []
 
@@ -80,7 +86,7 @@ def test_a_pipe_in_use_is_tried_again(tmp_path, monkeypatch):
     line.close()
 
 
-# -- config and known hosts ---------------------------------------------------------------------------------------
+# -- config and known hosts ----------------------------------------------------------------------------------
 
 WRITERS = {"Notepad": lambda text: BOM + text.encode(), "PowerShell's >": lambda text: text.encode("utf-16"),
            "Notepad, UTF-16 BE": lambda text: b"\xfe\xff" + text.encode("utf-16-be"), "an editor": str.encode}
@@ -89,7 +95,8 @@ WRITERS = {"Notepad": lambda text: BOM + text.encode(), "PowerShell's >": lambda
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_a_byte_order_mark_utf16_and_crlf_change_nothing(tmp_path, write):
     """With a mark taken for text, the first Host block was one for all hosts; in UTF-16 there was none."""
-    (tmp_path / "config").write_bytes(write("Host gpu\r\n  User alice\r\n  Port 2222\r\nHost *\r\n  User bob\r\n"))
+    (tmp_path / "config").write_bytes(
+        write("Host gpu\r\n  User alice\r\n  Port 2222\r\nHost *\r\n  User bob\r\n"))
     found = {host: user_config.lookup(host, paths=[tmp_path / "config"]) for host in ("gpu", "other")}
     assert [(one["user"], one["port"]) for one in found.values()] == [("alice", 2222), ("bob", 22)]
     assert user_config.hosts(paths=[tmp_path / "config"]) == ["gpu"]
@@ -111,10 +118,12 @@ def test_how_config_json_was_written_loses_no_root(home, tmp_path, monkeypatch, 
 
 
 def test_names_with_spaces_are_one_file_each(tmp_path):
-    (tmp_path / "config").write_text('Host gpu\n  UserKnownHostsFile "C:\\Users\\A B\\known" "~/second  one"\n'
-                                     '  GlobalKnownHostsFile "/x y/z"\n  IdentityAgent "\\\\.\\pipe\\my  agent"\n')
+    (tmp_path / "config").write_text(
+        'Host gpu\n  UserKnownHostsFile "C:\\Users\\A B\\known" "~/second  one"\n'
+        '  GlobalKnownHostsFile "/x y/z"\n  IdentityAgent "\\\\.\\pipe\\my  agent"\n')
     (tmp_path / "escaped").write_text('Host gpu\n  IdentityAgent "\\\\\\\\.\\\\pipe\\\\my  agent"\n')
-    assert user_config.lookup("gpu", paths=[tmp_path / "escaped"], folder=tmp_path / ".ssh")["identityagent"] == "\\\\.\\pipe\\my  agent"
+    assert user_config.lookup("gpu", paths=[tmp_path / "escaped"],
+                              folder=tmp_path / ".ssh")["identityagent"] == "\\\\.\\pipe\\my  agent"
     found = user_config.lookup("gpu", paths=[tmp_path / "config"], folder=tmp_path / ".ssh")
     assert found["userknownhostsfile"] == ["C:\\Users\\A B\\known", f"{tmp_path}/second  one"]
     assert found["globalknownhostsfile"] == ["/x y/z"] and found["identityagent"] == "\\\\.\\pipe\\my  agent"
@@ -123,15 +132,18 @@ def test_names_with_spaces_are_one_file_each(tmp_path):
 def test_a_known_host_in_a_file_with_a_space_is_known(sshd, tmp_path):
     """The key that such a file holds is not asked about."""
     (tmp_path / "A B").mkdir()
-    (tmp_path / "A B" / "known").write_text(sshd.known_hosts if isinstance(sshd.known_hosts, str) else sshd.known_hosts.read_text())
-    target = type("Target", (), {"options": {"userknownhostsfile": [str(tmp_path / "A B" / "known")]}, "hostname": "127.0.0.1",
-                                 "port": sshd.port, "name": "gpu"})
+    (tmp_path / "A B" / "known").write_text(sshd.known_hosts if isinstance(sshd.known_hosts, str)
+                                            else sshd.known_hosts.read_text())
+    target = type("Target", (),
+                  {"options": {"userknownhostsfile": [str(tmp_path / "A B" / "known")]},
+                   "hostname": "127.0.0.1", "port": sshd.port, "name": "gpu"})
     assert handshake.Handshake(None, target, tmp_path, None, None)._lines
 
 
-# -- pipes --------------------------------------------------------------------------------------------------------
+# -- pipes ---------------------------------------------------------------------------------------------------
 
-ECHO = [sys.executable, "-c", "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer, 1 << 14)"]
+ECHO = [sys.executable, "-c",
+        "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer, 1 << 14)"]
 
 
 def test_bytes_go_through_the_pipes_both_ways_at_once(piped):
@@ -156,7 +168,8 @@ def test_bytes_go_through_the_pipes_both_ways_at_once(piped):
 
 
 def test_a_process_that_ends_ends_the_stream_and_its_words_are_kept(piped):
-    pipe = Pipe([sys.executable, "-c", "import sys; print('bye'); sys.stdout.flush(); sys.exit('no such host')"])
+    pipe = Pipe([sys.executable, "-c",
+                 "import sys; print('bye'); sys.stdout.flush(); sys.exit('no such host')"])
     pipe.settimeout(30)
     assert b"".join(iter(lambda: pipe.recv(100), b"")).strip() == b"bye"
     assert pipe.process.wait(10) == 1 and pipe.said() == "no such host"
@@ -177,9 +190,11 @@ def test_a_program_that_is_not_there(piped):
 
 
 def test_a_command_is_one_line_for_the_shell_of_windows():
-    line = local.shell_words('connect.exe -S "a b" %h', replaced=True, environ={"ComSpec": "C:\\cmd.exe"}, windows=True)
+    line = local.shell_words('connect.exe -S "a b" %h', replaced=True, environ={"ComSpec": "C:\\cmd.exe"},
+                             windows=True)
     assert line == 'C:\\cmd.exe /d /s /c "connect.exe -S "a b" %h"'
-    assert local.shell_words("nc a b", replaced=True, environ={"SHELL": "/bin/zsh"}, windows=False) == ["/bin/zsh", "-c", "exec nc a b"]
+    assert local.shell_words("nc a b", replaced=True, environ={"SHELL": "/bin/zsh"}, windows=False) == [
+        "/bin/zsh", "-c", "exec nc a b"]
 
 
 def test_windows_flags_are_given(monkeypatch):
@@ -207,9 +222,11 @@ def test_the_systems_ssh_through_pipes(sshd, home, desk, piped):
 def test_a_proxy_command_through_pipes(sshd, home, desk, piped, tmp_path, monkeypatch):
     (tmp_path / "pipe.py").write_text("import socket, sys, threading, shutil\n"
                                       "line = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
-                                      "def up():\n    while data := sys.stdin.buffer.raw.read(65536):\n        line.sendall(data)\n"
+                                      "def up():\n    while data := sys.stdin.buffer.raw.read(65536):\n"
+                                      "        line.sendall(data)\n"
                                       "threading.Thread(target=up, daemon=True).start()\n"
-                                      "while data := line.recv(65536):\n    sys.stdout.buffer.write(data); sys.stdout.buffer.flush()\n")
+                                      "while data := line.recv(65536):\n    sys.stdout.buffer.write(data); "
+                                      "sys.stdout.buffer.flush()\n")
     (home.parent / ".ssh").mkdir()
     known = sshd.known_hosts if isinstance(sshd.known_hosts, str) else sshd.known_hosts.read_text()
     (home.parent / ".ssh" / "known_hosts").write_text(known)

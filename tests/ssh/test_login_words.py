@@ -1,4 +1,5 @@
-"""What a server says when it turns somebody away stands in our sentence, and a refusal is a refusal: not tried again by itself."""
+"""What a server says when it turns somebody away stands in our sentence, and a refusal is a refusal: not
+tried again by itself."""
 
 import shutil
 import subprocess
@@ -21,25 +22,32 @@ from runicorn.ssh import remote
 
 def ssh(server, home, *words, **options):
     """Return what the system's ssh says at the same server (CompletedProcess)."""
-    given = [f"-o{name}={value}" for name, value in {"BatchMode": "yes", "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null",
-                                                     "IdentitiesOnly": "yes", "LogLevel": "ERROR", **options}.items()]
-    return subprocess.run(["ssh", "-F", "none", *given, "-i", str(server.key), "-p", str(server.port), f"{server.user}@127.0.0.1", *words],
+    given = [f"-o{name}={value}"
+             for name, value in {"BatchMode": "yes", "StrictHostKeyChecking": "no",
+                                 "UserKnownHostsFile": "/dev/null", "IdentitiesOnly": "yes",
+                                 "LogLevel": "ERROR", **options}.items()]
+    return subprocess.run(["ssh", "-F", "none", *given, "-i", str(server.key), "-p", str(server.port),
+                           f"{server.user}@127.0.0.1", *words],
                           capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("banner", ["no active jobs on this node", "Your account has expired; please contact your system administrator",
-                                    "Down for maintenance until Monday 8:00\nsee https://status.example.com", "Not allowed at this time"])
+@pytest.mark.parametrize("banner", [
+    "no active jobs on this node", "Your account has expired; please contact your system administrator",
+    "Down for maintenance until Monday 8:00\nsee https://status.example.com", "Not allowed at this time"])
 def test_a_refusal_with_words_is_a_refusal_in_those_words(tmp_path, home, banner):
     (tmp_path / "banner").write_text(banner + "\n")
     with Sshd(tmp_path / "sshd", Banner=tmp_path / "banner", DenyUsers="*") as server:
         assert ssh(server, home, "true").returncode == 255
         with pytest.raises(LoginError) as caught:
             connect(server, home)
-    assert " ".join(banner.split()) in str(caught.value) and caught.value.values["words"] == " ".join(banner.split())
+    assert " ".join(banner.split()) in str(caught.value)
+    assert caught.value.values["words"] == " ".join(banner.split())
     assert caught.value.values["said"] in ("login_refused_words", "login_over_words")
 
 
-@pytest.mark.parametrize("how, words", [("disconnect", "account is locked: ask the help desk"), ("banner", "no active jobs on this node")])
+@pytest.mark.parametrize("how, words",
+                         [("disconnect", "account is locked: ask the help desk"),
+                          ("banner", "no active jobs on this node")])
 def test_a_server_that_hangs_up_with_words_has_refused(home, how, words):
     with AskingServer() as server:
         server.parting = how, words
@@ -67,7 +75,7 @@ def test_a_way_that_is_not_taken_names_the_others(home, tmp_path):
         connect(server, home, auth="key", key=str(make_key(tmp_path / "key")))
 
 
-# -- servers that hang up at a second service request ----------------------------------------------------------------
+# -- servers that hang up at a second service request --------------------------------------------------------
 
 SERVE = """
 import asyncio, asyncssh, sys
@@ -94,11 +102,13 @@ class AsyncServer:
         self.port = int(self._process.stdout.readline())
 
     def connection(self, **changes):
-        return {"host": "127.0.0.1", "port": self.port, "user": self.user, "auth": "key", "key": str(self.key), **changes}
+        return {"host": "127.0.0.1", "port": self.port, "user": self.user, "auth": "key",
+                "key": str(self.key), **changes}
 
     def trusted_in(self, home):
         home.mkdir(parents=True, exist_ok=True)
-        (home / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {' '.join((self._folder / 'host.pub').read_text().split()[:2])}\n")
+        (home / "known_hosts").write_text(
+            f"[127.0.0.1]:{self.port} {' '.join((self._folder / 'host.pub').read_text().split()[:2])}\n")
         return self
 
     def stop(self):
@@ -117,14 +127,16 @@ def test_a_server_that_takes_one_service_request(tmp_path, home, way):
         line.second().close()
         line.close()
         if not way:
-            assert "sftp" in subprocess.run(["sftp", "-q", "-b", "-", "-F", "none", "-oStrictHostKeyChecking=no", "-oIdentitiesOnly=yes",
-                                             "-oUserKnownHostsFile=/dev/null", "-i", str(server.key), "-P", str(server.port),
-                                             "alice@127.0.0.1"], input="pwd\n", capture_output=True, text=True, timeout=60).stdout
+            assert "sftp" in subprocess.run(["sftp", "-q", "-b", "-", "-F", "none",
+                                             "-oStrictHostKeyChecking=no", "-oIdentitiesOnly=yes",
+                                             "-oUserKnownHostsFile=/dev/null", "-i", str(server.key), "-P",
+                                             str(server.port), "alice@127.0.0.1"], input="pwd\n",
+                                            capture_output=True, text=True, timeout=60).stdout
     finally:
         server.stop()
 
 
-# -- keys ------------------------------------------------------------------------------------------------------------
+# -- keys ----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("named", ["beside the key", "CertificateFile"])
 @pytest.mark.parametrize("private", ["file", "encrypted, in the agent", "agent only"])
@@ -141,7 +153,8 @@ def test_a_certificate_with_a_key_wherever_it_lives(tmp_path, home, agent, named
             agent(key)          # the plain key alone
             hidden.rename(certificate)
         if private == "encrypted, in the agent":
-            subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret words", "-P", "", "-f", str(key)], check=True, capture_output=True)
+            subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret words", "-P", "", "-f", str(key)],
+                           check=True, capture_output=True)
         if private == "agent only":
             key.unlink()
         config = f"Host *\n  IdentityFile {key}\n"
@@ -168,7 +181,7 @@ def test_a_public_half_chosen_for_a_connection_selects_the_agents_key(tmp_path, 
     connect(sshd, home, key=f"{sshd.key}.pub").close()
 
 
-# -- host keys, algorithms ---------------------------------------------------------------------------------------------
+# -- host keys, algorithms -----------------------------------------------------------------------------------
 
 def test_a_host_known_at_port_22_is_known_at_another_port_with_the_same_key(sshd, home):
     key = " ".join(sshd.host_key.read_text().split()[:2])
@@ -181,17 +194,21 @@ def test_a_host_known_at_port_22_is_known_at_another_port_with_the_same_key(sshd
     (home / "known_hosts").write_text(f"127.0.0.1 {other}\n")
     user = User(host_key="yes")
     remote.connect(settings.checked(sshd.connection()), user, {}, home).close()
-    assert [question["kind"] for question in user.asked] == ["host_key"], "another key at port 22 says nothing of this port"
+    assert [question["kind"]
+            for question in user.asked] == ["host_key"], "another key at port 22 says nothing of this port"
 
 
-@pytest.mark.parametrize("option", [{"Ciphers": "chacha20-poly1305@openssh.com"}, {"KexAlgorithms": "sntrup761x25519-sha512@openssh.com"}])
+@pytest.mark.parametrize("option",
+                         [{"Ciphers": "chacha20-poly1305@openssh.com"},
+                          {"KexAlgorithms": "sntrup761x25519-sha512@openssh.com"}])
 def test_a_server_newer_than_paramiko_is_not_called_old_and_system_ssh_gets_in(tmp_path, home, option):
     with Sshd(tmp_path / "sshd", **option) as server:
         try:
             connect(server, home).close()
             pytest.fail(f"paramiko {paramiko.__version__} speaks {option}: find another")
         except RemoteError as error:
-            assert "auth: system" in str(error) and "SHA-1" not in str(error) and "old server" not in str(error)
+            assert "auth: system" in str(error) and "SHA-1" not in str(error)
+            assert "old server" not in str(error)
         line = connect(server, home, auth="system")
         assert line.open_sftp().realpath(".")
         line.close()

@@ -1,4 +1,5 @@
-"""Logins through PAM: passwords, codes, refusals and ageing accounts, each beside plain sftp that answers the same questions."""
+"""Logins through PAM: passwords, codes, refusals and ageing accounts, each beside plain sftp that answers the
+same questions."""
 
 import shutil
 import subprocess
@@ -17,7 +18,8 @@ pytestmark = pytest.mark.chaos
 SECRET = "JBSWY3DPEHPK3PXP"
 CODES = "auth required pam_google_authenticator.so secret={folder}/code user=root no_increment_hotp {more}\n"
 ACCOUNT = "account required pam_unix.so\nsession required pam_permit.so\npassword required pam_unix.so\n"
-DENIED = "auth required pam_unix.so\naccount required pam_exec.so quiet stdout {folder}/script\nsession required pam_permit.so\n"
+DENIED = ("auth required pam_unix.so\naccount required pam_exec.so quiet stdout {folder}/script\n"
+          "session required pam_permit.so\n")
 NO_JOBS = "Access denied by pam_slurm_adopt: you have no active jobs on this node!"
 EXTERNAL = {"Subsystem": "sftp /usr/lib/openssh/sftp-server"}
 ONLY_QUESTIONS = {"PasswordAuthentication": "no"}
@@ -44,11 +46,12 @@ class Site:
     def plain(self, auth, **answers):
         """Run plain sftp with the key, or with answers by a word of the question (CompletedProcess)."""
         environment, self.asked = askpass(self.folder, **answers)
-        way = ["-i", str(self.server.key), "-oIdentitiesOnly=yes"] if auth == "key" else ["-oPubkeyAuthentication=no"]
-        command = ["sftp", "-F", "none", f"-oUserKnownHostsFile={self.server.known_hosts}", "-oNumberOfPasswordPrompts=1", *way, "-P",
-                   str(self.server.port), "pat@127.0.0.1"]
-        return subprocess.run(command, input="pwd\n", capture_output=True, text=True, errors="replace", timeout=100, env=environment,
-                              start_new_session=True)
+        way = (["-i", str(self.server.key), "-oIdentitiesOnly=yes"] if auth == "key"
+               else ["-oPubkeyAuthentication=no"])
+        command = ["sftp", "-F", "none", f"-oUserKnownHostsFile={self.server.known_hosts}",
+                   "-oNumberOfPasswordPrompts=1", *way, "-P", str(self.server.port), "pat@127.0.0.1"]
+        return subprocess.run(command, input="pwd\n", capture_output=True, text=True, errors="replace",
+                              timeout=100, env=environment, start_new_session=True)
 
     def ours(self, auth, user=None, **secrets):
         key = None if auth == "password" else str(self.server.key)
@@ -62,20 +65,26 @@ class Site:
 
 
 def code():
-    return subprocess.run(["oathtool", "--totp", "-b", SECRET], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(["oathtool", "--totp", "-b", SECRET], capture_output=True, text=True,
+                          check=True).stdout.strip()
 
 
 LOGINS = {
     "a password": ({}, "password", {}),
     "a password that PAM asks for": (ONLY_QUESTIONS, "password", {}),
     "a code, then the password": ({"stack": CODES + PASSWORDS, **ONLY_QUESTIONS}, "password", {"code": code}),
-    "password and code in one answer": ({"stack": CODES + PASSWORDS.replace("pam_unix.so", "pam_unix.so use_first_pass", 1),
-                                         "more": "forward_pass", **ONLY_QUESTIONS}, "password", {"code": lambda: PASSWORD + code()}),
-    "the key, then a code": ({"stack": CODES + ACCOUNT, "AuthenticationMethods": "publickey,keyboard-interactive"}, "key", {"code": code}),
+    "password and code in one answer":
+    ({"stack": CODES + PASSWORDS.replace("pam_unix.so", "pam_unix.so use_first_pass", 1),
+      "more": "forward_pass", **ONLY_QUESTIONS}, "password", {"code": lambda: PASSWORD + code()}),
+    "the key, then a code": ({"stack": CODES + ACCOUNT,
+                              "AuthenticationMethods": "publickey,keyboard-interactive"}, "key",
+                             {"code": code}),
     "the key, then the password": ({"AuthenticationMethods": "publickey,password"}, "key", {}),
-    "the key, then either": ({"AuthenticationMethods": "publickey,password publickey,keyboard-interactive"}, "key", {}),
+    "the key, then either": ({"AuthenticationMethods": "publickey,password publickey,keyboard-interactive"},
+                             "key", {}),
     "a start of pages": ({"stack": "auth optional pam_exec.so stdout {folder}/script\n" + PASSWORDS,
-                          "script": 'i=0; while [ $i -lt 3000 ]; do echo "line $i"; i=$((i+1)); done'}, "password", {}),
+                          "script": 'i=0; while [ $i -lt 3000 ]; do echo "line $i"; i=$((i+1)); done'},
+                         "password", {}),
 }
 
 
@@ -87,21 +96,27 @@ def test_whoever_answers_sftp_gets_in_here(tmp_path, home, name):
         plain = site.plain(auth, **{**answers, "assword": PASSWORD})
         assert plain.returncode == 0 and str(site.server.home_of_pat) in plain.stdout, plain.stderr
         user = User(code=answers.get("code"), password=PASSWORD)
-        assert site.ours(auth, user, **({"password": PASSWORD} if auth == "password" else {})) == str(site.server.home_of_pat)
+        assert site.ours(auth, user, **({"password": PASSWORD} if auth == "password" else {})) == str(
+            site.server.home_of_pat)
         asked = site.asked.read_text().lower()
-        assert ("code" in asked) == ("code" in answers) == ("code" in [question["kind"] for question in user.asked])
+        assert ("code" in asked) == ("code" in answers) == (
+            "code" in [question["kind"] for question in user.asked])
 
 
 REFUSALS = {
-    "no jobs on this node": ({"stack": DENIED, "script": f"echo '{NO_JOBS}'; exit 1"}, "no active jobs on this node"),
-    "no jobs, said by pam_echo": ({"stack": "auth required pam_unix.so\naccount optional pam_echo.so you have no jobs here\n"
-                                            "account required pam_deny.so\nsession required pam_permit.so\n"}, "you have no jobs here"),
-    "no jobs, below a banner of pages": ({"stack": DENIED, "script": f"seq 2000; echo '{NO_JOBS}'; exit 1"}, "no active jobs on this node"),
+    "no jobs on this node": ({"stack": DENIED, "script": f"echo '{NO_JOBS}'; exit 1"},
+                             "no active jobs on this node"),
+    "no jobs, said by pam_echo": (
+        {"stack": "auth required pam_unix.so\naccount optional pam_echo.so you have no jobs here\n"
+                  "account required pam_deny.so\nsession required pam_permit.so\n"}, "you have no jobs here"),
+    "no jobs, below a banner of pages": ({"stack": DENIED, "script": f"seq 2000; echo '{NO_JOBS}'; exit 1"},
+                                         "no active jobs on this node"),
     "an expired account": ({"aged": f"{TODAY}:0:99999:7::1:"}, "account has expired"),
     "an expired password": ({"aged": "0:0:99999:7:::"}, "wants a new password first"),
     "a password that aged": ({"aged": "15000:0:30:7:::"}, "wants a new password first"),
-    "maintenance": ({"stack": "auth required pam_unix.so\naccount required pam_nologin.so file={folder}/script\n"
-                              "session required pam_permit.so\n", "script": "Down until Monday"}, None),
+    "maintenance":
+    ({"stack": "auth required pam_unix.so\naccount required pam_nologin.so file={folder}/script\n"
+               "session required pam_permit.so\n", "script": "Down until Monday"}, None),
 }
 
 
@@ -129,20 +144,29 @@ def test_a_banner_of_pages_does_not_hide_the_refusal(tmp_path, home, auth):
 
 def test_a_password_after_the_key_is_not_for_system_ssh(tmp_path, home):
     with Site(tmp_path / "site", home, AuthenticationMethods="publickey,password") as site, \
-            pytest.raises(LoginError, match="asks you for a password or a code, set the connection to key or password"):
+            pytest.raises(LoginError,
+                          match="asks you for a password or a code, set the connection to key or password"):
         site.ours("system")
 
 
 SHELLS = {
-    "nologin": ({"shell": "/usr/sbin/nologin"}, ""), "nologin, external": ({"shell": "/usr/sbin/nologin", **EXTERNAL}, ""),
-    "rbash, external": ({"shell": "/bin/rbash", **EXTERNAL}, ""), "fish, external": ({"shell": "/usr/bin/fish", **EXTERNAL}, ""),
-    "tcsh, external": ({"shell": "/usr/bin/tcsh", **EXTERNAL}, ""), "mksh, external": ({"shell": "/usr/bin/mksh", **EXTERNAL}, ""),
-    "ksh, external": ({"shell": "/usr/bin/ksh", **EXTERNAL}, ""), "elvish, external": ({"shell": "/usr/bin/elvish", **EXTERNAL}, ""),
-    "python": ({"shell": "/usr/bin/python3"}, ""), "cat": ({"shell": "/bin/cat"}, ""), "missing": ({"shell": "/nowhere"}, ""),
-    ".bashrc prints": ({}, "echo hello"), ".bashrc prints, external": (EXTERNAL, "echo hello"),
-    ".bashrc is fish": ({}, "exec fish"), ".bashrc is zsh -l": ({}, "exec zsh -l"), ".bashrc exits, external": (EXTERNAL, "exit 1"),
-    ".bashrc reads": ({}, "read line"), ".bashrc attaches": ({}, "exec tmux attach"), ".bashrc hangs": ({}, "sleep 300"),
-    "chroot": ({"ChrootDirectory": "/", "ForceCommand": "internal-sftp"}, ""), "ForceCommand": ({"ForceCommand": "internal-sftp"}, ""),
+    "nologin": ({"shell": "/usr/sbin/nologin"}, ""),
+    "nologin, external": ({"shell": "/usr/sbin/nologin", **EXTERNAL}, ""),
+    "rbash, external": ({"shell": "/bin/rbash", **EXTERNAL}, ""),
+    "fish, external": ({"shell": "/usr/bin/fish", **EXTERNAL}, ""),
+    "tcsh, external": ({"shell": "/usr/bin/tcsh", **EXTERNAL}, ""),
+    "mksh, external": ({"shell": "/usr/bin/mksh", **EXTERNAL}, ""),
+    "ksh, external": ({"shell": "/usr/bin/ksh", **EXTERNAL}, ""),
+    "elvish, external": ({"shell": "/usr/bin/elvish", **EXTERNAL}, ""),
+    "python": ({"shell": "/usr/bin/python3"}, ""), "cat": ({"shell": "/bin/cat"}, ""),
+    "missing": ({"shell": "/nowhere"}, ""), ".bashrc prints": ({}, "echo hello"),
+    ".bashrc prints, external": (EXTERNAL, "echo hello"),
+    ".bashrc is fish": ({}, "exec fish"), ".bashrc is zsh -l": ({}, "exec zsh -l"),
+    ".bashrc exits, external": (EXTERNAL, "exit 1"),
+    ".bashrc reads": ({}, "read line"), ".bashrc attaches": ({}, "exec tmux attach"),
+    ".bashrc hangs": ({}, "sleep 300"),
+    "chroot": ({"ChrootDirectory": "/", "ForceCommand": "internal-sftp"}, ""),
+    "ForceCommand": ({"ForceCommand": "internal-sftp"}, ""),
 }
 
 
@@ -158,12 +182,15 @@ def test_a_login_shell_is_as_good_for_us_as_for_sftp(tmp_path, home, name, auth)
         assert result["ok"] == (plain.returncode == 0), (plain.stderr, lines)
         told = {line["name"]: line for line in lines}
         if result["ok"]:
-            assert told["exec"]["ok"] in (True, None) and told["sftp"]["text"] == f"starts in {site.server.home_of_pat}"
+            assert told["exec"]["ok"] in (True, None)
+            assert told["sftp"]["text"] == f"starts in {site.server.home_of_pat}"
         else:
             assert lines[-1]["ok"] is False and len(lines[-1]["text"]) > 20
 
 
-@pytest.mark.parametrize("auth, message", [("key", "SFTP did not begin within 3 s: a login shell"), ("system", "ssh brought no SFTP")])
+@pytest.mark.parametrize("auth, message",
+                         [("key", "SFTP did not begin within 3 s: a login shell"),
+                          ("system", "ssh brought no SFTP")])
 def test_an_sftp_that_waits_for_the_login_shell_says_so(tmp_path, home, auth, message, monkeypatch):
     monkeypatch.setattr("runicorn.ssh.remote.SFTP_SECONDS", 3)
     monkeypatch.setattr("runicorn.ssh.system_remote.LOGIN_SECONDS", 3)

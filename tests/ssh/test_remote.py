@@ -27,12 +27,15 @@ def test_a_key_file_opens_sftp_and_everything_is_counted(sshd, home, tmp_path):
     sshd.trusted_in(home)
     (tmp_path / "far" / "hello.txt").write_text("hello")
     stages = []
-    line = remote.connect(settings.checked(sshd.connection()), home=home, log=lambda stage, text, **_: stages.append(stage))
+    line = remote.connect(settings.checked(sshd.connection()), home=home,
+                          log=lambda stage, text, **_: stages.append(stage))
     client = line.open_sftp()
-    assert client.realpath(".") == str(tmp_path / "far") and list(client.read_pieces("hello.txt", 100)) == [b"hello"]
+    assert client.realpath(".") == str(tmp_path / "far")
+    assert list(client.read_pieces("hello.txt", 100)) == [b"hello"]
     assert stages == ["name", "port", "banner", "host_key", "login"] and "OpenSSH" in line.banner
     assert line.bytes_sent > client.sent and line.bytes_received > client.received > 0
-    assert line.host_key["fingerprint"] == host_keys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
+    assert line.host_key["fingerprint"] == host_keys.fingerprint(
+        base64.b64decode(sshd.host_key.read_text().split()[1]))
     assert line.alive
     line.close()
     assert not line.alive
@@ -47,7 +50,8 @@ def test_an_unknown_host_key_is_asked_about_once_and_then_known(sshd, home):
     connect(sshd, home, trust).close()
     connect(sshd, home, trust).close()
     question, = questions
-    assert question["kind"] == "host_key" and question["fingerprint"].startswith("SHA256:") and question["key_type"] == "ssh-ed25519"
+    assert question["kind"] == "host_key" and question["fingerprint"].startswith("SHA256:")
+    assert question["key_type"] == "ssh-ed25519"
     assert f"[127.0.0.1]:{sshd.port} " in (home / "known_hosts").read_text()
 
 
@@ -97,7 +101,8 @@ def test_of_two_host_keys_the_known_kind_is_used(tmp_path, home, kind):
 def test_a_server_known_by_another_kind_of_key_is_a_question_that_says_so(sshd, home, tmp_path):
     make_key(tmp_path / "old", kind="ecdsa")
     home.mkdir()
-    (home / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {' '.join((tmp_path / 'old.pub').read_text().split()[:2])}\n")
+    (home / "known_hosts").write_text(
+        f"[127.0.0.1]:{sshd.port} {' '.join((tmp_path / 'old.pub').read_text().split()[:2])}\n")
     questions = []
     with pytest.raises(HostKeyError):
         connect(sshd, home, questions.append)
@@ -109,7 +114,8 @@ def test_a_host_certificate_of_a_trusted_authority_needs_no_question(tmp_path, h
     folder = tmp_path / "sshd"
     with Sshd(folder) as server:
         authority = make_key(tmp_path / "authority")
-        subprocess.run(["ssh-keygen", "-q", "-s", str(authority), "-h", "-I", "gpu", "-n", principal, str(server.host_key)],
+        subprocess.run(["ssh-keygen", "-q", "-s", str(authority), "-h", "-I", "gpu", "-n", principal,
+                        str(server.host_key)],
                        check=True, capture_output=True)
         with (folder / "sshd_config").open("a") as file:
             file.write(f"HostCertificate {folder / 'host_key-cert.pub'}\n")
@@ -129,14 +135,16 @@ def test_a_revoked_key_is_refused_though_an_authority_vouches_for_it(tmp_path, h
     folder = tmp_path / "sshd"
     with Sshd(folder) as server:
         authority = make_key(tmp_path / "authority")
-        subprocess.run(["ssh-keygen", "-q", "-s", str(authority), "-h", "-I", "gpu", str(server.host_key)], check=True, capture_output=True)
+        subprocess.run(["ssh-keygen", "-q", "-s", str(authority), "-h", "-I", "gpu", str(server.host_key)],
+                       check=True, capture_output=True)
         with (folder / "sshd_config").open("a") as file:
             file.write(f"HostCertificate {folder / 'host_key-cert.pub'}\n")
         server.restart()
         home.mkdir()
         public = " ".join((tmp_path / "authority.pub").read_text().split()[:2])
         plain = " ".join(server.host_key.read_text().split()[:2])
-        (home / "known_hosts").write_text(f"@cert-authority * {public}\n@revoked * {plain if revoked == 'host' else public}\n")
+        (home / "known_hosts").write_text(
+            f"@cert-authority * {public}\n@revoked * {plain if revoked == 'host' else public}\n")
         with pytest.raises(HostKeyError, match=words):
             connect(server, home)
 
@@ -150,11 +158,14 @@ def test_a_forged_certificate_vouches_for_nobody(tmp_path, home):
     public = " ".join((tmp_path / "authority.pub").read_text().split()[:2])
     home.mkdir(parents=True)
     (home / "known_hosts").write_text(f"@cert-authority * {public}\n")
-    dialer = Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home, lambda stage, text, **_: None)
-    for name, data, good in (("gpu1", blob, True), ("gpu2", blob, False), ("gpu2", blob.replace(b"gpu1", b"gpu2"), False)):
+    dialer = Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home,
+                    lambda stage, text, **_: None)
+    for name, data, good in (("gpu1", blob, True), ("gpu2", blob, False),
+                             ("gpu2", blob.replace(b"gpu1", b"gpu2"), False)):
         key = paramiko.Ed25519Key(data=data)
         key.public_blob = paramiko.pkey.PublicBlob("ssh-ed25519-cert-v01@openssh.com", data)
-        shown = handshake.Handshake(paramiko, dialer._hop(name, "alice", 22), home, None, lambda stage, text, **_: None)
+        shown = handshake.Handshake(paramiko, dialer._hop(name, "alice", 22), home, None,
+                                    lambda stage, text, **_: None)
         assert shown._certified(key) is good
 
 
@@ -198,15 +209,18 @@ def test_a_server_without_sftp(tmp_path, home):
         line.close()
 
 
-@pytest.mark.parametrize("words, error", [("", "did not begin within"), ("echo Welcome to gpu-01", "instead of SFTP")])
+@pytest.mark.parametrize("words, error",
+                         [("", "did not begin within"), ("echo Welcome to gpu-01", "instead of SFTP")])
 def test_where_sftp_does_not_begin_its_session_is_given_back(tmp_path, home, monkeypatch, words, error):
     """The one session that the server grants at a time is free for a command then."""
     monkeypatch.setattr(remote, "SFTP_SECONDS", 1)
     shell = tmp_path / "shell"
-    shell.write_text(f'#!/bin/sh\ncase "$SSH_ORIGINAL_COMMAND" in\n*sftp*) {words or ":"}; cat > /dev/null;;\n'
-                     '*) eval "$SSH_ORIGINAL_COMMAND";;\nesac\n')
+    shell.write_text(
+        f'#!/bin/sh\ncase "$SSH_ORIGINAL_COMMAND" in\n*sftp*) {words or ":"}; cat > /dev/null;;\n'
+        '*) eval "$SSH_ORIGINAL_COMMAND";;\nesac\n')
     shell.chmod(0o755)
-    with Sshd(tmp_path / "sshd", Subsystem="sftp /usr/lib/openssh/sftp-server", ForceCommand=shell, MaxSessions=1) as server:
+    with Sshd(tmp_path / "sshd", Subsystem="sftp /usr/lib/openssh/sftp-server", ForceCommand=shell,
+              MaxSessions=1) as server:
         line = connect(server.trusted_in(home), home)
         with pytest.raises(RemoteError, match=error):
             line.open_sftp(timeout=1)
@@ -253,7 +267,8 @@ def test_an_unknown_name(home):
 
 
 @pytest.mark.parametrize("greeting, said", [
-    (b"", "said nothing"), (b"HTTP/1.0 400 Bad Request\r\n\r\n", "no SSH server: it says 'HTTP/1.0 400 Bad Request'"),
+    (b"", "said nothing"),
+    (b"HTTP/1.0 400 Bad Request\r\n\r\n", "no SSH server: it says 'HTTP/1.0 400 Bad Request'"),
     (b"Exceeded MaxStartups\r\n", "hung up; it says: Exceeded MaxStartups"),
     (b"220 mail.lab ESMTP\r\n", "it says '220 mail.lab ESMTP'"), (b"\x00" * 5000, "no SSH server"),
     (b"SSH-2.0-x\r\n\xff\xff\xff\xff\xff", "broke off the SSH handshake"),
@@ -269,7 +284,8 @@ def test_something_that_is_no_ssh_server(home, greeting, said):
     threading.Thread(target=greet, daemon=True).start()
     with pytest.raises(LineError, match=re.escape(said)) as caught:
         remote.connect(settings.checked({"host": "127.0.0.1", "port": listener.getsockname()[1]}), home=home)
-    assert caught.value.code == "banner" and "protocol banner" not in str(caught.value) and "\x1b" not in str(caught.value)
+    assert caught.value.code == "banner" and "protocol banner" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
     listener.close()
 
 
@@ -282,7 +298,8 @@ def test_a_server_that_punishes_is_not_tried_again(home):
         line.sendall(b"Not allowed at this time\r\n")
         line.close()
     threading.Thread(target=punish, daemon=True).start()
-    with pytest.raises(RemoteError, match="says: Not allowed at this time. It is not tried again by itself") as caught:
+    with pytest.raises(RemoteError,
+                       match="says: Not allowed at this time. It is not tried again by itself") as caught:
         remote.connect(settings.checked({"host": "127.0.0.1", "port": listener.getsockname()[1]}), home=home)
     assert not isinstance(caught.value, LineError) and caught.value.code == "refused"
     listener.close()
@@ -297,14 +314,16 @@ def test_a_server_that_accepts_and_says_nothing(home, monkeypatch):
 
 
 def test_old_servers_that_speak_only_sha1_are_explained(tmp_path, home):
-    with Sshd(tmp_path / "sshd", KexAlgorithms="diffie-hellman-group14-sha1") as server, pytest.raises(RemoteError, match="paramiko<5"):
+    with Sshd(tmp_path / "sshd", KexAlgorithms="diffie-hellman-group14-sha1") as server, pytest.raises(
+        RemoteError, match="paramiko<5"):
         connect(server, home)
 
 
 def test_a_command_refused_outright(home):
     with AskingServer() as server:
         server.trusted_in(home)
-        line = remote.connect(settings.checked(server.connection()), secrets={"password": "open sesame"}, home=home)
+        line = remote.connect(settings.checked(server.connection()), secrets={"password": "open sesame"},
+                              home=home)
         with pytest.raises(DeniedError, match="runs no commands"):
             line.run("true")
         assert line.exec_allowed is False and line.open_sftp().realpath(".") == "/"
@@ -312,7 +331,8 @@ def test_a_command_refused_outright(home):
 
 
 def test_nothing_is_sent_on_a_channel_that_is_closed(sshd, home):
-    """sshd hangs up at "data packet referred to nonexistent channel": a command that ends without wanting its input, now and then."""
+    """sshd hangs up at "data packet referred to nonexistent channel": a command that ends without wanting its
+    input, now and then."""
     line = connect(sshd.trusted_in(home), home)
     transport = line._transport
     for kind in (94, 96, 97, 93):

@@ -1,4 +1,5 @@
-"""Every way of getting in: passphrases, agent, password, the server's questions, several methods in a row. Each refused way once."""
+"""Every way of getting in: passphrases, agent, password, the server's questions, several methods in a row.
+Each refused way once."""
 
 import os
 import random
@@ -29,7 +30,8 @@ def test_every_kind_of_key_with_a_passphrase(sshd, home, tmp_path, kind):
         file.write((tmp_path / "locked.pub").read_text())
     user, secrets = User(passphrase="correct horse"), {}
     connect(sshd, home, user, secrets, key=str(key)).close()
-    assert user.asked[0]["kind"] == "passphrase" and str(key) in user.asked[0]["prompt"] and user.asked[0]["echo"] is False
+    assert user.asked[0]["kind"] == "passphrase" and str(key) in user.asked[0]["prompt"]
+    assert user.asked[0]["echo"] is False
     line = connect(sshd, home, None, secrets, key=str(key))      # kept in memory: nobody is asked again
     line.second().close()
     line.close()
@@ -42,7 +44,9 @@ def test_a_wrong_passphrase_is_told_and_forgotten(sshd, home, tmp_path):
     assert secrets == {} and caught.value.code == "passphrase" and "donkey" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content, code", [(None, "key_missing"), ("", "key_format"), ("PuTTY-User-Key-File-3: x\n", "key_format")])
+@pytest.mark.parametrize("content, code",
+                         [(None, "key_missing"), ("", "key_format"),
+                          ("PuTTY-User-Key-File-3: x\n", "key_format")])
 def test_a_key_that_is_none(sshd, home, tmp_path, content, code):
     key = tmp_path / "key"
     if content is not None:
@@ -53,8 +57,9 @@ def test_a_key_that_is_none(sshd, home, tmp_path, content, code):
 
 
 @pytest.mark.few(3)
-@pytest.mark.parametrize("saved", [lambda text: b"\xef\xbb\xbf" + text, lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"),
-                                   lambda text: b"\xff\xfe" + text.decode().replace("\n", "\r\n").encode("utf-16-le")])
+@pytest.mark.parametrize("saved", [
+    lambda text: b"\xef\xbb\xbf" + text, lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"),
+    lambda text: b"\xff\xfe" + text.decode().replace("\n", "\r\n").encode("utf-16-le")])
 @pytest.mark.parametrize("form", ["openssh", "PEM", "PKCS8"])
 def test_a_key_that_notepad_or_powershell_saved(sshd, home, tmp_path, saved, form):
     """ssh itself reads some of these; a person who pasted a key there can't see the difference."""
@@ -63,7 +68,8 @@ def test_a_key_that_notepad_or_powershell_saved(sshd, home, tmp_path, saved, for
     with (sshd.folder / "authorized_keys").open("a") as file:
         file.write(key.with_suffix(".pub").read_text())
     if form != "openssh":
-        subprocess.run(["ssh-keygen", "-q", "-p", "-f", str(key), "-m", form, "-P", "", "-N", ""], check=True, capture_output=True)
+        subprocess.run(["ssh-keygen", "-q", "-p", "-f", str(key), "-m", form, "-P", "", "-N", ""], check=True,
+                       capture_output=True)
     key.write_bytes(saved(key.read_bytes()))
     connect(sshd, home, key=str(key)).close()
     key.write_bytes(saved(b"PuTTY-User-Key-File-3: x\n"))
@@ -85,7 +91,8 @@ def test_no_key_named_means_the_usual_ones(sshd, home):
 
 
 def test_of_several_keys_in_the_ssh_config_one_may_be_of_a_strange_kind(sshd, home, tmp_path):
-    (tmp_path / "id_fido").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nnot for us\n-----END OPENSSH PRIVATE KEY-----\n")
+    (tmp_path / "id_fido").write_text(
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nnot for us\n-----END OPENSSH PRIVATE KEY-----\n")
     (tmp_path / "id_fido").chmod(0o600)
     (home.parent / ".ssh").mkdir()
     config = home.parent / ".ssh" / "config"
@@ -158,7 +165,8 @@ def test_a_locked_key_that_the_agent_holds_needs_no_passphrase(sshd, home, agent
     locked = tmp_path / "copy"
     shutil.copy(sshd.key, locked)
     shutil.copy(f"{sshd.key}.pub", f"{locked}.pub")
-    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret words", "-P", "", "-f", str(locked)], check=True, capture_output=True)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret words", "-P", "", "-f", str(locked)], check=True,
+                   capture_output=True)
     connect(sshd, home, key=str(locked)).close()
 
 
@@ -169,7 +177,8 @@ def test_a_password_from_memory_or_from_the_user(home):
         connect(server, home, None, {"password": "open sesame"}).close()
         user, secrets = User(password="open sesame"), {}
         line = connect(server, home, user, secrets)
-        assert [question["kind"] for question in user.asked] == ["password"] and secrets == {"password": "open sesame"}
+        assert [question["kind"] for question in user.asked] == ["password"]
+        assert secrets == {"password": "open sesame"}
         line.second().close()
         line.close()
         assert server.attempts == ["password"] * 3
@@ -197,7 +206,8 @@ def test_each_prompt_is_relayed_as_the_server_sent_it(home):
         user = User(code="123456")
         line = connect(server, home, user, {"password": "open sesame"})
         question, = user.asked
-        assert question["prompt"].splitlines() == ["Second factor", "for alice", "One-time code:"] and question["echo"] is True
+        assert question["prompt"].splitlines() == ["Second factor", "for alice", "One-time code:"]
+        assert question["echo"] is True
         assert line.interactive
         with pytest.raises(LoginError, match="one line only"):
             line.second()
@@ -229,7 +239,8 @@ def test_a_prompt_nobody_answers(home):
 def test_key_then_code(home, tmp_path):
     key = make_key(tmp_path / "key")
     blob = (tmp_path / "key.pub").read_text().split()[1]
-    with AskingServer(["publickey", "keyboard-interactive"], prompts=[("Verification code: ", False, "42")], key=blob) as server:
+    with AskingServer(["publickey", "keyboard-interactive"], prompts=[("Verification code: ", False, "42")],
+                      key=blob) as server:
         user = User(code="42")
         connect(server, home, user, auth="key", key=str(key)).close()
         assert server.attempts[-1] == "keyboard-interactive" and server.logins == 1 and len(user.asked) == 1
@@ -255,7 +266,8 @@ def test_a_line_cut_anywhere_on_the_way_in_is_no_refusal(sshd, home):
                 remote.connect(settings.checked(sshd.connection(port=line.port)), home=home).close()
             except LineError as error:
                 seen.add(error.code)
-    assert seen <= {"banner", "line"} and "banner" in seen      # "line" where a cut hit the few hundred bytes of the login itself
+    # "line" where a cut hit the few hundred bytes of the login itself
+    assert seen <= {"banner", "line"} and "banner" in seen
 
 
 def test_paramiko_missing_is_one_sentence_for_passwords(home, monkeypatch):

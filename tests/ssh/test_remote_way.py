@@ -31,7 +31,8 @@ def connect(home, host="gpu", ask=None, log=None, secrets=None, **changes):
 
 
 def block(name, server, *lines, host="127.0.0.1"):
-    usual = [f"Host {name}", f"HostName {host}", f"Port {server.port}", f"User {server.user}", f"IdentityFile {server.key}"]
+    usual = [f"Host {name}", f"HostName {host}", f"Port {server.port}", f"User {server.user}",
+             f"IdentityFile {server.key}"]
     return "\n  ".join([*usual, *lines]) + "\n"
 
 
@@ -73,7 +74,8 @@ def test_a_jump_host_is_checked_and_logged_in_for_itself(sshd, gate, home, confi
 
 def test_two_jumps_in_a_row(sshd, gate, home, config, tmp_path):
     with Sshd(tmp_path / "second") as second:
-        config(block("gpu", sshd, f"ProxyJump gate,{second.user}@second:{second.port}") + block("gate", gate) + block("second", second))
+        config(block("gpu", sshd, f"ProxyJump gate,{second.user}@second:{second.port}") + block("gate", gate)
+               + block("second", second))
         line = connect(home, ask=lambda question: "yes")
         assert line.open_sftp().realpath(".") == str(sshd.home)
         other = line.second()
@@ -87,7 +89,8 @@ def test_a_jump_host_may_ask_for_a_code(sshd, home, config):
         gate.trusted_in(home)
         sshd.trusted_in(home)
         config(block("gpu", sshd, f"ProxyJump alice@127.0.0.1:{gate.port}"))
-        with pytest.raises(RemoteError, match=f"way from 127.0.0.1 to 127.0.0.1:{sshd.port}"):     # it lets us in and forwards nothing
+        # it lets us in and forwards nothing
+        with pytest.raises(RemoteError, match=f"way from 127.0.0.1 to 127.0.0.1:{sshd.port}"):
             connect(home, ask=lambda question: "7")
         assert gate.logins == 1
 
@@ -133,7 +136,8 @@ def test_a_host_behind_a_jump_host_that_is_down_is_tried_again(sshd, gate, home,
 
 def test_a_refused_jump_names_the_jump_host(sshd, gate, home, config, tmp_path):
     gate.trusted_in(home)
-    config(block("gpu", sshd, "ProxyJump other") + block("other", gate).replace(str(gate.key), str(make_key(tmp_path / "stranger"))))
+    config(block("gpu", sshd, "ProxyJump other")
+           + block("other", gate).replace(str(gate.key), str(make_key(tmp_path / "stranger"))))
     with pytest.raises(LoginError, match="@other"):
         connect(home)
 

@@ -1,4 +1,5 @@
-"""The matrix of servers: with each, plain sftp gets in, the connection test passes, the mirror is the root, and a curve goes on."""
+"""The matrix of servers: with each, plain sftp gets in, the connection test passes, the mirror is the root,
+and a curve goes on."""
 
 import pytest
 from pairs import LOG, RUN, grow, live, make_run, write
@@ -14,8 +15,9 @@ from runicorn.ssh import remote
 
 CHAOS = pytest.mark.chaos
 # kind -> (ways in that work, whether commands run)
-SERVERS = {"AsyncSSH": (("key", "system"), True), "dropbear": (("key", "system"), True), "rclone": (("key", "system"), False),
-           "ProFTPD": (("key", "system"), False), "paramiko": (("key", "system"), False), "tinysshd": (("system",), True)}
+SERVERS = {"AsyncSSH": (("key", "system"), True), "dropbear": (("key", "system"), True),
+           "rclone": (("key", "system"), False), "ProFTPD": (("key", "system"), False),
+           "paramiko": (("key", "system"), False), "tinysshd": (("system",), True)}
 ROWS = [pytest.param(kind, auth, marks=[] if kind == "AsyncSSH" and auth == "key" else CHAOS)
         for kind, (ways, _) in SERVERS.items() for auth in ways]
 
@@ -27,13 +29,16 @@ def test_test_sync_and_live(kind, auth, tmp_path, home):
     with Server(kind, tmp_path / "server", tmp_path) as server:
         plain = server.sftp()
         assert plain.returncode == 0, plain.stderr + (server.folder / "out").read_text()
-        connection = settings.checked(server.trusted_in(home).connection(auth=auth, remote_root=str(root), interval=1, small_only=False))
+        connection = settings.checked(
+            server.trusted_in(home).connection(auth=auth, remote_root=str(root), interval=1,
+                                               small_only=False))
         lines = []
         result = doctor.examine(connection, lines.append, home=home)
         told = {line["name"]: line for line in lines}
         assert result["ok"] and told["runs"]["text"] == f"1 run in {root}", told
         assert (told["exec"]["ok"] is True) == SERVERS[kind][1], told["exec"]
-        one = Sync(connection, home / "cache" / "test", lambda: remote.connect(connection, home=home), Bell(), LOG)
+        one = Sync(connection, home / "cache" / "test", lambda: remote.connect(connection, home=home), Bell(),
+                   LOG)
         with Running(one):
             until(lambda: same(one, root))
             live(root, RUN)
@@ -43,8 +48,9 @@ def test_test_sync_and_live(kind, auth, tmp_path, home):
                 until(lambda: same(one, root))
 
 
-QUIRKS = [(), ("no long names",), ("no owners",), ("no modes in lists",), ("short reads",), ("reads past the end fail",), ("dots",),
-          ("paths end in /",), ("paths begin with //",), ("input to what is refused ends the line",)]
+QUIRKS = [(), ("no long names",), ("no owners",), ("no modes in lists",), ("short reads",),
+          ("reads past the end fail",), ("dots",), ("paths end in /",), ("paths begin with //",),
+          ("input to what is refused ends the line",)]
 OFTEN = ("no modes in lists",), ("input to what is refused ends the line",)
 
 
@@ -58,12 +64,14 @@ def test_an_sftp_server_that_is_odd(quirks, tmp_path, home):
         make_run(root, f"p/m/runs/2025012{number}_180000_abc12{number}")
     with Server("paramiko", tmp_path / "server", tmp_path, quirks) as server:
         plain = server.sftp(f"pwd\nls -l {root}\nget -R {root} {tmp_path / 'plain'}\n")
-        connection = settings.checked(server.trusted_in(home).connection(remote_root=str(root), interval=1, small_only=False))
+        connection = settings.checked(
+            server.trusted_in(home).connection(remote_root=str(root), interval=1, small_only=False))
         lines = []
         result = doctor.examine(connection, lines.append, home=home)
         assert result["ok"], lines
         assert {line["name"]: line["text"] for line in lines}["runs"] == f"3 runs in {root}"
-        one = Sync(connection, home / "cache" / "test", lambda: remote.connect(connection, home=home), Bell(), LOG)
+        one = Sync(connection, home / "cache" / "test", lambda: remote.connect(connection, home=home), Bell(),
+                   LOG)
         with Running(one):
             until(lambda: same(one, root))
             live(root, RUN)

@@ -36,7 +36,8 @@ def test_reads_whole_files_and_parts(session, tmp_path):
     assert whole(session, path) == data and whole(session, path, limit=10) == data[:10]
     assert whole(session, str(tmp_path / "empty")) == b""
     size, empty = len(data), str(tmp_path / "empty")
-    parts = session.parts([(path, 1000, 5), (path, size - 3, 100), (path, size + 3, 9), (path, 5, size), (empty, 0, 9)])
+    parts = session.parts([(path, 1000, 5), (path, size - 3, 100), (path, size + 3, 9), (path, 5, size),
+                           (empty, 0, 9)])
     assert parts == [data[1000:1005], data[-3:], b"", data[5:], b""]
 
 
@@ -58,9 +59,11 @@ def test_lists_and_stats(session, tmp_path):
 def test_a_batch_is_answered_in_order_and_one_refusal_spoils_nothing(session, tmp_path):
     (tmp_path / "a").write_bytes(b"aaa")
     found = session.batch(
-        [sftp.lstat(str(tmp_path / "a")), sftp.lstat(str(tmp_path / "b")), sftp.opendir(str(tmp_path / "a")), sftp.realpath(".")]
+        [sftp.lstat(str(tmp_path / "a")), sftp.lstat(str(tmp_path / "b")), sftp.opendir(str(tmp_path / "a")),
+         sftp.realpath(".")]
     )
-    assert found[0].size == 3 and isinstance(found[1], MissingFileError) and isinstance(found[2], SftpError) and found[3].startswith("/")
+    assert found[0].size == 3 and isinstance(found[1], MissingFileError) and isinstance(found[2], SftpError)
+    assert found[3].startswith("/")
     assert "b: No such file" in str(found[1])
 
 
@@ -71,7 +74,8 @@ def test_thousands_of_requests_share_few_round_trips(session, tmp_path):
 
 
 def test_no_request_writes():
-    """Read-only by construction: of all packet types that requests can have, none is one that changes a file."""
+    """Read-only by construction: of all packet types that requests can have, none is one that changes a
+    file."""
     made = [
         sftp.lstat("p"),
         sftp.fstat(b"h"),
@@ -91,7 +95,8 @@ def test_no_request_writes():
 
 def test_refused_files_are_denied_not_missing(tmp_path):
     if os.geteuid() == 0:
-        words = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/lib/openssh/sftp-server")
+        words = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                 "/usr/lib/openssh/sftp-server")
     else:
         words = ("/usr/lib/openssh/sftp-server",)
     (tmp_path / "mine").write_bytes(b"secret")
@@ -102,7 +107,7 @@ def test_refused_files_are_denied_not_missing(tmp_path):
         far.open_sftp().open(str(tmp_path / "mine"))
 
 
-# -- servers that misbehave ----------------------------------------------------------------------------------------
+# -- servers that misbehave ----------------------------------------------------------------------------------
 
 
 def packet(kind, body):
@@ -130,7 +135,8 @@ class Scripted:
             try:
                 while head := requests.read(4):
                     request = requests.read(struct.unpack(">I", head)[0])
-                    reply = self.hello if request[0] == 1 else self.answer(request[0], request[1:5], request[5:])
+                    reply = (self.hello if request[0] == 1
+                             else self.answer(request[0], request[1:5], request[5:]))
                     if reply is None:
                         return
                     self.far.sendall(reply)
@@ -227,8 +233,8 @@ TEXT = bytes(range(256)) * 400
 
 
 def of_text(kinds=None, **others):
-    """Return an `answer` of a server with TEXT in each file, that reads 777 bytes at most; kinds: a list that takes each request's;
-    others: what it answers, by its name, to a kind of request."""
+    """Return an `answer` of a server with TEXT in each file, that reads 777 bytes at most; kinds: a list that
+    takes each request's; others: what it answers, by its name, to a kind of request."""
     other = {getattr(sftp, name): reply for name, reply in others.items()}
 
     def answer(kind, number, body):
@@ -263,9 +269,12 @@ def failure(number):
 
 
 @pytest.mark.parametrize("others, words", [
-    ({"FSTAT": failure}, "Failure"), ({"READ": failure}, "Failure"), ({"OPEN": failure}, "Failure"), ({"LSTAT": failure}, "Failure"),
-    ({"FSTAT": lambda number: packet(105, number + struct.pack(">II", 4, 0o100644))}, "does not tell its size")])
-def test_a_look_at_a_file_that_the_server_refuses_is_an_error_of_that_file_and_leaves_nothing_open(others, words):
+    ({"FSTAT": failure}, "Failure"), ({"READ": failure}, "Failure"), ({"OPEN": failure}, "Failure"),
+    ({"LSTAT": failure}, "Failure"),
+    ({"FSTAT": lambda number: packet(105, number + struct.pack(">II", 4, 0o100644))},
+     "does not tell its size")])
+def test_a_look_at_a_file_that_the_server_refuses_is_an_error_of_that_file_and_leaves_nothing_open(
+        others, words):
     kinds = []
     with Scripted(of_text(kinds, **others)) as stream:
         client = sftp.Sftp(stream, timeout=20)
@@ -289,7 +298,8 @@ def test_a_folder_without_end_is_cut_off(monkeypatch):
 
 def test_a_status_message_can_not_fake_a_terminal():
     def answer(kind, number, body):
-        return packet(101, number + struct.pack(">I", 4) + string(b"\x1b[2Jhacked\r\n" + b"A" * 9999) + string(b""))
+        return packet(101, number + struct.pack(">I", 4) + string(b"\x1b[2Jhacked\r\n" + b"A" * 9999)
+                      + string(b""))
 
     with Scripted(answer) as stream, pytest.raises(SftpError) as caught:
         sftp.Sftp(stream, timeout=20).lstat("/x")

@@ -1,4 +1,5 @@
-"""Login shells and Pythons as servers have them: commands are understood by each, noise is passed over, what is missing has its reason."""
+"""Login shells and Pythons as servers have them: commands are understood by each, noise is passed over, what
+is missing has its reason."""
 
 import logging
 import os
@@ -27,13 +28,15 @@ SHELLS = {
     "tcsh": 'exec tcsh -c "$1"', "fish": 'exec fish -c "$1"',
     "greets": 'echo "Welcome to the cluster, 42"; cat /etc/hostname; sh -c "$1"; echo "Good bye"',
     "dash": 'exec dash -c "$1"', "zsh": 'exec zsh -c "$1"', "rbash": 'exec rbash -c "$1"',
-    "csh": 'exec tcsh -f -c "$1"', "bash that echoes": 'exec bash -v -c "$1"', "xtrace": 'exec bash -x -c "$1"',
-    "prints no line end": 'printf "> "; sh -c "$1"', "prints on stderr": 'echo "quota: 93% used" >&2; exec sh -c "$1"',
-    "prints bytes": r'printf "\377\000\033[31m motd\r\n"; exec sh -c "$1"', "login shell": 'exec bash -lc "$1"',
-    "fish that greets": 'echo "Welcome to fish"; exec fish -c "$1"',
+    "csh": 'exec tcsh -f -c "$1"', "bash that echoes": 'exec bash -v -c "$1"',
+    "xtrace": 'exec bash -x -c "$1"', "prints no line end": 'printf "> "; sh -c "$1"',
+    "prints on stderr": 'echo "quota: 93% used" >&2; exec sh -c "$1"',
+    "prints bytes": r'printf "\377\000\033[31m motd\r\n"; exec sh -c "$1"',
+    "login shell": 'exec bash -lc "$1"', "fish that greets": 'echo "Welcome to fish"; exec fish -c "$1"',
     "a greeting of 100 kB": 'yes "message of the day" | head -c 100000; exec sh -c "$1"',
     "tcsh with a prompt in .cshrc": 'mkdir -p "$0.d"; '
-                                    'printf "set prompt = \\"> \\"\\necho hello from cshrc\\nstty erase x\\n" >"$0.d/.cshrc"; '
+                                    'printf "set prompt = \\"> \\"\\necho hello from cshrc\\nstty erase '
+    'x\\n" >"$0.d/.cshrc"; '
                                     'HOME="$0.d" exec tcsh -c "$1"',
     "a profile that runs another shell": 'mkdir -p "$0.d"; '
                                          'echo "echo profile; zsh -c :" >"$0.d/.bash_profile"; '
@@ -44,20 +47,27 @@ SHELLS = {
 USUAL = ("tcsh", "fish", "greets")
 PYTHONS = {
     "missing": ({}, "exec_bare"),
-    "3.4": ({"python3": 'case "$*" in *-V*) echo Python 3.4.10; exit;; esac; cat >/dev/null; echo "SyntaxError: no" >&2; exit 1'},
-            "exec_old"),
+    "3.4":
+    ({"python3":
+      'case "$*" in *-V*) echo Python 3.4.10; exit;; esac; cat >/dev/null; echo "SyntaxError: no" >&2; '
+      'exit 1'},
+     "exec_old"),
     "only as python": ({"python": f'exec {PYTHON} "$@"'}, "exec_python"),
     "2 as python": ({"python": 'echo "Unknown option: -I" >&2; exit 2'}, "exec_bare"),
     "with a hook": ({"python3": f'echo "(base) activating"; exec {PYTHON} "$@"'}, "exec_python"),
-    "broken": ({"python3": 'echo "python3: error while loading shared libraries: libpython3.11.so" >&2; exit 127'}, "exec_bare"),
+    "broken":
+    ({"python3": 'echo "python3: error while loading shared libraries: libpython3.11.so" >&2; exit 127'},
+     "exec_bare"),
 }
 
 
 def shell_server(folder, shell, path=f"{HERE}:/usr/bin:/bin"):
-    """Return an Sshd whose commands run through `shell` (sh script; the command is "$1"); SFTP passes it by."""
+    """Return an Sshd whose commands run through `shell` (sh script; the command is "$1"); SFTP passes it
+    by."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "shell").write_text(f'#!/bin/sh\ncase "$SSH_ORIGINAL_COMMAND" in *sftp*) exec /usr/lib/openssh/sftp-server;; esac\n'
-                                  f'set -- "$SSH_ORIGINAL_COMMAND"\n{shell}\n')
+    (folder / "shell").write_text(
+        f'#!/bin/sh\ncase "$SSH_ORIGINAL_COMMAND" in *sftp*) exec /usr/lib/openssh/sftp-server;; esac\n'
+        f'set -- "$SSH_ORIGINAL_COMMAND"\n{shell}\n')
     (folder / "shell").chmod(0o755)
     return Sshd(folder / "sshd", ForceCommand=folder / "shell", SetEnv=f"{NO_BASHRC} PATH={path}")
 
@@ -79,18 +89,20 @@ def exec_line(server, home, root, **changes):
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("name", [name if name in USUAL else pytest.param(name, marks=CHAOS) for name in SHELLS])
+@pytest.mark.parametrize("name",
+                         [name if name in USUAL else pytest.param(name, marks=CHAOS) for name in SHELLS])
 @pytest.mark.parametrize("auth", ["key", pytest.param("system", marks=CHAOS)])
 def test_a_shell_understands_all_that_we_ask(tmp_path, home, name, auth):
     root = tmp_path / "it's a \"root\" $HOME !x \\ `y`"
     make_run(root)
     with shell_server(tmp_path, SHELLS[name]) as server:
         options = ["-i", str(server.key), f"-oUserKnownHostsFile={server.known_hosts}"]
-        plain = subprocess.run(["ssh", "-p", str(server.port), *options, "127.0.0.1", "echo as ssh does"], capture_output=True, text=True,
-                               errors="replace", timeout=30, stdin=subprocess.DEVNULL)
+        plain = subprocess.run(["ssh", "-p", str(server.port), *options, "127.0.0.1", "echo as ssh does"],
+                               capture_output=True, text=True, errors="replace", timeout=30,
+                               stdin=subprocess.DEVNULL)
         assert "as ssh does" in plain.stdout
-        listed = subprocess.run(["sftp", "-b", "-", "-P", str(server.port), *options, "127.0.0.1"], input=f"ls -1 {tmp_path}\n",
-                                capture_output=True, text=True, timeout=30)
+        listed = subprocess.run(["sftp", "-b", "-", "-P", str(server.port), *options, "127.0.0.1"],
+                                input=f"ls -1 {tmp_path}\n", capture_output=True, text=True, timeout=30)
         assert listed.returncode == 0 and root.name in listed.stdout
         lines = exec_line(server, home, root, auth=auth)
         assert lines["exec"]["said"] == "exec_python" and lines["clock"]["said"] == "clock_same"
@@ -117,7 +129,8 @@ def test_a_python_that_is_missing_or_old_has_its_reason(tmp_path, home, name):
     make_run(tmp_path / "root")
     with shell_server(tmp_path, 'exec /bin/sh -c "$1"', path=tmp_path / "bin") as server:
         found = exec_line(server, home, tmp_path / "root")
-        assert found["exec"]["said"] == said and found["exec"]["ok"] is (True if said == "exec_python" else None)
+        assert found["exec"]["said"] == said
+        assert found["exec"]["ok"] is (True if said == "exec_python" else None)
         assert found["clock"]["ok"] is True and ("3.4" in found["exec"]["text"]) == (name == "3.4")
         line = remote.connect(settings.checked(server.connection()), home=home)
         if said == "exec_python":
@@ -131,7 +144,8 @@ def test_a_python_that_is_missing_or_old_has_its_reason(tmp_path, home, name):
 @pytest.mark.few(1)
 @pytest.mark.parametrize("shell, words", [
     ("echo 'fatal: Interactive git shell is not enabled.' >&2; exit 128", "git shell"), ("exit 0", ""),
-    ("echo \"you said: $1\"", "you said"), ("exec cat", "")], ids=["git-shell", "silent", "echoes the command", "echoes the input"])
+    ("echo \"you said: $1\"", "you said"), ("exec cat", "")],
+                         ids=["git-shell", "silent", "echoes the command", "echoes the input"])
 def test_no_commands_is_no_missing_connection(tmp_path, home, shell, words):
     make_run(tmp_path / "root")
     with shell_server(tmp_path, shell) as server:
@@ -154,7 +168,8 @@ def test_a_shell_that_takes_our_program_for_its_commands_runs_none_of_it(tmp_pat
         (tmp_path / "bin" / name).chmod(0o755)
     make_run(tmp_path / "root")
     for shell in ("exec bash", "exec tcsh -f", "exec fish"):
-        with shell_server(tmp_path / shell.split()[1], shell, path=f"{tmp_path / 'bin'}:/usr/bin:/bin") as server:
+        with shell_server(tmp_path / shell.split()[1], shell,
+                          path=f"{tmp_path / 'bin'}:/usr/bin:/bin") as server:
             line = remote.connect(settings.checked(server.trusted_in(home).connection()), home=home)
             with pytest.raises(SftpError):
                 asked(line, str(tmp_path / "root"))

@@ -41,9 +41,9 @@ def answers(pipe):
     """What a pipe answers, step by step."""
     event, told = threading.Event(), []
     pipe.set_event(event)
-    steps = [("read_ready",), ("read", 1, 0.0), ("read", 1, 0.01), ("feed", b"abcdef"), ("__len__",), ("read", 2, 1), ("read_ready",),
-             ("read", 9, 1), ("feed", b"xyz"), ("empty",), ("read_ready",), ("feed", b"end"), ("close",), ("read", 9, 0.0),
-             ("read", 9, 0.0), ("read", 9)]
+    steps = [("read_ready",), ("read", 1, 0.0), ("read", 1, 0.01), ("feed", b"abcdef"), ("__len__",),
+             ("read", 2, 1), ("read_ready",), ("read", 9, 1), ("feed", b"xyz"), ("empty",), ("read_ready",),
+             ("feed", b"end"), ("close",), ("read", 9, 0.0), ("read", 9, 0.0), ("read", 9)]
     for name, *arguments in steps:
         try:
             told.append((getattr(pipe, name)(*arguments), event.is_set()))
@@ -65,7 +65,8 @@ def test_a_channel_that_ended_at_once_has_an_end(ended):
 
 
 class Bytes:
-    """A socket that hands out `data` in pieces of the sizes given, whatever it is asked for, and counts how often that was."""
+    """A socket that hands out `data` in pieces of the sizes given, whatever it is asked for, and counts how
+    often that was."""
 
     def __init__(self, data, sizes):
         self.data, self.sizes, self.asked = data, sizes, 0

@@ -1,4 +1,5 @@
-"""A small SSH server that asks: passwords, one-time codes, methods in a row. For what a PAM-free sshd cannot do in a test."""
+"""A small SSH server that asks: passwords, one-time codes, methods in a row. For what a PAM-free sshd cannot
+do in a test."""
 
 import socket
 import threading
@@ -9,16 +10,19 @@ FAILED, PARTLY, GRANTED = paramiko.AUTH_FAILED, paramiko.AUTH_PARTIALLY_SUCCESSF
 
 
 class AskingServer(paramiko.ServerInterface):
-    """Listens on a free loopback port and serves SFTP to whoever gets through `steps`, methods wanted one after another.
+    """Listens on a free loopback port and serves SFTP to whoever gets through `steps`, methods wanted one
+    after another.
 
-    steps: of "publickey", "password", "keyboard-interactive". prompts: [(text, echo, right answer)] of the last of these.
-    Public: port, attempts (methods tried, in order), logins (how many got in), key (host key), known_hosts (its line, str).
+    steps: of "publickey", "password", "keyboard-interactive". prompts: [(text, echo, right answer)] of the
+    last of these. Public: port, attempts (methods tried, in order), logins (how many got in), key (host key),
+    known_hosts (its line, str).
     """
 
     def __init__(self, steps=("password",), password="open sesame", prompts=(), key=None, exec_output=None):
         self.steps, self.password, self.prompts, self.user_key = list(steps), password, list(prompts), key
         self.exec_output = exec_output
-        self.banner, self.parting = None, None      # what everybody gets; ("banner" | "disconnect" | "silent", words) in place of an answer
+        # what everybody gets; ("banner" | "disconnect" | "silent", words) in place of an answer
+        self.banner, self.parting = None, None
         self.attempts, self.logins, self.connections = [], 0, 0
         self.key = paramiko.ECDSAKey.generate()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -43,7 +47,8 @@ class AskingServer(paramiko.ServerInterface):
 
     def connection(self, **changes):
         """Return a connection (dict as in config.json) to this server."""
-        return {"name": "asking", "host": "127.0.0.1", "port": self.port, "user": "alice", "auth": "password", **changes}
+        return {"name": "asking", "host": "127.0.0.1", "port": self.port, "user": "alice", "auth": "password",
+                **changes}
 
     def trusted_in(self, home):
         """Put the host key into `home`/known_hosts. Returns self."""
@@ -112,10 +117,12 @@ class _Session(paramiko.ServerInterface):
         return self._passed("publickey", key.get_base64() == self.server.user_key)
 
     def check_auth_interactive(self, username, submethods):
-        return paramiko.InteractiveQuery("Second factor", "for alice", *[(text, echo) for text, echo, _ in self.server.prompts])
+        return paramiko.InteractiveQuery("Second factor", "for alice",
+                                         *[(text, echo) for text, echo, _ in self.server.prompts])
 
     def check_auth_interactive_response(self, responses):
-        return self._passed("keyboard-interactive", list(responses) == [answer for _, _, answer in self.server.prompts])
+        return self._passed("keyboard-interactive",
+                            list(responses) == [answer for _, _, answer in self.server.prompts])
 
     def check_channel_request(self, kind, chanid):
         return paramiko.OPEN_SUCCEEDED

@@ -1,4 +1,5 @@
-"""axe-core, the accessibility rules: fetched once with npm into build/, checked against a pinned checksum, never committed."""
+"""axe-core, the accessibility rules: fetched once with npm into build/, checked against a pinned checksum,
+never committed."""
 
 import functools
 import hashlib
@@ -17,8 +18,10 @@ def source():
     archive = BUILD / f"{NAME}.tgz"
     if not archive.exists():
         BUILD.mkdir(exist_ok=True)
-        subprocess.run(["npm", "pack", "--silent", f"axe-core@{NAME.rpartition('-')[2]}"], cwd=BUILD, check=True, stdout=subprocess.DEVNULL)
-    assert hashlib.sha256(archive.read_bytes()).hexdigest() == SHA256, f"{archive} is not the archive this project pins: delete it"
+        subprocess.run(["npm", "pack", "--silent", f"axe-core@{NAME.rpartition('-')[2]}"], cwd=BUILD,
+                       check=True, stdout=subprocess.DEVNULL)
+    assert hashlib.sha256(
+        archive.read_bytes()).hexdigest() == SHA256, f"{archive} is not the archive this project pins: delete it"
     with tarfile.open(archive) as package:
         return package.extractfile("package/axe.min.js").read().decode()
 

@@ -1,10 +1,12 @@
-"""The pages' main walk in Firefox, in WebKit, Safari's engine, and in Chromium 115, the oldest that is supported.
+"""The pages' main walk in Firefox, in WebKit, Safari's engine, and in Chromium 115, the oldest that is
+supported.
 
     python tests/support/browsers.py [firefox] [webkit] [chromium]       # `make browsers` does it in all three
 
-Firefox is spoken to by Marionette, WebKitGTK by WebDriver under Xvfb; both take the commands of W3C WebDriver. Chromium 115 is unpacked
-from the npm package @sparticuz/chromium@115 into build/browsers. Prints a line for each step; the exit code is the number of steps that
-failed, 0 when all hold. Pictures go to build/browsers.
+Firefox is spoken to by Marionette, WebKitGTK by WebDriver under Xvfb; both take the commands of W3C
+WebDriver. Chromium 115 is unpacked from the npm package @sparticuz/chromium@115 into build/browsers. Prints a
+line for each step; the exit code is the number of steps that failed, 0 when all hold. Pictures go to
+build/browsers.
 """
 
 import base64
@@ -33,7 +35,8 @@ from runicorn.viewer import app  # noqa: E402
 
 PATIENCE = 60.0                 # s; on a busy machine
 PICTURES = HERE.parent / "build" / "browsers"
-PREFERENCES = {"browser.shell.checkDefaultBrowser": False, "datareporting.policy.dataSubmissionEnabled": False,
+PREFERENCES = {"browser.shell.checkDefaultBrowser": False,
+               "datareporting.policy.dataSubmissionEnabled": False,
                "toolkit.telemetry.enabled": False, "app.update.enabled": False, "browser.startup.page": 0,
                "network.captive-portal-service.enabled": False, "network.connectivity-service.enabled": False,
                "intl.accept_languages": "en-US"}
@@ -42,7 +45,8 @@ UNPACK = """const zlib = require('zlib'), fs = require('fs');
 
 
 class Browser:
-    """What both have: commands of WebDriver by name, through `ask(name, parameters)` of the one or the other."""
+    """What both have: commands of WebDriver by name, through `ask(name, parameters)` of the one or the
+    other."""
 
     tells_copy = True
 
@@ -54,20 +58,26 @@ class Browser:
         return self.ask("execute", {"script": script, "args": list(args)})
 
     def wait(self, what, script, *args):
-        """Wait until the script returns something true, and return that. Raises AssertionError that says what was waited for."""
+        """Wait until the script returns something true, and return that. Raises AssertionError that says what
+        was waited for."""
         return until(lambda: self.run(f"return {script}", *args), what, PATIENCE, pause=0.1)
 
     def box(self, selector):
         """Return [x, y, width, height] of the first element."""
-        found = self.wait(selector, "document.querySelector(arguments[0])?.getBoundingClientRect().toJSON()", selector)
+        found = self.wait(selector, "document.querySelector(arguments[0])?.getBoundingClientRect().toJSON()",
+                          selector)
         return [round(found[name]) for name in ("x", "y", "width", "height")]
 
     def point(self, *steps):
         """Do with the mouse: ("move", x, y), ("down",), ("up",)."""
-        kinds = {"move": lambda x, y: {"type": "pointerMove", "x": x, "y": y, "duration": 60, "origin": "viewport"},
-                 "down": lambda: {"type": "pointerDown", "button": 0}, "up": lambda: {"type": "pointerUp", "button": 0}}
+        kinds = {"move": lambda x, y: {"type": "pointerMove", "x": x, "y": y, "duration": 60,
+                                       "origin": "viewport"},
+                 "down": lambda: {"type": "pointerDown", "button": 0},
+                 "up": lambda: {"type": "pointerUp", "button": 0}}
         actions = [kinds[name](*rest) for name, *rest in steps]
-        self.ask("actions", {"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions}]})
+        self.ask("actions",
+                 {"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"},
+                               "actions": actions}]})
 
     def click(self, selector):
         x, y, width, height = self.box(selector)
@@ -82,15 +92,17 @@ class Firefox(Browser):
     """Debian's firefox-esr, headless."""
 
     name = "firefox"
-    COMMANDS = {"navigate": "WebDriver:Navigate", "execute": "WebDriver:ExecuteScript", "actions": "WebDriver:PerformActions",
-                "screenshot": "WebDriver:TakeScreenshot", "size": "WebDriver:SetWindowRect"}
+    COMMANDS = {"navigate": "WebDriver:Navigate", "execute": "WebDriver:ExecuteScript",
+                "actions": "WebDriver:PerformActions", "screenshot": "WebDriver:TakeScreenshot",
+                "size": "WebDriver:SetWindowRect"}
 
     def __init__(self):
         self._profile, port = tempfile.TemporaryDirectory(ignore_cleanup_errors=True), free_port()
         chosen = {**PREFERENCES, "marionette.port": port}
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in chosen.items()]
         Path(self._profile.name, "user.js").write_text("".join(lines))
-        words = ["firefox-esr", "--headless", "--marionette", "--profile", self._profile.name, "--width", "1440", "--height", "900"]
+        words = ["firefox-esr", "--headless", "--marionette", "--profile", self._profile.name, "--width",
+                 "1440", "--height", "900"]
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                          env={**os.environ, "HOME": self._profile.name})
         self._socket, self._number, self._rest = _connected(port), 0, b""
@@ -113,7 +125,8 @@ class Firefox(Browser):
         return result
 
     def _message(self):
-        while b":" not in self._rest or len(self._rest.partition(b":")[2]) < int(self._rest.partition(b":")[0]):
+        while (b":" not in self._rest or len(self._rest.partition(b":")[2])
+               < int(self._rest.partition(b":")[0])):
             more = self._socket.recv(1 << 20)
             assert more, "Firefox has ended"
             self._rest += more
@@ -132,19 +145,22 @@ class WebKit(Browser):
     """WebKitGTK's MiniBrowser by webkit2gtk-driver, on an Xvfb of its own."""
 
     name = "webkit"
-    COMMANDS = {"navigate": "url", "execute": "execute/sync", "actions": "actions", "screenshot": "screenshot", "size": "window/rect"}
+    COMMANDS = {"navigate": "url", "execute": "execute/sync", "actions": "actions",
+                "screenshot": "screenshot", "size": "window/rect"}
 
     def __init__(self):
         read, write = os.pipe()
-        self._screen = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "1600x1100x24", "-nolisten", "tcp"],
-                                        pass_fds=(write,), stderr=subprocess.DEVNULL)
+        self._screen = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1600x1100x24", "-nolisten", "tcp"],
+            pass_fds=(write,), stderr=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(read) as told:
             display = f":{told.readline().strip()}"
         port, self._home = free_port(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        around = {**os.environ, "DISPLAY": display, "HOME": self._home.name, "WEBKIT_DISABLE_COMPOSITING_MODE": "1"}
-        self._process = subprocess.Popen(["WebKitWebDriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                         env=around)
+        around = {**os.environ, "DISPLAY": display, "HOME": self._home.name,
+                  "WEBKIT_DISABLE_COMPOSITING_MODE": "1"}
+        self._process = subprocess.Popen(["WebKitWebDriver", f"--port={port}"], stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.DEVNULL, env=around)
         _connected(port).close()
         self._base = f"http://127.0.0.1:{port}/session"
         told = self._send("POST", "", {"capabilities": {"alwaysMatch": {}}})
@@ -159,7 +175,8 @@ class WebKit(Browser):
 
     def _send(self, method, path, parameters):
         body = None if method == "GET" else json.dumps(parameters).encode()
-        asked = urllib.request.Request(self._base + path, body, {"Content-Type": "application/json"}, method=method)
+        asked = urllib.request.Request(self._base + path, body, {"Content-Type": "application/json"},
+                                       method=method)
         try:
             with urllib.request.urlopen(asked, timeout=2 * PATIENCE) as answer:
                 return json.load(answer)["value"]
@@ -186,8 +203,8 @@ class Chromium115(Browser):
         from playwright.sync_api import sync_playwright
         PICTURES.mkdir(parents=True, exist_ok=True)
         if not (PICTURES / "chromium115").exists():
-            for words in (["npm", "pack", "--silent", "@sparticuz/chromium@115"], ["tar", "xzf", "sparticuz-chromium-115.0.0.tgz"],
-                          ["node", "-e", UNPACK]):
+            for words in (["npm", "pack", "--silent", "@sparticuz/chromium@115"],
+                          ["tar", "xzf", "sparticuz-chromium-115.0.0.tgz"], ["node", "-e", UNPACK]):
                 subprocess.run(words, cwd=PICTURES, check=True, stdout=subprocess.DEVNULL)
         self._playwright = sync_playwright().start()
         self._browser = self._playwright.chromium.launch(executable_path=PICTURES / "chromium115", args=[
@@ -232,7 +249,8 @@ class Site:
     def __init__(self, home):
         root = Path(home) / "experiments"
         for number in range(2):
-            write_run(root, "vision", f"resnet{number}", f"20250122_18000{number}_abc123", rows=200, config={"lr": number})
+            write_run(root, "vision", f"resnet{number}", f"20250122_18000{number}_abc123", rows=200,
+                      config={"lr": number})
         self.id = "20250123_180000_abc123"
         self.folder, self.started = write_run(root, "vision", "live", self.id, "running", rows=0), time.time()
         self.root, self.steps = root, 0
@@ -246,19 +264,21 @@ class Site:
         """Let the live run log so many steps and lines."""
         with open(self.folder / "events.jsonl", "a") as events, open(self.folder / "logs.txt", "a") as logs:
             for step in range(self.steps, self.steps + count):
-                events.write(event(self.started + step / 10, step, {"train/loss": 2 / (step + 1), "val/loss": 3 / (step + 1)}))
+                events.write(event(self.started + step / 10, step,
+                                   {"train/loss": 2 / (step + 1), "val/loss": 3 / (step + 1)}))
                 logs.write(f"{layout.stamp(self.started + step / 10)}step {step} of the walk\n")
         self.steps += count
         beat(self.root, self.folder, self.id)
 
 
-# -- the walk: each step is a function of (browser, site) that asserts ------------------------------------------------
+# -- the walk: each step is a function of (browser, site) that asserts ---------------------------------------
 
 def list_of_runs(browser, site):
     browser.go(site.url)
     browser.wait("three runs", "document.querySelectorAll('tr[data-key]').length === 3")
     assert browser.run("return document.getElementById('floor')") is None
-    ground, ink = browser.run("const look = getComputedStyle(document.body); return [look.backgroundColor, look.color]")
+    ground, ink = browser.run(
+        "const look = getComputedStyle(document.body); return [look.backgroundColor, look.color]")
     assert ground != ink and ground != "rgba(0, 0, 0, 0)", (ground, ink)
 
 
@@ -271,14 +291,16 @@ def run_page(browser, site):
 def crosshair(browser, site):
     x, y, width, height = browser.box("figure.chart .u-over")
     browser.point(("move", x + width // 3, y + height // 2), ("move", x + width // 2, y + height // 2))
-    browser.wait("the values at the crosshair", "document.querySelector('.chart-tip')?.innerText.includes('loss') || "
+    browser.wait("the values at the crosshair",
+                 "document.querySelector('.chart-tip')?.innerText.includes('loss') || "
                  "document.querySelector('.chart-tip tr')")
 
 
 def zoom(browser, site):
     x, y, width, height = browser.box("figure.chart .u-over")
-    browser.point(("move", x + width // 4, y + height // 2), ("down",), ("move", x + width // 2, y + height // 2),
-                  ("move", x + width * 3 // 4, y + height // 2), ("up",))
+    browser.point(("move", x + width // 4, y + height // 2), ("down",),
+                  ("move", x + width // 2, y + height // 2), ("move", x + width * 3 // 4, y + height // 2),
+                  ("up",))
     browser.wait("the zoom's chip", "document.querySelector('.zoomed')")
     for _ in range(2):
         browser.point(("move", x + width // 2, y + height // 2), ("down",), ("up",), ("down",), ("up",))
@@ -319,12 +341,16 @@ def log_copy(browser, site):
 
 def live(browser, site):
     site.log(1)
-    browser.wait("the new line", "[...document.querySelectorAll('li.logline .text')].at(-1)?.innerText === arguments[0]",
+    browser.wait("the new line",
+                 "[...document.querySelectorAll('li.logline .text')].at(-1)?.innerText === arguments[0]",
                  f"step {site.steps - 1} of the walk")
     site.log(5000)                      # more than a page of the log
-    browser.wait("the end after a burst", "[...document.querySelectorAll('li.logline .text')].at(-1)?.innerText === arguments[0]",
+    browser.wait("the end after a burst",
+                 "[...document.querySelectorAll('li.logline .text')].at(-1)?.innerText === arguments[0]",
                  f"step {site.steps - 1} of the walk")
-    browser.wait("the new step", "document.querySelector('[data-fact=step]').innerText.replaceAll(',', '').includes(arguments[0])",
+    browser.wait("the new step",
+                 "document.querySelector('[data-fact=step]').innerText.replaceAll(',', "
+                 "'').includes(arguments[0])",
                  str(site.steps - 1))
 
 
@@ -369,7 +395,8 @@ def walk(kind, site):
 
 
 def main():
-    chosen = [kind for kind in (Firefox, WebKit, Chromium115) if kind.name in sys.argv[1:] or len(sys.argv) == 1]
+    chosen = [kind for kind in (Firefox, WebKit, Chromium115)
+              if kind.name in sys.argv[1:] or len(sys.argv) == 1]
     failed = 0
     for kind in chosen:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:

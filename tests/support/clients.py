@@ -12,7 +12,8 @@ from runicorn.viewer import app as viewer
 
 class Reply:
     def __init__(self, status, headers, body):
-        self.status, self.headers, self.body = int(status.split()[0]), {name.lower(): value for name, value in headers}, body
+        self.status, self.headers, self.body = int(status.split()[0]), {name.lower(): value
+                                                                        for name, value in headers}, body
         if self.headers.get("content-encoding") == "gzip":
             self.plain = gzip.decompress(body)
         elif self.headers.get("content-encoding") == "deflate":
@@ -26,7 +27,8 @@ class Reply:
 
 
 class Client:
-    """Calls the application without a socket, as the page would: with the cookie, and with the token for changes."""
+    """Calls the application without a socket, as the page would: with the cookie, and with the token for
+    changes."""
 
     def __init__(self, server, app):
         self.server, self.app = server, validator(app)
@@ -49,11 +51,13 @@ class Client:
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
-            "HTTP_COOKIE": f"{viewer.cookie_name(self.server.port)}={self.server.site.guard.cookie(self.server.port)}",
+            "HTTP_COOKIE":
+            f"{viewer.cookie_name(self.server.port)}={self.server.site.guard.cookie(self.server.port)}",
         }
         if method not in ("GET", "HEAD"):
             environ.update(
-                {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(raw)), "HTTP_X_RUNICORN_TOKEN": self.server.token}
+                {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(raw)),
+                 "HTTP_X_RUNICORN_TOKEN": self.server.token}
             )
         if gzipped:
             environ["HTTP_ACCEPT_ENCODING"] = gzipped if isinstance(gzipped, str) else "gzip, br"

@@ -13,7 +13,8 @@ SSH, SFTP = shutil.which("ssh"), shutil.which("sftp")
 
 
 class Desk:
-    """A person's machine: `ssh` in a folder of PATH reads `folder`/config and its known_hosts, as do plain ssh and sftp."""
+    """A person's machine: `ssh` in a folder of PATH reads `folder`/config and its known_hosts, as do plain
+    ssh and sftp."""
 
     def __init__(self, folder):
         self.folder, self.known = folder, folder / "known"
@@ -28,16 +29,19 @@ class Desk:
     def config(self, server, *lines, name="gpu", above="", trusted=True):
         if trusted:
             with self.known.open("a") as file:
-                file.write(server.known_hosts if isinstance(server.known_hosts, str) else server.known_hosts.read_text())
-        usual = [f"Host {name}", "HostName 127.0.0.1", f"Port {server.port}", f"User {server.user}", f"IdentityFile {server.key}",
-                 f"UserKnownHostsFile {self.known}"]
+                file.write(server.known_hosts if isinstance(server.known_hosts, str)
+                           else server.known_hosts.read_text())
+        usual = [f"Host {name}", "HostName 127.0.0.1", f"Port {server.port}", f"User {server.user}",
+                 f"IdentityFile {server.key}", f"UserKnownHostsFile {self.known}"]
         with (self.folder / "config").open("a") as file:
             file.write(above + "\n  ".join([*usual, *lines]) + "\n")
 
     def plain(self, program, *arguments):
-        """Run plain ssh or sftp without a terminal, as a person's script would. Returns the finished process."""
+        """Run plain ssh or sftp without a terminal, as a person's script would. Returns the finished
+        process."""
         command = [program, "-F", str(self.folder / "config"), "-oBatchMode=yes", *arguments]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, start_new_session=True)
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+                              start_new_session=True)
 
     def sftp(self, host="gpu"):
         return self.plain(SFTP, "-b", "/dev/null", host)

@@ -7,13 +7,20 @@ from pairs import OLD, RUN, grow, live, make_run, write
 EDITS = {
     "appended": lambda run: grow(run / "events.jsonl"),
     "truncated": lambda run: os.truncate(run / "events.jsonl", 5000),
-    "rewritten longer": lambda run: (run / "events.jsonl").write_bytes(b'{"step":1,"data":{"loss":7}}\n' * 9000),
-    "a line changed and one appended": lambda run: (poke(run / "events.jsonl", 30), grow(run / "events.jsonl")),
-    "rewritten shorter": lambda run: (run / "events.jsonl").write_bytes(b'{"step":1,"data":{"loss":7}}\n' * 9),
+    "rewritten longer": lambda run: (run / "events.jsonl").write_bytes(
+        b'{"step":1,"data":{"loss":7}}\n' * 9000),
+    "a line changed and one appended": lambda run: (poke(run / "events.jsonl", 30),
+                                                    grow(run / "events.jsonl")),
+    "rewritten shorter": lambda run: (run / "events.jsonl").write_bytes(
+        b'{"step":1,"data":{"loss":7}}\n' * 9),
     "same size in place": lambda run: poke(run / "events.jsonl", 40_000),
-    "same size by rename": lambda run: write(run / "events.jsonl", (run / "events.jsonl").read_bytes().replace(b"0.5", b"0.6")),
-    "an older copy put back": lambda run: write(run / "logs.txt", (run / "logs.txt").read_bytes().replace(b"line", b"LINE"), OLD - 5000),
-    "from the future": lambda run: write(run / "logs.txt", (run / "logs.txt").read_bytes().replace(b"line", b"LINE"), 4e9),
+    "same size by rename": lambda run: write(run / "events.jsonl",
+                                             (run / "events.jsonl").read_bytes().replace(b"0.5", b"0.6")),
+    "an older copy put back": lambda run: write(run / "logs.txt",
+                                                (run / "logs.txt").read_bytes().replace(b"line", b"LINE"),
+                                                OLD - 5000),
+    "from the future": lambda run: write(run / "logs.txt",
+                                         (run / "logs.txt").read_bytes().replace(b"line", b"LINE"), 4e9),
     "new summary": lambda run: write(run / "summary.json", {"loss": 0.7}),
     "new status": lambda run: write(run / "status.json", {"status": "failed"}),
     "another file": lambda run: poke(run / "checkpoints" / "last.pt", 5),
@@ -21,7 +28,8 @@ EDITS = {
     "another rank": lambda run: poke(run / "events.rank1.jsonl", 7),
     "a second attempt": lambda run: write(run / "events.2.jsonl", b'{"step":11,"data":{"loss":1}}\n'),
     "deleted": lambda run: (run / "logs.txt").unlink(),
-    "deleted and made again": lambda run: ((run / "logs.txt").unlink(), (run / "logs.txt").write_bytes(b"anew\n")),
+    "deleted and made again": lambda run: ((run / "logs.txt").unlink(),
+                                           (run / "logs.txt").write_bytes(b"anew\n")),
 }
 
 

@@ -1,4 +1,5 @@
-"""Scripts that end in every way, each run twice: with the writer, and with a stub in its place that does nothing."""
+"""Scripts that end in every way, each run twice: with the writer, and with a stub in its place that does
+nothing."""
 
 import os
 import subprocess
@@ -24,15 +25,18 @@ def init(*args, **more): return run
 def log(*args, **more): pass
 def finish(*args, **more): pass
 '''
-BEGIN = "import os, signal, sys, threading, time\nimport runicorn\nrun = runicorn.init(project='p', name='n')\nrun.log({'a': 1})\n"
+BEGIN = ("import os, signal, sys, threading, time\nimport runicorn\nrun = runicorn.init(project='p', "
+         "name='n')\nrun.log({'a': 1})\n")
 READY = "print('ready', flush=True)\n"
 
 
 def launch(folder, code, start="script", before=(), **more):
-    """Start `code` in `folder` as "script", "command" (-c), "module" (-m) or "stdin"; returns its Popen. before: what goes before it."""
+    """Start `code` in `folder` as "script", "command" (-c), "module" (-m) or "stdin"; returns its Popen.
+    before: what goes before it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.py").write_text(code)
-    arguments = {"script": ["train.py"], "command": ["-c", code], "module": ["-m", "train"], "stdin": ["-"]}[start]
+    arguments = {"script": ["train.py"], "command": ["-c", code], "module": ["-m", "train"],
+                 "stdin": ["-"]}[start]
     given = open(folder / "train.py") if start == "stdin" else subprocess.DEVNULL
     env = environment(folder, **more)
     env["PYTHONPATH"] = more.get("PYTHONPATH", env["PYTHONPATH"]) + os.pathsep + str(folder)
@@ -45,7 +49,8 @@ def launch(folder, code, start="script", before=(), **more):
 
 
 def ended(process, signals=(), pause=0.0):
-    """Send `signals` to a process, each after it printed "ready" once more, or `pause` seconds later; returns (wait status, out, err)."""
+    """Send `signals` to a process, each after it printed "ready" once more, or `pause` seconds later; returns
+    (wait status, out, err)."""
     try:
         for number in signals:
             line = process.stdout.readline() if not pause or number is signals[0] else b"ready\n"
@@ -66,7 +71,8 @@ def stub(folder):
 
 
 def both(folder, code, signals=(), pause=0.0, **more):
-    """Run `code` with the stub and with the writer: their wait statuses must be equal. Returns (wait status, stderr of the writer's)."""
+    """Run `code` with the stub and with the writer: their wait statuses must be equal. Returns (wait status,
+    stderr of the writer's)."""
     code = textwrap.dedent(code)
     without, _, _ = ended(launch(folder / "without", code, PYTHONPATH=stub(folder), **more), signals, pause)
     status, _, err = ended(launch(folder / "with", code, **more), signals, pause)
@@ -75,11 +81,13 @@ def both(folder, code, signals=(), pause=0.0, **more):
 
 
 def told(folder):
-    """Return what the runs below folder/with say, oldest first: list of (state, reason, exit code, signal, rows)."""
+    """Return what the runs below folder/with say, oldest first: list of (state, reason, exit code, signal,
+    rows)."""
     found = []
     for run in sorted(runs(folder / "with"), key=lambda run: small(run, "status")["started_at"]):
         status = small(run, "status")
         verdict = judge(status, None)
-        found.append((verdict.state, verdict.text, status.get("exit_code"), status.get("signal"), len(rows(run))))
+        found.append((verdict.state, verdict.text, status.get("exit_code"), status.get("signal"),
+                      len(rows(run))))
     return found
 

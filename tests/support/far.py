@@ -44,7 +44,8 @@ class Far:
         return self.sessions[-1]
 
     def run(self, command, stdin=b"", timeout=60):
-        done = subprocess.run(["sh", "-c", command.replace("python3", self.python)], input=stdin, capture_output=True, timeout=timeout)
+        done = subprocess.run(["sh", "-c", command.replace("python3", self.python)], input=stdin,
+                              capture_output=True, timeout=timeout)
         return done.returncode, done.stdout, done.stderr
 
     def second(self):

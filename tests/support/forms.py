@@ -7,7 +7,8 @@ NAME = "GPU Server 1"
 
 def fill_in(page, sshd, **more):
     """Type a server into the form as the guide says."""
-    for field, value in {"name": NAME, "host": sshd.host, "port": sshd.port, "user": sshd.user, "key": sshd.key, **more}.items():
+    for field, value in {"name": NAME, "host": sshd.host, "port": sshd.port, "user": sshd.user,
+                         "key": sshd.key, **more}.items():
         page.locator(f"#f-{field}").fill(str(value))
 
 

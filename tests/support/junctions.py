@@ -1,4 +1,5 @@
-"""Makes symbolic links look as junctions of Windows do to a Python before 3.12: folders, whose lstat has a reparse tag."""
+"""Makes symbolic links look as junctions of Windows do to a Python before 3.12: folders, whose lstat has a
+reparse tag."""
 
 import os
 import stat
@@ -25,7 +26,8 @@ def pose(monkeypatch):
 
     class Entry:
         def __init__(self, entry):
-            self.name, self.path, self._entry, self._is = entry.name, entry.path, entry, is_junction(entry.path)
+            self.name, self.path, self._entry, self._is = entry.name, entry.path, entry, is_junction(
+                entry.path)
 
         def is_symlink(self):
             return not self._is and self._entry.is_symlink()

@@ -1,4 +1,5 @@
-"""Reads the bytes of a file as the caller of a kind's Reader does, however they are cut, and tells what was read."""
+"""Reads the bytes of a file as the caller of a kind's Reader does, however they are cut, and tells what was
+read."""
 
 import json
 import random
@@ -26,7 +27,8 @@ def steps_and_values(parts, name):
 
 
 def counting(parts, facts):
-    """Return {metric: [(ts, step, repr of the value), …]} of the points that no later start superseded, in the order of their rows."""
+    """Return {metric: [(ts, step, repr of the value), …]} of the points that no later start superseded, in
+    the order of their rows."""
     read = points(parts)
     for row, step, names in facts.get("purges", ()):
         for name in read if names is None else set(names) & set(read):
@@ -35,10 +37,12 @@ def counting(parts, facts):
 
 
 class Growing:
-    """A file that grows: `reader` has read all it could of what was there. Its state goes through JSON now and then."""
+    """A file that grows: `reader` has read all it could of what was there. Its state goes through JSON now
+    and then."""
 
     def __init__(self, make, block=BLOCK):
-        self.make, self.block, self.reader, self.data, self.position, self.parts = make, block, make(None), b"", 0, []
+        self.make, self.block, self.reader, self.data, self.position, self.parts = make, block, make(
+            None), b"", 0, []
 
     def grow(self, more, restart=False):
         """Append bytes and read; restart: go on with a reader made from the state of the last one."""
@@ -69,7 +73,8 @@ def whole(make, data):
 
 
 def check_cuts(make, data, rounds=6, seed=0):
-    """Assert that bytes one by one, cut at random, in small blocks and over restarts give what the whole file gives; return the Growing."""
+    """Assert that bytes one by one, cut at random, in small blocks and over restarts give what the whole file
+    gives; return the Growing."""
     wanted = whole(make, data)
     one_by_one = Growing(make)
     for place in range(len(data) if len(data) < 6000 else 0):
@@ -87,7 +92,8 @@ def check_cuts(make, data, rounds=6, seed=0):
 
 
 def spoiled(data, rng):
-    """Return bytes with a few of them changed, left out or put in, as a hostile writer might have it. rng: random.Random."""
+    """Return bytes with a few of them changed, left out or put in, as a hostile writer might have it. rng:
+    random.Random."""
     data = bytearray(data)
     for _ in range(rng.choice((0, 0, 1, 1, 2, 5))):
         place, way = rng.randrange(len(data) + 1), rng.randrange(4)

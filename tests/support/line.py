@@ -1,8 +1,9 @@
-"""A slow, thin, breaking line to a port of this machine: `with Line(port, rtt=0.05, mbit=10) as line: connect to line.port`.
+"""A slow, thin, breaking line to a port of this machine: `with Line(port, rtt=0.05, mbit=10) as line: connect
+to line.port`.
 
-Runs as a process of its own so that neither side's work delays it. Each chunk is held for half the round trip, queued
-behind what a bandwidth cap lets through, and delivered in order; the TCP handshake takes its round trips too. Loss and slow
-start are not modelled.
+Runs as a process of its own so that neither side's work delays it. Each chunk is held for half the round
+trip, queued behind what a bandwidth cap lets through, and delivered in order; the TCP handshake takes its
+round trips too. Loss and slow start are not modelled.
 """
 
 import asyncio
@@ -20,8 +21,9 @@ class Line:
     """The near end of the control pipe; times in s, rates in Mbit/s (0: no cap)."""
 
     def __init__(self, port, rtt=0.0, mbit=0.0):
-        self._process = subprocess.Popen([sys.executable, os.path.abspath(__file__), str(port), str(rtt), str(mbit)],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__), str(port), str(rtt), str(mbit)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.port = json.loads(self._process.stdout.readline())["port"]
 
     def _say(self, *words):
@@ -30,7 +32,8 @@ class Line:
         return json.loads(self._process.stdout.readline())
 
     def stats(self):
-        """Return {"up", "down": bytes, "connections", "cuts", "turns": times the direction changed from down to up}."""
+        """Return {"up", "down": bytes, "connections", "cuts", "turns": times the direction changed from down
+        to up}."""
         return self._say("stats")
 
     def cut(self):

@@ -19,15 +19,19 @@ FIRST, AGAIN = "offline-run-20250101_000000-abc", "run-20250102_000000-abc"
 OLD = time.time() - 300_000
 
 FILES = {
-    f"tb/a/{EVENTS}": "x" * 100, f"tb/a/eval/{EVENTS}": "x", "tb/a/hparams.yaml": "lr: 1\n", f"tb/b/c/d/{EVENTS}": "y" * 40,
-    "lightning_logs/version_0/metrics.csv": TABLE, "lightning_logs/version_1/metrics.csv": TABLE,
+    f"tb/a/{EVENTS}": "x" * 100, f"tb/a/eval/{EVENTS}": "x", "tb/a/hparams.yaml": "lr: 1\n",
+    f"tb/b/c/d/{EVENTS}": "y" * 40, "lightning_logs/version_0/metrics.csv": TABLE,
+    "lightning_logs/version_1/metrics.csv": TABLE,
     f"p/wandb/{FIRST}/run-abc.wandb": "x" * 50, f"p/wandb/{AGAIN}/run-abc.wandb": "x" * 60,
     f"p/wandb/{FIRST}/files/config.yaml": "a: 1\n", f"p/wandb/{FIRST}/files/requirements.txt": "torch\n",
-    "out/checkpoint-500/trainer_state.json": "{}", "out/checkpoint-1000/trainer_state.json": '{"global_step": 5}',
-    f"out/{EVENTS}": "z", "sweep/x/log.jsonl": ROWS, "sweep/x/notes.txt": "hello\n", "sweep/y/train.log": PAIRS,
-    f"p/n2/runs/Jan01_host/{EVENTS}": "x", "data/prompts.jsonl": '{"text": "a", "label": 1}\n', "data/names.csv": "name,age\nann,3\n",
-    f"env/lib/a/{EVENTS}": "", f"conda/conda-meta/h/{EVENTS}": "", f".git/{EVENTS}": "", f"p/n/beside/{EVENTS}": "",
-    "readme.txt": PAIRS, "code/train.py": "print()\n", "\u4e2d\u6587/\u8bad\u7ec3/metrics.csv": TABLE,
+    "out/checkpoint-500/trainer_state.json": "{}",
+    "out/checkpoint-1000/trainer_state.json": '{"global_step": 5}',
+    f"out/{EVENTS}": "z", "sweep/x/log.jsonl": ROWS, "sweep/x/notes.txt": "hello\n",
+    "sweep/y/train.log": PAIRS, f"p/n2/runs/Jan01_host/{EVENTS}": "x",
+    "data/prompts.jsonl": '{"text": "a", "label": 1}\n', "data/names.csv": "name,age\nann,3\n",
+    f"env/lib/a/{EVENTS}": "", f"conda/conda-meta/h/{EVENTS}": "", f".git/{EVENTS}": "",
+    f"p/n/beside/{EVENTS}": "", "readme.txt": PAIRS, "code/train.py": "print()\n",
+    "\u4e2d\u6587/\u8bad\u7ec3/metrics.csv": TABLE,
 }
 
 
@@ -54,18 +58,21 @@ def make(root):
 
 def age(root):
     """Let everything below `root`, and itself, have been changed long ago."""
-    for path in sorted((path for path in (root, *root.rglob("*")) if not path.is_symlink()), key=lambda path: -len(path.parts)):
+    for path in sorted((path for path in (root, *root.rglob("*")) if not path.is_symlink()),
+                       key=lambda path: -len(path.parts)):
         os.utime(path, (OLD, OLD))
 
 
 def listed(index):
     """Return {run path: (kinds, {file name: (size, whole mtime)})} of a manifest.Manifest."""
     return {path: (kinds_of(index.line(path)), {name: (file["size"], int(file["mtime"] or 0))
-                                                for name, file in index.entry(path)["files"].items()}) for path in index.paths()}
+                                                for name, file in index.entry(path)["files"].items()})
+            for path in index.paths()}
 
 
 def expected(root, rules=None):
-    """Return what a look on the server's own machine lists, as `listed` has it. rules: foreign_rules.Rules."""
+    """Return what a look on the server's own machine lists, as `listed` has it. rules:
+    foreign_rules.Rules."""
     return listed(manifest.build(str(root), find_others=functools.partial(foreign.find, rules=rules)))
 
 

@@ -1,6 +1,8 @@
-"""Which tests need POSIX: those that reach, over their helpers and fixtures, what Windows has not. Read from the sources; imports none.
+"""Which tests need POSIX: those that reach, over their helpers and fixtures, what Windows has not. Read from
+the sources; imports none.
 
-They get the mark `posix` when they are collected, beside those that say so themselves (`@pytest.mark.posix`), for what can't be seen here.
+They get the mark `posix` when they are collected, beside those that say so themselves (`@pytest.mark.posix`),
+for what can't be seen here.
 """
 
 import ast
@@ -22,13 +24,15 @@ PROGRAMS = set("""
 PATHS = re.compile(r"/(proc|dev|bin|etc|usr|sys|tmp)(/|\Z)")
 CODE = re.compile(rf"\bos\.({'|'.join(sorted(CALLS))})\b|\bsignal\.({SIGNALS.pattern[:-2]}|alarm|setitimer)|"
                   rf"\bimport ({'|'.join(sorted(MODULES))})\b|/(proc|dev)/")
-OWN = {"sshd", "pam", "slurm", "servers", "line"}       # helpers that are servers and shells of POSIX as a whole
+# helpers that are servers and shells of POSIX as a whole
+OWN = {"sshd", "pam", "slurm", "servers", "line"}
 
 
 def mark(items):
     """Put the mark `posix` on those of `items` (list of pytest.Item) that need it."""
     for item in items:
-        if TESTS in item.path.parents and (loads(item.path.stem) or needs(item.path.stem, getattr(item, "originalname", item.name))):
+        if (TESTS in item.path.parents
+            and (loads(item.path.stem) or needs(item.path.stem, getattr(item, "originalname", item.name)))):
             item.add_marker("posix")
 
 
@@ -48,11 +52,13 @@ def needs(module, name):
 
 @functools.lru_cache(None)
 def loads(module):
-    """Whether a module below tests/ can't even be imported elsewhere: it, or a helper it imports, imports what is POSIX's, or calls it."""
+    """Whether a module below tests/ can't even be imported elsewhere: it, or a helper it imports, imports
+    what is POSIX's, or calls it."""
     names = {name for node in _tree(module).body for name in _imported_by(node)}
-    return bool(names & MODULES) or any(loads(name) for name in names if _is_ours(name) and name != module) or any(
-        isinstance(part, ast.Attribute) and (part.attr in CALLS or SIGNALS.match(part.attr)) for node in _tree(module).body
-        for top in _at_once(node) for part in ast.walk(top))
+    return (bool(names & MODULES) or any(loads(name) for name in names if _is_ours(name) and name != module)
+            or any(
+                isinstance(part, ast.Attribute) and (part.attr in CALLS or SIGNALS.match(part.attr))
+                for node in _tree(module).body for top in _at_once(node) for part in ast.walk(top)))
 
 
 def _imported_by(node):
@@ -70,14 +76,16 @@ def _at_once(node):
 
 @functools.lru_cache(None)
 def _facts(module, name):
-    """Return (whether it shows by itself that `name` of a module needs POSIX, [(module, name)] of what it uses)."""
+    """Return (whether it shows by itself that `name` of a module needs POSIX, [(module, name)] of what it
+    uses)."""
     node = _nodes(module).get(name)
     if node is None:
         origin = _imported(module).get(name, ("", None))
         if _is_ours(origin[0]):
             return origin[0] in OWN or loads(origin[0]), [origin] if origin[1] else []
         return origin[0].partition(".")[0] in MODULES, []
-    used = [(module, other) if other in _nodes(module) or other in _imported(module) else ("conftest", other) for other in _names(node)
+    used = [(module, other) if other in _nodes(module) or other in _imported(module) else ("conftest", other)
+            for other in _names(node)
             if other in _nodes(module) or other in _imported(module) or other in _nodes("conftest")]
     return _shows_posix(node), [*used, *_members(module, node)]
 
@@ -88,18 +96,21 @@ def _shows_posix(node):
                or isinstance(part, ast.keyword) and part.arg in CALLS
                or isinstance(part, (ast.Import, ast.ImportFrom)) and _imports_posix(part)
                or isinstance(part, ast.Constant) and isinstance(part.value, str)
-               and (part.value in PROGRAMS or PATHS.match(part.value) or CODE.search(part.value)) for part in ast.walk(node))
+               and (part.value in PROGRAMS or PATHS.match(part.value) or CODE.search(part.value))
+               for part in ast.walk(node))
 
 
 def _imports_posix(node):
-    return bool({alias.name for alias in node.names} & MODULES) if isinstance(node, ast.Import) else node.module in MODULES
+    return (bool({alias.name for alias in node.names} & MODULES) if isinstance(node, ast.Import)
+            else node.module in MODULES)
 
 
 def _names(node):
     """Return the names that a piece of source uses: those it reads, its fixtures (arguments, usefixtures)."""
     names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
     names |= {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
-    return names | {part.value for decorator in getattr(node, "decorator_list", ()) for part in ast.walk(decorator)
+    return names | {part.value for decorator in getattr(node, "decorator_list", ())
+                    for part in ast.walk(decorator)
                     if isinstance(part, ast.Constant) and isinstance(part.value, str)}
 
 
@@ -107,7 +118,8 @@ def _members(module, node):
     """Return {(helper, name)} of what a piece of source uses as `helper.name`."""
     imported = _imported(module)
     return {(imported[part.value.id][0], part.attr) for part in ast.walk(node)
-            if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and imported.get(part.value.id, ("", ""))[1] is None
+            if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name)
+            and imported.get(part.value.id, ("", ""))[1] is None
             and _is_ours(imported[part.value.id][0])}
 
 
@@ -140,7 +152,8 @@ def _imported(module):
     found = {}
     for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
-            found.update((alias.asname or alias.name.partition(".")[0], (alias.name, None)) for alias in node.names)
+            found.update((alias.asname or alias.name.partition(".")[0], (alias.name, None))
+                         for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             found.update((alias.asname or alias.name, (node.module, alias.name)) for alias in node.names)
     return found

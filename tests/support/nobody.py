@@ -36,4 +36,5 @@ def open_path(tmp_path_factory):
     shutil.rmtree(folder)
 
 
-PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable      # that the other user may run
+# that the other user may run
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable

@@ -18,5 +18,6 @@ def quiet():
 def begin(tmp_path):
     """init(...) with a root of its own, no captured output, no samples."""
     def begin(**more):
-        return runicorn.init(**{"project": "p", "name": "n", "storage": tmp_path / "root", "capture": False, "system": False, **more})
+        return runicorn.init(**{"project": "p", "name": "n", "storage": tmp_path / "root", "capture": False,
+                                "system": False, **more})
     return begin

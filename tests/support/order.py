@@ -1,4 +1,5 @@
-"""The order of the files: those that take longest first, so that none of several processes is left alone with one at the end."""
+"""The order of the files: those that take longest first, so that none of several processes is left alone with
+one at the end."""
 
 SLOWEST = """guide/test_foreign_live house/test_packaging cli/test_run_joins connections/test_shortage mirror/test_unreadable cli/test_run
 wandb/test_frameworks pages/test_pages_runs pages/test_pages_ages mirror/test_verified_edits writer/test_writer_values pages/test_pages_run
@@ -9,6 +10,7 @@ pages/test_pages_disk writer/test_console writer/test_writer_ends metrics/test_c
 
 
 def rank(item):
-    """Return the place of a test's file (pytest.Item) among those that take long (int); all others come behind them, as they stood."""
+    """Return the place of a test's file (pytest.Item) among those that take long (int); all others come
+    behind them, as they stood."""
     file = "/".join(item.path.with_suffix("").parts[-2:])
     return SLOWEST.index(file) if file in SLOWEST else len(SLOWEST)

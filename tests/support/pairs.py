@@ -1,4 +1,5 @@
-"""One mirror and the machine it mirrors, by OpenSSH's sftp-server, for tests: runs made by hand, and a Sync whose passes are called."""
+"""One mirror and the machine it mirrors, by OpenSSH's sftp-server, for tests: runs made by hand, and a Sync
+whose passes are called."""
 
 import json
 import logging
@@ -35,8 +36,10 @@ def make_run(root, path=RUN, status="finished", rows=10, old=True):
         "meta.json": json.dumps({"id": run_id, "project": project, "name": name, "created_at": 1737653445}),
         "status.json": json.dumps({"status": status}),
         "summary.json": json.dumps({"loss": 0.5}),
-        "events.jsonl": "".join(f'{{"ts":{1737653445 + n},"step":{n},"data":{{"loss":0.5}}}}\n' for n in range(rows)),
-        "logs.txt": "".join(f"[2025-01-23 18:30:45+0800] line {n}\n" for n in range(rows))}, OLD if old else None)
+        "events.jsonl": "".join(f'{{"ts":{1737653445 + n},"step":{n},"data":{{"loss":0.5}}}}\n'
+                                for n in range(rows)),
+        "logs.txt": "".join(f"[2025-01-23 18:30:45+0800] line {n}\n" for n in range(rows))},
+                      OLD if old else None)
 
 
 def live(root, path=RUN):
@@ -58,13 +61,15 @@ def facts(folder):
 
 
 def content(path):
-    return path.read_bytes() if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 28 else None
+    return (path.read_bytes() if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 28
+            else None)
 
 
 class Pair:
     """A Sync and the machine it mirrors; `passes` runs it until nothing is left to do.
 
-    Whatever a test does between two calls of `passes`, within them nothing changes but the mirror: `passes` says so.
+    Whatever a test does between two calls of `passes`, within them nothing changes but the mirror: `passes`
+    says so.
     """
 
     def __init__(self, root, mirror, far=None, room=None, **options):
@@ -95,7 +100,8 @@ class Pair:
 
     def others(self):
         """All that is neither the mirror, nor an old mirror moved aside."""
-        around = [path for path in self.mirror.parent.iterdir() if path.name.split("~")[0] != self.mirror.name]
+        around = [path for path in self.mirror.parent.iterdir()
+                  if path.name.split("~")[0] != self.mirror.name]
         return {path: facts(path) for path in [*around, self.root] if path.exists()}
 
     def passes(self, seconds=0.0):
@@ -129,7 +135,8 @@ def tree(root):
 
 
 def here(one, path=RUN):
-    return sorted(str(file.relative_to(one.mirror / path)) for file in (one.mirror / path).rglob("*") if file.is_file())
+    return sorted(str(file.relative_to(one.mirror / path))
+                  for file in (one.mirror / path).rglob("*") if file.is_file())
 
 
 def told(one):
@@ -161,7 +168,8 @@ def mirror(tmp_path):
 def pair(root, mirror):
     """A function that makes a Pair, closed in the end; by exec the server tells by python3 what is new.
 
-    The Pair's `source` is what it was made with, its `moved` {old path: new path} of the runs that were renamed on the server.
+    The Pair's `source` is what it was made with, its `moved` {old path: new path} of the runs that were
+    renamed on the server.
     """
     made = []
 

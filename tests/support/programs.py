@@ -1,4 +1,5 @@
-"""Programs under `runicorn run`, and the same ones bare: through pipes, or on a terminal of their own (a pty with a session)."""
+"""Programs under `runicorn run`, and the same ones bare: through pipes, or on a terminal of their own (a pty
+with a session)."""
 
 import contextlib
 import fcntl
@@ -18,12 +19,14 @@ RUN = [sys.executable, "-m", "runicorn", "run"]
 
 
 def started(folder, argv, options=(), bare=False, **more):
-    """Start a program in `folder` (Path), under `runicorn run` unless `bare`; returns its Popen, in a group of its own, with pipes.
+    """Start a program in `folder` (Path), under `runicorn run` unless `bare`; returns its Popen, in a group
+    of its own, with pipes.
 
     more: what Popen takes; `env`: variables beside those of scripts.environment.
     """
     env = environment(folder, **more.pop("env", {}))
-    how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": folder, "start_new_session": True}
+    how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": folder,
+           "start_new_session": True}
     how.update(more)
     return subprocess.Popen([*([] if bare else [*RUN, *options, "--"]), *argv], env=env, **how)
 
@@ -84,7 +87,8 @@ class OnTerminal:
         return bool(data)
 
     def until(self, text, seconds=30):
-        """Read until `text` (bytes) was printed; it and what stands before it are forgotten then, and returned."""
+        """Read until `text` (bytes) was printed; it and what stands before it are forgotten then, and
+        returned."""
         deadline = time.monotonic() + seconds
         while text not in self.seen:
             assert time.monotonic() < deadline, (text, self.seen)

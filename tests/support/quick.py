@@ -1,4 +1,5 @@
-"""Which test files need no sshd, browser, shell or framework and are soon done: `make quick` runs these alone. Read from the sources."""
+"""Which test files need no sshd, browser, shell or framework and are soon done: `make quick` runs these
+alone. Read from the sources."""
 
 import ast
 import functools
@@ -21,7 +22,8 @@ def is_quick(path):
 
 @functools.lru_cache(None)
 def needs_parts(module):
-    """Whether a module below tests/ imports one of PARTS, over helpers too, or has a test that takes the fixture `sshd`."""
+    """Whether a module below tests/ imports one of PARTS, over helpers too, or has a test that takes the
+    fixture `sshd`."""
     names, words = set(), set()
     for node in ast.walk(ast.parse(_places()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -30,7 +32,8 @@ def needs_parts(module):
             names.add(node.module.partition(".")[0])
         elif isinstance(node, ast.arg):
             words.add(node.arg)
-    return bool(names & PARTS or "sshd" in words) or any(needs_parts(name) for name in names & set(_places()) - {module})
+    return (bool(names & PARTS or "sshd" in words)
+            or any(needs_parts(name) for name in names & set(_places()) - {module}))
 
 
 @functools.lru_cache(None)

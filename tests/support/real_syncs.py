@@ -30,7 +30,8 @@ def mirror_of(server, root, home, port=None, **options):
         "small_limit": 1 << 20,
         **options,
     }
-    return Sync(connection, home / "cache" / "gpu", lambda: remote.connect(connection, home=home), Bell(), LOG)
+    return Sync(connection, home / "cache" / "gpu", lambda: remote.connect(connection, home=home), Bell(),
+                LOG)
 
 
 class Running:

@@ -12,7 +12,8 @@ class Refusals:
     """Stands for an os function that Windows refuses `count` times while a reader has the file open."""
 
     def __init__(self, monkeypatch, name, count, winerror=5, only=""):
-        self.act, self.count, self.winerror, self.only, self.tries = getattr(os, name), count, winerror, only, 0
+        self.act, self.count, self.winerror, self.only, self.tries = getattr(
+            os, name), count, winerror, only, 0
         monkeypatch.setattr(os, name, self)
 
     def __call__(self, *names, **more):
@@ -25,7 +26,8 @@ class Refusals:
         return self.act(*names, **more)
 
 
-ONE_FILE = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.EILSEQ, errno.ENOTDIR, errno.EFBIG, errno.ELOOP, errno.EINVAL)
+ONE_FILE = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.EILSEQ, errno.ENOTDIR, errno.EFBIG,
+            errno.ELOOP, errno.EINVAL)
 
 
 class Refusing(local_copy.LocalCopy):
@@ -60,7 +62,8 @@ def refusing(monkeypatch):
     monkeypatch.setattr(local_copy.os, "open", failing(os.open))
 
 
-LONG = ("n" * 255, "图" * 80 + ".png", "图" * 85, "é" * 127, "😀" * 63, "n" * 241 + ".pt", "x" * 236 + ".npy", "." + "h" * 254)
+LONG = ("n" * 255, "图" * 80 + ".png", "图" * 85, "é" * 127, "😀" * 63, "n" * 241 + ".pt", "x" * 236 + ".npy",
+        "." + "h" * 254)
 
 
 def giant(path, size):

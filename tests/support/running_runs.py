@@ -29,7 +29,8 @@ def make_run(root, status="running", run_id="20250123_180000_abc123", **more):
 
 
 def row(step, ts=None, gap=1.0):
-    return layout.to_json({"ts": 1737650000.0 + step * gap if ts is None else ts, "step": step, "data": {"loss": 1.0}}) + "\n"
+    return layout.to_json({"ts": 1737650000.0 + step * gap if ts is None else ts, "step": step,
+                           "data": {"loss": 1.0}}) + "\n"
 
 
 def beat(root, at, run_id="20250123_180000_abc123"):

@@ -1,4 +1,5 @@
-"""Render the main screens, both themes and both languages, into docs/images/, from runs that really arrive over SSH.
+"""Render the main screens, both themes and both languages, into docs/images/, from runs that really arrive
+over SSH.
 
     make screenshots            # or: .venv/bin/python tests/support/screenshots.py [--out FOLDER] [--width 1440] [--only run-light …]
 """
@@ -23,8 +24,9 @@ from runicorn.connections.registry import Registry
 from runicorn.news import Bell
 from runicorn.viewer import app
 
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--font-render-hinting=none"]
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--font-render-hinting=none"]
 ROOT = ".runicorn/experiments"
 
 
@@ -39,7 +41,8 @@ def stage(folder):
         mirrors = Registry(home, bell := Bell())
         stack.callback(mirrors.stop)
         servers = {}
-        for name, runs in (("gpu-01", showroom.RUNS[:24]), ("lab-a100", showroom.RUNS[24:29]), ("cluster-b", showroom.RUNS[29:])):
+        for name, runs in (("gpu-01", showroom.RUNS[:24]), ("lab-a100", showroom.RUNS[24:29]),
+                           ("cluster-b", showroom.RUNS[29:])):
             start = folder / name
             alive = showroom.make(start / ROOT, runs)
             if alive:
@@ -61,7 +64,9 @@ def stage(folder):
 def addresses(page):
     """Return {screen: address} of the main screens."""
     keys = {row["name"]: row["key"] for row in ask(page, "/api/runs", limit=100)["runs"]}
-    compared = [keys[name] for name in ("resnet50_experiment", "resnet18_experiment", "vgg16_experiment", "resnet50_lr5e-4_b64")]
+    compared = [keys[name]
+                for name in ("resnet50_experiment", "resnet18_experiment", "vgg16_experiment",
+                             "resnet50_lr5e-4_b64")]
     listed = urllib.parse.quote(",".join(compared), safe=":/,")
     return {"runs": f"/?ticked={listed}", "run": "/runs/" + urllib.parse.quote(compared[0], safe=":/"),
             "compare": f"/compare?runs={listed}", "settings": "/settings?tab=sync&add=1"}
@@ -73,8 +78,8 @@ def shoot(page, out, width, only):
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
         for language, ending in (("en-US", ""), ("zh-CN", "-zh")):
             for theme in ("light", "dark"):
-                context = browser.new_context(viewport={"width": width, "height": 900}, locale=language, color_scheme=theme,
-                                              timezone_id="UTC")
+                context = browser.new_context(viewport={"width": width, "height": 900}, locale=language,
+                                              color_scheme=theme, timezone_id="UTC")
                 for screen, address in addresses(page).items():
                     name = f"{screen}-{theme}{ending}"
                     if only and name not in only:
@@ -90,7 +95,8 @@ def shoot(page, out, width, only):
 
 def save(png, path):
     """Write a picture of 256 colours: a third of the bytes, no colour off by more than 4 %."""
-    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(
+        256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     picture.save(path, optimize=True)
     print(f"{path} {path.stat().st_size // 1000} kB")
 

@@ -8,20 +8,25 @@ from pathlib import Path
 
 
 def environment(folder, **more):
-    """Return what a bare login has: no launcher, no Runicorn settings but a home in `folder`, and without the line that says where the
-    run is, so that whatever stands on stderr is a complaint (test_init_line.py is about that line)."""
+    """Return what a bare login has: no launcher, no Runicorn settings but a home in `folder`, and without the
+    line that says where the run is, so that whatever stands on stderr is a complaint (test_init_line.py is
+    about that line)."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
-    return {**kept, "HOME": str(folder), "RUNICORN_HOME": str(folder / "home"), "RUNICORN_DIR": str(folder / "root"), "RUNICORN_QUIET": "1",
+    return {**kept, "HOME": str(folder), "RUNICORN_HOME": str(folder / "home"),
+            "RUNICORN_DIR": str(folder / "root"), "RUNICORN_QUIET": "1",
             "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(Path(__file__).parents[2]), **more}
 
 
 def start(folder, code, python=(), name="train.py", **more):
     """Start the script `code` in `folder` (Path); returns its Popen with text pipes."""
     script = Path(folder) / name
-    if not script.exists() or script.read_text(encoding="utf-8") != code:       # others may be starting the same one
+    # others may be starting the same one
+    if not script.exists() or script.read_text(encoding="utf-8") != code:
         script.write_text(code, encoding="utf-8")
-    return subprocess.Popen([sys.executable, *python, str(script)], cwd=folder, env=environment(folder, **more), stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
+    return subprocess.Popen([sys.executable, *python, str(script)], cwd=folder,
+                            env=environment(folder, **more), stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+                            errors="replace")
 
 
 def train(folder, code, expect=0, timeout=60, **more):
@@ -47,8 +52,9 @@ def only(folder):
 
 
 def rows(run, name="events.jsonl", killed=False):
-    """Return the rows of an events file (list of dict); every line must be strict JSON. killed: the last may lack its end, where SIGKILL
-    came while the system wrote it (at the edge of a page), and is left out then."""
+    """Return the rows of an events file (list of dict); every line must be strict JSON. killed: the last may
+    lack its end, where SIGKILL came while the system wrote it (at the edge of a page), and is left out
+    then."""
     lines = (run / name).read_text(encoding="utf-8").split("\n")
     if killed:
         del lines[-1]

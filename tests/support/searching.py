@@ -4,7 +4,8 @@ import psutil
 
 
 def searching(pid=None):
-    """Return the ids (list of int) of the children of `pid`, default this process, that search by an expression."""
+    """Return the ids (list of int) of the children of `pid`, default this process, that search by an
+    expression."""
     found = []
     for child in psutil.Process(pid).children():
         try:

@@ -1,4 +1,5 @@
-"""SSH servers that are not OpenSSH's, as packages bring them, each on a free loopback port with a key that gets in."""
+"""SSH servers that are not OpenSSH's, as packages bring them, each on a free loopback port with a key that
+gets in."""
 
 import os
 import shutil
@@ -119,7 +120,8 @@ SystemLog {folder}/system.log
 
 
 class Server:
-    """One of `KINDS`, running until `stop()` or the end of the `with` block. Public: as sshd.Sshd. quirks: of PARAMIKO."""
+    """One of `KINDS`, running until `stop()` or the end of the `with` block. Public: as sshd.Sshd. quirks: of
+    PARAMIKO."""
 
     def __init__(self, kind, folder, start, quirks=()):
         self.quirks = quirks
@@ -135,18 +137,24 @@ class Server:
             key = " ".join(self.host_key.read_text().split()[:2])
             self.known_hosts.write_text(f"[{self.host}]:{self.port} {key}\n")
         log = open(self.folder / "out", "wb")
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=start, start_new_session=True)
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=start,
+                                         start_new_session=True)
         log.close()
-        until(lambda: listening(self.host, self.port) or self._process.poll() is not None, (self.folder / "out").read_text, START_SECONDS)
+        until(lambda: listening(self.host, self.port) or self._process.poll() is not None,
+              (self.folder / "out").read_text, START_SECONDS)
         assert self._process.poll() is None, (self.folder / "out").read_text()
         if kind == "tinysshd":
-            scan = subprocess.run(["ssh-keyscan", "-p", str(self.port), self.host], capture_output=True, text=True, timeout=20)
+            scan = subprocess.run(["ssh-keyscan", "-p", str(self.port), self.host], capture_output=True,
+                                  text=True, timeout=20)
             self.known_hosts.write_text(scan.stdout)
 
     def dropbear(self):
-        subprocess.run(["dropbearconvert", "openssh", "dropbear", str(self.folder / "host_key"), str(self.folder / "dropbear_key")],
+        subprocess.run(["dropbearconvert", "openssh", "dropbear", str(self.folder / "host_key"),
+                        str(self.folder / "dropbear_key")],
                        check=True, capture_output=True)
-        return self._at_home(f"exec dropbear -F -E -r {self.folder / 'dropbear_key'} -p {self.host}:{self.port} -P {self.folder / 'pid'}")
+        return self._at_home(
+            f"exec dropbear -F -E -r {self.folder / 'dropbear_key'} -p {self.host}:{self.port} -P "
+            f"{self.folder / 'pid'}")
 
     def tinysshd(self):
         subprocess.run(["tinysshd-makekey", str(self.folder / "keys")], check=True, capture_output=True)
@@ -154,7 +162,8 @@ class Server:
         return [sys.executable, "-c", LISTENER, str(self.port), *self._at_home(f"exec {tool}")]
 
     def _at_home(self, command):
-        """Run what looks for keys in the home folder where another one is mounted over it; seen by nobody else."""
+        """Run what looks for keys in the home folder where another one is mounted over it; seen by nobody
+        else."""
         shutil.copytree(self.folder, self.folder / "root", ignore=lambda *_: {"root"})
         (self.folder / "root" / ".ssh").mkdir(mode=0o700)
         shutil.copy(self.folder / "authorized_keys", self.folder / "root" / ".ssh")
@@ -162,7 +171,8 @@ class Server:
         return ["unshare", "-m", "sh", "-c", f"mount --bind {self.folder / 'root'} /root && {command}"]
 
     def proftpd(self):
-        made = subprocess.run(["ssh-keygen", "-e", "-f", str(self.folder / "id_user.pub")], check=True, capture_output=True, text=True)
+        made = subprocess.run(["ssh-keygen", "-e", "-f", str(self.folder / "id_user.pub")], check=True,
+                              capture_output=True, text=True)
         (self.folder / "keys.rfc4716").write_text(made.stdout)
         (self.folder / "passwd").write_text(f"tester:x:{os.getuid()}:{os.getgid()}::{self.home}:/bin/sh\n")
         (self.folder / "passwd").chmod(0o600)
@@ -170,18 +180,21 @@ class Server:
         return ["proftpd", "-n", "-c", str(self.folder / "conf")]
 
     def asyncssh(self):
-        return [sys.executable, "-c", ASYNCSSH, str(self.folder / "host_key"), str(self.folder / "authorized_keys"), str(self.port)]
+        return [sys.executable, "-c", ASYNCSSH, str(self.folder / "host_key"),
+                str(self.folder / "authorized_keys"), str(self.port)]
 
     def paramiko(self):
-        return [sys.executable, "-c", PARAMIKO, str(self.folder / "host_key"), str(self.folder / "authorized_keys"), str(self.port),
-                *self.quirks]
+        return [sys.executable, "-c", PARAMIKO, str(self.folder / "host_key"),
+                str(self.folder / "authorized_keys"), str(self.port), *self.quirks]
 
     def rclone(self):
-        return ["rclone", "serve", "sftp", "/", "--addr", f"{self.host}:{self.port}", "--key", str(self.folder / "host_key"),
-                "--authorized-keys", str(self.folder / "authorized_keys"), "--dir-cache-time", "0s", "--config", "/dev/null"]
+        return ["rclone", "serve", "sftp", "/", "--addr", f"{self.host}:{self.port}", "--key",
+                str(self.folder / "host_key"), "--authorized-keys", str(self.folder / "authorized_keys"),
+                "--dir-cache-time", "0s", "--config", "/dev/null"]
 
     def connection(self, **changes):
-        return {"name": "test", "host": self.host, "port": self.port, "user": self.user, "auth": "key", "key": str(self.key), **changes}
+        return {"name": "test", "host": self.host, "port": self.port, "user": self.user, "auth": "key",
+                "key": str(self.key), **changes}
 
     def trusted_in(self, home):
         home.mkdir(parents=True, exist_ok=True)
@@ -191,8 +204,9 @@ class Server:
 
     def sftp(self, batch="pwd\n"):
         """Run plain sftp with the same key; returns the finished process. batch: its commands."""
-        command = ["sftp", "-b", "-", "-P", str(self.port), "-i", str(self.key), f"-oUserKnownHostsFile={self.known_hosts}",
-                   "-oIdentitiesOnly=yes", f"{self.user}@{self.host}"]
+        command = ["sftp", "-b", "-", "-P", str(self.port), "-i", str(self.key),
+                   f"-oUserKnownHostsFile={self.known_hosts}", "-oIdentitiesOnly=yes",
+                   f"{self.user}@{self.host}"]
         return subprocess.run(command, input=batch, capture_output=True, text=True, timeout=40)
 
     def stop(self):
@@ -209,7 +223,8 @@ class Server:
         self.stop()
 
 
-LISTENER = ("import socket,subprocess,sys\ns=socket.create_server((\"127.0.0.1\",int(sys.argv[1])))\nwhile True:\n"
+LISTENER = ("import socket,subprocess,sys\ns=socket.create_server((\"127.0.0.1\",int(sys.argv[1])))\n"
+            "while True:\n"
             " c,_=s.accept()\n subprocess.Popen(sys.argv[2:],stdin=c,stdout=c)\n c.close()\n")
-KINDS = {"dropbear": Server.dropbear, "tinysshd": Server.tinysshd, "ProFTPD": Server.proftpd, "AsyncSSH": Server.asyncssh,
-         "rclone": Server.rclone, "paramiko": Server.paramiko}
+KINDS = {"dropbear": Server.dropbear, "tinysshd": Server.tinysshd, "ProFTPD": Server.proftpd,
+         "AsyncSSH": Server.asyncssh, "rclone": Server.rclone, "paramiko": Server.paramiko}

@@ -21,7 +21,8 @@ EPOCH = 1563                    # steps, as CIFAR-10 in batches of 32
 
 
 class Kind(NamedTuple):
-    """How one sort of training behaves: where loss starts and ends, how noisy it is, steps a second, how fast it learns."""
+    """How one sort of training behaves: where loss starts and ends, how noisy it is, steps a second, how fast
+    it learns."""
 
     first: float
     last: float
@@ -45,11 +46,13 @@ KINDS = {
 }
 # project, name, tags, hours since start, state, share of the total steps done, kind
 RUNS = [
-    ("image_classification", "resnet50_experiment", ["production", "resnet", "v2.0"], 2.47, "live", 0.53, "resnet50"),
+    ("image_classification", "resnet50_experiment", ["production", "resnet", "v2.0"], 2.47, "live", 0.53,
+     "resnet50"),
     ("image_classification", "resnet50_lr5e-4_b64", ["lr-sweep"], 4.4, "live", 0.49, "resnet50"),
     ("paper_reproduction", "transformer_base_v1", ["baseline", "attention"], 5.4, "live", 0.19, "lm"),
     ("image_classification", "vgg16_lr1e-2", ["lr-sweep"], 10.8, "failed", 0.11, "vgg16"),
-    ("image_classification", "vit_small_patch4_warmup6k_mixup0.8_cutmix1.0", ["vit", "aug"], 12.8, "finished", 0.43, "vit"),
+    ("image_classification", "vit_small_patch4_warmup6k_mixup0.8_cutmix1.0", ["vit", "aug"], 12.8, "finished",
+     0.43, "vit"),
     ("image_classification", "resnet18_experiment", ["baseline"], 26.3, "finished", 1, "resnet18"),
     ("image_classification", "vgg16_experiment", ["baseline"], 27.1, "finished", 1, "vgg16"),
     ("paper_reproduction", "transformer_base_label0.1", ["attention"], 28.6, "finished", 1, "lm"),
@@ -88,16 +91,21 @@ class Curve:
     def train(self, step):
         kind, rng = self.kind, self.rng
         left = math.exp(-kind.rate * step / kind.total)
-        loss = (kind.last * self.quality + (kind.first - kind.last) * left) * math.exp(rng.gauss(0, kind.noise))
+        loss = (kind.last * self.quality + (kind.first - kind.last) * left) * math.exp(
+            rng.gauss(0, kind.noise))
         warm = min(1, (step + 1) / 2000)
         row = {"train/loss": round(loss, 6)}
         if kind.accuracy:
-            row["train/accuracy"] = round(min(99.9, (kind.accuracy + 6) * (1 - left) + 10 * left + rng.gauss(0, 0.9)), 4)
-        row["train/learning_rate"] = kind.lr * warm * 0.5 * (1 + math.cos(math.pi * min(1, step / kind.total)))
+            row["train/accuracy"] = round(
+                min(99.9, (kind.accuracy + 6) * (1 - left) + 10 * left + rng.gauss(0, 0.9)), 4)
+        row["train/learning_rate"] = kind.lr * warm * 0.5 * (
+            1 + math.cos(math.pi * min(1, step / kind.total)))
         row["train/grad_norm"] = "NaN" if 17250 < step < 17430 and rng.random() < 0.2 else round(
             (0.6 + 6 * left) * math.exp(rng.gauss(0, 0.18)) * (40 if 17200 < step < 17260 else 1), 5)
-        row["train/images_per_second"] = round(kind.speed * kind.batch * (0.75 if 12000 < step < 12600 else 1) + rng.gauss(0, 1), 3)
-        row["step/ms"], row["data/ms"] = round(1000 / kind.speed + rng.gauss(0, 3), 3), round(31 + abs(rng.gauss(0, 1.5)), 3)
+        row["train/images_per_second"] = round(
+            kind.speed * kind.batch * (0.75 if 12000 < step < 12600 else 1) + rng.gauss(0, 1), 3)
+        row["step/ms"], row["data/ms"] = round(1000 / kind.speed + rng.gauss(0, 3), 3), round(
+            31 + abs(rng.gauss(0, 1.5)), 3)
         row["epoch"] = step // EPOCH
         return row
 
@@ -106,7 +114,8 @@ class Curve:
         loss = self.kind.last * 1.25 * self.quality + (self.kind.first - self.kind.last) * left
         row = {"val/loss": round(loss + self.rng.gauss(0, 0.012), 6)}
         if self.kind.accuracy:
-            row["val/accuracy"] = round(self.kind.accuracy * (1 - left) + 10 * left + self.rng.gauss(0, 0.4), 4)
+            row["val/accuracy"] = round(self.kind.accuracy * (1 - left) + 10 * left + self.rng.gauss(0, 0.4),
+                                        4)
             row["val/f1"] = round(row["val/accuracy"] / 100 - 0.006, 4)
         return row
 
@@ -124,9 +133,11 @@ def log_line(ts, step, row, every):
 
 
 def sample(ts, rng):
-    gpu = [{"i": i, "name": "RTX 2080 Ti", "util": min(100, round(94 + rng.gauss(0, 2.5))), "mem": [8.2 * GB - i * 0.1 * GB, 11 * GB],
-            "temp": round(71 + rng.gauss(0, 0.6)), "power": round(240 + rng.gauss(0, 5))} for i in range(2)]
-    return json.dumps({"ts": round(ts, 3), "cpu": round(45 + rng.gauss(0, 6), 1), "mem": [12 * GB + rng.gauss(0, 0.1) * GB, 64 * GB],
+    gpu = [{"i": i, "name": "RTX 2080 Ti", "util": min(100, round(94 + rng.gauss(0, 2.5))),
+            "mem": [8.2 * GB - i * 0.1 * GB, 11 * GB], "temp": round(71 + rng.gauss(0, 0.6)),
+            "power": round(240 + rng.gauss(0, 5))} for i in range(2)]
+    return json.dumps({"ts": round(ts, 3), "cpu": round(45 + rng.gauss(0, 6), 1),
+                       "mem": [12 * GB + rng.gauss(0, 0.1) * GB, 64 * GB],
                        "disk": [310 * GB, 1000 * GB], "gpu": gpu}, separators=(",", ":")) + "\n"
 
 
@@ -137,7 +148,8 @@ def make_run(root, index, spec, now):
     steps = int(kind.total * share)
     if state == "live":
         start = now - steps / kind.speed
-    run_id = time.strftime("%Y%m%d_%H%M%S_", time.localtime(start)) + f"{(index * 7919 + 0xabc123) % 0xffffff:06x}"
+    run_id = (time.strftime("%Y%m%d_%H%M%S_", time.localtime(start))
+              + f"{(index * 7919 + 0xabc123) % 0xffffff:06x}")
     path = layout.run_path(project, name, run_id)
     curve = Curve(kind, index, 1 + (index * 37 % 20 - 8) / 60)
     every = max(1, steps // 6000)
@@ -151,7 +163,8 @@ def make_run(root, index, spec, now):
             break
         if resume and step > resume and "train/loss" in row:        # what made somebody stop it and go back
             worse = (step - resume) / (0.12 * resume)
-            row.update({"train/loss": row["train/loss"] * (1 + 1.5 * worse), "train/accuracy": row["train/accuracy"] * (1 - 0.25 * worse)})
+            row.update({"train/loss": row["train/loss"] * (1 + 1.5 * worse),
+                        "train/accuracy": row["train/accuracy"] * (1 - 0.25 * worse)})
         lines.append(event(ts, step, row))
         summary.update(row)
         if len(lines) % 8 == 1 or "val/loss" in row:
@@ -164,11 +177,13 @@ def make_run(root, index, spec, now):
         lines = [line for line in lines if json.loads(line)["step"] < resume] + again
         logs += [log_line(ts, step, row, every) for ts, step, row in rows[::8]]
         summary.update({key: value for _, _, row in rows for key, value in row.items()})
-        status["attempts"] = [{"n": 1, "started_at": start}, {"n": 2, "started_at": start + resume / kind.speed}]
+        status["attempts"] = [{"n": 1, "started_at": start},
+                              {"n": 2, "started_at": start + resume / kind.speed}]
     ended = start + steps / kind.speed
     if state == "failed":
         status.update(exit_code=1, error=f"FloatingPointError: loss is NaN at step {steps - 1:,}",
-                      traceback="Traceback (most recent call last):\n  File \"train.py\", line 214, in <module>\n"
+                      traceback="Traceback (most recent call last):\n  File \"train.py\", line 214, "
+                                "in <module>\n"
                                 "FloatingPointError: loss is NaN\n")
         logs.append(layout.stamp(ended) + "FloatingPointError: loss is NaN\n")
     if state == "interrupted":
@@ -180,14 +195,20 @@ def make_run(root, index, spec, now):
     rng = random.Random(index)
     files["system.jsonl"] = "".join(sample(start + (ended - start) * i / 400, rng) for i in range(400))
     files["logs.txt"] = "".join(logs)
-    config = {"model": kind.model, "dataset": "CIFAR-10" if kind.accuracy else "WMT14 en-de", "optimizer": "Adam", "learning_rate": kind.lr,
-              "batch_size": kind.batch, "epochs": kind.total // EPOCH, "max_steps": kind.total, "scheduler": "cosine, 1 epoch warm-up",
-              "weight_decay": 0.0005, "amp": index % 2 == 0, "seed": 42 + index}
-    meta = {"format": 1, "id": run_id, "project": project, "name": name, "created_at": start, "tz": time.strftime("%Z"), "utc_offset": 0,
-            "user": "alice", "tags": tags, "notes": "", "config": config, "argv": ["train.py", "--model", kind.model],
-            "cwd": "/home/alice/projects/vision", "git": {"commit": "a41f9c2e77d05b1c", "dirty": index % 3 == 0}, "hostname": "gpu-01",
-            "pid": 28114 + index, "python": "3.11.7", "platform": "Linux-6.1", "gpus": ["RTX 2080 Ti", "RTX 2080 Ti"]}
-    folder = run_folder(root, path, {**files, layout.META: meta, layout.STATUS: status, layout.SUMMARY: summary}, ended)
+    config = {"model": kind.model, "dataset": "CIFAR-10" if kind.accuracy else "WMT14 en-de",
+              "optimizer": "Adam", "learning_rate": kind.lr,
+              "batch_size": kind.batch, "epochs": kind.total // EPOCH, "max_steps": kind.total,
+              "scheduler": "cosine, 1 epoch warm-up", "weight_decay": 0.0005, "amp": index % 2 == 0,
+              "seed": 42 + index}
+    meta = {"format": 1, "id": run_id, "project": project, "name": name, "created_at": start,
+            "tz": time.strftime("%Z"), "utc_offset": 0, "user": "alice", "tags": tags, "notes": "",
+            "config": config, "argv": ["train.py", "--model", kind.model],
+            "cwd": "/home/alice/projects/vision",
+            "git": {"commit": "a41f9c2e77d05b1c", "dirty": index % 3 == 0}, "hostname": "gpu-01",
+            "pid": 28114 + index, "python": "3.11.7", "platform": "Linux-6.1",
+            "gpus": ["RTX 2080 Ti", "RTX 2080 Ti"]}
+    folder = run_folder(root, path,
+                        {**files, layout.META: meta, layout.STATUS: status, layout.SUMMARY: summary}, ended)
     return folder, path, run_id, curve, steps, resume, every
 
 
@@ -200,7 +221,8 @@ def make(root, runs=RUNS, now=None):
 
 
 def go_on(root, alive, stop=None, pause=0.5):
-    """Keep the live runs alive: append events, logs and samples and beat their hearts until `stop` (threading.Event) is set."""
+    """Keep the live runs alive: append events, logs and samples and beat their hearts until `stop`
+    (threading.Event) is set."""
     live = Path(layout.make_folders(root, ".runicorn/live"))
     rng, count = random.Random(1), 0
     steps = {run_id: step for _, _, run_id, _, step, _, _ in alive}
@@ -210,7 +232,8 @@ def go_on(root, alive, stop=None, pause=0.5):
             row = curve.train(step)
             summary = json.loads((folder / layout.SUMMARY).read_text(encoding="utf-8"))
             layout.replace_file(folder / layout.SUMMARY, layout.to_json({**summary, **row}).encode())
-            with open(folder / ("events.2.jsonl" if resume else "events.jsonl"), "a", encoding="utf-8") as file:
+            with open(folder / ("events.2.jsonl" if resume else "events.jsonl"), "a",
+                      encoding="utf-8") as file:
                 file.write(event(time.time(), step, row))
             with open(folder / "logs.txt", "a", encoding="utf-8") as file:
                 file.write(log_line(time.time(), step, row, every))

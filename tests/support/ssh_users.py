@@ -20,5 +20,6 @@ def user(home, monkeypatch):
     monkeypatch.setenv("SHELL", shutil.which("bash"))
     monkeypatch.chdir(home.parent)
     asked = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: asked(HOSTS.get(host, host), *more, **options))
+    monkeypatch.setattr(socket, "getaddrinfo",
+                        lambda host, *more, **options: asked(HOSTS.get(host, host), *more, **options))
     return made

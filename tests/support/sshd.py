@@ -1,4 +1,5 @@
-"""A real OpenSSH sshd on a free loopback port, with its own keys, for one test: `with Sshd(tmp_path) as server: ...`"""
+"""A real OpenSSH sshd on a free loopback port, with its own keys, for one test: `with Sshd(tmp_path) as
+server: ...`"""
 
 import contextlib
 import getpass
@@ -12,12 +13,14 @@ import psutil
 from ports import free_port, listening
 from waiting import until
 
-JAIL = {"ChrootDirectory": "/var"} if getattr(os, "getuid", bool)() == 0 and os.name == "posix" else {}      # only root's sshd can chroot
+# only root's sshd can chroot
+JAIL = {"ChrootDirectory": "/var"} if getattr(os, "getuid", bool)() == 0 and os.name == "posix" else {}
 JAILED = "" if JAIL else "/var"             # what comes before a path below /var as a jailed session sees it
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"     # sshd wants to be started by its absolute path
 START_SECONDS = 20
-# bash, called by sshd, reads ~/.bashrc unless it takes itself for an inner shell. What stands there is not ours to run, least of
-# all to kill half way: a version manager's lock that is left behind holds up every login of this user.
+# bash, called by sshd, reads ~/.bashrc unless it takes itself for an inner shell. What stands there is not
+# ours to run, least of all to kill half way: a version manager's lock that is left behind holds up every
+# login of this user.
 NO_BASHRC = "SHLVL=2"
 
 
@@ -27,7 +30,8 @@ class Sshd:
     config: sshd_config keywords and values, which win over ours: Sshd(folder, MaxSessions=1).
     extra: whole sshd_config lines appended at the end (Match blocks go here). address: what to listen on.
     start: the folder where an SFTP session begins ("~"), default: the user's home folder.
-    Public: port, host, user, key and known_hosts (Path), folder, host_key (public key file, Path), log (Path), home (start).
+    Public: port, host, user, key and known_hosts (Path), folder, host_key (public key file, Path), log
+    (Path), home (start).
     """
 
     def __init__(self, folder, extra=(), address="127.0.0.1", start=None, **config):
@@ -49,13 +53,15 @@ class Sshd:
 
     def _config(self, config, extra):
         ours = {
-            "Port": self.port, "ListenAddress": self.host, "HostKey": self.folder / "host_key", "PidFile": "none",
-            "AuthorizedKeysFile": self.folder / "authorized_keys", "StrictModes": "no", "UsePAM": "no", "UseDNS": "no",
-            "PasswordAuthentication": "no", "KbdInteractiveAuthentication": "no", "PermitRootLogin": "yes", "PrintMotd": "no",
+            "Port": self.port, "ListenAddress": self.host, "HostKey": self.folder / "host_key",
+            "PidFile": "none", "AuthorizedKeysFile": self.folder / "authorized_keys", "StrictModes": "no",
+            "UsePAM": "no", "UseDNS": "no", "PasswordAuthentication": "no",
+            "KbdInteractiveAuthentication": "no", "PermitRootLogin": "yes", "PrintMotd": "no",
             "MaxStartups": "100:30:200", "Subsystem": f"sftp {self._subsystem}",
             "SetEnv": f"{NO_BASHRC} PATH={Path(sys.executable).resolve().parent}:/usr/bin:/bin", **config,
         }
-        return "".join(f"{key} {value}\n" for key, value in ours.items()) + "".join(f"{line}\n" for line in extra)
+        return ("".join(f"{key} {value}\n" for key, value in ours.items())
+                + "".join(f"{line}\n" for line in extra))
 
     def write_known_hosts(self):
         """Write `known_hosts` with this server's name and present host key."""
@@ -63,7 +69,8 @@ class Sshd:
         self.known_hosts.write_text(f"[{self.host}]:{self.port} {key}\n")
 
     def trusted_in(self, home):
-        """Put this server's present host key into `home`/known_hosts (`home`: a RUNICORN_HOME). Returns self."""
+        """Put this server's present host key into `home`/known_hosts (`home`: a RUNICORN_HOME). Returns
+        self."""
         self.write_known_hosts()
         Path(home).mkdir(parents=True, exist_ok=True)
         with open(Path(home) / "known_hosts", "a") as file:
@@ -87,14 +94,17 @@ class Sshd:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)     # its privilege separation folder
         self._process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL)
         with contextlib.suppress(AssertionError):
-            until(lambda: listening(self.host, self.port) or self._process.poll() is not None, seconds=START_SECONDS, pause=0.02)
+            until(lambda: listening(self.host, self.port) or self._process.poll() is not None,
+                  seconds=START_SECONDS, pause=0.02)
         if self._process.poll() is not None or not listening(self.host, self.port):
             self.stop()
-            raise RuntimeError(f"sshd did not start: {self.log.read_text() if self.log.exists() else 'no log'}")
+            raise RuntimeError(
+                f"sshd did not start: {self.log.read_text() if self.log.exists() else 'no log'}")
 
     def sessions(self):
         """Return the processes (psutil) that serve connections now."""
-        return psutil.Process(self._process.pid).children(recursive=True) if self._process.poll() is None else []
+        return (psutil.Process(self._process.pid).children(recursive=True) if self._process.poll() is None
+                else [])
 
     def cut(self):
         """Kill every session, as a lost line would; the server goes on listening."""
@@ -113,7 +123,8 @@ class Sshd:
 
     def connection(self, **changes):
         """Return a connection (dict as in config.json) that reaches this server with its key."""
-        return {"name": "test", "host": self.host, "port": self.port, "user": self.user, "auth": "key", "key": str(self.key), **changes}
+        return {"name": "test", "host": self.host, "port": self.port, "user": self.user, "auth": "key",
+                "key": str(self.key), **changes}
 
     def __enter__(self):
         return self
@@ -134,6 +145,8 @@ def kill(processes):
 def make_key(path, passphrase="", kind="ed25519"):
     """Make a key pair at `path` and `path`.pub with ssh-keygen unless it exists. Returns `path`."""
     if not Path(path).exists():
-        size = ["-b", "2048"] if kind == "rsa" else []      # the smallest OpenSSH takes without a word: quick to make
-        subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-a", "1", "-N", passphrase, "-C", "test", "-f", str(path)], check=True)
+        # the smallest OpenSSH takes without a word: quick to make
+        size = ["-b", "2048"] if kind == "rsa" else []
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-a", "1", "-N", passphrase, "-C", "test",
+                        "-f", str(path)], check=True)
     return path

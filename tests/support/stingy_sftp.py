@@ -1,10 +1,12 @@
-"""OpenSSH's sftp-server behind a door that grants less and announces nothing: `python stingy_sftp.py handles=3 read=4096 …`.
+"""OpenSSH's sftp-server behind a door that grants less and announces nothing: `python stingy_sftp.py
+handles=3 read=4096 …`.
 
-Fits `Subsystem sftp` and far.Far. Beyond a limit a request is refused as `refusal` says: a status of that number, "cut" (hang up)
-or "drop" (no answer, ever). handles: files and folders open at once; requests: unanswered at once; read: bytes a READ may ask for;
-short: bytes a READ is answered with at most; burst: OPENs and OPENDIRs granted within a second; per: requests answered within a
-second, the others refused; denies: with that text; idle: s without a request after which it hangs up; fails: part
-of the names of files that can't be opened, whatever else is.
+Fits `Subsystem sftp` and far.Far. Beyond a limit a request is refused as `refusal` says: a status of that
+number, "cut" (hang up) or "drop" (no answer, ever). handles: files and folders open at once; requests:
+unanswered at once; read: bytes a READ may ask for; short: bytes a READ is answered with at most; burst: OPENs
+and OPENDIRs granted within a second; per: requests answered within a second, the others refused; denies: with
+that text; idle: s without a request after which it hangs up; fails: part of the names of files that can't be
+opened, whatever else is.
 """
 
 import collections
@@ -41,10 +43,11 @@ class Packets:
 
 
 class Door:
-    def __init__(self, refusal="4", handles=1 << 30, requests=1 << 30, read=1 << 30, short=1 << 30, burst=1 << 30, per=1 << 30,
-                 denies="Failure", idle=1 << 30, fails="/nothing/"):
+    def __init__(self, refusal="4", handles=1 << 30, requests=1 << 30, read=1 << 30, short=1 << 30,
+                 burst=1 << 30, per=1 << 30, denies="Failure", idle=1 << 30, fails="/nothing/"):
         self.refusal, self.denies = refusal, denies
-        self.handles, self.requests, self.read, self.short, self.burst, self.per = map(int, (handles, requests, read, short, burst, per))
+        self.handles, self.requests, self.read, self.short, self.burst, self.per = map(
+            int, (handles, requests, read, short, burst, per))
         self.server = subprocess.Popen([SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self.near, self.far = Packets(0), Packets(self.server.stdout.fileno())
         self.queue, self.opens, self.held = collections.deque(), set(), 0
@@ -75,7 +78,8 @@ class Door:
         kind = packet[0]
         if kind == OPEN and self.fails in packet:
             return self.refuse(packet)
-        if kind in (OPEN, OPENDIR) and (self.held >= self.handles or not self.in_time(self.times, self.burst)):
+        if (kind in (OPEN, OPENDIR)
+            and (self.held >= self.handles or not self.in_time(self.times, self.burst))):
             return self.refuse(packet)
         if kind not in (1, CLOSE) and not self.in_time(self.asked, self.per):
             return self.refuse(packet)
@@ -110,7 +114,8 @@ class Door:
             os._exit(1)
         if self.refusal != "drop":
             text = self.denies.replace("_", " ").encode()
-            self.send(1, bytes([STATUS]) + packet[1:5] + struct.pack(">II", int(self.refusal), len(text)) + text + struct.pack(">I", 0))
+            self.send(1, bytes([STATUS]) + packet[1:5] + struct.pack(">II", int(self.refusal), len(text))
+                      + text + struct.pack(">I", 0))
 
     @staticmethod
     def send(descriptor, packet):

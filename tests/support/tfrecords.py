@@ -21,13 +21,15 @@ def part(field, kind, data):
 
 
 def event(ts, step, *values):
-    body = part(1, 1, struct.pack("<d", ts)) + part(2, 0, varint(step)) + part(5, 2, b"".join(part(1, 2, value) for value in values))
+    body = (part(1, 1, struct.pack("<d", ts)) + part(2, 0, varint(step))
+            + part(5, 2, b"".join(part(1, 2, value) for value in values)))
     return record(body)
 
 
 def record(data):
     head = struct.pack("<Q", len(data))
-    return b"".join([head, struct.pack("<I", masked(crc32c(head))), data, struct.pack("<I", masked(crc32c(data)))])
+    return b"".join([head, struct.pack("<I", masked(crc32c(head))), data,
+                     struct.pack("<I", masked(crc32c(data)))])
 
 
 def simple(tag, value):

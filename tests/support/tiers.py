@@ -1,11 +1,13 @@
-"""Which rows of a long table stay in `make test`: @pytest.mark.few on its test; the others are marked `long` and run in `make chaos`.
+"""Which rows of a long table stay in `make test`: @pytest.mark.few on its test; the others are marked `long`
+and run in `make chaos`.
 
     few("id", …)   the rows of these ids, as pytest shows them in brackets; "…" at an end of one stands for any text
     few(3)         three rows: the first, the last, and one between
     few()          of a product, so many rows that every value of every argument comes once
     few(…, tier="frameworks")      the others are run by `make frameworks`
 
-A test, or a file run as `pytest FILE -m ""`, has all of them; so has a row that is named by itself, or that failed the time before.
+A test, or a file run as `pytest FILE -m ""`, has all of them; so has a row that is named by itself, or that
+failed the time before.
 """
 
 from collections import defaultdict
@@ -14,7 +16,8 @@ import pytest
 
 
 def shorten(items):
-    """Mark those of `items` (list of pytest.Item, of whole files) that do not stay; raises UsageError for an id that no row has."""
+    """Mark those of `items` (list of pytest.Item, of whole files) that do not stay; raises UsageError for an
+    id that no row has."""
     tables = defaultdict(list)
     for item in items:
         if hasattr(item, "callspec") and item.get_closest_marker("few"):
@@ -28,7 +31,8 @@ def shorten(items):
 
 
 def choose(rows, asked, name):
-    """Return the ids of those of `rows` (pytest's CallSpec2, in order) that stay; `asked`: the mark's arguments; `name`: the test's."""
+    """Return the ids of those of `rows` (pytest's CallSpec2, in order) that stay; `asked`: the mark's
+    arguments; `name`: the test's."""
     if not asked:
         return _each_value_once(rows)
     count = sum(one for one in asked if isinstance(one, int))
@@ -36,7 +40,8 @@ def choose(rows, asked, name):
     for text in (one for one in asked if isinstance(one, str)):
         named = {row.id for row in rows if _is(row.id, text)}
         if not named:
-            raise pytest.UsageError(f"{name}: few() names {text!r}, which no row is called; they are {[row.id for row in rows]}")
+            raise pytest.UsageError(
+                f"{name}: few() names {text!r}, which no row is called; they are {[row.id for row in rows]}")
         stay |= named
     return stay
 
@@ -44,7 +49,8 @@ def choose(rows, asked, name):
 def _is(row, text):
     begin, end = text.endswith("…"), text.startswith("…")
     part = text.strip("…")
-    return row == text or begin and end and part in row or begin and row.startswith(part) or end and row.endswith(part)
+    return (row == text or begin and end and part in row or begin and row.startswith(part)
+            or end and row.endswith(part))
 
 
 def _each_value_once(rows):

@@ -1,4 +1,5 @@
-"""A script whose types are right: `make lint` has mypy read it with the types that Runicorn gives. Nobody runs it."""
+"""A script whose types are right: `make lint` has mypy read it with the types that Runicorn gives. Nobody
+runs it."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from pathlib import Path
 
 import runicorn
 
-with runicorn.init(project="vision", name="resnet50", config={"lr": 0.1}, tags=["a"], storage=Path("runs"), capture="fd") as training:
+with runicorn.init(project="vision", name="resnet50", config={"lr": 0.1}, tags=["a"], storage=Path("runs"),
+                   capture="fd") as training:
     training.define_metric("val/loss", summary="min", goal="minimize")
     runicorn.log({"loss": 0.5, "picture": runicorn.Image([[0, 255]], caption="two dots")}, step=1)
     runicorn.summary["best"] = 0.5

@@ -1,4 +1,5 @@
-"""A user's home folder in which plain ssh and sftp run, beside our own login with the same ~/.ssh: what they do is right."""
+"""A user's home folder in which plain ssh and sftp run, beside our own login with the same ~/.ssh: what they
+do is right."""
 
 import os
 import shutil
@@ -9,7 +10,8 @@ from runicorn import settings
 from runicorn.ssh import remote
 
 TOOLS = {name: shutil.which(name) for name in ("ssh", "sftp")}
-# ssh asks the password file, not $HOME, where "~" is: root gives it one with this home, which nobody else sees; others name the config.
+# ssh asks the password file, not $HOME, where "~" is: root gives it one with this home, which nobody else
+# sees; others name the config.
 ROOT = ('[ "$AT_HOME" ] && exec {tool} "$@"\nexport AT_HOME=1\n'
         'exec unshare -m sh -c \'mount --bind {folder}/passwd /etc/passwd && '
         'mount --bind {folder}/hosts /etc/hosts && exec {tool} "$@"\' {name} "$@"\n')
@@ -17,7 +19,8 @@ OTHERS = 'exec {tool} -F {home}/.ssh/config -oGlobalKnownHostsFile={home}/.ssh/k
 
 
 class UserHome:
-    """The home folder `home` (Path), its .ssh (Path `ssh`), and programs `ssh` and `sftp` (in the folder `tools`) that take it for theirs.
+    """The home folder `home` (Path), its .ssh (Path `ssh`), and programs `ssh` and `sftp` (in the folder
+    `tools`) that take it for theirs.
 
     hosts: {name: address} that they know besides.
     """
@@ -35,7 +38,9 @@ class UserHome:
         (self.tools / "hosts").write_text(Path("/etc/hosts").read_text() + more)
         for name, tool in TOOLS.items():
             script = self.tools / name
-            script.write_text("#!/bin/sh\n" + (OTHERS if os.getuid() else ROOT).format(home=home, folder=self.tools, tool=tool, name=name))
+            script.write_text("#!/bin/sh\n"
+                              + (OTHERS if os.getuid() else ROOT).format(
+                                  home=home, folder=self.tools, tool=tool, name=name))
             script.chmod(0o755)
 
     def config(self, text):
@@ -45,12 +50,14 @@ class UserHome:
         """Put the host keys of servers (an Sshd, say) into the home's known_hosts."""
         with (self.ssh / "known_hosts").open("a") as file:
             for server in servers:
-                file.write(server.known_hosts if isinstance(server.known_hosts, str) else server.known_hosts.read_text())
+                file.write(server.known_hosts if isinstance(server.known_hosts, str)
+                           else server.known_hosts.read_text())
 
     def sftp(self, host="gpu", seconds=60):
         """Run plain sftp, which asks nobody (CompletedProcess); status 0: it got in."""
-        return subprocess.run([self.tools / "sftp", "-b", "-", host], input="pwd\n", capture_output=True, text=True, errors="replace",
-                              timeout=seconds, cwd=self.home, start_new_session=True)
+        return subprocess.run([self.tools / "sftp", "-b", "-", host], input="pwd\n", capture_output=True,
+                              text=True, errors="replace", timeout=seconds, cwd=self.home,
+                              start_new_session=True)
 
     def connect(self, runicorn, host="gpu", ask=None, secrets=None, **changes):
         """Log in as we do; returns a Remote whose SFTP answered. runicorn: RUNICORN_HOME."""

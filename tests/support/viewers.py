@@ -17,7 +17,8 @@ class Viewer:
 
     def __init__(self, home, root, host="127.0.0.1", offline=True):
         self.connections = Registry(home, Bell(), offline=offline)
-        self.server = app.start(home, [("local", root)], self.connections, Bell(), host=host, port=0, offline=offline)
+        self.server = app.start(home, [("local", root)], self.connections, Bell(), host=host, port=0,
+                                offline=offline)
         self.port, self.token = self.server.port, self.server.token
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()
@@ -34,7 +35,8 @@ class Viewer:
             line.putrequest(method, path, skip_host="Host" in dict(headers), skip_accept_encoding=True)
             for name, value in headers:
                 line.putheader(name, value)
-            if body is not None and not any(name in ("Content-Length", "Transfer-Encoding") for name, _ in headers):
+            if (body is not None
+                and not any(name in ("Content-Length", "Transfer-Encoding") for name, _ in headers)):
                 line.putheader("Content-Length", str(len(body)))
             line.endheaders(body)
             answer = line.getresponse()
@@ -42,8 +44,10 @@ class Viewer:
         finally:
             line.close()
 
-    def change(self, path="/api/settings", body=b'{"preferences": {"theme": "dark"}}', method="PATCH", token=None, **headers):
-        given = {"Content-Type": "application/json", "X-Runicorn-Token": self.token if token is None else token}
+    def change(self, path="/api/settings", body=b'{"preferences": {"theme": "dark"}}', method="PATCH",
+               token=None, **headers):
+        given = {"Content-Type": "application/json",
+                 "X-Runicorn-Token": self.token if token is None else token}
         given.update({name.replace("_", "-"): value for name, value in headers.items()})
         return self.ask(method, path, body, [(name, value) for name, value in given.items() if value])
 

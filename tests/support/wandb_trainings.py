@@ -1,5 +1,5 @@
-"""Small trainings that log through W&B's package, as scripts and frameworks do: {name: source}. Each is run with the real package and with
-ours; what it prints does not matter."""
+"""Small trainings that log through W&B's package, as scripts and frameworks do: {name: source}. Each is run
+with the real package and with ours; what it prints does not matter."""
 
 HEAD = """
 import os, random, sys, warnings
@@ -248,6 +248,7 @@ tune.Tuner(train, param_space={"lr": tune.grid_search([0.1])}, run_config=tune.R
 ray.shutdown()
 """
 
-TRAININGS = {"nanogpt": NANO, "ppo": PPO, "accelerate": ACCELERATE, "lightning": LIGHTNING, "transformers": TRANSFORMERS, "trl": TRL,
-             "ultralytics": ULTRALYTICS, "sb3": SB3, "timm": TIMM, "hydra": HYDRA, "optuna": OPTUNA.replace("MULTI", "False"),
+TRAININGS = {"nanogpt": NANO, "ppo": PPO, "accelerate": ACCELERATE, "lightning": LIGHTNING,
+             "transformers": TRANSFORMERS, "trl": TRL, "ultralytics": ULTRALYTICS, "sb3": SB3, "timm": TIMM,
+             "hydra": HYDRA, "optuna": OPTUNA.replace("MULTI", "False"),
              "optuna-multirun": OPTUNA.replace("MULTI", "True"), "ray": RAY}

@@ -1,4 +1,5 @@
-"""What a Windows has to show, run there by its own Python: `make windows` does so under Wine. Prints a line a check; 1 if one fails."""
+"""What a Windows has to show, run there by its own Python: `make windows` does so under Wine. Prints a line a
+check; 1 if one fails."""
 
 import os
 import subprocess
@@ -18,10 +19,12 @@ run.log({"loss": 1.0})
 time.sleep(float(sys.argv[2]))
 """
 
-# How a script ends: Ctrl+Break, the signal that Windows itself never sends, a closed console (called as Windows does, from a thread).
+# How a script ends: Ctrl+Break, the signal that Windows itself never sends, a closed console (called as
+# Windows does, from a thread).
 ENDS = {
     "signal.raise_signal(signal.SIGBREAK)": "SIGBREAK", "signal.raise_signal(signal.SIGTERM)": "SIGTERM",
-    "end = threading.Thread(target=windows._closing, args=(2,)); end.start(); end.join(); os._exit(9)": "SIGBREAK",
+    "end = threading.Thread(target=windows._closing, args=(2,)); end.start(); end.join(); os._exit(9)":
+    "SIGBREAK",
     "windows._closing(0); signal.raise_signal(signal.SIGINT)": "SIGINT",
 }
 ENDING = """
@@ -43,7 +46,8 @@ def a_lock_is_small_and_readable():
     from runicorn.mirror import local_copy
     mirror = local_copy.LocalCopy(HOME / "cache" / "gpu")
     mirror.lock()
-    assert (mirror.index / "lock").stat().st_size < 20 and local_copy.LocalCopy(mirror.folder).owner() == os.getpid()
+    assert (mirror.index / "lock").stat().st_size < 20
+    assert local_copy.LocalCopy(mirror.folder).owner() == os.getpid()
     try:
         local_copy.LocalCopy(mirror.folder).lock()
     except BusyError:
@@ -121,12 +125,14 @@ def signals_and_a_closed_console_end_a_run():
         done = subprocess.run([sys.executable, "-c", ENDING + end, str(root)], capture_output=True, text=True)
         status, = root.glob("*/*/runs/*/status.json")
         told = layout.read_json(status)
-        assert done.returncode != 0 and (told["status"], told.get("signal")) == ("interrupted", name), (end, told, done)
+        assert done.returncode != 0 and (told["status"], told.get("signal")) == ("interrupted", name), (
+            end, told, done)
 
 
 def pipes_join_a_process_and_a_socket():
     from runicorn.ssh.process import Pipe
-    pipe = Pipe([sys.executable, "-c", "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer, 4096)"])
+    pipe = Pipe([sys.executable, "-c",
+                 "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer, 4096)"])
     pipe.settimeout(30)
     data, came = os.urandom(1 << 20), bytearray()
     sender = threading.Thread(target=pipe.socket.sendall, args=(data,))
@@ -143,7 +149,8 @@ def two_processes_share_a_log():
 
     from runicorn.connections import sync_log
     sync_log.LOG_BYTES = 1200
-    loggers = [logging.LoggerAdapter(sync_log.opened(HOME, lambda: []), {"connection": name}) for name in "ab"]
+    loggers = [logging.LoggerAdapter(sync_log.opened(HOME, lambda: []), {"connection": name})
+               for name in "ab"]
     for number in range(40):
         for logger in loggers:
             logger.info("event %d", number)
@@ -185,7 +192,8 @@ def a_connection_of_the_same_user_is_known():
 
     from runicorn import loopback
     assert loopback.our_sid().startswith("S-1-") and loopback.told_by_kernel()
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as line:
+    with socket.create_server(("127.0.0.1",
+                               0)) as listener, socket.create_connection(listener.getsockname()) as line:
         line.send(b"x")
         ends = line.getsockname(), line.getpeername()
         assert loopback.peer_user(*ends, time.time()) in loopback.our_users()
@@ -195,7 +203,8 @@ def a_connection_of_the_same_user_is_known():
 
 
 def owners_of_links_are_told():
-    """Wine has no links of its own; it tells whose a file is, whether the link or what it leads to is asked for."""
+    """Wine has no links of its own; it tells whose a file is, whether the link or what it leads to is asked
+    for."""
     from runicorn import local_disk, loopback
     (HOME / "mine").mkdir()
     assert set(local_disk.owners(str(HOME / "mine"))) <= {loopback.our_sid(), 0} != {None}
@@ -207,9 +216,11 @@ def a_run_is_resumed_by_an_id_in_another_case():
     root = HOME / "case"
     with runicorn.init(project="Vision", name="Net", id="Run-One", storage=root, capture=False) as first:
         pass
-    with runicorn.init(project="vision", name="NET", id="RUN-ONE", resume="must", storage=root, capture=False) as again:
+    with runicorn.init(project="vision", name="NET", id="RUN-ONE", resume="must", storage=root,
+                       capture=False) as again:
         assert (again.id, again.attempt, again.path) == ("Run-One", 2, first.path)
-        other = runicorn.init(project="vision", name="NET", id="run-one", resume="allow", storage=root, capture=False, reinit="create_new")
+        other = runicorn.init(project="vision", name="NET", id="run-one", resume="allow", storage=root,
+                              capture=False, reinit="create_new")
         assert other.id.lower() != "run-one"
         other.finish()
 
@@ -220,14 +231,17 @@ def tail_follows_a_long_run():
     run = runicorn.init(project="p" * 70, name="n" * 70, id="i" * 60, storage=root, capture=False)
     run.log({"loss": 1.5})
     run.finish()
-    done = subprocess.run([sys.executable, "-m", "runicorn", "tail", "i" * 60, "--root", str(root)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "runicorn", "tail", "i" * 60, "--root", str(root)],
+                          capture_output=True, text=True)
     assert done.returncode == 0 and "loss=1.5" in done.stdout and "finished" in done.stdout, done
 
 
-CHECKS = (owners_of_links_are_told, a_run_is_resumed_by_an_id_in_another_case, tail_follows_a_long_run, a_lock_is_small_and_readable,
-          a_mirror_is_dropped_whole, files_that_are_open_are_replaced_and_deleted, long_paths_and_odd_names_are_mirrored,
-          a_run_ends_though_its_status_is_read, processes_are_known_without_killing_them, a_run_that_is_written_is_not_joined,
-          signals_and_a_closed_console_end_a_run, pipes_join_a_process_and_a_socket, two_processes_share_a_log, no_page_leaves_its_folder,
+CHECKS = (owners_of_links_are_told, a_run_is_resumed_by_an_id_in_another_case, tail_follows_a_long_run,
+          a_lock_is_small_and_readable, a_mirror_is_dropped_whole,
+          files_that_are_open_are_replaced_and_deleted, long_paths_and_odd_names_are_mirrored,
+          a_run_ends_though_its_status_is_read, processes_are_known_without_killing_them,
+          a_run_that_is_written_is_not_joined, signals_and_a_closed_console_end_a_run,
+          pipes_join_a_process_and_a_socket, two_processes_share_a_log, no_page_leaves_its_folder,
           the_viewers_port_is_its_own, a_connection_of_the_same_user_is_known)
 
 

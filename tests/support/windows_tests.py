@@ -1,5 +1,6 @@
-"""The tests of the product's parts that run on Windows itself: `make windows` has the Python under Wine run them, without those that are
-marked `posix`. A fixed choice, of what meets the system; ends with 1 unless all pass."""
+"""The tests of the product's parts that run on Windows itself: `make windows` has the Python under Wine run
+them, without those that are marked `posix`. A fixed choice, of what meets the system; ends with 1 unless all
+pass."""
 
 import os
 import sys
@@ -20,8 +21,9 @@ def main():
     files = [str(next(TESTS.rglob(f"test_{name}.py"))) for name in CHOICE]
     # What prints comes at once, so a run that is cut says how far it came.
     sys.stdout.reconfigure(line_buffering=True)
-    return pytest.main(["-p", "no:cacheprovider", "--tb=short", "-rfEs", "--durations=5", "-o", f"faulthandler_timeout={SECONDS}",
-                        "-o", "faulthandler_exit_on_timeout=true", "-k", NOT_HERE, *files])
+    return pytest.main(["-p", "no:cacheprovider", "--tb=short", "-rfEs", "--durations=5", "-o",
+                        f"faulthandler_timeout={SECONDS}", "-o", "faulthandler_exit_on_timeout=true", "-k",
+                        NOT_HERE, *files])
 
 
 if __name__ == "__main__":

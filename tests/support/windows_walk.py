@@ -1,9 +1,11 @@
-"""A Windows user's day, by a Windows Python under Wine, with a real sshd on this side: `make windows` runs it. Prints its counts.
+"""A Windows user's day, by a Windows Python under Wine, with a real sshd on this side: `make windows` runs
+it. Prints its counts.
 
     python tests/support/windows_walk.py FOLDER [SECONDS]
 
-FOLDER: what windows_python made; SECONDS: how long two trainings are followed live at least (300). Ends with 1 if anything is wrong.
-What comes next waits for what was to be seen before, not for a time, so a slow machine takes longer and is asked the same.
+FOLDER: what windows_python made; SECONDS: how long two trainings are followed live at least (300). Ends with
+1 if anything is wrong. What comes next waits for what was to be seen before, not for a time, so a slow
+machine takes longer and is asked the same.
 """
 
 import collections
@@ -48,7 +50,8 @@ while time.monotonic() - began < seconds or not os.path.exists(sign):
 if end == "crash":
     raise RuntimeError("the loss is no number")
 """
-# Opens what it finds below a folder and keeps each file open for a moment, as a virus scanner or an indexer does.
+# Opens what it finds below a folder and keeps each file open for a moment, as a virus scanner or an indexer
+# does.
 INDEXER = """
 import os, sys, time
 opened = 0
@@ -73,7 +76,8 @@ class Windows:
 
     def __init__(self, folder, home):
         self.folder, self.home = folder, home
-        self.environ = {**os.environ, "LC_ALL": "C.UTF-8", "RUNICORN_HOME": windows_python.there(home), "RUNICORN_QUIET": "1"}
+        self.environ = {**os.environ, "LC_ALL": "C.UTF-8", "RUNICORN_HOME": windows_python.there(home),
+                        "RUNICORN_QUIET": "1"}
         self.programs = []
 
     def start(self, *words, **environ):
@@ -123,7 +127,8 @@ class Gathered(threading.Thread):
 
 
 class Api:
-    """A viewer's API as a browser that knows the token asks it; counts what is not 200. down: its viewer was killed, and is not back."""
+    """A viewer's API as a browser that knows the token asks it; counts what is not 200. down: its viewer was
+    killed, and is not back."""
 
     def __init__(self, port, token, counts):
         self.port, self.token, self.counts, self.down = port, token, counts, False
@@ -152,7 +157,8 @@ class Api:
 
 
 class Readers:
-    """Three pages that follow the runs of two viewers, until stopped; every value, state and file they see is compared.
+    """Three pages that follow the runs of two viewers, until stopped; every value, state and file they see is
+    compared.
 
     trainings: {run id: (name, Popen)} on the server; ends: {name: the state it is to end in}.
     seen: {(port, run id)} of what a viewer has shown as running, with values, since it was last cleared.
@@ -161,7 +167,8 @@ class Readers:
     def __init__(self, apis, trainings, ends, counts):
         self.apis, self.trainings, self.ends, self.counts = apis, trainings, ends, counts
         self.stopping, self.seen, self.steps = threading.Event(), set(), {}
-        self._threads = [threading.Thread(target=self._read, args=(number,), daemon=True) for number in range(3)]
+        self._threads = [threading.Thread(target=self._read, args=(number,), daemon=True)
+                         for number in range(3)]
         for thread in self._threads:
             thread.start()
 
@@ -182,7 +189,8 @@ class Readers:
             self.counts["lists"] += not listed["loading"]
             shown = self._states(listed["runs"], before)
             for connection in (api.get("/api/connections") or {"connections": []})["connections"]:
-                bad = connection["state"] == "paused" and connection["reason"]["code"] not in ("held", "not_started")
+                bad = (connection["state"] == "paused"
+                       and connection["reason"]["code"] not in ("held", "not_started"))
                 if bad:
                     print(f"  {connection['name']} is paused: {connection['reason']}", flush=True)
                 self.counts["rows that say paused"] += bad
@@ -190,19 +198,24 @@ class Readers:
                 if row["id"] in before and row["step"]:
                     points = self._look(api, row["key"], number)
                     self.seen |= {(api.port, run_id) for run_id in shown & {row["id"]} if points}
-            self.stopping.wait(max(0.5, time.monotonic() - began))      # a page asks no more of a machine that is slow to answer
+            # a page asks no more of a machine that is slow to answer
+            self.stopping.wait(max(0.5, time.monotonic() - began))
 
     def running(self):
         """Return {run id} of the trainings that live."""
         return {run_id for run_id, (_, process) in self.trainings.items() if process.poll() is None}
 
     def follow(self):
-        """Whether every viewer has shown every training that lives as running, with values, since `seen` was cleared."""
-        return {(api.port, run_id) for api in self.apis for run_id in self.running() if not api.down} <= self.seen
+        """Whether every viewer has shown every training that lives as running, with values, since `seen` was
+        cleared."""
+        return {(api.port, run_id) for api in self.apis
+                for run_id in self.running() if not api.down} <= self.seen
 
     def _states(self, rows, before):
-        """Count the states of the server's trainings in an answer asked for when `before` lived; returns {run id} of those running."""
-        states, after = {row["id"]: row["state"] for row in rows if row["connection"] == "gpu-server-1"}, self.running()
+        """Count the states of the server's trainings in an answer asked for when `before` lived; returns {run
+        id} of those running."""
+        states, after = {row["id"]: row["state"]
+                         for row in rows if row["connection"] == "gpu-server-1"}, self.running()
         for run_id in self.trainings.keys() & states.keys():
             lives, over = run_id in before & after, self.ends[self.trainings[run_id][0]]
             self.counts["states seen"] += lives
@@ -231,7 +244,8 @@ class Readers:
             api.get(path, run=key, **query)
         if number == 0:
             api.get("/api/file", raw=True, run=key, name="summary.json")
-            api.get("/api/export", raw=True, run=key, format=("csv", "html", "tensorboard")[int(time.time()) % 3])
+            api.get("/api/export", raw=True, run=key,
+                    format=("csv", "html", "tensorboard")[int(time.time()) % 3])
         return right
 
 
@@ -245,7 +259,8 @@ class Walk:
             path.mkdir(parents=True)
         self.root, self.mirror = self.place / "root", self.home / "cache" / "gpu-server-1"
         self.windows = Windows(folder, self.home)
-        self.trainings = {}         # run id -> (name, Popen), on the server; each ends when the file of its name is there
+        # run id -> (name, Popen), on the server; each ends when the file of its name is there
+        self.trainings = {}
         self.ends = {"whole": "finished", "crash": "failed"}
         self.ports = [free_port(), free_port()]
 
@@ -256,7 +271,8 @@ class Walk:
         for number in range(40):
             write_run(self.root, f"\u9879\u76ee {number % 3}", "n", f"20250101_000000_{number:06x}", rows=200)
         odd = write_run(self.root, "odd", "Con", "20250102_000000_aaaaaa")
-        for name in ("aux.txt", "a:b", "trail.", "nul", "\u6a21\u578b.pt", "Weights.bin", "weights.bin", "deep/" + "d" * 200 + "/x.txt"):
+        for name in ("aux.txt", "a:b", "trail.", "nul", "\u6a21\u578b.pt", "Weights.bin", "weights.bin",
+                     "deep/" + "d" * 200 + "/x.txt"):
             (odd / name).parent.mkdir(parents=True, exist_ok=True)
             (odd / name).write_bytes(name.encode() * 50)
         long = "n" * 110
@@ -265,10 +281,12 @@ class Walk:
             write_run(self.root, "twins", "n", run_id, metric=f"of/{run_id}")
 
     def train(self, end):
-        environ = {**os.environ, "PYTHONPATH": str(Path(layout.__file__).parent.parent), "RUNICORN_QUIET": "1",
-                   "RUNICORN_HOME": str(self.place / "server-home")}
-        process = subprocess.Popen([sys.executable, "-c", TRAIN, str(self.root), "0", end, str(self.place / end)], env=environ,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        environ = {**os.environ, "PYTHONPATH": str(Path(layout.__file__).parent.parent),
+                   "RUNICORN_QUIET": "1", "RUNICORN_HOME": str(self.place / "server-home")}
+        process = subprocess.Popen([sys.executable, "-c", TRAIN, str(self.root), "0", end,
+                                    str(self.place / end)], env=environ,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL)
         process.out = Gathered(process.stdout)
         said = process.out.line()
         process.began = time.monotonic()
@@ -284,7 +302,8 @@ class Walk:
         print(f"{time.monotonic() - self.began:6.1f} s  {text}", flush=True)
 
     def compare(self):
-        """Compare every file of the mirror with the server's, byte by byte, when the mirror has had the time to fetch it."""
+        """Compare every file of the mirror with the server's, byte by byte, when the mirror has had the time
+        to fetch it."""
         self.until(lambda: not self.missing(), PATIENCE, "a mirror with all bytes")
         for name in self.missing():
             self.wrong("wrong bytes")
@@ -293,7 +312,8 @@ class Walk:
 
     def files(self):
         """Return {name: path} of what is to be mirrored."""
-        names = {path.relative_to(self.root).as_posix(): path for path in sorted(self.root.rglob("*")) if path.is_file()}
+        names = {path.relative_to(self.root).as_posix(): path
+                 for path in sorted(self.root.rglob("*")) if path.is_file()}
         return {name: path for name, path in names.items() if not name.startswith(".runicorn/")}
 
     def missing(self):
@@ -301,7 +321,8 @@ class Walk:
         return [name for name, path in self.files().items() if digest(path) not in places]
 
     def _places(self):
-        return {digest(path): path for path in self.mirror.rglob("*") if path.is_file() and ".index" not in path.parts}
+        return {digest(path): path for path in self.mirror.rglob("*")
+                if path.is_file() and ".index" not in path.parts}
 
     def holder(self):
         """Return who holds the mirror, as the lock says (a process id of Windows)."""
@@ -335,8 +356,9 @@ class Walk:
 
     def first_sync(self):
         self.server.trusted_in(self.home)
-        said = self.windows.done("config", "ssh", "add", "--name", NAME, "--host", "127.0.0.1", "--port", str(self.server.port), "--user",
-                                 self.server.user, "--key", windows_python.there(self.server.key), "--remote-root", str(self.root))
+        said = self.windows.done("config", "ssh", "add", "--name", NAME, "--host", "127.0.0.1", "--port",
+                                 str(self.server.port), "--user", self.server.user, "--key",
+                                 windows_python.there(self.server.key), "--remote-root", str(self.root))
         assert "saved" in said, said
         (self.home / "logs").mkdir(exist_ok=True)
         line = "2025-01-01 00:00:00,000 [old] " + "x" * 90 + "\n"
@@ -376,23 +398,28 @@ class Walk:
         self.until(lambda: self.states(apis) == [4, 4], PATIENCE, "ends that both viewers show")
         readers.stop()
         self.counts["ends seen"] = sum(self.states(apis))
-        self.says(f"live: {self.counts['answers']} answers; the indexer opened {indexer.out.text().split()[-1:]} files")
+        self.says(f"live: {self.counts['answers']} answers; the indexer opened "
+                  f"{indexer.out.text().split()[-1:]} files")
         if "Runicorn" in written.err.text() or "runicorn" in written.err.text():
             self.wrong("complaints of a writer")
             print(written.err.text(), flush=True)
 
     def started(self, number):
         """Start a viewer; returns its Popen when it answers."""
-        process = self.windows.runicorn("viewer", "--port", str(self.ports[number]), "--no-browser", "--cache-size", "1GB")
-        self.until(lambda: (self.home / "run" / f"{self.ports[number]}.json").exists(), PATIENCE, f"viewer {number + 1}")
+        process = self.windows.runicorn("viewer", "--port", str(self.ports[number]), "--no-browser",
+                                        "--cache-size", "1GB")
+        self.until(lambda: (self.home / "run" / f"{self.ports[number]}.json").exists(), PATIENCE,
+                   f"viewer {number + 1}")
         return process
 
     def followed(self, readers, share):
-        """Wait until this share of the time is over and every viewer has shown, from now on, every training that lives."""
+        """Wait until this share of the time is over and every viewer has shown, from now on, every training
+        that lives."""
         readers.seen.clear()
         self.until(readers.follow, PATIENCE, f"trainings that all viewers show as running, {share:.0%}")
         self.rest(share)
-        self.says(f"{share:.0%}: {self.counts['states seen']} states, {self.counts['values compared']} values")
+        self.says(f"{share:.0%}: {self.counts['states seen']} states, {self.counts['values compared']} "
+                  "values")
 
     def over(self, name):
         """End a training of the server."""
@@ -412,22 +439,26 @@ class Walk:
         info = json.loads(self.windows.done("cache", "info", "--json"))
         took = time.monotonic() - began
         size = sum(path.stat().st_size for path in self.mirror.rglob("*") if path.is_file())
-        if f"process {self.holder()}" not in said or status["owner"]["pid"] != self.holder() or status["owner"]["ours"]:
+        if (f"process {self.holder()}" not in said or status["owner"]["pid"] != self.holder()
+            or status["owner"]["ours"]):
             self.wrong("wrong owners")
             print(said, status, self.holder(), flush=True)
         if not 0.9 * size - 200_000 < info["by"]["gpu-server-1"] <= size + 200_000 or info["used"] > 100e6:
             self.wrong("wrong sizes")
             print(info, size, flush=True)
-        self.says(f"sync once, status and cache info beside a sync: {took:.1f} s in all; process {self.holder()} holds the mirror")
+        self.says(f"sync once, status and cache info beside a sync: {took:.1f} s in all; "
+                  f"process {self.holder()} holds the mirror")
 
     def take_over(self, first, readers):
-        """The viewer that syncs is killed; another takes over, and the first comes back at its address with the same token."""
+        """The viewer that syncs is killed; another takes over, and the first comes back at its address with
+        the same token."""
         before, readers.apis[0].down = self.holder(), True
         first.kill()
         first.wait(20)
         began = time.monotonic()
         self.until(lambda: self.holder() not in (None, before), PATIENCE, "a second viewer that takes over")
-        self.says(f"hard kill: process {self.holder()} took over from {before} after {time.monotonic() - began:.1f} s")
+        self.says(f"hard kill: process {self.holder()} took over from {before} after "
+                  f"{time.monotonic() - began:.1f} s")
         (self.home / "run" / f"{self.ports[0]}.json").unlink(missing_ok=True)
         self.started(0)
         readers.apis[0].down = False
@@ -442,12 +473,15 @@ class Walk:
         self.exports()
         if (self.mirror / ".index" / "evicted").exists():
             self.wrong("files that --cache-size 1GB deleted")
-        log = "".join(path.read_text(encoding="utf-8") for path in sorted((self.home / "logs").glob("sync.log*"), reverse=True))
+        log = "".join(path.read_text(encoding="utf-8")
+                      for path in sorted((self.home / "logs").glob("sync.log*"), reverse=True))
         lines = log.splitlines()
         self.counts["log lines"] = len(lines)
-        self.counts["pauses"] += sum(bool(re.search(r"\] paused: (?!stopped|synced by)", line)) for line in lines)
+        self.counts["pauses"] += sum(bool(re.search(r"\] paused: (?!stopped|synced by)", line))
+                                     for line in lines)
         self.counts["lost lines"] += sum(not re.match(r"\d{4}-\d\d-\d\d |    ", line) for line in lines)
-        if not (self.home / "logs" / "sync.log.1").exists() or "[old]" not in log or "connected in" not in log:
+        if (not (self.home / "logs" / "sync.log.1").exists() or "[old]" not in log
+            or "connected in" not in log):
             self.wrong("logs that were not rotated")
         print("\n".join("  | " + line[:200] for line in lines if "[old]" not in line), flush=True)
         said = self.windows.done("config", "ssh", "remove", NAME, "--drop-cache", "--yes")
@@ -457,36 +491,43 @@ class Walk:
 
     def exports(self):
         """Every export, made there, is what this side makes of the server's files."""
-        environ = {**os.environ, "RUNICORN_HOME": str(self.place / "server-home"), "RUNICORN_DIR": str(self.root)}
+        environ = {**os.environ, "RUNICORN_HOME": str(self.place / "server-home"),
+                   "RUNICORN_DIR": str(self.root)}
         for run_id in self.trainings:
             for number, words in enumerate((["csv"], ["csv", "--long"], ["tensorboard"], ["html"])):
                 made = [self.place / f"{side}-{number}-{run_id}" for side in "sw"]
                 common = ["export", "--run-id", run_id, "--format", *words, "-o"]
-                subprocess.run([sys.executable, "-m", "runicorn", *common, str(made[0])], env=environ, check=True, capture_output=True)
+                subprocess.run([sys.executable, "-m", "runicorn", *common, str(made[0])], env=environ,
+                               check=True, capture_output=True)
                 self.windows.done(*common, windows_python.there(made[1]))
                 self.counts["exports compared"] += 1
                 if contents(made[0]) != contents(made[1]) and words != ["html"]:
                     self.wrong("wrong exports")
                     print(f"  {words} of {run_id} differs", flush=True)
         archive = self.place / "w.bundle.tar.gz"
-        self.windows.done("bundle", "--since", "all", "--root", windows_python.there(self.home / "experiments"), "-o",
+        self.windows.done("bundle", "--since", "all", "--root",
+                          windows_python.there(self.home / "experiments"), "-o",
                           windows_python.there(archive))
         root = str(self.place / "in")
         for words in (["import", str(archive), "--root", root], ["check", root]):
-            done = subprocess.run([sys.executable, "-m", "runicorn", *words], env=environ, capture_output=True, text=True)
+            done = subprocess.run([sys.executable, "-m", "runicorn", *words], env=environ,
+                                  capture_output=True, text=True)
             if done.returncode:
                 self.wrong("wrong bundles")
                 print(done.stdout, done.stderr, flush=True)
         self.says(f"{self.counts['exports compared']} exports compared, a bundle carried over and checked")
 
     def report(self):
-        good = {"answers", "lists", "states seen", "values compared", "files compared", "log lines", "ends seen", "exports compared"}
-        names = sorted({*self.counts, "pauses", "API errors", "no answer", "wrong bytes", "wrong values", "lost states"})
+        good = {"answers", "lists", "states seen", "values compared", "files compared", "log lines",
+                "ends seen", "exports compared"}
+        names = sorted({*self.counts, "pauses", "API errors", "no answer", "wrong bytes", "wrong values",
+                        "lost states"})
         for name in names:
             print(f"{self.counts[name]:9,d}  {name}")
         bad = {name: count for name, count in self.counts.items() if name not in good and count}
         empty = [name for name in good if not self.counts[name]]
-        print("FAILED: " + ", ".join([*bad, *(f"no {name}" for name in empty)]) if bad or empty else "the walk holds", flush=True)
+        print("FAILED: " + ", ".join([*bad, *(f"no {name}" for name in empty)]) if bad or empty
+              else "the walk holds", flush=True)
         return 1 if bad or empty else 0
 
 
@@ -496,7 +537,8 @@ def digest(path):
 
 def contents(path):
     """Return what an export holds: bytes of a file, {name: bytes} of a folder."""
-    return path.read_bytes() if path.is_file() else {file.name: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    return (path.read_bytes() if path.is_file()
+            else {file.name: file.read_bytes() for file in path.rglob("*") if file.is_file()})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Bundles carry exactly what is new, merge twice to the same, and refuse what could do harm; foreign runs come in with their times."""
+"""Bundles carry exactly what is new, merge twice to the same, and refuse what could do harm; foreign runs
+come in with their times."""
 
 import gzip
 import hashlib
@@ -38,7 +39,8 @@ def far(tmp_path):
     root = tmp_path / "far"
     run_folder(root, PATH, {
         "meta.json": {"id": "20250123_180000_abc123", "project": "vision", "name": "resnet50", "format": 1},
-        "status.json": {"status": "running"}, "events.jsonl": '{"ts":1.0,"step":0,"data":{"loss":2.5}}\n', "media/1.png": b"\x89PNG"})
+        "status.json": {"status": "running"}, "events.jsonl": '{"ts":1.0,"step":0,"data":{"loss":2.5}}\n',
+        "media/1.png": b"\x89PNG"})
     return root
 
 
@@ -49,7 +51,8 @@ def carried(far, tmp_path, here=None, name="b.tar.gz"):
 
 
 def files(root):
-    return {file.relative_to(root).as_posix(): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+    return {file.relative_to(root).as_posix(): file.read_bytes()
+            for file in root.rglob("*") if file.is_file()}
 
 
 def put(root, path, data, mtime):
@@ -72,7 +75,8 @@ LOG = b"".join(b"step %d loss: %d.5\n" % (step, step) for step in range(30))
     ("lit/metrics.csv", WIDER, TABLE, 0), ("jl/metrics.jsonl", LINES, LINES.replace(b"loss", b"acc") * 3, 0),
     ("jl/metrics.jsonl", LINES, LINES * 2, 1),
     ("txt/train.log", LOG, b"again\n" + LOG * 2, 0), ("txt/train.log", LOG, LOG[:300], 0)])
-def test_files_of_other_loggers_that_grew_or_were_written_anew_come_as_they_are(tmp_path, name, before, after, appended):
+def test_files_of_other_loggers_that_grew_or_were_written_anew_come_as_they_are(
+        tmp_path, name, before, after, appended):
     there, near = tmp_path / "there", tmp_path / "near"
     put(there, name, before, 1.7e9)
     first, _, archive = carried(there, tmp_path)
@@ -80,13 +84,15 @@ def test_files_of_other_loggers_that_grew_or_were_written_anew_come_as_they_are(
     put(there, name, after, 1.7e9 + 60)
     _, report, second = carried(there, tmp_path, first, "second.tar.gz")
     told = courier.take_in(second, near)
-    assert report["files"] == 1 and (told["put"], told["appended"], told["problems"]) == (1 - appended, appended, [])
+    assert report["files"] == 1
+    assert (told["put"], told["appended"], told["problems"]) == (1 - appended, appended, [])
     assert files(near) == files(there)
     for older in (archive, second):                 # an old bundle again takes nothing back
         assert courier.take_in(older, near)["problems"] == [] and files(near) == files(there)
 
 
-@pytest.mark.parametrize("name", ["tb/events.out.tfevents.1.gpu", "p/offline-run-20240101_000000-a/run-a.wandb"])
+@pytest.mark.parametrize("name",
+                         ["tb/events.out.tfevents.1.gpu", "p/offline-run-20240101_000000-a/run-a.wandb"])
 def test_a_binary_log_that_was_written_anew_is_not_appended_to_another_beginning(tmp_path, name):
     there, near = tmp_path / "there", tmp_path / "near"
     put(there, name, EVENTS[:900] + b"\x12\x34", 1.7e9)
@@ -95,7 +101,8 @@ def test_a_binary_log_that_was_written_anew_is_not_appended_to_another_beginning
     put(there, name, EVENTS, 1.7e9 + 60)
     _, _, second = carried(there, tmp_path, first, "second.tar.gz")
     told = courier.take_in(second, near)
-    assert told["clash"] == 1 and "--since all" in told["problems"][0] and files(near)[name] == EVENTS[:900] + b"\x12\x34"
+    assert told["clash"] == 1 and "--since all" in told["problems"][0]
+    assert files(near)[name] == EVENTS[:900] + b"\x12\x34"
     *_, whole = carried(there, tmp_path, None, "whole.tar.gz")
     assert courier.take_in(whole, near)["problems"] == [] and files(near) == files(there)
     assert courier.take_in(archive, near)["problems"] == [] and files(near) == files(there)
@@ -163,7 +170,7 @@ def test_no_bundle_is_ever_written_over(far, tmp_path):
         carried(far, tmp_path)
 
 
-# -- hostile archives ---------------------------------------------------------------------------------------------
+# -- hostile archives ----------------------------------------------------------------------------------------
 
 def replaced(root, name, data):
     """Replace a file as the writer does: another one, renamed over it."""
@@ -197,7 +204,8 @@ def test_a_log_that_is_another_one_than_was_listed_comes_with_the_next_bundle(fa
     courier.forget(there, report["incomplete"])
     write(far, "media/1.png", b"\x89PNG")
     manifest.save(there, tmp_path / "held.json")
-    second = courier.bundle(far, courier.snapshot(far), manifest.load(tmp_path / "held.json"), tmp_path / "c.tar.gz")
+    second = courier.bundle(far, courier.snapshot(far), manifest.load(tmp_path / "held.json"),
+                            tmp_path / "c.tar.gz")
     assert second["files"] == 2, "the other files of the run are not packed again"
     courier.take_in(tmp_path / "c.tar.gz", tmp_path / "near")
     assert files(tmp_path / "near") == files(far)
@@ -219,7 +227,8 @@ def test_a_file_that_is_cut_while_it_is_read_costs_no_other(far, tmp_path, monke
     assert "was cut while it was read" in report["problems"][0]
     taken = courier.take_in(tmp_path / "b.tar.gz", tmp_path / "near")
     assert taken["put"] == 4 and name in taken["problems"][0]
-    assert files(tmp_path / "near") == {path: data for path, data in files(far).items() if path != f"{PATH}/{name}"}
+    assert files(tmp_path / "near") == {
+        path: data for path, data in files(far).items() if path != f"{PATH}/{name}"}
 
 
 def hostile(tmp_path, members):
@@ -240,8 +249,9 @@ def described(data, **changes):
 
 
 @pytest.mark.parametrize("changes", [
-    {"path": "../../etc/runs/x"}, {"path": "/etc/a/runs/x"}, {"path": "a/b/c/d", "name": "x.sh"}, {"name": "../../../../out.txt"},
-    {"name": "/tmp/out.txt"}, {"name": "a\0b"}, {"path": ".runicorn/live/runs/x"},
+    {"path": "../../etc/runs/x"}, {"path": "/etc/a/runs/x"}, {"path": "a/b/c/d", "name": "x.sh"},
+    {"name": "../../../../out.txt"}, {"name": "/tmp/out.txt"}, {"name": "a\0b"},
+    {"path": ".runicorn/live/runs/x"},
 ])
 def test_a_path_that_leaves_the_root_is_refused(tmp_path, changes):
     archive = hostile(tmp_path, [("0", b"data"), ("0.json", described(b"data", **changes))])
@@ -251,15 +261,18 @@ def test_a_path_that_leaves_the_root_is_refused(tmp_path, changes):
     assert files(tmp_path / "deep") == {}
 
 
-@pytest.mark.parametrize("changes", [{"sha256": "0" * 64}, {"size": 99}, {"offset": -4, "size": 0}, {"whole": "yes"}, {"mtime": None}])
+@pytest.mark.parametrize("changes",
+                         [{"sha256": "0" * 64}, {"size": 99}, {"offset": -4, "size": 0}, {"whole": "yes"},
+                          {"mtime": None}])
 def test_a_false_description_is_refused(tmp_path, changes):
     archive = hostile(tmp_path, [("0", b"data"), ("0.json", described(b"data", **changes))])
     with pytest.raises(DataError):
         courier.take_in(archive, tmp_path / "near")
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME,
-                                  tarfile.DIRTYPE])
+@pytest.mark.parametrize("kind", [
+    tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+    tarfile.DIRTYPE])
 def test_a_member_that_is_no_plain_file_is_refused(tmp_path, kind):
     member = tarfile.TarInfo("0")
     member.type, member.linkname = kind, "/etc/passwd"
@@ -294,7 +307,7 @@ def test_what_is_no_bundle_is_said_to_be_none(tmp_path, data):
         courier.take_in(tmp_path / "x", tmp_path / "near")
 
 
-# -- the commands -------------------------------------------------------------------------------------------------
+# -- the commands --------------------------------------------------------------------------------------------
 
 def test_bundle_since_last_and_import(far, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -311,19 +324,22 @@ def test_bundle_since_last_and_import(far, tmp_path, capsys, monkeypatch):
     assert cli.main(["import", "three.tar.gz"]) == 2
 
 
-# -- runs of other makes ------------------------------------------------------------------------------------------
+# -- runs of other makes -------------------------------------------------------------------------------------
 
 
 def tensor(tag, dtype, content):
-    return part(1, 2, tag.encode()) + part(8, 2, part(1, 0, varint(dtype)) + content) + part(9, 2, part(1, 2, SCALARS))
+    return (part(1, 2, tag.encode()) + part(8, 2, part(1, 0, varint(dtype)) + content)
+            + part(9, 2, part(1, 2, SCALARS)))
 
 
 def test_tensorboard_scalars_come_in_with_step_time_value_and_tag(tmp_path):
     logs = tmp_path / "logs" / "lr0.1"
     logs.mkdir(parents=True)
     (logs / "events.out.tfevents.1737653445.gpu").write_bytes(
-        event(1737653445.25, 0, simple("loss", 0.1)) + event(1737653446.5, 1, simple("loss", float("nan")), simple("acc", 0.5))
-        + event(1737653447.5, 2, tensor("lr", 2, part(4, 2, struct.pack("<d", 1e-3))), tensor("n", 9, part(10, 0, varint(-3))))
+        event(1737653445.25, 0, simple("loss", 0.1))
+        + event(1737653446.5, 1, simple("loss", float("nan")), simple("acc", 0.5))
+        + event(1737653447.5, 2, tensor("lr", 2, part(4, 2, struct.pack("<d", 1e-3))),
+                tensor("n", 9, part(10, 0, varint(-3))))
         + event(1737653448.5, 3, part(1, 2, b"img") + part(4, 2, b"\x89PNG")) + b"torn")
     report = importer.take_in(tmp_path / "logs", tmp_path / "root")
     assert report == {"runs": 1, "new": 1, "points": 5, "skipped": 1, "damage": [], "problems": []}
@@ -358,8 +374,9 @@ def test_a_tensorboard_log_has_the_same_id_in_every_time_zone(tmp_path, monkeypa
     assert run.name.startswith("20250123_173045_")
 
 
-@pytest.mark.parametrize("damaged", [b"\xff" * 12, struct.pack("<Q", 1 << 60) + b"\0" * 4, record(b"\x2a\xff\xff"),
-                                     event(1.5, 1, simple("loss", 0.25))[:-1] + b"?"])
+@pytest.mark.parametrize("damaged", [
+    b"\xff" * 12, struct.pack("<Q", 1 << 60) + b"\0" * 4, record(b"\x2a\xff\xff"),
+    event(1.5, 1, simple("loss", 0.25))[:-1] + b"?"])
 def test_what_is_damaged_in_a_log_is_said_and_what_follows_it_comes_in(tmp_path, damaged, capsys):
     (tmp_path / "logs").mkdir()
     around = event(1.5, 0, simple("loss", 0.5)), event(2.5, 2, simple("loss", 0.75))
@@ -367,7 +384,8 @@ def test_what_is_damaged_in_a_log_is_said_and_what_follows_it_comes_in(tmp_path,
     assert cli.main(["import", str(tmp_path / "logs"), "--root", str(tmp_path / "root")]) == 0
     said = capsys.readouterr()
     assert "1 runs, 1 of them new or grown, 2 points, 0 values" in said.out
-    assert re.search(r"events\.out\.tfevents\.1: left out: 1 (damaged|unreadable) (records|heads)\n", said.err)
+    assert re.search(r"events\.out\.tfevents\.1: left out: 1 (damaged|unreadable) (records|heads)\n",
+                     said.err)
     events, = (tmp_path / "root").glob("logs/run/runs/*/events.jsonl")
     assert [json.loads(line)["data"]["loss"] for line in events.read_text().splitlines()] == [0.5, 0.75]
 
@@ -393,14 +411,17 @@ def test_what_only_bears_the_name_of_a_log_is_none(tmp_path):
 
 
 @pytest.mark.parametrize("place, meta, target", [
-    ("cv/yolo/runs/20240101_000000_aaaaaa", {"id": "20240101_000000_aaaaaa", "project": "cv", "name": "yolo"}, "cv/yolo"),
-    ("runs/cv/yolo/v8/20240101_000000_aaaaaa", {"id": "20240101_000000_aaaaaa", "path": "cv/yolo/v8"}, "cv/" + layout.slug("yolo/v8")),
+    ("cv/yolo/runs/20240101_000000_aaaaaa", {"id": "20240101_000000_aaaaaa", "project": "cv", "name": "yolo"},
+     "cv/yolo"),
+    ("runs/cv/yolo/v8/20240101_000000_aaaaaa", {"id": "20240101_000000_aaaaaa", "path": "cv/yolo/v8"},
+     "cv/" + layout.slug("yolo/v8")),
     ("runs/20240101_000000_aaaaaa", {"id": "20240101_000000_aaaaaa", "path": ""}, "default/default"),
 ])
 def test_folders_of_older_runicorns_come_in_as_they_are(tmp_path, place, meta, target):
     old = tmp_path / "old"
     write(old, "meta.json", json.dumps(meta).encode(), path=place)
-    write(old, "events.jsonl", b'{"ts":1.0,"type":"metrics","data":{"loss":1.0,"global_step":3}}\n', path=place)
+    write(old, "events.jsonl", b'{"ts":1.0,"type":"metrics","data":{"loss":1.0,"global_step":3}}\n',
+          path=place)
     write(old, "events.jsonl.lock", b"", path=place)
     write(old, "media/a.png", b"png", path=place)
     os.utime(old / place / "events.jsonl", (1_700_000_000, 1_700_000_000))
@@ -415,10 +436,12 @@ def imported(tmp_path, *logs):
     """Import event files made of the records in each of `logs`; return (rows of the events, meta, report)."""
     (tmp_path / "logs").mkdir()
     for number, records in enumerate(logs):
-        (tmp_path / "logs" / f"events.out.tfevents.{number}").write_bytes(tensorboard.opening(1e9) + b"".join(records))
+        (tmp_path / "logs" / f"events.out.tfevents.{number}").write_bytes(
+            tensorboard.opening(1e9) + b"".join(records))
     report = importer.take_in(tmp_path / "logs", tmp_path / "root")
     run, = (tmp_path / "root").glob("logs/run/runs/*")
-    rows = [json.loads(line, parse_constant=pytest.fail) for line in (run / "events.jsonl").read_text().splitlines()]
+    rows = [json.loads(line, parse_constant=pytest.fail)
+            for line in (run / "events.jsonl").read_text().splitlines()]
     return rows, json.loads((run / "meta.json").read_text()), report
 
 
@@ -432,23 +455,33 @@ def points(ts, steps, value):
 
 
 def test_points_that_a_later_start_purged_do_not_count(tmp_path):
-    rows, _, report = imported(tmp_path, points(1e9, range(10), 1.0) + [start(1e9 + 20, 8)] + points(1e9 + 20, range(8, 12), 2.0),
+    rows, _, report = imported(tmp_path,
+                               points(1e9, range(10), 1.0) + [start(1e9 + 20, 8)]
+                               + points(1e9 + 20, range(8, 12), 2.0),
                                [start(1e9 + 90, 5), *points(1e9 + 90, range(5, 7), 3.0)],
-                               [start(1e9 + 99, 6, status=2), *points(1e9 + 99, [7], 4.0)])       # a stop purges nothing
-    assert [(row["step"], row["data"]["loss"]) for row in rows] == [*((n, 1.0) for n in range(5)), (5, 3.0), (6, 3.0), (7, 4.0)]
+                               # a stop purges nothing
+                               [start(1e9 + 99, 6, status=2), *points(1e9 + 99, [7], 4.0)])
+    assert [(row["step"], row["data"]["loss"]) for row in rows] == [
+        *((n, 1.0) for n in range(5)), (5, 3.0), (6, 3.0), (7, 4.0)]
     assert report["points"] == 8 and report["skipped"] == 0
 
 
 def test_hyperparameters_become_the_config(tmp_path):
-    config = {"lr": 0.1, "epochs": 10, "amp": True, "opt": "adam", "optimizer.betas": "[0.9, 0.999]", "名": "值"}
-    rows, meta, report = imported(tmp_path, [*tensorboard.hparams(config, ["loss"], 1e9, None, "running"), *points(1e9, range(3), 1.0)])
-    assert meta["config"] == config and type(meta["config"]["epochs"]) is int and len(rows) == 3 and report["skipped"] == 0
+    config = {"lr": 0.1, "epochs": 10, "amp": True, "opt": "adam", "optimizer.betas": "[0.9, 0.999]",
+              "名": "值"}
+    rows, meta, report = imported(tmp_path,
+                                  [*tensorboard.hparams(config, ["loss"], 1e9, None, "running"),
+                                   *points(1e9, range(3), 1.0)])
+    assert meta["config"] == config and type(meta["config"]["epochs"]) is int and len(rows) == 3
+    assert report["skipped"] == 0
 
 
 def test_times_that_no_calendar_has_cost_no_point(tmp_path):
-    bad = [event(ts, step, simple("loss", 1.0)) for step, ts in enumerate((1e9, float("nan"), float("inf"), -1e300, 1e19, 1e9 + 5))]
+    bad = [event(ts, step, simple("loss", 1.0))
+           for step, ts in enumerate((1e9, float("nan"), float("inf"), -1e300, 1e19, 1e9 + 5))]
     rows, meta, _ = imported(tmp_path, bad)
-    assert [row["ts"] for row in rows] == [1e9, 1e9, 1e9, 1e9, 1e9, 1e9 + 5] and [row["step"] for row in rows] == list(range(6))
+    assert [row["ts"] for row in rows] == [1e9, 1e9, 1e9, 1e9, 1e9, 1e9 + 5]
+    assert [row["step"] for row in rows] == list(range(6))
     assert meta["created_at"] == 1e9
 
 
@@ -471,8 +504,10 @@ def test_what_we_export_to_tensorboard_comes_back_the_same(tmp_path):
     run = {"config": {"lr": 0.1}, "started": 1737653400.5, "ended": 1737653460.0, "state": "finished"}
     (logs / export.tensorboard_name(run)).write_bytes(b"".join(export.tensorboard(Rows(golden), run)))
     rows = [json.loads(line) for line in (golden / "events.jsonl").read_text().splitlines()]
-    logged = [(row["ts"], row["step"], tag, value) for row in rows if "type" not in row for tag, value in row["data"].items()]
-    back = [(ts, step, tag, value) for ts, step, data in EventFiles(logs.iterdir()).rows() for tag, value in data.items()]
+    logged = [(row["ts"], row["step"], tag, value) for row in rows if "type" not in row
+              for tag, value in row["data"].items()]
+    back = [(ts, step, tag, value) for ts, step, data in EventFiles(logs.iterdir()).rows()
+            for tag, value in data.items()]
     assert sorted(row[:3] for row in back) == sorted(row[:3] for row in logged)
     single = {row[:3]: struct.unpack("<f", struct.pack("<f", row[3]))[0] for row in logged}
     assert all(value == single[ts, step, tag] for ts, step, tag, value in back)
@@ -489,7 +524,8 @@ def test_a_file_that_can_not_be_stored_keeps_no_other_back(far, tmp_path):
     (near / PATH / "events.jsonl").mkdir()
     report = courier.take_in(archive, near)
     came = files(near)
-    assert came[f"{PATH}/z.txt"] == b"the last one" and b"a long name" in came.values() and came[f"{PATH}/media/1.png"] == b"\x89PNG"
+    assert came[f"{PATH}/z.txt"] == b"the last one" and b"a long name" in came.values()
+    assert came[f"{PATH}/media/1.png"] == b"\x89PNG"
     assert report["clash"] == 2 and report["put"] == 5
     refused = [problem.split(" can't be stored here: ")[0] for problem in report["problems"]]
     assert refused == [f"{PATH}/events.jsonl", f"{PATH}/thing/inner.bin"]
@@ -499,7 +535,8 @@ def test_a_time_beyond_all_clocks_costs_only_that_file(tmp_path):
     data = b"x"
     members = []
     for number, mtime in enumerate((1e19, 1.0)):
-        members += [(str(number), data), (f"{number}.json", described(data, name=f"{number}.bin", mtime=mtime))]
+        members += [(str(number), data),
+                    (f"{number}.json", described(data, name=f"{number}.bin", mtime=mtime))]
     members.append(("end.json", b'{"files": 2}'))
     report = courier.take_in(hostile(tmp_path, members), tmp_path / "near")
     assert report["put"] == 2 and len(report["problems"]) == 1 and "no time" in report["problems"][0]
@@ -522,6 +559,7 @@ def test_a_disk_that_ignores_case_takes_in_no_run_over_another(tmp_path, monkeyp
     runs = list((there / "p" / "n" / "runs").iterdir())
     assert len(runs) == 1
     kept = root / "p" / "n" / "runs" / runs[0].name
-    assert {path.name: path.read_bytes() for path in runs[0].iterdir()} == {path.name: path.read_bytes() for path in kept.iterdir()}
+    assert {path.name: path.read_bytes() for path in runs[0].iterdir()} == {
+        path.name: path.read_bytes() for path in kept.iterdir()}
     said = [sum("ignores case" in problem for problem in report["problems"]) for report in reports]
     assert said == ([1, 1] if at_once else [0, 1, 1])

@@ -1,4 +1,5 @@
-"""`check` says what is wrong and where; the golden folders, which show the format to other languages, are read as expected."""
+"""`check` says what is wrong and where; the golden folders, which show the format to other languages, are
+read as expected."""
 
 import json
 import shutil
@@ -21,7 +22,7 @@ def found(path):
     return [(finding.path, finding.line, finding.wrong) for finding in check(path)]
 
 
-# -- the golden folders -------------------------------------------------------------------------------------------
+# -- the golden folders --------------------------------------------------------------------------------------
 
 def test_the_expectations_cover_every_golden_run():
     assert set(EXPECTED) == {folder.relative_to(GOLDEN).as_posix() for folder in GOLDEN.glob("*/*/runs/*")}
@@ -34,7 +35,8 @@ def test_golden_points_are_read_as_expected(path):
     metrics = {name: [facts["points"], facts["first_step"], facts["last_step"], layout.strict(facts["last"])]
                for name, facts in series.metrics().items()}
     expected = EXPECTED[path]
-    assert (metrics, series.skipped, list(series.ranks)) == (expected["metrics"], expected["skipped"], expected["ranks"])
+    assert (metrics, series.skipped, list(series.ranks)) == (
+        expected["metrics"], expected["skipped"], expected["ranks"])
 
 
 @pytest.mark.parametrize("path", EXPECTED)
@@ -43,7 +45,8 @@ def test_golden_names_and_states_are_read_as_expected(path, tmp_path):
     reader.refresh()
     row = reader.row(reader.find(path.replace("/runs/", "/")))
     expected = EXPECTED[path]
-    assert (row["project"], row["name"], row["newer"]) == (expected["project"], expected["name"], expected["newer"])
+    assert (row["project"], row["name"], row["newer"]) == (
+        expected["project"], expected["name"], expected["newer"])
     if expected["status"] not in (None, "running"):
         assert row["state"] == expected["status"]
 
@@ -54,7 +57,8 @@ def test_numbers_come_back_bit_by_bit():
     picture = series.picture("x")
     assert picture["last"] == [0.1, 0.30000000000000004, 0.0] and str(picture["last"][2]) == "-0.0"
     assert [word for _, word in picture["nan"]] == ["Infinity", "-Infinity", "NaN"]
-    assert series.picture("tiny")["last"] == [5e-324] and series.picture("huge")["last"] == [1.7976931348623157e308]
+    assert series.picture("tiny")["last"] == [5e-324]
+    assert series.picture("huge")["last"] == [1.7976931348623157e308]
 
 
 def test_a_newer_attempt_supersedes_metric_by_metric():
@@ -73,7 +77,7 @@ def test_the_only_wrong_line_of_the_golden_root_is_found():
     assert (damaged, 9, False) in findings                      # its torn end is no fault
 
 
-# -- faults -------------------------------------------------------------------------------------------------------
+# -- faults --------------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def root(tmp_path):
@@ -88,8 +92,12 @@ def test_a_good_run_has_no_findings(root):
 @pytest.mark.parametrize("name, data, line", [
     ("meta.json", b'{"format": 1', 1),
     ("meta.json", b'[1]', None),
-    ("meta.json", b'{"format": 1, "id": "20250123_180000_abc123", "project": "audio", "name": "resnet50", "created_at": 1}', None),
-    ("meta.json", b'{"format": 1, "id": "20250123_180000_abc123", "project": "vision", "name": "resnet50", "created_at": "now"}', None),
+    ("meta.json",
+     b'{"format": 1, "id": "20250123_180000_abc123", "project": "audio", "name": "resnet50", '
+     b'"created_at": 1}', None),
+    ("meta.json",
+     b'{"format": 1, "id": "20250123_180000_abc123", "project": "vision", "name": "resnet50", '
+     b'"created_at": "now"}', None),
     ("status.json", b'{"status": "done"}', None),
     ("summary.json", b'{"loss": NaN}', None),
     ("summary.json", b"\xff", None),
@@ -111,7 +119,8 @@ def test_a_fault_is_found_with_its_place(root, name, data, line):
 
 
 def test_text_and_lists_of_numbers_are_values(root):
-    (root / RUN / "events.jsonl").write_bytes(b'{"ts":1,"step":0,"data":{"a":"warm up","b":[1,2.5,"NaN"],"c":[],"d":null,"e":true}}\n')
+    (root / RUN / "events.jsonl").write_bytes(
+        b'{"ts":1,"step":0,"data":{"a":"warm up","b":[1,2.5,"NaN"],"c":[],"d":null,"e":true}}\n')
     assert found(root) == []
 
 

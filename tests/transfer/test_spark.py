@@ -1,4 +1,5 @@
-"""The dataset made by a real Spark in local mode is the one that one process makes. Java 17 comes from Debian, see `make spark`."""
+"""The dataset made by a real Spark in local mode is the one that one process makes. Java 17 comes from
+Debian, see `make spark`."""
 
 import ast
 import json
@@ -14,7 +15,8 @@ from catalogs import make_run
 from tables import rows_of
 from tfrecords import event, simple
 
-pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("ignore")]      # pandas and pyspark of the same year warn of each other
+# pandas and pyspark of the same year warn of each other
+pytestmark = [pytest.mark.spark, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,10 @@ def root(tmp_path):
     """Runs of two projects: resumed, of several ranks, chaotic, broken, of another logger."""
     root = tmp_path / "root"
     for number in range(24):
-        folder = make_run(root, project=f"p{number % 2}", run_id=f"r{number:02}", status="failed" if number % 5 == 0 else "finished",
-                          config={"lr": number or 0.5, f"own{number}": [number]}, summary={"val/loss": number / 3},
+        folder = make_run(root, project=f"p{number % 2}", run_id=f"r{number:02}",
+                          status="failed" if number % 5 == 0 else "finished",
+                          config={"lr": number or 0.5, f"own{number}": [number]},
+                          summary={"val/loss": number / 3},
                           events=[{"loss": number + step / 7, "note": f"at {step}"} for step in range(50)])
         if number % 4 == 0:
             (folder / "events.2.jsonl").write_bytes((folder / "events.jsonl").read_bytes()[-900:])
@@ -50,7 +54,8 @@ def root(tmp_path):
 
 
 def in_one_process(root, out):
-    done = subprocess.run([sys.executable, "-m", "runicorn", "export", "--format", "parquet", "--root", str(root), "-o", str(out)],
+    done = subprocess.run([sys.executable, "-m", "runicorn", "export", "--format", "parquet", "--root",
+                           str(root), "-o", str(out)],
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and "newer Runicorn" in done.stderr, done.stderr
     return done
@@ -78,7 +83,8 @@ def test_the_result_is_that_of_one_process_and_either_goes_on_with_the_other(con
     assert names == [".runicorn.lock", "_runicorn.json", "_schema.json", "points", "runs"]
 
 
-def test_tasks_that_fail_after_they_wrote_or_run_twice_leave_their_rows_once(context, root, tmp_path, monkeypatch):
+def test_tasks_that_fail_after_they_wrote_or_run_twice_leave_their_rows_once(
+        context, root, tmp_path, monkeypatch):
     from runicorn.transfer import parts, spark
 
     class Flaky(spark.SparkWorkers):
@@ -89,7 +95,8 @@ def test_tasks_that_fail_after_they_wrote_or_run_twice_leave_their_rows_once(con
                 if pyspark.TaskContext.get().attemptNumber() == 0:
                     raise OSError("the executor was lost")
                 return written
-            twice = self._context.parallelize([*planned, *planned], 2 * len(planned)).map(task).collect()      # as speculation does
+            # as speculation does
+            twice = self._context.parallelize([*planned, *planned], 2 * len(planned)).map(task).collect()
             yield from {written.file: written for written in twice}.values()
     monkeypatch.setattr(spark, "SparkWorkers", Flaky)
     spark.export(context, root, tmp_path / "flaky")
@@ -101,8 +108,9 @@ def test_tasks_that_fail_after_they_wrote_or_run_twice_leave_their_rows_once(con
 def test_sparks_block_of_the_document(tmp_path):
     series = analysis.make(tmp_path)
     code, = [code for code in analysis.BLOCKS if "pyspark" in code]
-    done = subprocess.run([sys.executable, "-c", f"{code}\nprint([tuple(row) for row in result])"], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=300, env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"})
+    done = subprocess.run([sys.executable, "-c", f"{code}\nprint([tuple(row) for row in result])"],
+                          cwd=tmp_path, capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"})
     assert done.returncode == 0, done.stderr
     best = {0.1: [], 1.0: []}
     for run, one in series.items():
@@ -112,9 +120,11 @@ def test_sparks_block_of_the_document(tmp_path):
 
 def test_the_command(root, tmp_path):
     command = [sys.executable, "-m", "runicorn.transfer.spark"]
-    done = subprocess.run([*command, str(root), str(tmp_path / "d"), "project:p1", "--master", "local[2]"], capture_output=True, text=True,
-                          timeout=300, env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"})
+    done = subprocess.run([*command, str(root), str(tmp_path / "d"), "project:p1", "--master", "local[2]"],
+                          capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"})
     assert done.returncode == 0 and done.stdout == f"{tmp_path / 'd'}\n", done.stderr
     assert "12 runs, 1,200 points in 1 files, 1 of them written now" in done.stderr
-    done = subprocess.run([*command, str(tmp_path / "none"), str(tmp_path / "e")], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, str(tmp_path / "none"), str(tmp_path / "e")], capture_output=True,
+                          text=True, timeout=60)
     assert (done.returncode, done.stderr) == (2, f"runicorn: the root {tmp_path / 'none'} is not a folder\n")

@@ -24,7 +24,8 @@ KEY = "local:vision/resnet50/20250123_180000_abc123"
 
 @pytest.fixture
 def root(tmp_path):
-    make_run(tmp_path / "root", events=[{"train/loss": 1 / (n + 1), "val/loss": 2 / (n + 1)} for n in range(50)])
+    make_run(tmp_path / "root",
+             events=[{"train/loss": 1 / (n + 1), "val/loss": 2 / (n + 1)} for n in range(50)])
     return tmp_path / "root"
 
 
@@ -48,15 +49,18 @@ def call(server):
     return Client(server, viewer.make_app(server.site))
 
 
-# -- runs ---------------------------------------------------------------------------------------------------------
+# -- runs ----------------------------------------------------------------------------------------------------
 
 
 def test_the_run_list(call):
-    answer = call.get("/api/runs", spark=1, column=["config.lr", "summary.val/loss"], filter="loss<0.3 resnet", limit=10)
+    answer = call.get("/api/runs", spark=1, column=["config.lr", "summary.val/loss"],
+                      filter="loss<0.3 resnet", limit=10)
     (row,) = answer["runs"]
-    assert row["key"] == KEY and row["values"] == {"config.lr": 0.001, "summary.val/loss": 0.25} and len(row["spark"]) == 24
+    assert row["key"] == KEY and row["values"] == {"config.lr": 0.001, "summary.val/loss": 0.25}
+    assert len(row["spark"]) == 24
     assert (
-        answer["columns"]["metrics"] == ["train/loss", "val/loss"] and answer["tree"]["states"] == {"finished": 1} and "." in answer["news"]
+        answer["columns"]["metrics"] == ["train/loss", "val/loss"]
+        and answer["tree"]["states"] == {"finished": 1} and "." in answer["news"]
     )
     assert call.get("/api/runs", columns="config.lr,summary.val/loss")["runs"][0]["values"] == row["values"]
     assert call.get("/api/runs", project="nothing")["matched"] == 0
@@ -73,7 +77,8 @@ def test_the_run_list(call):
 )
 def test_a_bad_question_is_told_so(call, query, code, at):
     reply = call("GET", "/api/runs", **query)
-    assert reply.status == 400 and reply.json["error"] == code and reply.json["message"] and reply.json.get("at") == at
+    assert reply.status == 400 and reply.json["error"] == code and reply.json["message"]
+    assert reply.json.get("at") == at
 
 
 def test_one_run_by_key_by_id_and_ambiguous(call, root):
@@ -87,9 +92,11 @@ def test_one_run_by_key_by_id_and_ambiguous(call, root):
 
 
 def test_own_tags_note_and_hidden(call):
-    row = call("PATCH", f"/api/runs/{KEY}", {"tags": ["mine"], "note": "good <b>one</b>", "hidden": True}).json
+    row = call("PATCH", f"/api/runs/{KEY}",
+               {"tags": ["mine"], "note": "good <b>one</b>", "hidden": True}).json
     assert (row["tags"], row["note"], row["hidden"]) == (["mine"], "good <b>one</b>", True)
-    assert call.get("/api/runs")["matched"] == 0 and call.get("/api/runs", hidden=1, filter="tag:mine")["matched"] == 1
+    assert call.get("/api/runs")["matched"] == 0
+    assert call.get("/api/runs", hidden=1, filter="tag:mine")["matched"] == 1
     assert call("PATCH", f"/api/runs/{KEY}", {"hidden": False, "note": None}).json["note"] == ""
     for wrong in ({}, {"tags": "x"}, {"name": "x"}, {"hidden": "no"}):
         assert call("PATCH", f"/api/runs/{KEY}", wrong).status == 400
@@ -100,11 +107,12 @@ def test_a_local_run_is_never_deleted(call, root):
     assert (root / "vision/resnet50/runs/20250123_180000_abc123/meta.json").is_file()
 
 
-# -- curves, logs, system -----------------------------------------------------------------------------------------
+# -- curves, logs, system ------------------------------------------------------------------------------------
 
 
 def test_curves_of_several_metrics(call):
-    found = call.get("/api/series", run=KEY, metric=["train/loss", "val/loss", "absent"], buckets=100)["series"]
+    found = call.get("/api/series", run=KEY, metric=["train/loss", "val/loss", "absent"],
+                     buckets=100)["series"]
     assert [(one["metric"], one["exact"], one["n"], one["m"]) for one in found] == [
         ("train/loss", True, 50, 50),
         ("val/loss", True, 50, 50),
@@ -114,7 +122,8 @@ def test_curves_of_several_metrics(call):
     assert zoomed["x"] == list(range(10, 21))
     (bucketed,) = call.get("/api/series", run="abc123", metric="train/loss", buckets=5, smooth=0.9)["series"]
     assert not bucketed["exact"] and max(bucketed["max"]) == 1.0 and len(bucketed["smooth"]) == bucketed["n"]
-    assert call("GET", "/api/series", run=KEY).status == 400 and call("GET", "/api/series", run="none", metric="x").status == 404
+    assert call("GET", "/api/series", run=KEY).status == 400
+    assert call("GET", "/api/series", run="none", metric="x").status == 404
     assert call("GET", "/api/series", run=KEY, metric="train/loss", x="sideways").status == 400
 
 
@@ -124,11 +133,14 @@ def test_curves_are_encoded_once_and_again_when_the_run_grew(call, root):
 
     packed, plain, gzipped = ask(), ask("identity"), ask("gzip")
     assert [one.headers.get("content-encoding") for one in (packed, plain)] == ["deflate", None]
-    assert packed.json["series"] == plain.json["series"] == gzipped.json["series"] and len(packed.json["series"]) == 2
+    assert packed.json["series"] == plain.json["series"] == gzipped.json["series"]
+    assert len(packed.json["series"]) == 2
     kept = call.server.catalog.series(KEY)._encoded[1]
     before = dict(kept)
-    assert ask().json["series"] == packed.json["series"] and all(kept[asked] is before[asked] for asked in before)
-    assert ask(buckets=5).json["series"][0]["n"] <= 5 and ask(x="wall").json["series"] != packed.json["series"]
+    assert ask().json["series"] == packed.json["series"]
+    assert all(kept[asked] is before[asked] for asked in before)
+    assert ask(buckets=5).json["series"][0]["n"] <= 5
+    assert ask(x="wall").json["series"] != packed.json["series"]
     with open(root / "vision/resnet50/runs/20250123_180000_abc123/events.jsonl", "a") as file:
         file.write('{"ts":1737655300.0,"step":60,"data":{"train/loss":7.5}}\n')
     assert ask().json["series"][0]["last"][-1] == 7.5 and ask(coding="identity").json["series"][0]["m"] == 51
@@ -137,7 +149,8 @@ def test_curves_are_encoded_once_and_again_when_the_run_grew(call, root):
 def test_numbers_that_json_lacks_are_marked(call, root):
     with open(root / "vision/resnet50/runs/20250123_180000_abc123/events.jsonl", "a") as file:
         file.write(
-            '{"ts":1737655300.0,"step":60,"data":{"train/loss":"NaN"}}\n{"ts":1737655301.0,"step":61,"data":{"train/loss":"-Infinity"}}\n'
+            '{"ts":1737655300.0,"step":60,"data":{"train/loss":"NaN"}}\n'
+            '{"ts":1737655301.0,"step":61,"data":{"train/loss":"-Infinity"}}\n'
         )
     (one,) = call.get("/api/series", run=KEY, metric="train/loss")["series"]
     assert one["nan"] == [[60, "NaN"], [61, "-Infinity"]]
@@ -146,31 +159,39 @@ def test_numbers_that_json_lacks_are_marked(call, root):
 def test_the_log_by_pages_search_and_step(call, root):
     folder = root / "vision/resnet50/runs/20250123_180000_abc123"
     stamp = layout.stamp
-    (folder / "logs.txt").write_text("".join(f"{stamp(1737655200 + n)}line {n} \x1b[31mred\x1b[0m\n" for n in range(2000)))
+    (folder / "logs.txt").write_text(
+        "".join(f"{stamp(1737655200 + n)}line {n} \x1b[31mred\x1b[0m\n" for n in range(2000)))
     page = call.get("/api/logs", run=KEY, limit=4096)
-    assert page["lines"][-1]["text"].startswith("line 1999") and page["size"] == page["end"] and page["files"][0]["name"] == "logs.txt"
+    assert page["lines"][-1]["text"].startswith("line 1999") and page["size"] == page["end"]
+    assert page["files"][0]["name"] == "logs.txt"
     assert call.get("/api/logs", run=KEY, limit=200, **{"from": 0})["lines"][0]["text"].startswith("line 0")
     assert call.get("/api/logs", run=KEY, limit=4096, before=page["start"])["end"] == page["start"]
     assert page["lines"][-1]["step"] == 49
-    found = [json.loads(line) for line in call("GET", "/api/logs/search", run=KEY, q="line 19").plain.splitlines()]
+    found = [json.loads(line)
+             for line in call("GET", "/api/logs/search", run=KEY, q="line 19").plain.splitlines()]
     assert found[-1] == {"done": True, "hits": 100, "here": page["size"], "size": page["size"]}
     assert sum("at" in item for item in found) == 100
-    regex = [json.loads(line) for line in call("GET", "/api/logs/search", run=KEY, q="line 1[0-3]$|line 1234 ", regex=1).plain.splitlines()]
+    regex = [json.loads(line)
+             for line in call("GET", "/api/logs/search", run=KEY, q="line 1[0-3]$|line 1234 ",
+                              regex=1).plain.splitlines()]
     assert regex[-1]["hits"] >= 1
     at = call.get("/api/logs/at", run=KEY, step=20)["at"]
     assert call.get("/api/logs", run=KEY, limit=100, **{"from": at})["lines"][0]["text"].startswith("line 20")
     for query in ({"file": "../meta.json"}, {"file": "meta.json"}):
         assert call("GET", "/api/logs", run=KEY, **query).status == 400
-    assert call("GET", "/api/logs/search", run=KEY, q="(", regex=1).status == 400 and call("GET", "/api/logs/search", run=KEY).status == 400
+    assert call("GET", "/api/logs/search", run=KEY, q="(", regex=1).status == 400
+    assert call("GET", "/api/logs/search", run=KEY).status == 400
 
 
 def test_a_step_is_looked_for_in_the_log_of_whoever_wrote_it(call, root):
     folder = root / "vision/resnet50/runs/20250123_180000_abc123"
-    for name, start, pace in (("", 1737655200, 1), (".2", 1737656200, 1), (".rank1", 1737655200, 10), (".rank2", 1737655200, 1)):
+    for name, start, pace in (("", 1737655200, 1), (".2", 1737656200, 1), (".rank1", 1737655200, 10),
+                              (".rank2", 1737655200, 1)):
         lines = [f"{layout.stamp(start + n * pace)}line {n} of{name}\n" for n in range(100)]
         (folder / f"logs{name}.txt").write_text("".join(lines))
         if name != ".rank2":            # which printed, and logged no metric
-            rows = [layout.to_json({"ts": float(start + n * pace), "step": n, "data": {"loss": 1.0}}) for n in range(100)]
+            rows = [layout.to_json({"ts": float(start + n * pace), "step": n, "data": {"loss": 1.0}})
+                    for n in range(100)]
             (folder / f"events{name}.jsonl").write_text("\n".join(rows) + "\n")
 
     def line_at(**which):
@@ -188,15 +209,17 @@ def test_the_machine_under_a_run(call, root):
         for n in range(10):
             file.write(
                 layout.to_json(
-                    {"ts": 1737655200.0 + n, "cpu": n, "mem": [1e9, 8e9], "gpu": [{"i": 0, "name": "RTX", "util": 90, "mem": [1e9, 2e9]}]}
+                    {"ts": 1737655200.0 + n, "cpu": n, "mem": [1e9, 8e9],
+                     "gpu": [{"i": 0, "name": "RTX", "util": 90, "mem": [1e9, 2e9]}]}
                 )
                 + "\n"
             )
     found = call.get("/api/system", run=KEY)
-    assert found["now"]["cpu"] == 9 and {one["metric"] for one in found["series"]} >= {"cpu", "mem", "gpu0.util"}
+    assert found["now"]["cpu"] == 9
+    assert {one["metric"] for one in found["series"]} >= {"cpu", "mem", "gpu0.util"}
 
 
-# -- files --------------------------------------------------------------------------------------------------------
+# -- files ---------------------------------------------------------------------------------------------------
 
 
 def test_what_is_not_among_a_runs_files_is_counted(call, root):
@@ -206,7 +229,8 @@ def test_what_is_not_among_a_runs_files_is_counted(call, root):
     with open(os.fsencode(folder) + b"/caf\xe9", "wb"):
         pass
     os.mkfifo(folder / "pipe")
-    assert call.get("/api/files", run=KEY)["passed"] == {"links in runs": 1, "names that are no UTF-8": 1, "outside": 1}
+    assert call.get("/api/files", run=KEY)["passed"] == {
+        "links in runs": 1, "names that are no UTF-8": 1, "outside": 1}
 
 
 def test_files_are_told_in_slices_with_the_images_of_all(call, root):
@@ -218,7 +242,8 @@ def test_files_are_told_in_slices_with_the_images_of_all(call, root):
     names = [file["name"] for file in whole["files"]]
     assert whole["total"] == len(names) >= 43 and whole["offset"] == 0 and "images" not in whole
     part = call.get("/api/files", run=KEY, offset=5, limit=10, images=15)
-    assert [file["name"] for file in part["files"]] == names[5:15] and part["offset"] == 5 and part["total"] == len(names)
+    assert [file["name"] for file in part["files"]] == names[5:15] and part["offset"] == 5
+    assert part["total"] == len(names)
     assert part["images"] == [f"z{number:02}.PNG" for number in range(15)] and part["more_images"] == 5
     assert call.get("/api/files", run=KEY, offset=1000, limit=10)["files"] == []
 
@@ -231,7 +256,8 @@ def test_files_are_listed_and_served(call, root):
     (folder / "page.html").write_text("<script>alert(1)</script>")
     kinds = {file["name"]: file["kind"] for file in call.get("/api/files", run=KEY)["files"]}
     assert (
-        kinds["media/1.png"] == "media" and kinds["模型.pt"] == "large" and kinds["events.jsonl"] == "own" and kinds["page.html"] == "small"
+        kinds["media/1.png"] == "media" and kinds["模型.pt"] == "large" and kinds["events.jsonl"] == "own"
+        and kinds["page.html"] == "small"
     )
     image = call("GET", "/api/file", run=KEY, name="media/1.png")
     assert (
@@ -242,12 +268,14 @@ def test_files_are_listed_and_served(call, root):
     model = call("GET", "/api/file", run=KEY, name="模型.pt")
     assert len(model.body) == 2 << 20 and quote("模型.pt") in model.headers["content-disposition"]
     page = call("GET", "/api/file", run=KEY, name="page.html")
-    assert page.headers["content-type"] == "application/octet-stream" and page.headers["content-disposition"].startswith("attachment")
+    assert page.headers["content-type"] == "application/octet-stream"
+    assert page.headers["content-disposition"].startswith("attachment")
 
 
 @pytest.mark.parametrize(
     "form, kind, start",
-    [("csv", "text/csv", b"step,ts,train/loss,val/loss\r\n0,"), ("html", "text/html", b"<!"), ("tensorboard", "application/zip", b"PK")],
+    [("csv", "text/csv", b"step,ts,train/loss,val/loss\r\n0,"), ("html", "text/html", b"<!"),
+     ("tensorboard", "application/zip", b"PK")],
 )
 def test_a_run_is_exported(call, form, kind, start):
     reply = call("GET", "/api/export", run=KEY, format=form)
@@ -263,7 +291,7 @@ def test_a_run_is_exported(call, form, kind, start):
     )
 
 
-# -- news ---------------------------------------------------------------------------------------------------------
+# -- news ----------------------------------------------------------------------------------------------------
 
 
 def test_news_waits_and_wakes(call):
@@ -287,7 +315,8 @@ def test_head_never_waits(call):
 def test_every_changing_answer_carries_news_taken_before_its_data(call, root):
     mark = call.get("/api/runs")["news"]
     call("PATCH", f"/api/runs/{KEY}", {"note": "x"})
-    assert call.get("/api/news", since=mark, topic=["runs", f"run:{KEY}"], timeout=0)["topics"] == [f"run:{KEY}", "runs"]
+    assert call.get("/api/news", since=mark, topic=["runs", f"run:{KEY}"], timeout=0)["topics"] == [
+        f"run:{KEY}", "runs"]
     for path, query in (
         ("/api/runs", {}),
         (f"/api/runs/{KEY}", {}),
@@ -300,7 +329,7 @@ def test_every_changing_answer_carries_news_taken_before_its_data(call, root):
         assert call.get(path, **query)["news"].startswith(mark.partition(".")[0])
 
 
-# -- settings and connections -------------------------------------------------------------------------------------
+# -- settings and connections --------------------------------------------------------------------------------
 
 
 def test_settings_are_merged_and_kept(call):
@@ -309,7 +338,8 @@ def test_settings_are_merged_and_kept(call):
     kept = call(
         "PATCH",
         "/api/settings",
-        {"preferences": {"main_metric": {"nlp": "ppl"}, "views": [{"name": "a", "query": "b"}], "runs": {"width": 3}}},
+        {"preferences": {"main_metric": {"nlp": "ppl"}, "views": [{"name": "a", "query": "b"}],
+                         "runs": {"width": 3}}},
     ).json["preferences"]
     assert (
         kept["main_metric"] == {"vision": "val/loss", "nlp": "ppl"}
@@ -333,26 +363,31 @@ def test_connections_are_saved_listed_and_removed_without_their_secrets(call, ho
             "start": False,
         },
     )
-    assert reply.status == 200 and reply.json["slug"] == "gpu-server-1" and "hunter2" not in reply.plain.decode()
+    assert reply.status == 200 and reply.json["slug"] == "gpu-server-1"
+    assert "hunter2" not in reply.plain.decode()
     rows = call.get("/api/connections")
-    assert rows["offline"] and [row["name"] for row in rows["connections"]] == ["GPU Server 1"] and "hunter2" not in json.dumps(rows)
+    assert rows["offline"] and [row["name"] for row in rows["connections"]] == ["GPU Server 1"]
+    assert "hunter2" not in json.dumps(rows)
     assert call("POST", "/api/connections/GPU Server 1/pause", {}).status == 200
     assert call("POST", "/api/connections/nothing/pause", {}).status == 404
     assert call("POST", "/api/connections", {"name": "x"}).status == 400
-    assert call("DELETE", "/api/connections/GPU Server 1", {}).status == 200 and call.get("/api/connections")["connections"] == []
-    assert all("hunter2" not in path.read_text(errors="replace") for path in home.rglob("*") if path.is_file())
+    assert call("DELETE", "/api/connections/GPU Server 1", {}).status == 200
+    assert call.get("/api/connections")["connections"] == []
+    assert all("hunter2" not in path.read_text(errors="replace")
+               for path in home.rglob("*") if path.is_file())
 
 
 def test_unknown_tests_and_questions(call):
     assert call("GET", "/api/connections/test/none").status == 404
     for route in ("answer", "trust"):
         assert call("POST", f"/api/connections/{route}", {}).status == 400
-        assert call("POST", f"/api/connections/{route}", {"question": "none", "answer": "x"}).status in (400, 404)
+        assert call("POST", f"/api/connections/{route}", {"question": "none", "answer": "x"}).status in (
+            400, 404)
     assert call("POST", "/api/cache/clean", {"older_than": "x"}).status == 400
     assert call("POST", "/api/cache/clean", {"older_than": 30, "dry_run": True}).status == 200
 
 
-# -- pages --------------------------------------------------------------------------------------------------------
+# -- pages ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/", f"/runs/{KEY}", "/compare", "/settings"])
@@ -361,8 +396,10 @@ def test_every_page_is_the_index_with_the_token_and_the_cookie(call, path):
     assert page.status == 200 and call.server.token in page.plain.decode() and "{{" not in page.plain.decode()
     cookie = page.headers["set-cookie"]
     value = call.server.site.guard.cookie(call.server.port)
-    assert cookie.startswith(f"runicorn-{call.server.port}={value}") and "SameSite=strict" in cookie and "HttpOnly" in cookie
-    assert "default-src 'self'" in page.headers["content-security-policy"] and page.headers["x-content-type-options"] == "nosniff"
+    assert cookie.startswith(f"runicorn-{call.server.port}={value}") and "SameSite=strict" in cookie
+    assert "HttpOnly" in cookie
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["x-content-type-options"] == "nosniff"
 
 
 def test_static_files_are_zipped_and_not_sent_twice(call):
@@ -387,14 +424,17 @@ def test_a_page_names_files_that_a_browser_may_keep_until_one_changes(call, tmp_
     (tmp_path / "shared" / "words.js").write_text("// another")
     after = named()
     assert after != before
-    assert call("GET", f"{after}shared/words.js").body == call("GET", f"{before}shared/words.js").body == b"// another"
+    assert (call("GET", f"{after}shared/words.js").body == call("GET", f"{before}shared/words.js").body
+            == b"// another")
     assert "immutable" in call("GET", f"{after}shared/words.js").headers["cache-control"]
-    assert all(call("GET", f"{path}shared/words.js").headers["cache-control"] == "no-cache" for path in (before, "/static/"))
+    assert all(call("GET", f"{path}shared/words.js").headers["cache-control"] == "no-cache"
+               for path in (before, "/static/"))
 
 
 def test_json_is_zipped_when_that_pays(call):
     assert call("GET", "/api", gzipped=True).headers["content-encoding"] == "gzip"
-    assert "content-encoding" not in call("GET", "/api/settings", gzipped=True).headers or len(call("GET", "/api/settings").body) >= 1024
+    assert ("content-encoding" not in call("GET", "/api/settings", gzipped=True).headers
+            or len(call("GET", "/api/settings").body) >= 1024)
 
 
 def test_all_routes_are_listed(call):
@@ -426,8 +466,10 @@ def test_the_banner_is_the_guides_box():
     assert viewer.banner("http://127.0.0.1:23300", unicode=False).isascii()
 
 
-NUMBERS = ["inf", "-inf", "nan", "1e999", "9" * 5000, "-" + "9" * 400, "x", "1_0", "\u0663", "1e308", "0x10", "--1", "1.5.2"]
-PLACES = [("/api/series", {"run": KEY, "metric": "train/loss"}, ("rank", "ranks", "from", "to", "buckets", "smooth")),
+NUMBERS = ["inf", "-inf", "nan", "1e999", "9" * 5000, "-" + "9" * 400, "x", "1_0", "\u0663", "1e308", "0x10",
+           "--1", "1.5.2"]
+PLACES = [("/api/series", {"run": KEY, "metric": "train/loss"},
+           ("rank", "ranks", "from", "to", "buckets", "smooth")),
           ("/api/moment", {"run": KEY, "metric": "train/loss", "at": "1"}, ("at", "rank")),
           ("/api/system", {"run": KEY}, ("from", "to", "buckets")),
           ("/api/logs", {"run": KEY}, ("from", "before", "limit", "rank", "attempt")),
@@ -450,13 +492,15 @@ def test_half_an_emoji_and_what_has_another_type_cost_no_answer(call):
     assert call("GET", "/api/connections").status == 200
     with pytest.raises(UsageError, match="name"):        # what a test, a browse and a plan are meant for
         routes_connections._meant({"name": 5})
-    assert [call("POST", "/api/connections", {"host": "h", "password": secret}).status for secret in (5, ["a"])] == [400] * 2
+    assert [call("POST", "/api/connections", {"host": "h", "password": secret}).status
+            for secret in (5, ["a"])] == [400] * 2
     boot = call.get("/api/news", timeout=0)["news"].split(".")[0]
     assert call.get("/api/news", since=f"{boot}.{'9' * 5000}", topic="runs", timeout=0)["reset"] is True
 
 
 @pytest.mark.parametrize("place", ["reading", "writing"])
-def test_no_memory_for_an_answer_is_said_and_costs_that_answer_alone(server, call, monkeypatch, caplog, place):
+def test_no_memory_for_an_answer_is_said_and_costs_that_answer_alone(
+        server, call, monkeypatch, caplog, place):
     written = layout.to_json
 
     def full(value, *args):

@@ -1,4 +1,5 @@
-"""A first look at a run whose files are not here: from the server, into memory, and quietly without it where the line is down."""
+"""A first look at a run whose files are not here: from the server, into memory, and quietly without it where
+the line is down."""
 
 import shutil
 import threading
@@ -31,8 +32,10 @@ class FolderMirrors:
 @pytest.fixture
 def entry(tmp_path):
     """A run of 60,000 rows on the server, of which only the index is here."""
-    folder = make_run(tmp_path / "far", status="running", events=[{"loss": 1.0 - n / 60_000} for n in range(60_000)])
-    (folder / "logs.txt").write_text("".join(f"{layout.stamp(1737655200 + n)}line {n}\n" for n in range(20_000)))
+    folder = make_run(tmp_path / "far", status="running",
+                      events=[{"loss": 1.0 - n / 60_000} for n in range(60_000)])
+    (folder / "logs.txt").write_text(
+        "".join(f"{layout.stamp(1737655200 + n)}line {n}\n" for n in range(20_000)))
     mirror_of(tmp_path / "far", tmp_path / "mirror")
     shutil.rmtree(tmp_path / "mirror/vision")
     reader = Catalog([], [("gpu1", tmp_path / "mirror")])
@@ -45,7 +48,8 @@ def test_a_curve_is_drawn_from_spaced_blocks(tmp_path, entry):
     mirrors = FolderMirrors(tmp_path / "far")
     far_files.prime(mirrors, entry, series)
     picture = series.picture("loss", buckets=100)
-    assert picture["approximate"] and picture["x_min"] == 0 and picture["x_max"] == 59_999 and 200 < picture["m"] < 30_000
+    assert picture["approximate"] and picture["x_min"] == 0 and picture["x_max"] == 59_999
+    assert 200 < picture["m"] < 30_000
     asked = mirrors.asked
     far_files.prime(mirrors, entry, series)
     assert mirrors.asked == asked and not entry.folder.exists()
@@ -61,7 +65,8 @@ def test_answers_that_are_asked_for_at_once_take_one_sample_between_them(tmp_pat
         assert held.wait(20)
         return serve(*asked)
     mirrors.peek = slow
-    answers = [threading.Thread(target=far_files.prime, args=(mirrors, entry, series), daemon=True) for _ in range(5)]
+    answers = [threading.Thread(target=far_files.prime, args=(mirrors, entry, series), daemon=True)
+               for _ in range(5)]
     for answer in answers:
         answer.start()
     assert began.wait(20)
@@ -69,10 +74,12 @@ def test_answers_that_are_asked_for_at_once_take_one_sample_between_them(tmp_pat
     held.set()
     for answer in answers:
         answer.join(20)
-    assert mirrors.asked == 2 and series.picture("loss")["approximate"]       # the file's ends, then what lies between them
+    # the file's ends, then what lies between them
+    assert mirrors.asked == 2 and series.picture("loss")["approximate"]
 
 
-def test_a_file_that_grows_far_away_is_sampled_again_once_that_shows_or_was_cheap(tmp_path, entry, monkeypatch):
+def test_a_file_that_grows_far_away_is_sampled_again_once_that_shows_or_was_cheap(
+        tmp_path, entry, monkeypatch):
     entry, series = entry
     mirrors, now = FolderMirrors(tmp_path / "far"), [1000.0]
     monkeypatch.setattr(far_files.time, "monotonic", lambda: now[0])
@@ -112,14 +119,17 @@ def test_a_log_that_is_not_all_here_is_read_from_the_server(tmp_path, entry, cou
         hold(tmp_path, count)
     log, whole = log_of(tmp_path, entry), whole_log(tmp_path)
     page = log.page()
-    assert page["lines"][-1]["text"] == "line 19999" and page["end"] == page["size"] == len(whole) and page["more_before"]
+    assert page["lines"][-1]["text"] == "line 19999" and page["end"] == page["size"] == len(whole)
+    assert page["more_before"]
     first = page["lines"][0]
     assert whole[first["at"] :].split(b"\n")[0].endswith(first["text"].encode()) and first["n"] is None
     assert log.covered == count
     before = log.page(before=page["start"])
-    assert before["end"] == page["start"] and before["lines"][-1]["text"] == f"line {int(first['text'][5:]) - 1}"
+    assert before["end"] == page["start"]
+    assert before["lines"][-1]["text"] == f"line {int(first['text'][5:]) - 1}"
     seam = log.page(offset=max(0, count - 100))
-    assert seam["lines"][1]["text"] == f"line {whole[: seam['lines'][1]['at']].count(10)}", "across what is here and what is not"
+    assert seam["lines"][1][
+        "text"] == f"line {whole[: seam['lines'][1]['at']].count(10)}", "across what is here and what is not"
 
 
 def test_the_true_end_is_found_where_the_index_is_older(tmp_path, entry):
@@ -165,7 +175,8 @@ def test_the_true_end_of_a_log_is_found_however_much_it_grew_since_the_index_was
 @pytest.mark.parametrize("count", [0, 40, 300_000])
 def test_a_time_is_found_in_what_is_not_here_yet_in_few_round_trips(tmp_path, entry, count, stamped):
     far = tmp_path / "far/vision/resnet50/runs/20250123_180000_abc123/logs.txt"
-    far.write_text("".join(f"{layout.stamp(1737655200 + n) if stamped else ''}line {n} {'x' * 200}\n" for n in range(40_000)))
+    far.write_text("".join(f"{layout.stamp(1737655200 + n) if stamped else ''}line {n} {'x' * 200}\n"
+                           for n in range(40_000)))
     if count:
         hold(tmp_path, count)
     mirrors = FolderMirrors(tmp_path / "far")
@@ -179,7 +190,8 @@ def test_a_time_is_found_in_what_is_not_here_yet_in_few_round_trips(tmp_path, en
 @pytest.mark.few(1)
 @pytest.mark.parametrize("broken", [False, True])
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_curve_whose_events_are_being_fetched_is_marked_and_reaches_to_the_end_of_what_is_there(tmp_path, entry, rank, broken):
+def test_a_curve_whose_events_are_being_fetched_is_marked_and_reaches_to_the_end_of_what_is_there(
+        tmp_path, entry, rank, broken):
     name = "events.rank1.jsonl" if rank else "events.jsonl"
     far = tmp_path / "far/vision/resnet50/runs/20250123_180000_abc123"
     whole = (far / "events.jsonl").read_bytes()
@@ -197,7 +209,8 @@ def test_a_curve_whose_events_are_being_fetched_is_marked_and_reaches_to_the_end
     copy.write_bytes(whole)
     series.refresh()
     picture = series.picture("loss", buckets=100, rank=rank)
-    assert not picture["approximate"] and picture["total"] == 60_000 and series.told(KEY, "loss", buckets=100, rank=rank) != told
+    assert not picture["approximate"] and picture["total"] == 60_000
+    assert series.told(KEY, "loss", buckets=100, rank=rank) != told
     copy.write_bytes(whole[:len(whole) // 10])         # cut on the server, too
     series.refresh()
     assert series.picture("loss", rank=rank)["approximate"]

@@ -1,4 +1,5 @@
-"""The list slice after slice: what stands beside the rows is told once, and an order is found once while somebody scrolls."""
+"""The list slice after slice: what stands beside the rows is told once, and an order is found once while
+somebody scrolls."""
 
 import pytest
 from small_runs import write_run
@@ -22,7 +23,8 @@ class Clock:
 def root(tmp_path):
     for number in range(30):
         run_id = f"20260101_{number:06}_aaaaaa"
-        write_run(tmp_path / "root", f"project{number % 3}", f"n{number}", run_id, started=1.7e9 + number, tags=["all"])
+        write_run(tmp_path / "root", f"project{number % 3}", f"n{number}", run_id, started=1.7e9 + number,
+                  tags=["all"])
     return tmp_path / "root"
 
 
@@ -45,19 +47,24 @@ def catalog(root, home):
 def orders(monkeypatch):
     """The questions for which an order was found."""
     found, ordered = [], View.ordered
-    monkeypatch.setattr(View, "ordered", lambda self, *args, **question: found.append(question) or ordered(self, *args, **question))
+    monkeypatch.setattr(View, "ordered",
+                        lambda self, *args, **question: found.append(question)
+                        or ordered(self, *args, **question))
     return found
 
 
-QUESTION = {"text": "", "sort": "-started", "group": None, "hidden": False, "project": "", "name": "", "connection": "", "tag": ""}
+QUESTION = {"text": "", "sort": "-started", "group": None, "hidden": False, "project": "", "name": "",
+            "connection": "", "tag": ""}
 
 
 def test_columns_and_tree_are_told_once_and_again_when_they_changed(catalog, root):
     lists = listing.Listing(catalog, Bell())
     first = lists.answer(0, 10, **QUESTION)
-    assert [one["count"] for one in first["tree"]["projects"]] == [10, 10, 10] and first["columns"]["summary"] == ["train/loss"]
+    assert [one["count"] for one in first["tree"]["projects"]] == [10, 10, 10]
+    assert first["columns"]["summary"] == ["train/loss"]
     again = lists.answer(10, 10, known=first["beside"], **QUESTION)
-    assert again["tree"] == {"states": {"finished": 30}} and "columns" not in again and again["beside"] == first["beside"]
+    assert again["tree"] == {"states": {"finished": 30}} and "columns" not in again
+    assert again["beside"] == first["beside"]
     assert len(again["runs"]) == 10 and again["matched"] == 30
     assert "projects" in lists.answer(10, 10, known="0" * 16, **QUESTION)["tree"]
     write_run(root, "project9", "new", "20260102_000000_aaaaaa")
@@ -65,7 +72,8 @@ def test_columns_and_tree_are_told_once_and_again_when_they_changed(catalog, roo
     changed = lists.answer(10, 10, known=first["beside"], **QUESTION)
     assert len(changed["tree"]["projects"]) == 4 and changed["beside"] != first["beside"]
     catalog.overlay.set(first["runs"][0]["key"], tags=["mine"])
-    assert {"tag": "mine", "count": 1} in lists.answer(0, 10, known=changed["beside"], **QUESTION)["tree"]["tags"]
+    assert ({"tag": "mine", "count": 1}
+            in lists.answer(0, 10, known=changed["beside"], **QUESTION)["tree"]["tags"])
 
 
 def test_an_order_is_found_once_for_all_slices(catalog, orders):
@@ -107,6 +115,7 @@ def test_rows_of_a_standing_order_are_as_the_runs_are_now(catalog, root, orders)
     catalog.later()
     (row,) = lists.answer(0, 1, **QUESTION)["runs"]
     assert row["name"] == "live" and row["state"] != "failed"
-    (folder / "status.json").write_text('{"status": "failed", "started_at": 1.8e9, "ended_at": 1.8e9, "exit_code": 1}')
+    (folder / "status.json").write_text(
+        '{"status": "failed", "started_at": 1.8e9, "ended_at": 1.8e9, "exit_code": 1}')
     catalog.later()
     assert lists.answer(0, 1, **QUESTION)["runs"][0]["state"] == "failed" and len(orders) == 1

@@ -1,4 +1,5 @@
-"""Whose a loopback connection is, where Windows tells: decided on tables as it gives them, and what a viewer makes of each answer."""
+"""Whose a loopback connection is, where Windows tells: decided on tables as it gives them, and what a viewer
+makes of each answer."""
 
 import os
 import socket
@@ -18,15 +19,18 @@ LISTENING, ESTABLISHED, FIN_WAIT, TIME_WAIT = 2, 5, 7, 11
 
 
 def row(state, local, remote, pid):
-    """Return a MIB_TCPROW_OWNER_PID; the upper halves of its ports hold what was there before, as documented."""
-    return b"".join((struct.pack("<I", state), socket.inet_aton(local[0]), struct.pack(">H", local[1]), b"\xde\xad",
-                     socket.inet_aton(remote[0]), struct.pack(">H", remote[1]), b"\xbe\xef", struct.pack("<I", pid)))
+    """Return a MIB_TCPROW_OWNER_PID; the upper halves of its ports hold what was there before, as
+    documented."""
+    return b"".join((struct.pack("<I", state), socket.inet_aton(local[0]), struct.pack(">H", local[1]),
+                     b"\xde\xad", socket.inet_aton(remote[0]), struct.pack(">H", remote[1]), b"\xbe\xef",
+                     struct.pack("<I", pid)))
 
 
 def row6(state, local, remote, pid):
     """Return a MIB_TCP6ROW_OWNER_PID, with its scope ids."""
-    return b"".join((socket.inet_pton(socket.AF_INET6, local[0]), struct.pack("<I", 0), struct.pack(">H", local[1]), b"\xde\xad",
-                     socket.inet_pton(socket.AF_INET6, remote[0]), struct.pack("<I", 7), struct.pack(">H", remote[1]), b"\0\0",
+    return b"".join((socket.inet_pton(socket.AF_INET6, local[0]), struct.pack("<I", 0),
+                     struct.pack(">H", local[1]), b"\xde\xad", socket.inet_pton(socket.AF_INET6, remote[0]),
+                     struct.pack("<I", 7), struct.pack(">H", remote[1]), b"\0\0",
                      struct.pack("<II", state, pid)))
 
 
@@ -34,10 +38,11 @@ def table(*rows, count=None, rest=b"\0" * 100):
     return struct.pack("<I", len(rows) if count is None else count) + b"".join(rows) + rest
 
 
-# As GetExtendedTcpTable gave them to a Python of Windows under Wine (but for process 33), each with its connection from the first
-# address to the second.
+# As GetExtendedTcpTable gave them to a Python of Windows under Wine (but for process 33), each with its
+# connection from the first address to the second.
 RECORDED = (("127.0.0.1", 45428), ("127.0.0.1", 45181)), bytes.fromhex(
-    "06000000" "050000007f000001819600007f000001bc41000000000000" "050000007f0000019b3600007f000001a3f9000000000000"
+    "06000000" "050000007f000001819600007f000001bc41000000000000"
+    "050000007f0000019b3600007f000001a3f9000000000000"
     "050000007f000001b07d00007f000001b174000000000000" "050000007f000001bc4100007f0000018196000000000000"
     "050000007f000001b17400007f000001b07d000020000000" "050000007f000001a3f900007f0000019b36000000000000")
 RECORDED6 = (("::1", 47380), ("::1", 37661)), bytes.fromhex(
@@ -53,11 +58,13 @@ def windows(monkeypatch):
     monkeypatch.setattr(loopback, "WINDOWS", True)
     monkeypatch.setattr(loopback, "our_sid", lambda: US)
     monkeypatch.setattr(loopback, "tcp_table", lambda six: told[6 if six else 4])
-    monkeypatch.setattr(loopback, "sid_of", lambda pid, since: told["asked"].append((pid, since)) or told["users"].get(pid))
+    monkeypatch.setattr(loopback, "sid_of",
+                        lambda pid, since: told["asked"].append((pid, since)) or told["users"].get(pid))
     return told
 
 
-@pytest.mark.parametrize("recorded, pid, other, size", [(RECORDED, 32, 0, 24), (RECORDED6, 33, 0, 56)], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("recorded, pid, other, size", [(RECORDED, 32, 0, 24), (RECORDED6, 33, 0, 56)],
+                         ids=["IPv4", "IPv6"])
 def test_a_recorded_table_names_the_process_of_the_peers_end(recorded, pid, other, size):
     """Both ends of a connection lie in it; only one is the peer's."""
     (peer, here), told = recorded
@@ -67,11 +74,14 @@ def test_a_recorded_table_names_the_process_of_the_peers_end(recorded, pid, othe
     assert loopback.process_of(told[:4 + size // 2], peer, here) is None        # cut in a row
 
 
-@pytest.mark.parametrize("peer, here, made, kind", [(PEER, HERE, row, 4), (PEER6, HERE6, row6, 6)], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("peer, here, made, kind", [(PEER, HERE, row, 4), (PEER6, HERE6, row6, 6)],
+                         ids=["IPv4", "IPv6"])
 def test_only_the_very_end_of_the_very_connection_counts(windows, peer, here, made, kind):
     windows["users"] = {7: OTHER, 8: US}
-    noise = [made(LISTENING, here, (here[0], 0), 7), made(ESTABLISHED, here, peer, 7),            # our own end
-             made(ESTABLISHED, (peer[0], peer[1] + 1), here, 7), made(ESTABLISHED, peer, (here[0], here[1] + 1), 7)]
+    # our own end
+    noise = [made(LISTENING, here, (here[0], 0), 7), made(ESTABLISHED, here, peer, 7),
+             made(ESTABLISHED, (peer[0], peer[1] + 1), here, 7),
+             made(ESTABLISHED, peer, (here[0], here[1] + 1), 7)]
     windows[kind] = table(*noise, made(ESTABLISHED, peer, here, 8), made(ESTABLISHED, peer, here, 7))
     assert loopback.peer_user(peer, here, 123.0) == US and windows["asked"] == [(8, 123.0)]
     windows[kind] = table(*noise)
@@ -89,8 +99,9 @@ def test_an_end_that_is_not_established_has_no_owner(windows, state):
     assert loopback.peer_user(PEER, HERE, 1.0) == loopback.CLOSING and not windows["asked"]
 
 
-@pytest.mark.parametrize("sid, told", [(US, US), (OTHER, OTHER), (CLOUD, CLOUD), (None, None), (SYSTEM, None), (SCANNER, None),
-                                       ("S-1-5-19", None), ("S-1-5-20", None), ("S-1-5-7", None)])
+@pytest.mark.parametrize("sid, told", [
+    (US, US), (OTHER, OTHER), (CLOUD, CLOUD), (None, None), (SYSTEM, None), (SCANNER, None),
+    ("S-1-5-19", None), ("S-1-5-20", None), ("S-1-5-7", None)])
 def test_another_person_is_somebody_a_service_is_anybody(windows, sid, told):
     windows["users"], windows[4] = {8: sid}, table(row(ESTABLISHED, PEER, HERE, 8))
     assert loopback.peer_user(PEER, HERE, 1.0) == told
@@ -116,14 +127,16 @@ def test_a_table_that_is_refused_leaves_it_to_the_token(windows, monkeypatch):
 
 
 @pytest.mark.parametrize("sid, text", [
-    ("010500000000000515000000c73dfdd7e8eb57c88457ce01f5030000", "S-1-5-21-3623697863-3361205224-30300036-1013"),
+    ("010500000000000515000000c73dfdd7e8eb57c88457ce01f5030000",
+     "S-1-5-21-3623697863-3361205224-30300036-1013"),
     ("010100000000000512000000", "S-1-5-18"), ("0101000000000010" "00300000", "S-1-16-12288"),
-    ("010500000000000515000000c73dfdd7e8eb57c88457ce01f5030000" "00" * 40, "S-1-5-21-3623697863-3361205224-30300036-1013")])
+    ("010500000000000515000000c73dfdd7e8eb57c88457ce01f5030000" "00" * 40,
+     "S-1-5-21-3623697863-3361205224-30300036-1013")])
 def test_a_sid_is_written_as_people_do(sid, text):
     assert loopback.sid_text(bytes.fromhex(sid)) == text
 
 
-# -- what a viewer makes of it ------------------------------------------------------------------------------------
+# -- what a viewer makes of it -------------------------------------------------------------------------------
 
 @pytest.fixture
 def site(home, tmp_path):
@@ -133,9 +146,11 @@ def site(home, tmp_path):
     made.stop()
 
 
-@pytest.mark.parametrize("sid, plain, with_token", [(US, 200, 200), (OTHER, (403, "foreign_user"), (403, "foreign_user")),
-                                                    (SYSTEM, (401, "token"), 200), (None, (401, "token"), 200)])
-def test_the_same_user_needs_no_token_and_another_gets_nothing(site, windows, monkeypatch, sid, plain, with_token):
+@pytest.mark.parametrize("sid, plain, with_token",
+                         [(US, 200, 200), (OTHER, (403, "foreign_user"), (403, "foreign_user")),
+                          (SYSTEM, (401, "token"), 200), (None, (401, "token"), 200)])
+def test_the_same_user_needs_no_token_and_another_gets_nothing(
+        site, windows, monkeypatch, sid, plain, with_token):
     asked = []
 
     def told(peer, here):
@@ -149,7 +164,8 @@ def test_the_same_user_needs_no_token_and_another_gets_nothing(site, windows, mo
         found = site.ask("GET", "/api/runs", headers=headers)
         assert (found[0] if answer == 200 else code(found)) == answer
     assert len(asked) == 2 and all(here == ("127.0.0.1", site.port) for _, here in asked)
-    assert all(began <= since <= time.time() for _, since in windows["asked"])       # a process that began later is another one
+    # a process that began later is another one
+    assert all(began <= since <= time.time() for _, since in windows["asked"])
 
 
 def test_the_time_of_a_connection_is_when_it_was_taken_not_when_it_asks(site):
@@ -170,7 +186,8 @@ def test_a_browser_nobody_can_tell_is_given_its_address_once_on_the_terminal(sit
     assert capsys.readouterr().err.count(f"open http://127.0.0.1:{site.port}/?token={site.token}") == 1
 
 
-def test_the_address_that_is_printed_has_the_token_where_the_system_does_not_tell(home, tmp_path, monkeypatch):
+def test_the_address_that_is_printed_has_the_token_where_the_system_does_not_tell(
+        home, tmp_path, monkeypatch):
     for told in (True, False):
         monkeypatch.setattr("runicorn.viewer.app.told_by_kernel", lambda told=told: told)
         made = Viewer(home, tmp_path)
@@ -178,14 +195,16 @@ def test_the_address_that_is_printed_has_the_token_where_the_system_does_not_tel
         assert ("token=" in made.server.address) is not told
 
 
-# -- where the token lies -----------------------------------------------------------------------------------------
+# -- where the token lies ------------------------------------------------------------------------------------
 
-WHERE = {"USERPROFILE": "C:\\Users\\me", "APPDATA": "\\\\server\\profiles\\me\\AppData", "LOCALAPPDATA": "C:\\Users\\me\\AppData\\Local"}
+WHERE = {"USERPROFILE": "C:\\Users\\me", "APPDATA": "\\\\server\\profiles\\me\\AppData",
+         "LOCALAPPDATA": "C:\\Users\\me\\AppData\\Local"}
 
 
 @pytest.mark.parametrize("folder, shared", [
-    ("C:\\Users\\me\\.runicorn", False), ("c:/users/ME/x", False), ("C:\\Users\\me", False), ("C:\\Users\\me\\..\\you\\x", True),
-    ("C:\\Users\\me2\\.runicorn", True), ("C:\\Users\\Public\\x", True), ("D:\\runicorn", True), ("C:\\ProgramData\\x", True),
+    ("C:\\Users\\me\\.runicorn", False), ("c:/users/ME/x", False), ("C:\\Users\\me", False),
+    ("C:\\Users\\me\\..\\you\\x", True), ("C:\\Users\\me2\\.runicorn", True), ("C:\\Users\\Public\\x", True),
+    ("D:\\runicorn", True), ("C:\\ProgramData\\x", True),
     ("\\\\server\\profiles\\me\\AppData\\x", False), ("\\\\server\\share\\x", True)])
 def test_what_lies_outside_a_users_own_folders_others_may_read(folder, shared):
     assert local_disk.is_shared(folder, WHERE, windows=True) is shared

@@ -1,4 +1,5 @@
-"""The bell: who waits hears what changed, nothing is missed, and old or foreign numbers say that everything may have."""
+"""The bell: who waits hears what changed, nothing is missed, and old or foreign numbers say that everything
+may have."""
 
 import threading
 import time
@@ -68,12 +69,14 @@ def test_watched_is_what_was_waited_for_within_half_a_minute():
 def test_many_threads_ring_and_none_is_lost():
     bell = Bell()
     mark = bell.now()
-    threads = [threading.Thread(target=lambda n=n: [bell.ring(f"t{n}") for _ in range(200)]) for n in range(8)]
+    threads = [threading.Thread(target=lambda n=n: [bell.ring(f"t{n}") for _ in range(200)])
+               for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert bell.wait(mark, [f"t{n}" for n in range(9)], 0) == {"news": f"{bell.boot}.1600", "topics": [f"t{n}" for n in range(8)]}
+    assert bell.wait(mark, [f"t{n}" for n in range(9)], 0) == {
+        "news": f"{bell.boot}.1600", "topics": [f"t{n}" for n in range(8)]}
 
 
 def test_who_waits_is_woken_once_for_all_that_is_rung_together():
@@ -84,26 +87,32 @@ def test_who_waits_is_woken_once_for_all_that_is_rung_together():
     until(lambda: bell._waiters)
     bell.ring("run:a", "run:b", "runs")
     waiting.join(5)
-    assert heard == [{"news": bell.now(), "topics": ["run:b", "runs"]}] and bell.now().endswith(".3"), "each has a number of its own"
+    assert heard == [{"news": bell.now(),
+                      "topics": ["run:b", "runs"]}] and bell.now().endswith(
+                          ".3"), "each has a number of its own"
     assert bell._waiters == {}, "nobody waits any more"
 
 
 def test_a_ring_wakes_nobody_who_waits_for_another_topic():
     """200 open tabs that each watch a run of their own: a ring for one of them is no work for the others."""
     bell, woken, tabs = Bell(), [], 200
-    threads = [threading.Thread(target=bell.wait, args=(bell.now(), ["runs:of", f"run:{number}"], 20), name=str(number))
+    threads = [threading.Thread(target=bell.wait, args=(bell.now(), ["runs:of", f"run:{number}"], 20),
+                                name=str(number))
                for number in range(tabs)]
     for thread in threads:
         thread.start()
     until(lambda: len(bell._waiters) == tabs + 1 and all(thread.is_alive() for thread in threads))
     time.sleep(0.2)             # each has looked once by now
     look = bell._changed
-    bell._changed = lambda topics, number: (woken.append(threading.current_thread().name), look(topics, number))[1]
+    bell._changed = lambda topics, number: (woken.append(threading.current_thread().name),
+                                            look(topics, number))[1]
     for _ in range(50):
         bell.ring("nobody", "run:7")
     threads[7].join(5)
-    assert woken == ["7"] and not threads[7].is_alive() and sum(thread.is_alive() for thread in threads) == tabs - 1
+    assert woken == ["7"] and not threads[7].is_alive()
+    assert sum(thread.is_alive() for thread in threads) == tabs - 1
     bell.ring("runs:of")
     for thread in threads:
         thread.join(5)
-    assert sorted(woken, key=int) == sorted(map(str, range(tabs)), key=int) and bell._waiters == {}, "once each"
+    assert sorted(woken, key=int) == sorted(map(str, range(tabs)),
+                                            key=int) and bell._waiters == {}, "once each"

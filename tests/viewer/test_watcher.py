@@ -1,4 +1,5 @@
-"""Looking at local files: what somebody watches ten times a second, the rest seldom, and the bell rung for what changed."""
+"""Looking at local files: what somebody watches ten times a second, the rest seldom, and the bell rung for
+what changed."""
 
 import os
 import time
@@ -71,8 +72,10 @@ def test_an_index_that_a_sync_wrote_shows_at_once_in_a_list_that_is_watched(tmp_
     bell.look(["runs"])
     manifest.save(manifest.build(str(there)), str(mirror / ".index" / "full.json"))
     reads = []
-    monkeypatch.setattr(MirrorSource, "refresh", lambda source, now, read=MirrorSource.refresh: reads.append(now) or read(source, now))
-    assert heard(poll, bell, clock, 0.1)[0] == {"runs"} and [key.partition(":")[0] for key in catalog.beating()] == ["far"]
+    monkeypatch.setattr(MirrorSource, "refresh",
+                        lambda source, now, read=MirrorSource.refresh: reads.append(now) or read(source, now))
+    assert heard(poll, bell, clock, 0.1)[0] == {"runs"}
+    assert [key.partition(":")[0] for key in catalog.beating()] == ["far"]
     assert heard(poll, bell, clock, 0.1)[0] == set() and len(reads) == 1
 
 
@@ -147,7 +150,8 @@ def test_the_thread_notices_an_append_stops_and_survives_an_error(tmp_path, fold
         grow(folder)
         assert bell.wait(mark, [f"run:{KEY}"], 5)["topics"] == [f"run:{KEY}"]
         assert next(broken, None) is None, "both came"
-        assert caplog.text.count("looking for changes failed: a mistake of Runicorn's own at viewer/watcher.py:") == 1
+        assert caplog.text.count(
+            "looking for changes failed: a mistake of Runicorn's own at viewer/watcher.py:") == 1
         assert "RuntimeError: one bad moment" in caplog.text
     finally:
         poll.stop()

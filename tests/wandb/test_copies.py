@@ -47,14 +47,16 @@ def test_a_large_artifact_is_copied_beside_the_training_as_it_was(tmp_path, held
     artifact.add_file("notes.txt")
     assert run.log_artifact(artifact) is artifact
     above = Path(run.dir) / "artifacts" / "model"
-    assert artifact.version == "v0" and [path.name for path in above.iterdir()] == ["v0"] and artifact.state == "PENDING"
+    assert artifact.version == "v0" and [path.name for path in above.iterdir()] == ["v0"]
+    assert artifact.state == "PENDING"
     Path("next.pt").write_bytes(b"2" * 5000)
     os.replace("next.pt", "model.pt")           # as a training that keeps its last checkpoint does
     second = run.log_artifact("model.pt", name="model")
     Path("model.pt").unlink()
     assert second.version == "v1"
     held.set()
-    assert Path(artifact.wait().download(), "model.pt").read_bytes() == b"1" * 5000 and artifact.state == "COMMITTED"
+    assert Path(artifact.wait().download(), "model.pt").read_bytes() == b"1" * 5000
+    assert artifact.state == "COMMITTED"
     assert Path(second.file()).read_bytes() == b"2" * 5000
     assert json.loads((above / "v0.json").read_text())["files"] == ["model.pt", "notes.txt"]
     assert run.use_artifact("model:v1").files()[0].size == 5000
@@ -87,7 +89,8 @@ def test_a_file_that_is_always_written_anew_is_left_out_and_named(tmp_path, held
             os.utime("last.pt", ns=(time.time_ns(), time.time_ns()))
     monkeypatch.setattr(copies, "_pour", rewritten)
     artifact = run.log_artifact("last.pt", name="last").wait()
-    assert json.loads((Path(run.dir) / "artifacts" / "last" / "v0.json").read_text())["files"] == [] and artifact.files() == []
+    assert json.loads((Path(run.dir) / "artifacts" / "last" / "v0.json").read_text())["files"] == []
+    assert artifact.files() == []
     assert "written anew each time" in capsys.readouterr().err and not list(Path(run.dir).rglob("*.part"))
 
 
@@ -101,18 +104,22 @@ def test_a_disk_without_room_for_the_trainings_own_keeps_it(tmp_path, held, monk
 
 
 def test_saved_files_follow_to_the_end_of_a_script_that_never_calls_finish(tmp_path):
-    code = ("import runicorn.wandb as wandb\nwandb.init(project='p')\nopen('a.pt', 'w').write('1')\nwandb.save('a.pt')\n"
-            "import os\nopen('b.pt', 'wb').write(bytes(9 << 20))\nwandb.log_artifact('b.pt', name='b')\nopen('a.pt', 'w').write('22')\n")
+    code = ("import runicorn.wandb as wandb\nwandb.init(project='p')\nopen('a.pt', 'w').write('1')\n"
+            "wandb.save('a.pt')\n"
+            "import os\nopen('b.pt', 'wb').write(bytes(9 << 20))\nwandb.log_artifact('b.pt', name='b')\n"
+            "open('a.pt', 'w').write('22')\n")
     train(tmp_path, code)
     run = only(tmp_path)
-    assert (run / "a.pt").read_text() == "22" and (run / "artifacts" / "b" / "v0" / "b.pt").stat().st_size == 9 << 20
+    assert (run / "a.pt").read_text() == "22"
+    assert (run / "artifacts" / "b" / "v0" / "b.pt").stat().st_size == 9 << 20
     assert json.loads((run / "artifacts" / "b" / "v0.json").read_text())["files"] == ["b.pt"]
 
 
 def test_ctrl_c_while_the_end_waits_ends_the_wait(tmp_path):
     code = ("import time\nimport runicorn.wandb as wandb\nfrom runicorn.wandb import copies\n"
             "copies._pour = lambda file, out: time.sleep(60)\n"
-            "run = wandb.init(project='p')\nopen('b.pt', 'wb').write(bytes(9 << 20))\nwandb.log_artifact('b.pt', name='b')\n"
+            "run = wandb.init(project='p')\nopen('b.pt', 'wb').write(bytes(9 << 20))\n"
+            "wandb.log_artifact('b.pt', name='b')\n"
             "print('ready', flush=True)\n")
     process = start(tmp_path, code)
     assert process.stdout.readline().strip() == "ready"

@@ -1,4 +1,5 @@
-"""Trainings, and frameworks' own callbacks, unchanged: once with the real package offline, once with ours in its place, and read back."""
+"""Trainings, and frameworks' own callbacks, unchanged: once with the real package offline, once with ours in
+its place, and read back."""
 
 import math
 import os
@@ -15,7 +16,8 @@ from runicorn.layout import number
 from runicorn.metrics.kinds.wandb import Reader
 
 WITH_ALL = {"accelerate", "ppo", "nanogpt"}         # of the rest `make frameworks` runs all
-CLOCKED = ("runtime", "per_second", "speed", "time", "/fps", "_timestamp", "memory")      # differs from run to run
+# differs from run to run
+CLOCKED = ("runtime", "per_second", "speed", "time", "/fps", "_timestamp", "memory")
 
 
 # The names of the points that W&B drops, because a step before theirs was logged already: ours has them.
@@ -25,9 +27,10 @@ DROPPED = dict.fromkeys(("optuna", "optuna-multirun"), {"accuracy", "x", "trial_
 def run_script(folder, name, **more):
     folder.mkdir()
     (folder / "train.py").write_text(TRAININGS[name], encoding="utf-8")
-    environ = {**environment(folder), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "RAY_USAGE_STATS_ENABLED": "0", **more}
-    done = subprocess.run([sys.executable, "train.py"], cwd=folder, env=environ, capture_output=True, encoding="utf-8", errors="replace",
-                          stdin=subprocess.DEVNULL, timeout=500)
+    environ = {**environment(folder), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg",
+               "RAY_USAGE_STATS_ENABLED": "0", **more}
+    done = subprocess.run([sys.executable, "train.py"], cwd=folder, env=environ, capture_output=True,
+                          encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL, timeout=500)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
     return done.stderr
 
@@ -39,7 +42,8 @@ def theirs(folder):
         if path.is_symlink() or "latest-run" in str(path):
             continue
         growing = whole(Reader, path.read_bytes())
-        table = {(step, name): float(value) for name, values in points(growing.parts).items() for _, _, step, value in values}
+        table = {(step, name): float(value) for name, values in points(growing.parts).items()
+                 for _, _, step, value in values}
         facts = growing.reader.facts()
         found.append((facts.get("config", {}).get("lr", 0), facts.get("started", 0), table, None))
     return [row[2:] for row in sorted(found, key=lambda row: row[:2])]
@@ -66,7 +70,8 @@ def comparable(table):
 def by_global_step(table):
     """Return what sync_tensorboard wrote, by the step that the event had."""
     steps = {step: value for (step, name), value in table.items() if name == "global_step"}
-    return {(steps[step], name): value for (step, name), value in table.items() if step in steps and name != "global_step"}
+    return {(steps[step], name): value
+            for (step, name), value in table.items() if step in steps and name != "global_step"}
 
 
 def same(one, other):
@@ -77,8 +82,10 @@ def same(one, other):
     name if name in WITH_ALL else pytest.param(name, marks=pytest.mark.frameworks) for name in TRAININGS])
 def test_curves_are_equal(tmp_path, training):
     fill_folder(str(tmp_path / "names"))
-    real = run_script(tmp_path / "real", training, WANDB_MODE="offline", WANDB_ERROR_REPORTING="false", WANDB_DISABLE_GIT="true")
-    said = run_script(tmp_path / "ours", training, PYTHONPATH=f"{tmp_path / 'names'}{os.pathsep}{environment(tmp_path)['PYTHONPATH']}")
+    real = run_script(tmp_path / "real", training, WANDB_MODE="offline", WANDB_ERROR_REPORTING="false",
+                      WANDB_DISABLE_GIT="true")
+    said = run_script(tmp_path / "ours", training,
+                      PYTHONPATH=f"{tmp_path / 'names'}{os.pathsep}{environment(tmp_path)['PYTHONPATH']}")
     wanted, got = theirs(tmp_path / "real"), ours(tmp_path / "ours")
     assert len(wanted) == len(got) > 0, (real[-2000:], said)
     key = by_global_step if training in ("ppo", "sb3") else comparable
@@ -97,10 +104,13 @@ def test_every_training_that_is_named_is_there():
 
 def test_under_runicorn_run_event_files_that_a_script_logs_itself_come_once(tmp_path):
     (tmp_path / "train.py").write_text(TRAININGS["ppo"], encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", "runicorn", "run", "--", sys.executable, "train.py"], cwd=tmp_path, capture_output=True,
-                          env=environment(tmp_path), text=True, stdin=subprocess.DEVNULL, timeout=120)
+    done = subprocess.run([sys.executable, "-m", "runicorn", "run", "--", sys.executable, "train.py"],
+                          cwd=tmp_path, capture_output=True, env=environment(tmp_path), text=True,
+                          stdin=subprocess.DEVNULL, timeout=120)
     assert done.returncode == 0, done.stderr
     (table, run), = ours(tmp_path)
-    assert {name for _, name in table} == {"charts/episodic_return", "charts/episodic_length", "charts/learning_rate", "losses/value_loss",
+    assert {name for _, name in table} == {"charts/episodic_return", "charts/episodic_length",
+                                           "charts/learning_rate", "losses/value_loss",
                                            "losses/explained_variance", "global_step"}
-    assert sum(name == "losses/value_loss" for _, name in table) == 10 and small(run, "meta")["project"] == "cleanRL"
+    assert sum(name == "losses/value_loss" for _, name in table) == 10
+    assert small(run, "meta")["project"] == "cleanRL"

@@ -1,4 +1,5 @@
-"""The names of W&B's package: every one that the real one has, and that its integrations and frameworks use, is answered; none raises."""
+"""The names of W&B's package: every one that the real one has, and that its integrations and frameworks use,
+is answered; none raises."""
 
 import ast
 import importlib
@@ -23,7 +24,8 @@ REAL = Path(metadata.distribution("wandb").locate_file("wandb"))
 THEIRS = """import json, sys, wandb
 from wandb.sdk.wandb_run import Run
 print(json.dumps([[n for n in dir(wandb) if n[0] != "_"], [n for n in dir(Run) if n[0] != "_"], list(wandb.__all__)]))"""
-FRAMEWORKS = ["transformers/integrations/integration_utils.py", "pytorch_lightning/loggers/wandb.py", "accelerate/tracking.py"]
+FRAMEWORKS = ["transformers/integrations/integration_utils.py", "pytorch_lightning/loggers/wandb.py",
+              "accelerate/tracking.py"]
 
 
 @pytest.fixture(autouse=True)
@@ -43,15 +45,16 @@ def run():
 @pytest.fixture(scope="module")
 def theirs():
     import json
-    return json.loads(subprocess.run([sys.executable, "-c", THEIRS], capture_output=True, text=True, timeout=120, check=True).stdout)
+    return json.loads(subprocess.run([sys.executable, "-c", THEIRS], capture_output=True, text=True,
+                                     timeout=120, check=True).stdout)
 
 
 def test_the_table_has_every_name_of_the_real_package(theirs):
     public, of_run, listed = theirs
     assert len(public) > 80 and set(public) <= names.PUBLIC
     assert set(listed) - {"__version__"} <= names.PUBLIC
-    ours = names.RUN | {"config", "define_metric", "dir", "finish", "log", "name", "notes", "path", "project", "resumed", "step", "tags",
-                        "unwatch", "use_artifact", "watch", "id", "summary"}
+    ours = names.RUN | {"config", "define_metric", "dir", "finish", "log", "name", "notes", "path", "project",
+                        "resumed", "step", "tags", "unwatch", "use_artifact", "watch", "id", "summary"}
     assert len(of_run) > 40 and set(of_run) <= ours
 
 
@@ -73,7 +76,8 @@ def calls(owner, listed):
 
 def test_every_function_and_class_can_be_called_without_raising(run, capsys):
     called = 0
-    for name in calls(wandb, names.PUBLIC - {"init", "finish", "join", "teardown", "run", "Run", "AlertLevel", "Config"}):
+    for name in calls(wandb, names.PUBLIC
+                      - {"init", "finish", "join", "teardown", "run", "Run", "AlertLevel", "Config"}):
         for arguments in ((), ("x",), (object(),), ({"a": object()}, None)):
             try:
                 inspect.signature(getattr(wandb, name)).bind(*arguments)
@@ -104,7 +108,8 @@ def test_names_that_nobody_has_stop_no_training(run, capsys):
         return 5
     assert function() == 5 and not isinstance(3, wandb.unknown_kind)
     err = capsys.readouterr().err
-    assert [err.count(f"wandb.{name}") for name in ("something_new", "Api")] == [1, 1] and "runicorn.runs()" in err
+    assert [err.count(f"wandb.{name}") for name in ("something_new", "Api")] == [1, 1]
+    assert "runicorn.runs()" in err
 
 
 @pytest.mark.parametrize("name", ["__wrapped__", "_private", "__fspath__"])
@@ -133,8 +138,10 @@ def submodules():
 
 
 def test_its_modules_can_be_imported_under_either_name(tmp_path):
-    code = "import runicorn.wandb.aliases as aliases\naliases.install()\nimport importlib, wandb, runicorn.wandb\n" + "".join(
-        f"importlib.import_module('wandb.{name}')\n" for name in [*submodules(), "sdk.lib.config_util", "keras", "sdk.lib.runid"])
+    code = ("import runicorn.wandb.aliases as aliases\naliases.install()\n"
+            "import importlib, wandb, runicorn.wandb\n" + "".join(
+                f"importlib.import_module('wandb.{name}')\n"
+                for name in [*submodules(), "sdk.lib.config_util", "keras", "sdk.lib.runid"]))
     code += textwrap.dedent("""
         import wandb.errors, wandb.plot, wandb.util
         from wandb.sdk.lib import RunDisabled
@@ -174,7 +181,8 @@ def test_what_frameworks_use_is_answered(place):
 
 
 def test_what_its_own_integrations_use_is_answered(run):
-    asked = sorted({path for source in (REAL / "integration").rglob("*.py") for path in used(source.read_text(encoding="utf-8"))
+    asked = sorted({path for source in (REAL / "integration").rglob("*.py")
+                    for path in used(source.read_text(encoding="utf-8"))
                     if path.startswith("wandb.") and path.split(".")[1][:1] != "_"})
     assert len(asked) > 60
     for path in asked:
@@ -197,5 +205,6 @@ def test_a_folder_on_the_path_makes_it_wandb(tmp_path):
         wandb.init(project="p").log({"loss": 1})
     """)
     tree = environment(tmp_path)["PYTHONPATH"]
-    assert train(tmp_path, code, PYTHONPATH=f"{tmp_path / 'first'}{os.pathsep}{tree}", RUNICORN_WANDB_SAID="1") == ("", "")
+    assert train(tmp_path, code, PYTHONPATH=f"{tmp_path / 'first'}{os.pathsep}{tree}",
+                 RUNICORN_WANDB_SAID="1") == ("", "")
     assert rows(only(tmp_path))[0]["data"] == {"loss": 1}

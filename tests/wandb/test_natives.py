@@ -1,4 +1,5 @@
-"""What stands beside W&B's names for those who change a line: SummaryWriter, the tracker of Accelerate, Ultralytics' callbacks."""
+"""What stands beside W&B's names for those who change a line: SummaryWriter, the tracker of Accelerate,
+Ultralytics' callbacks."""
 
 import inspect
 import json
@@ -50,15 +51,20 @@ def test_a_writer_without_a_run_begins_one(tmp_path):
         writer.flush()
     run = only(tmp_path)
     numbers = [(row["step"], row["data"]) for row in rows(run) if "type" not in row]
-    assert numbers == [(0, {"loss": 1.0}), (10, {"loss": 0.5}), (20, {"loss": float(np.float32(1 / 3))}), (5, {"both/a": 1, "both/b": 2}),
-                       (8, {"t": "hello"})]
-    assert run.parent.parent.name == "exp7-lr1" and small(run, "meta")["config"] == {"lr": 0.1} and small(run, "summary")["best"] == 0.5
-    media = {key: (row["type"], entry) for row in rows(run) if "type" in row for key, entry in row["data"].items()}
+    assert numbers == [(0, {"loss": 1.0}), (10, {"loss": 0.5}), (20, {"loss": float(np.float32(1 / 3))}),
+                       (5, {"both/a": 1, "both/b": 2}), (8, {"t": "hello"})]
+    assert run.parent.parent.name == "exp7-lr1" and small(run, "meta")["config"] == {"lr": 0.1}
+    assert small(run, "summary")["best"] == 0.5
+    media = {key: (row["type"], entry) for row in rows(run) if "type" in row
+             for key, entry in row["data"].items()}
     assert {key: kind for key, (kind, _) in media.items()} == {
-        "hwc": "image", "chw": "image", "many": "image", "h": "histogram", "s": "audio", "v": "video", "pr": "plot"}
+        "hwc": "image", "chw": "image", "many": "image", "h": "histogram", "s": "audio", "v": "video",
+        "pr": "plot"}
     for key in ("hwc", "chw", "many"):
-        assert all(np.array_equal(np.asarray(PIL.Image.open(run / entry["file"])), PIXELS) for entry in media[key][1])
-    assert sum(media["h"][1]["counts"]) == 10 and len(media["many"][1]) == 2 and small(run, "status")["status"] == "finished"
+        assert all(np.array_equal(np.asarray(PIL.Image.open(run / entry["file"])), PIXELS)
+                   for entry in media[key][1])
+    assert sum(media["h"][1]["counts"]) == 10 and len(media["many"][1]) == 2
+    assert small(run, "status")["status"] == "finished"
 
 
 def test_a_writer_uses_the_run_that_is_going_on():
@@ -86,7 +92,8 @@ def test_the_tracker_of_accelerate(tmp_path):
         accelerator.end_training()
     """))
     run = only(tmp_path)
-    assert [row["data"] for row in rows(run) if "type" not in row] == [{"loss": 1.0}, {"loss": 0.5}, {"loss": 1 / 3}]
+    assert [row["data"] for row in rows(run) if "type" not in row] == [
+        {"loss": 1.0}, {"loss": 0.5}, {"loss": 1 / 3}]
     assert [row["type"] for row in rows(run) if "type" in row] == ["image", "table"]
     assert small(run, "meta")["config"] == {"lr": 0.1} and small(run, "status")["status"] == "finished"
 
@@ -96,11 +103,13 @@ def test_ultralytics(tmp_path):
     from wandb_trainings import ULTRALYTICS
     source = ULTRALYTICS.replace('"wandb": True', '"wandb": False').replace(
         'YOLO("yolov8n.yaml").train(',
-        'from runicorn.integrations.ultralytics import follow\nfollow(YOLO("yolov8n.yaml"), project="yolo").train(')
+        'from runicorn.integrations.ultralytics import follow\nfollow(YOLO("yolov8n.yaml"), '
+        'project="yolo").train(')
     assert "follow(" in source
     train(tmp_path, source, timeout=500, MPLBACKEND="Agg")
     run = only(tmp_path)
     numbers = [(row["step"], row["data"]) for row in rows(run) if "type" not in row]
     assert [step for step, _ in numbers] == [1, 2]
     assert all({"train/box_loss", "metrics/mAP50(B)", "lr/pg0"} <= set(row) for _, row in numbers)
-    assert json.dumps(small(run, "meta")["config"]).count("epochs") and small(run, "status")["status"] == "finished"
+    assert json.dumps(small(run, "meta")["config"]).count("epochs")
+    assert small(run, "status")["status"] == "finished"

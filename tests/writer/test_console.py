@@ -20,14 +20,17 @@ from runicorn.writer.append import AppendFile
 from runicorn.writer.capture import LogFile
 from runicorn.writer.screen import LONGEST_OPEN, Screen
 
-BEGIN = "import os, signal, subprocess, sys, threading, time\nimport runicorn\nrun = runicorn.init(project='p', name='n')\n"
+BEGIN = ("import os, signal, subprocess, sys, threading, time\nimport runicorn\n"
+         "run = runicorn.init(project='p', name='n')\n")
 BEGIN_FD = BEGIN.replace("name='n'", "name='n', capture='fd'")
-OLD_PYTHON = shutil.which("python3.8", path=os.pathsep.join(sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.8*/bin"))))) \
+OLD_PYTHON = shutil.which("python3.8",
+                          path=os.pathsep.join(
+                              sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.8*/bin"))))) \
     or sys.executable
 STAMP = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\] ")
 
 
-# -- lines --------------------------------------------------------------------------------------------------------
+# -- lines ---------------------------------------------------------------------------------------------------
 
 def fed(*chunks):
     screen = Screen()
@@ -92,7 +95,8 @@ def test_a_line_printed_above_bars_is_a_line_of_its_own_in_the_file(tmp_path):
         log.feed("stdout", f"\r\x1b[2K\x1b[1A\x1b[2Kline {number}\nbar 1 {number}\nbar 2 {number}")
     log.close()
     raw = (tmp_path / "logs.txt").read_bytes().split(b"\n")
-    assert [number for number in range(3) if any(STAMP.sub(b"", line) == b"line %d" % number for line in raw)] == [0, 1, 2]
+    assert [number for number in range(3)
+            if any(STAMP.sub(b"", line) == b"line %d" % number for line in raw)] == [0, 1, 2]
     assert raw.count(b"") == 1 and b"\r" in b"".join(raw)
 
 
@@ -108,10 +112,11 @@ def test_a_moving_line_leaves_one_state_a_second_then_one_in_ten():
     assert 58 <= count - 6 <= 62                # 60 in the first minute, 6 in the second
 
 
-# -- in a script --------------------------------------------------------------------------------------------------
+# -- in a script ---------------------------------------------------------------------------------------------
 
 def test_prints_of_all_kinds(tmp_path):
-    out, err = train(tmp_path, "import logging\nlogging.basicConfig(format='%(message)s')\nprint('before')\n" + BEGIN + textwrap.dedent("""
+    out, err = train(tmp_path, "import logging\nlogging.basicConfig(format='%(message)s')\nprint('before')\n"
+                     + BEGIN + textwrap.dedent("""
         print("中文 ✓ 💥", "\\x1b[31mred\\x1b[0m")
         print("err", file=sys.stderr)
         logging.warning("from a handler made before init")
@@ -123,10 +128,11 @@ def test_prints_of_all_kinds(tmp_path):
         run.finish()
         print("after")
         """))
-    assert out.splitlines() == ["before", "中文 ✓ 💥 \x1b[31mred\x1b[0m", "bytes ü", "bad \ufffd", "one", "two", "no endafter"]
+    assert out.splitlines() == ["before", "中文 ✓ 💥 \x1b[31mred\x1b[0m", "bytes ü", "bad \ufffd", "one",
+                                "two", "no endafter"]
     assert err == "err\nfrom a handler made before init\n"
-    assert shown(only(tmp_path)) == ["中文 ✓ 💥 \x1b[31mred\x1b[0m", "err", "from a handler made before init", "bytes ü", "bad \ufffd",
-                                     "one", "two", "no end"]
+    assert shown(only(tmp_path)) == ["中文 ✓ 💥 \x1b[31mred\x1b[0m", "err", "from a handler made before init",
+                                     "bytes ü", "bad \ufffd", "one", "two", "no end"]
 
 
 def test_every_line_carries_a_stamp_and_the_file_only_grows(tmp_path):
@@ -168,7 +174,8 @@ def test_threads_print_whole_lines(tmp_path):
     lines = shown(only(tmp_path))
     assert sorted(lines) == sorted(f"{name} {number}" for name in range(6) for number in range(300))
     for name in range(6):
-        assert [line for line in lines if line.startswith(f"{name} ")] == [f"{name} {number}" for number in range(300)]
+        assert [line for line in lines if line.startswith(f"{name} ")] == [
+            f"{name} {number}" for number in range(300)]
 
 
 def test_a_hundred_forks_while_a_thread_prints(tmp_path):
@@ -211,7 +218,8 @@ def test_a_signal_handler_prints_while_the_script_prints(tmp_path):
         signal.setitimer(signal.ITIMER_REAL, 0)
         """))
     lines = shown(only(tmp_path))
-    assert [line for line in lines if line != "tick"] == [str(number) for number in range(3000)] and "tick" in lines
+    assert [line for line in lines if line != "tick"] == [str(number) for number in range(3000)]
+    assert "tick" in lines
 
 
 def test_an_exception_of_a_signal_handler_reaches_the_script(tmp_path):
@@ -237,9 +245,12 @@ def test_an_exception_of_a_signal_handler_reaches_the_script(tmp_path):
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("call", ["print('x')", "print('\\x1b[A\\rx')", "logging.warning('x')", "sys.stdout.buffer.write(b'x\\n')"])
+@pytest.mark.parametrize("call",
+                         ["print('x')", "print('\\x1b[A\\rx')", "logging.warning('x')",
+                          "sys.stdout.buffer.write(b'x\\n')"])
 def test_an_endless_recursion_that_prints_is_a_recursion_error(tmp_path, call):
-    """Python 3.8 ends the process if its RecursionError is answered by calls as deep again; tried at each depth."""
+    """Python 3.8 ends the process if its RecursionError is answered by calls as deep again; tried at each
+    depth."""
     code = BEGIN + textwrap.dedent(f"""
         import logging
         logging.basicConfig()
@@ -257,7 +268,8 @@ def test_an_endless_recursion_that_prints_is_a_recursion_error(tmp_path, call):
         """)
     for python in (sys.executable, OLD_PYTHON):
         (tmp_path / "train.py").write_text(code)
-        done = subprocess.run([python, "train.py"], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120)
+        done = subprocess.run([python, "train.py"], cwd=tmp_path, env=environment(tmp_path),
+                              capture_output=True, text=True, timeout=120)
         assert done.returncode == 0 and done.stderr.endswith("\ncaught 30\n"), done.stderr[-2000:]
 
 
@@ -295,8 +307,8 @@ def test_streams_that_are_closed_replaced_or_absent(tmp_path):
 def test_a_broken_pipe_is_the_scripts_own_affair(tmp_path):
     """`python train.py | head -1`: the error is raised as without us."""
     (tmp_path / "train.py").write_text(BEGIN + "for number in range(100000):\n    print(number, flush=True)")
-    shell = subprocess.run(f"{sys.executable} train.py | head -1", shell=True, cwd=tmp_path, env=environment(tmp_path),
-                           capture_output=True, text=True, timeout=60)
+    shell = subprocess.run(f"{sys.executable} train.py | head -1", shell=True, cwd=tmp_path,
+                           env=environment(tmp_path), capture_output=True, text=True, timeout=60)
     assert shell.stdout == "0\n" and "BrokenPipeError" in shell.stderr
 
 
@@ -318,17 +330,20 @@ def test_a_notebooks_stream_is_captured(tmp_path):
 
 
 def test_capture_false_takes_nothing(tmp_path):
-    out, _ = train(tmp_path, BEGIN.replace("name='n'", "name='n', capture=False") + "print('x')\nassert 'write' not in sys.stdout.__dict__")
+    out, _ = train(tmp_path, BEGIN.replace("name='n'", "name='n', capture=False")
+                   + "print('x')\nassert 'write' not in sys.stdout.__dict__")
     assert out == "x\n" and not (only(tmp_path) / "logs.txt").exists()
 
 
 def test_tqdm_like_output_on_a_real_terminal(tmp_path):
     """Through a pty: what arrives there is byte for byte what the script wrote."""
-    code = BEGIN + "for number in range(3):\n    sys.stderr.write(f'\\r{number}%')\nsys.stderr.write('\\n')\nprint('end')\n"
+    code = (BEGIN + "for number in range(3):\n    sys.stderr.write(f'\\r{number}%')\n"
+                    "sys.stderr.write('\\n')\nprint('end')\n")
     (tmp_path / "train.py").write_text(code)
     master, slave = pty.openpty()
     streams = {"stdin": slave, "stdout": slave, "stderr": slave}
-    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), **streams)
+    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path),
+                               **streams)
     os.close(slave)
     seen = b""
     try:
@@ -344,7 +359,7 @@ def test_tqdm_like_output_on_a_real_terminal(tmp_path):
     assert shown(only(tmp_path)) == ["2%", "end"]
 
 
-# -- capture="fd" -------------------------------------------------------------------------------------------------
+# -- capture="fd" --------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("merged", [True, False])
 def test_fd_takes_children_and_c_code_in_order(tmp_path, merged):
@@ -358,9 +373,11 @@ def test_fd_takes_children_and_c_code_in_order(tmp_path, merged):
         print(" after")
         """)
     (tmp_path / "train.py").write_text(code)
-    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT if merged else subprocess.PIPE, text=True, timeout=60)
-    assert done.returncode == 0 and done.stdout == "before\npython\na child\nC code\nunfinished after\n" and not done.stderr
+    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path),
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+                          text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout == "before\npython\na child\nC code\nunfinished after\n"
+    assert not done.stderr
     assert shown(only(tmp_path)) == ["python", "a child", "C code", "unfinished"]
 
 
@@ -388,7 +405,8 @@ def test_fd_what_was_written_before_sigkill_arrives(tmp_path):
     log, deadline = only(tmp_path) / "logs.txt", time.monotonic() + 10
     while not log.read_bytes().endswith(b" 19999\n") and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert shown(only(tmp_path)) == [str(number) for number in range(20000)] and len(rows(only(tmp_path))) == 1
+    assert shown(only(tmp_path)) == [str(number) for number in range(20000)]
+    assert len(rows(only(tmp_path))) == 1
 
 
 def test_fd_without_its_helper_the_terminal_gets_its_output_back(tmp_path):
@@ -403,12 +421,16 @@ def test_fd_without_its_helper_the_terminal_gets_its_output_back(tmp_path):
 
 
 def test_fd_a_child_that_outlives_the_run_still_reaches_the_terminal(tmp_path):
-    out, _ = train(tmp_path, BEGIN_FD + "subprocess.Popen(['sh', '-c', 'sleep 1; echo late'])\nprint('early')\nrun.finish()\nprint('end')")
+    out, _ = train(tmp_path,
+                   BEGIN_FD
+                   + "subprocess.Popen(['sh', '-c', 'sleep 1; echo late'])\nprint('early')\nrun.finish()\n"
+                     "print('end')")
     assert out == "early\nend\nlate\n"
 
 
 def test_fd_leaves_nothing_open_and_no_process(tmp_path):
-    out, _ = train(tmp_path, "import os\nbefore = len(os.listdir('/proc/self/fd'))\n" + BEGIN_FD + textwrap.dedent("""
+    out, _ = train(tmp_path,
+                   "import os\nbefore = len(os.listdir('/proc/self/fd'))\n" + BEGIN_FD + textwrap.dedent("""
         helper = run._output._helper
         run._facts_known.wait(30)           # git has answered: its pipes are not ours to count
         run.finish()
@@ -445,8 +467,9 @@ def test_prints_of_data_loader_workers_need_fd(tmp_path, capture, logged, start)
     assert "140" in shown(only(tmp_path))
 
 
-@pytest.mark.parametrize("program", ["sys.frozen = True", "sys.frozen = 'console_exe'", "sys.executable = '/usr/bin/blender'",
-                                     "sys.executable = ''", "sys.executable = None", "__compiled__ = ()"])
+@pytest.mark.parametrize("program", [
+    "sys.frozen = True", "sys.frozen = 'console_exe'", "sys.executable = '/usr/bin/blender'",
+    "sys.executable = ''", "sys.executable = None", "__compiled__ = ()"])
 def test_fd_in_a_program_that_is_no_python_starts_nothing(tmp_path, program):
     """PyInstaller and its like, embedded interpreters: their executable is the program itself."""
     out, err = train(tmp_path, f"import sys\n{program}\n" + BEGIN_FD + textwrap.dedent("""
@@ -457,7 +480,7 @@ def test_fd_in_a_program_that_is_no_python_starts_nothing(tmp_path, program):
     assert shown(only(tmp_path))[-2:] == ["one", "Capture"]
 
 
-# -- faults -------------------------------------------------------------------------------------------------------
+# -- faults --------------------------------------------------------------------------------------------------
 
 def test_a_log_that_can_not_be_written_keeps_the_terminal(tmp_path, capsys, monkeypatch):
     def full(descriptor, data):
@@ -473,7 +496,7 @@ def test_a_log_that_can_not_be_written_keeps_the_terminal(tmp_path, capsys, monk
     assert log.file.lost == 4 and "can't be written" in capsys.readouterr().err
 
 
-# -- a terminal that takes nothing --------------------------------------------------------------------------------
+# -- a terminal that takes nothing ---------------------------------------------------------------------------
 
 STALLED = """
 import json, logging
@@ -513,16 +536,18 @@ os._exit(0)
 
 @pytest.mark.few(2)
 @pytest.mark.parametrize("capture", [True, "fd"])
-@pytest.mark.parametrize("blocking", ["print('x' * 999)", "sys.stdout.write('y' * 99)", "sys.stdout.buffer.write(b'z' * 99)",
-                                      "print('w' * 99, flush=True)"])
+@pytest.mark.parametrize("blocking", [
+    "print('x' * 999)", "sys.stdout.write('y' * 99)", "sys.stdout.buffer.write(b'z' * 99)",
+    "print('w' * 99, flush=True)"])
 def test_a_stalled_stdout_stalls_nothing_else(tmp_path, capture, blocking):
     """`python train.py | less`, and nobody turns the page: who prints there waits, and nobody else."""
     code = BEGIN.replace("name='n'", f"name='n', system=False, capture={capture!r}")
-    code += STALLED.replace("BLOCKING", blocking).replace("WAIT", "1.5" if capture is True else "3")      # a pipe of a megabyte is full
+    # a pipe of a megabyte is full
+    code += STALLED.replace("BLOCKING", blocking).replace("WAIT", "1.5" if capture is True else "3")
     (tmp_path / "train.py").write_text(code)
     read_end, write_end = os.pipe()
-    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), stdout=write_end,
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path),
+                               stdout=write_end, stderr=subprocess.PIPE, text=True)
     os.close(write_end)
     try:
         process.wait(30)
@@ -532,9 +557,11 @@ def test_a_stalled_stdout_stalls_nothing_else(tmp_path, capture, blocking):
         os.close(read_end)
     err = process.communicate()[1]
     assert all(name in err for name in ("err", "bytes", "one", "two", "warning", "handler", "child", "after"))
-    assert max(answers.values()) < 3, answers           # without an end, if it waited for the pipe; seconds, for a busy machine
+    # without an end, if it waited for the pipe; seconds, for a busy machine
+    assert max(answers.values()) < 3, answers
     assert small(only(tmp_path), "status")["status"] == "finished"
-    assert [line for line in shown(only(tmp_path)) if line in ("err", "bytes", "one", "two", "warning", "handler")][:4] == \
+    assert [line for line in shown(only(tmp_path))
+            if line in ("err", "bytes", "one", "two", "warning", "handler")][:4] == \
         ["err", "bytes", "one", "two"]
 
 
@@ -547,20 +574,21 @@ def test_fd_what_a_stalled_terminal_did_not_take_comes_later_and_in_order(tmp_pa
         print("finished", file=sys.stderr, flush=True)
         """)
     (tmp_path / "train.py").write_text(code)
-    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr.readline() == "finished\n"         # though nobody has read its output yet
     lines = process.communicate(timeout=60)[0].splitlines()
     assert lines == [f"line {number}" for number in range(20000)] + ["after"] and process.returncode == 0
     assert shown(only(tmp_path)) == [f"line {number}" for number in range(20000)]
 
 
-# -- a pipe that nobody reads any more ----------------------------------------------------------------------------
+# -- a pipe that nobody reads any more -----------------------------------------------------------------------
 
 CLOSED_PIPE = {
     "held back until the end": "for number in range(100):\n    print(number)\n",
     "raised while it prints": "for number in range(100000):\n    print(number, flush=True)\n",
-    "caught by the script": "try:\n    print('x', flush=True)\nexcept BrokenPipeError:\n    print('caught', file=sys.stderr)\n",
+    "caught by the script":
+    "try:\n    print('x', flush=True)\nexcept BrokenPipeError:\n    print('caught', file=sys.stderr)\n",
     "exit code of its own": "print('x')\nsys.exit(3)\n",
     "an error of its own": "print('x')\nraise ValueError('mine')\n",
     "bytes": "sys.stdout.buffer.write(b'x' * 100)\n",
@@ -573,8 +601,8 @@ def end_of(folder, code):
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:
-        done = subprocess.run([sys.executable, "train.py"], cwd=folder, env=environment(folder), stdout=write_end, stderr=subprocess.PIPE,
-                              text=True, timeout=60)
+        done = subprocess.run([sys.executable, "train.py"], cwd=folder, env=environment(folder),
+                              stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=60)
     finally:
         os.close(write_end)
     return done.returncode, re.sub(r"line \d+|0x[0-9a-f]+", "", done.stderr)
@@ -592,5 +620,6 @@ def test_a_closed_pipe_ends_a_script_as_without_us(tmp_path, what, finish):
     code, err = end_of(tmp_path / "with", BEGIN.replace("name='n'", "name='n', system=False") + code + finish)
     frames = [line for line in err.splitlines() if "/runicorn/" in line]
     assert code == without[0] and err.splitlines()[-1:] == without[1].splitlines()[-1:]
-    assert "Error in atexit" not in err and "Exception ignored in atexit" not in err and (not frames or "Traceback" in without[1])
+    assert "Error in atexit" not in err and "Exception ignored in atexit" not in err
+    assert (not frames or "Traceback" in without[1])
     assert small(only(tmp_path / "with"), "status")["status"] != "running"

@@ -1,4 +1,5 @@
-"""What define_metric says of metrics: values in the summary as wandb has them, patterns, step metrics, attempts that go on."""
+"""What define_metric says of metrics: values in the summary as wandb has them, patterns, step metrics,
+attempts that go on."""
 
 import json
 import math
@@ -27,13 +28,15 @@ def test_every_way(begin):
     run = begin()
     run.define_metric("loss", summary="min,max, mean first,last,best,copy")
     assert summary(logged(run, 3, 1.0, math.nan, 2)) == {
-        "loss": 2, "loss.min": 1.0, "loss.max": 3, "loss.mean": 2.0, "loss.first": 3, "loss.last": 2, "loss.best": 1.0}
+        "loss": 2, "loss.min": 1.0, "loss.max": 3, "loss.mean": 2.0, "loss.first": 3, "loss.last": 2,
+        "loss.best": 1.0}
     assert small(run.dir, "meta")["metrics"] == {"loss": {"summary": "min,max,mean,first,last,best"}}
 
 
 @pytest.mark.parametrize("pattern, fits", [
-    ("val/*", {"val/loss", "val/acc/top5"}), ("*", {"val/loss", "val/acc/top5", "acc", "a[0]"}), ("*/loss", {"val/loss"}),
-    ("val/*/top*", {"val/acc/top5"}), ("a[0]", {"a[0]"}), ("acc", {"acc"}), ("v?l/loss", set()), ("val/", set())])
+    ("val/*", {"val/loss", "val/acc/top5"}), ("*", {"val/loss", "val/acc/top5", "acc", "a[0]"}),
+    ("*/loss", {"val/loss"}), ("val/*/top*", {"val/acc/top5"}), ("a[0]", {"a[0]"}), ("acc", {"acc"}),
+    ("v?l/loss", set()), ("val/", set())])
 def test_patterns_name_every_metric_that_fits(begin, pattern, fits):
     run = begin()
     run.define_metric(pattern, summary="min")
@@ -52,9 +55,10 @@ def test_a_metrics_own_definition_and_the_longer_pattern_go_first(begin):
 
 
 @pytest.mark.parametrize("name, said, best", [
-    ("loss", {}, 1), ("acc", {}, 3), ("acc", {"goal": "minimize"}, 1), ("loss", {"goal": "maximize"}, 3), ("loss", {"goal": "max"}, 3),
-    ("loss", {"summary": "max,best"}, 3), ("acc", {"summary": "min,best"}, 1), ("loss", {"summary": "min,max,best"}, 1),
-    ("loss", {"summary": "max,best", "goal": "minimize"}, 1), ("time", {}, 1), ("power", {}, 3)])
+    ("loss", {}, 1), ("acc", {}, 3), ("acc", {"goal": "minimize"}, 1), ("loss", {"goal": "maximize"}, 3),
+    ("loss", {"goal": "max"}, 3), ("loss", {"summary": "max,best"}, 3), ("acc", {"summary": "min,best"}, 1),
+    ("loss", {"summary": "min,max,best"}, 1), ("loss", {"summary": "max,best", "goal": "minimize"}, 1),
+    ("time", {}, 1), ("power", {}, 3)])
 def test_best(begin, name, said, best):
     run = begin()
     run.define_metric(name, **{"summary": "best", **said})
@@ -70,8 +74,9 @@ def test_definitions_add_up_until_overwritten(begin):
     run.define_metric("acc", summary="max", overwrite=True)
     run.log({"loss": 1, "acc": 1})
     assert summary(run).keys() == {"loss", "acc", "loss.min", "loss.max", "acc.max"}
-    assert small(run.dir, "meta")["metrics"] == {"loss": {"summary": "min,max", "step_metric": "epoch", "hidden": True},
-                                                "acc": {"summary": "max"}}
+    assert (small(run.dir, "meta")["metrics"]
+            == {"loss": {"summary": "min,max", "step_metric": "epoch", "hidden": True},
+               "acc": {"summary": "max"}})
 
 
 def test_a_step_metrics_last_value_joins_rows_that_lack_it(begin):
@@ -79,13 +84,13 @@ def test_a_step_metrics_last_value_joins_rows_that_lack_it(begin):
     epoch = run.define_metric("epoch")
     run.define_metric("val/*", step_metric=epoch)
     run.define_metric("free", step_metric="epoch", step_sync=False)
-    for row in ({"val/loss": 9}, {"epoch": 1}, {"val/loss": 1, "val/acc": 2}, {"free": 3}, {"train": 4}, {"epoch": 2, "val/loss": 5},
-                {"val/loss": 6}):
+    for row in ({"val/loss": 9}, {"epoch": 1}, {"val/loss": 1, "val/acc": 2}, {"free": 3}, {"train": 4},
+                {"epoch": 2, "val/loss": 5}, {"val/loss": 6}):
         run.log(row)
     run.finish()
     assert [row["data"] for row in rows(run.dir)] == [
-        {"val/loss": 9}, {"epoch": 1}, {"val/loss": 1, "val/acc": 2, "epoch": 1}, {"free": 3}, {"train": 4}, {"epoch": 2, "val/loss": 5},
-        {"val/loss": 6, "epoch": 2}]
+        {"val/loss": 9}, {"epoch": 1}, {"val/loss": 1, "val/acc": 2, "epoch": 1}, {"free": 3}, {"train": 4},
+        {"epoch": 2, "val/loss": 5}, {"val/loss": 6, "epoch": 2}]
 
 
 def test_what_is_not_understood_is_named_once(begin, capsys):
@@ -94,7 +99,8 @@ def test_what_is_not_understood_is_named_once(begin, capsys):
         run.define_metric("loss", summary="min,median", goal="up", nonsense=1)
         run.define_metric("loss", summary="all")
     err = capsys.readouterr().err
-    assert [err.count(word) for word in ("summary='median'", "goal='up'", "nonsense=", "summary='all'")] == [1, 1, 1, 1]
+    assert [err.count(word) for word in ("summary='median'", "goal='up'", "nonsense=", "summary='all'")] == [
+        1, 1, 1, 1]
     assert summary(logged(run, 2, 1)) == {"loss": 1, "loss.min": 1}
 
 
@@ -104,7 +110,8 @@ def test_positions_as_here_and_as_in_wandb(begin):
     run.define_metric("acc", "epoch")
     assert runicorn.define_metric("x").name == "x"
     run.finish()
-    assert small(run.dir, "meta")["metrics"] == {"loss": {"summary": "min"}, "acc": {"step_metric": "epoch"}, "x": {}}
+    assert small(run.dir, "meta")["metrics"] == {
+        "loss": {"summary": "min"}, "acc": {"step_metric": "epoch"}, "x": {}}
     assert begin(mode="disabled").define_metric("x", summary="min").name == "x"
 
 
@@ -120,8 +127,10 @@ def test_the_next_attempt_goes_on_with_them(begin, again):
         run.define_metric("l*", summary="min,max,mean,first,last,best")
     logged(run, 2.5)
     found = summary(logged(run, 6, name="lr"))
-    assert (found["loss.min"], found["loss.max"], found["loss.first"], found["loss.last"]) == (1.0, "Infinity", "Infinity", 2.5)
-    assert found["loss.mean"] == "Infinity" and found["lr.mean"] == 5.0 and found["lr.first"] == 4 and found["lr.max"] == 6
+    assert (found["loss.min"], found["loss.max"], found["loss.first"], found["loss.last"]) == (
+        1.0, "Infinity", "Infinity", 2.5)
+    assert found["loss.mean"] == "Infinity" and found["lr.mean"] == 5.0 and found["lr.first"] == 4
+    assert found["lr.max"] == 6
 
 
 def test_odd_definitions_in_meta_stop_no_attempt(begin):
@@ -129,7 +138,8 @@ def test_odd_definitions_in_meta_stop_no_attempt(begin):
     run.define_metric("loss", summary="mean")
     logged(run, 1).finish()
     meta = small(run.dir, "meta")
-    (run.dir / "meta.json").write_text(json.dumps({**meta, "metrics": {"loss": 5, "acc": {"summary": 7}}, "means": {"loss": "x"}}))
+    (run.dir / "meta.json").write_text(
+        json.dumps({**meta, "metrics": {"loss": 5, "acc": {"summary": 7}}, "means": {"loss": "x"}}))
     run = begin(id="one", resume="must")
     run.log({"loss": 2, "acc": 3})
     run.finish()
@@ -161,7 +171,8 @@ def test_many_metrics_cost_one_look_each(begin):
     began = time.process_time()
     for _ in range(1000):
         run.log(row)
-    assert time.process_time() - began < 5          # fifty patterns looked up for fifty metrics each time would take a minute
+    # fifty patterns looked up for fifty metrics each time would take a minute
+    assert time.process_time() - began < 5
     assert summary(run)["group3/loss.mean"] == 3.0
 
 

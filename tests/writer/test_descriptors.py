@@ -39,7 +39,8 @@ for name in os.listdir("."):
 """
 WAYS = {
     "closerange": "os.closerange(3, 4096)\nfiles = next_file()",
-    "closerange from the first": "before = min(descriptors())\nos.closerange(before, before + 1)\nfiles = next_file()",
+    "closerange from the first":
+    "before = min(descriptors())\nos.closerange(before, before + 1)\nfiles = next_file()",
     "close each": "for number in descriptors():\n    os.close(number)\nfiles = next_file()",
     "close all": """
 for number in range(3, 256):
@@ -60,10 +61,15 @@ files = next_file(1)
 for number in descriptors():
     libc.dup2(files[0], number)
 time.sleep(0.11)""",
-    "close in C": "for number in descriptors():\n    libc.close(number)\nfiles = next_file()\ntime.sleep(0.11)",
+    "close in C":
+    "for number in descriptors():\n    libc.close(number)\nfiles = next_file()\ntime.sleep(0.11)",
     "close in C and nothing there": "for number in descriptors():\n    libc.close(number)",
-    "a file object": "import io\nfor number in descriptors():\n    io.FileIO(number).close()\nfiles = next_file()\ntime.sleep(0.11)",
-    "in a thread": "thread = threading.Thread(target=os.closerange, args=(3, 4096))\nthread.start()\nthread.join()\nfiles = next_file()",
+    "a file object":
+    "import io\nfor number in descriptors():\n    io.FileIO(number).close()\nfiles = next_file()\n"
+    "time.sleep(0.11)",
+    "in a thread":
+    "thread = threading.Thread(target=os.closerange, args=(3, 4096))\nthread.start()\nthread.join()\n"
+    "files = next_file()",
 }
 
 
@@ -113,7 +119,8 @@ def test_a_descriptor_that_a_thread_is_about_to_open_is_waited_for(tmp_path):
 
 
 def test_what_goes_astray_in_a_tight_loop_is_a_tenth_of_a_second_and_said(tmp_path):
-    """C code closes our descriptor and the script's next file gets its number, while rows come without a pause."""
+    """C code closes our descriptor and the script's next file gets its number, while rows come without a
+    pause."""
     out, err = train(tmp_path, BEGIN + textwrap.dedent("""
         steps, theft = 1, 0
         end = time.monotonic() + 1.0
@@ -253,9 +260,10 @@ FD = BEGIN.replace("system=False", "system=False, capture='fd'") + "os.system('e
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("way", ["os.closerange(3, 4096)", "for number in range(3, 64):\n    libc.close(number)",
-                                 "files = [os.open('mine0.bin', os.O_RDWR | os.O_CREAT)]\nfor number in range(4, 40):\n"
-                                 "    number in files or os.dup2(files[0], number)"])
+@pytest.mark.parametrize("way", [
+    "os.closerange(3, 4096)", "for number in range(3, 64):\n    libc.close(number)",
+    "files = [os.open('mine0.bin', os.O_RDWR | os.O_CREAT)]\nfor number in range(4, 40):\n"
+    "    number in files or os.dup2(files[0], number)"])
 def test_closing_all_descriptors_leaves_captured_descriptors_their_terminal(tmp_path, way):
     """With capture="fd" the terminal itself is one of the descriptors that are kept."""
     out, err = train(tmp_path, FD + way + textwrap.dedent("""
@@ -270,7 +278,9 @@ def test_closing_all_descriptors_leaves_captured_descriptors_their_terminal(tmp_
             if name.startswith("mine"):
                 assert open(name, "rb").read() == b"", name
         """), PYTHONUNBUFFERED="1")
-    assert out.splitlines() == ["line 0", "a child before", "line 1", "a child", "after the end"] and "Traceback" not in err
-    assert [row["step"] for row in rows(only(tmp_path))] == [0, 1] and small(only(tmp_path), "status")["status"] == "finished"
+    assert out.splitlines() == ["line 0", "a child before", "line 1", "a child", "after the end"]
+    assert "Traceback" not in err
+    assert [row["step"] for row in rows(only(tmp_path))] == [0, 1]
+    assert small(only(tmp_path), "status")["status"] == "finished"
     logged = [line for line in shown(only(tmp_path)) if not line.startswith("runicorn: ")]
     assert logged[:4] == ["line 0", "a child before", "line 1", "a child"]

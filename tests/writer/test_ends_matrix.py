@@ -1,4 +1,5 @@
-"""Every way a script can end × the ways to start a process × who hears of it: what the run begun in that process says."""
+"""Every way a script can end × the ways to start a process × who hears of it: what the run begun in that
+process says."""
 
 import signal
 
@@ -76,13 +77,15 @@ if __name__ == "__main__":
         sys.exit(error.code if isinstance(error, SystemExit) else 0)
 '''
 KINDS = ("script", "fork", "spawn", "forkserver", "os.fork", "Pool", "executor", "DataLoader")
-HOWS = {"returns": ("finished", 0, None), "finish": ("finished", 0, None), "caught": ("finished", 0, None), "uncaught": ("failed", 1, None),
-        "sys.exit(3)": ("failed", 3, None), "SIGTERM": ("interrupted", None, "SIGTERM"), "SIGHUP": ("interrupted", None, "SIGHUP"),
+HOWS = {"returns": ("finished", 0, None), "finish": ("finished", 0, None), "caught": ("finished", 0, None),
+        "uncaught": ("failed", 1, None), "sys.exit(3)": ("failed", 3, None),
+        "SIGTERM": ("interrupted", None, "SIGTERM"), "SIGHUP": ("interrupted", None, "SIGHUP"),
         "SIGUSR1": ("interrupted", None, "SIGUSR1"), "SIGINT": ("interrupted", None, "SIGINT")}
 # Whoever runs the work catches what it raises, and goes on to leave as if nothing had been.
 CAUGHT = {("Pool", "uncaught"): ("finished", 0, None), ("executor", "uncaught"): ("finished", 0, None),
           ("executor", "sys.exit(3)"): ("finished", 0, None),
-          ("executor", "SIGINT"): ("interrupted", 0, "SIGINT"), ("Pool", "SIGINT"): ("interrupted", None, "SIGINT")}
+          ("executor", "SIGINT"): ("interrupted", 0, "SIGINT"),
+          ("Pool", "SIGINT"): ("interrupted", None, "SIGINT")}
 # PyTorch's handler in C ends a worker when its parent says so, and nobody else hears of it.
 CAUGHT.update({("DataLoader", how): ("running", None, None) for how in ("uncaught", "SIGTERM")})
 counts = {"finished": 0, "failed": 0, "interrupted": 0, "running": 0}
@@ -93,7 +96,8 @@ counts = {"finished": 0, "failed": 0, "interrupted": 0, "running": 0}
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_matrix_of_ends(tmp_path, kind, how, capsys):
     state, code, name = CAUGHT.get((kind, how), HOWS[how])
-    expect = 0 if kind in ("Pool", "executor", "DataLoader") else code if name is None else 128 + signal.Signals[name]
+    expect = (0 if kind in ("Pool", "executor", "DataLoader") else code if name is None
+              else 128 + signal.Signals[name])
     if kind == "script" and name:
         expect = -signal.Signals[name]
     if how == "SIGINT" and kind in ("fork", "spawn", "forkserver"):
@@ -103,5 +107,7 @@ def test_the_matrix_of_ends(tmp_path, kind, how, capsys):
         found = small(run, "status")
         counts[found["status"]] += 1
         with capsys.disabled():
-            print(f"\n{kind} × {how}: {found['status']} {found.get('exit_code')} {found.get('signal')}   {counts}", end=" ")
-    assert [(small(run, "status")["status"], small(run, "status").get("signal")) for run in runs(tmp_path)] == [(state, name)]
+            print(f"\n{kind} × {how}: {found['status']} {found.get('exit_code')} {found.get('signal')}   "
+                  f"{counts}", end=" ")
+    assert [(small(run, "status")["status"], small(run, "status").get("signal"))
+            for run in runs(tmp_path)] == [(state, name)]

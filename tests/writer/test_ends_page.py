@@ -1,4 +1,5 @@
-"""docs/ends.md says what the tables of the tests say, row by row, and the ends that nobody can see are lost."""
+"""docs/ends.md says what the tables of the tests say, row by row, and the ends that nobody can see are
+lost."""
 
 import re
 import signal
@@ -13,15 +14,17 @@ from scripts import only, rows, small, start
 from runicorn.reader.liveness import LOST, Pulse, judge
 
 NONE = "–"              # no exit code
-UNSEEN = {"kill -9": ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL), "os._exit(7)": ("os._exit(7)", 7),
-          "os.abort()": ("os.abort()", -signal.SIGABRT),
+UNSEEN = {"kill -9": ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
+          "os._exit(7)": ("os._exit(7)", 7), "os.abort()": ("os.abort()", -signal.SIGABRT),
           "a segmentation fault": ("import ctypes\nctypes.string_at(0)", -signal.SIGSEGV)}
 
 
 def page(*sections):
-    """Return {how a script ends: (state, reason, exit code)} of the page's rows; a row may name several ways."""
+    """Return {how a script ends: (state, reason, exit code)} of the page's rows; a row may name several
+    ways."""
     named = [(way, (state, reason, None if code == NONE else int(code)))
-             for section in sections for ways, state, reason, code in table(section) for way in ways.split("; ")]
+             for section in sections for ways, state, reason, code in table(section)
+             for way in ways.split("; ")]
     assert len(dict(named)) == len(named), "a way to end stands twice in the page"
     return dict(named)
 

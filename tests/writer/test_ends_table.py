@@ -1,4 +1,5 @@
-"""The table of ends: how a script starts × how it ends → what its run says. The wait status is what it is without us."""
+"""The table of ends: how a script starts × how it ends → what its run says. The wait status is what it is
+without us."""
 
 import signal
 
@@ -14,7 +15,8 @@ def script(code):
 
 
 @pytest.mark.few(14)
-@pytest.mark.parametrize("code, signals, expect, run", [row[1:] for row in ENDS], ids=[row[0] for row in ENDS])
+@pytest.mark.parametrize("code, signals, expect, run", [row[1:] for row in ENDS],
+                         ids=[row[0] for row in ENDS])
 def test_what_a_run_says_of_its_end(tmp_path, code, signals, expect, run, **how):
     status, err = both(tmp_path, script(code), [getattr(signal, f"SIG{name}") for name in signals], **how)
     found, = told(tmp_path)
@@ -24,10 +26,10 @@ def test_what_a_run_says_of_its_end(tmp_path, code, signals, expect, run, **how)
     assert found == run, err
 
 
-# -- other starts -------------------------------------------------------------------------------------------------
+# -- other starts --------------------------------------------------------------------------------------------
 
-ANYWHERE = ("its last line", "exit(4)", "sys.exit(3)", "an error", "an own sys.excepthook", "SIGTERM", "Ctrl+C", "SIGUSR1",
-            "SIGTERM, own handler after init, 0", "os.execv")
+ANYWHERE = ("its last line", "exit(4)", "sys.exit(3)", "an error", "an own sys.excepthook", "SIGTERM",
+            "Ctrl+C", "SIGUSR1", "SIGTERM, own handler after init, 0", "os.execv")
 STARTS = {"python -c": {"start": "command"}, "python -m": {"start": "module"}, "python -": {"start": "stdin"},
           "nice": {"before": ("nice",)}}
 

@@ -1,4 +1,5 @@
-"""Event loops want the wakeup descriptor, too: beside the writer they get every signal and warn of nothing, and the run hears it."""
+"""Event loops want the wakeup descriptor, too: beside the writer they get every signal and warn of nothing,
+and the run hears it."""
 
 import signal
 
@@ -23,11 +24,15 @@ LIBRARIES = {
     "asyncio, before init": ASYNCIO.format(before=HANDLER, after="") + AT_ONCE,
     "asyncio, after init": ASYNCIO.format(before="", after=HANDLER) + AT_ONCE,
     "asyncio, in the second loop": "import asyncio, signal\nasync def first():\n"
-                                   "    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, int)\nasyncio.run(first())\n"
-                                   + ASYNCIO.format(before="", after=HANDLER) + "\nasyncio.run(first())" + AT_ONCE,
+                                   "    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, int)\n"
+    "asyncio.run(first())\n"
+                                   + ASYNCIO.format(before="", after=HANDLER) + "\nasyncio.run(first())"
+    + AT_ONCE,
     "uvloop": "import uvloop\n" + ASYNCIO.format(before="", after=HANDLER) + "\nuvloop.run(main())\n",
-    "uvloop, imported after init": BEGIN + "import uvloop\n" + ASYNCIO.format(before=HANDLER, after="").replace(
-        "    run = runicorn.init(project='p', name='n')\n    run.log({'a': 1})\n", "") + "\nuvloop.run(main())\n",
+    "uvloop, imported after init": BEGIN + "import uvloop\n"
+    + ASYNCIO.format(before=HANDLER, after="").replace(
+        "    run = runicorn.init(project='p', name='n')\n    run.log({'a': 1})\n", "")
+    + "\nuvloop.run(main())\n",
     "trio": BEGIN + """
 import trio
 async def main():
@@ -154,7 +159,8 @@ REFUSED = """
 
 @pytest.mark.parametrize("later", [True, False])
 def test_a_loop_hears_its_signals_though_no_thread_could_be_started_for_them(tmp_path, later):
-    code = ASYNCIO.format(before="", after="    _thread.start_new_thread = start\n" * later + HANDLER) + AT_ONCE
+    code = (ASYNCIO.format(before="", after="    _thread.start_new_thread = start\n" * later + HANDLER)
+            + AT_ONCE)
     init = "    run = runicorn.init(project='p', name='n')\n"
     assert init in code
     status, out, err = ended(launch(tmp_path / "with", code.replace(init, REFUSED)), (signal.SIGTERM,))
@@ -164,13 +170,14 @@ def test_a_loop_hears_its_signals_though_no_thread_could_be_started_for_them(tmp
 
 
 def test_without_a_thread_nothing_stays_open_after_the_last_run(tmp_path):
-    code = "import asyncio, os, threading\nbefore = len(os.listdir('/proc/self/fd'))\n" + BEGIN.split("run = ")[0] + REFUSED.replace(
-        "\n    ", "\n") + "run.finish()\n" + """
+    code = ("import asyncio, os, threading\nbefore = len(os.listdir('/proc/self/fd'))\n"
+            + BEGIN.split("run = ")[0] + REFUSED.replace(
+                "\n    ", "\n") + "run.finish()\n" + """
 until = time.monotonic() + 20
 while len(os.listdir('/proc/self/fd')) > before and time.monotonic() < until:
     time.sleep(0.01)
 print(len(os.listdir('/proc/self/fd')) - before)
-"""
+""")
     assert ended(launch(tmp_path, code)) == (0, "0\n", "")
 
 
@@ -202,11 +209,13 @@ sys.__stdout__.flush()
 os._exit(0)
 """
     status, out, err = ended(launch(tmp_path / "with", code))
-    assert (status, err) == (0, "") and out == "runicorn: a signal can't be handed on to the event loop (Bad file descriptor)\n"
+    assert (status, err) == (0, "")
+    assert out == "runicorn: a signal can't be handed on to the event loop (Bad file descriptor)\n"
 
 
 def test_a_signal_that_came_before_its_loop_closed_its_descriptor_is_not_told(tmp_path):
-    """As trio does at its end: it closes the descriptor first, and takes it back then. Our thread comes late, as on a busy machine."""
+    """As trio does at its end: it closes the descriptor first, and takes it back then. Our thread comes late,
+    as on a busy machine."""
     code = BEGIN + """
 from runicorn.writer import signals
 reader, writer = os.pipe()

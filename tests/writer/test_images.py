@@ -34,11 +34,13 @@ def stored(run, row=-1):
     (RGB, RGB), (RGB[:, :, 0], RGB[:, :, 0]), (RGB[:, :, :1], RGB[:, :, 0]),
     (np.dstack([RGB, RGB[:, :, 0]]), np.dstack([RGB, RGB[:, :, 0]])),
     (RGB.astype(np.float32) / 255, RGB), (RGB[:, :, 0] > 20, (RGB[:, :, 0] > 20) * 255),
-    (RGB.astype(np.int64) + 1000, np.full((4, 5, 3), 255)), (PIL.Image.fromarray(RGB), RGB), (file_of("png"), RGB),
+    (RGB.astype(np.int64) + 1000, np.full((4, 5, 3), 255)), (PIL.Image.fromarray(RGB), RGB),
+    (file_of("png"), RGB),
 ], ids=lambda value: f"{type(value).__name__}{getattr(value, 'shape', '')}{getattr(value, 'dtype', '')}")
 def test_sources(run, source, expected):
     run.log({"samples": runicorn.Image(source)}, step=3)
-    assert rows(run.dir)[0] | {"ts": 0} == {"ts": 0, "step": 3, "type": "image", "data": {"samples": [{"file": "media/000001.png"}]}}
+    assert rows(run.dir)[0] | {"ts": 0} == {"ts": 0, "step": 3, "type": "image",
+                                            "data": {"samples": [{"file": "media/000001.png"}]}}
     assert np.array_equal(stored(run, 0)[0], expected)
 
 
@@ -57,14 +59,18 @@ def test_a_path_keeps_its_kind(run, tmp_path):
 
 
 def test_images_beside_metrics_lists_and_captions(run):
-    run.log({"loss": 1.0, "deep": {"samples": [runicorn.Image(RGB, caption="one"), runicorn.Image(RGB[::-1])]}}, step=7)
+    run.log({"loss": 1.0,
+             "deep": {"samples": [runicorn.Image(RGB, caption="one"), runicorn.Image(RGB[::-1])]}}, step=7)
     image, metrics = rows(run.dir)
-    assert image["data"] == {"deep/samples": [{"file": "media/000001.png", "caption": "one"}, {"file": "media/000002.png"}]}
+    assert image["data"] == {
+        "deep/samples": [{"file": "media/000001.png", "caption": "one"}, {"file": "media/000002.png"}]}
     assert metrics["data"] == {"loss": 1.0} and metrics["step"] == image["step"] == 7
     assert np.array_equal(stored(run, 0)[1], RGB[::-1])
 
 
-@pytest.mark.parametrize("source", ["/no/such/file.png", b"no image", np.zeros((5, 5, 9)), np.zeros(4), np.zeros((0, 3)), object(), None])
+@pytest.mark.parametrize("source",
+                         ["/no/such/file.png", b"no image", np.zeros((5, 5, 9)), np.zeros(4),
+                          np.zeros((0, 3)), object(), None])
 def test_what_is_no_image_is_named_and_left_out(run, capsys, source):
     from runicorn.writer.notice import _sentences
     _sentences.clear()

@@ -1,4 +1,5 @@
-"""docs/init.md and its Chinese twin say every argument of `init` and every environment variable, with the defaults as they are."""
+"""docs/init.md and its Chinese twin say every argument of `init` and every environment variable, with the
+defaults as they are."""
 
 import inspect
 import re
@@ -10,14 +11,16 @@ import runicorn
 
 TREE = Path(__file__).parents[2]
 DOCUMENTS = [TREE / "docs" / name for name in ("init.md", "init.zh.md")]
-ARGUMENTS = {name: parameter.default for name, parameter in inspect.signature(runicorn.init).parameters.items()
+ARGUMENTS = {name: parameter.default
+             for name, parameter in inspect.signature(runicorn.init).parameters.items()
              if parameter.kind is not parameter.VAR_KEYWORD}
 
 
 def tables(path):
     """Return the tables of a document: for each the cells of its rows, without the head."""
     blocks = re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8"), re.M)
-    return [[[cell.strip() for cell in line.strip("|\n").split("|")] for line in block.splitlines()[2:]] for block in blocks]
+    return [[[cell.strip() for cell in line.strip("|\n").split("|")] for line in block.splitlines()[2:]]
+            for block in blocks]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

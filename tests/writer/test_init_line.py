@@ -31,15 +31,18 @@ def test_a_folder_outside_home_is_named_whole(tmp_path):
 def test_it_is_no_output_of_the_script(tmp_path, capture):
     _, err = train(tmp_path, BEGIN % f", capture={capture}" + "print('hello')\nrun.finish()")
     assert re.fullmatch(SAID, err)
-    assert [line.split("] ", 1)[1] for line in (only(tmp_path) / "logs.txt").read_text(encoding="utf-8").splitlines()] == ["hello"]
+    assert [line.split("] ", 1)[1]
+            for line in (only(tmp_path) / "logs.txt").read_text(encoding="utf-8").splitlines()] == ["hello"]
 
 
 def test_a_process_says_it_once(tmp_path):
-    _, err = train(tmp_path, BEGIN % "" + "run.finish()\nrunicorn.init(project='p').finish()\nrunicorn.init(project='p').finish()")
+    _, err = train(tmp_path, BEGIN % ""
+                   + "run.finish()\nrunicorn.init(project='p').finish()\nrunicorn.init(project='p').finish()")
     assert len(runs(tmp_path)) == 3 and re.fullmatch(SAID, err)
 
 
-@pytest.mark.parametrize("options, environ", [(", quiet=True", {}), ("", {"RUNICORN_QUIET": "1"}), (", mode='disabled'", {})])
+@pytest.mark.parametrize("options, environ",
+                         [(", quiet=True", {}), ("", {"RUNICORN_QUIET": "1"}), (", mode='disabled'", {})])
 def test_it_can_be_left_out(tmp_path, options, environ):
     assert train(tmp_path, BEGIN % options, **environ)[1] == ""
 
@@ -52,7 +55,8 @@ def test_quiet_leaves_warnings(tmp_path):
 def test_only_rank_0_says_it(tmp_path):
     launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
     script = BEGIN % ", all_ranks=True" + "import time; time.sleep(3)"
-    processes = [start_quiet(tmp_path, script, RUNICORN_QUIET="", RANK=rank, LOCAL_RANK=rank, **launch) for rank in "01"]
+    processes = [start_quiet(tmp_path, script, RUNICORN_QUIET="", RANK=rank, LOCAL_RANK=rank, **launch)
+                 for rank in "01"]
     said = [process.communicate(timeout=60)[1] for process in processes]
     assert re.fullmatch(SAID, said[0]) and said[1] == ""
 

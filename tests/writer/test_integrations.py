@@ -37,7 +37,8 @@ def test_lightning(tmp_path):
         assert logger.name == "lightning" and logger.version == logger.experiment.id and logger.save_dir == str(logger.experiment.dir)
         """), timeout=120)
     run = only(tmp_path)
-    found = [(row["step"], key) for row in rows(run) for key in row["data"] if key in ("train/loss", "val/loss")]
+    found = [(row["step"], key) for row in rows(run)
+             for key in row["data"] if key in ("train/loss", "val/loss")]
     assert [step for step, key in found if key == "train/loss"] == list(range(8))
     assert [step for step, key in found if key == "val/loss"] == [3, 7]
     assert small(run, "meta")["config"]["lr"] == 0.1 and small(run, "status")["status"] == "finished"
@@ -46,7 +47,8 @@ def test_lightning(tmp_path):
 
 @pytest.mark.frameworks
 def test_lightning_by_its_own_command_line(tmp_path):
-    """LightningCLI makes the logger from a YAML file or from arguments, by what jsonargparse reads in the source of its class."""
+    """LightningCLI makes the logger from a YAML file or from arguments, by what jsonargparse reads in the
+    source of its class."""
     code = QUIET + textwrap.dedent("""
         import torch
         from pytorch_lightning import LightningModule
@@ -77,14 +79,18 @@ trainer:
     options = ["--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu",
                "--trainer.enable_progress_bar=false"]
     for folder, given in (("file", ["--config=../given.yaml"]),
-                          ("words", [f"--trainer.logger={logger}", "--trainer.logger.project=p", "--trainer.logger.name=words",
-                                     "--trainer.logger.tags=[a,b]", "--model.lr=0.25"])):
+                          ("words", [f"--trainer.logger={logger}", "--trainer.logger.project=p",
+                                     "--trainer.logger.name=words", "--trainer.logger.tags=[a,b]",
+                                     "--model.lr=0.25"])):
         (tmp_path / folder).mkdir()
-        train(tmp_path / folder, f"import sys\nsys.argv[1:] = {['fit', *options, *given]}\n" + code, timeout=120)
+        train(tmp_path / folder, f"import sys\nsys.argv[1:] = {['fit', *options, *given]}\n" + code,
+              timeout=120)
         run = only(tmp_path / folder)
         meta = small(run, "meta")
-        assert (meta["project"], meta["name"], meta["tags"]) == ("p", {"file": "yaml", "words": "words"}[folder], ["a", "b"])
-        assert meta["config"]["lr"] == 0.25 and [row["step"] for row in rows(run) if "train/loss" in row["data"]] == [0, 1]
+        assert (meta["project"], meta["name"], meta["tags"]) == (
+            "p", {"file": "yaml", "words": "words"}[folder], ["a", "b"])
+        assert meta["config"]["lr"] == 0.25
+        assert [row["step"] for row in rows(run) if "train/loss" in row["data"]] == [0, 1]
 
 
 @pytest.mark.frameworks
@@ -129,6 +135,8 @@ def test_keras(tmp_path):
 
 
 def test_import_runicorn_loads_no_framework(tmp_path):
-    code = "import sys, runicorn\nprint({'pytorch_lightning', 'transformers', 'keras', 'torch', 'numpy', 'pynvml'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=True, timeout=60)
+    code = ("import sys, runicorn\nprint({'pytorch_lightning', 'transformers', 'keras', 'torch', 'numpy', "
+            "'pynvml'} & set(sys.modules))")
+    done = subprocess.run([sys.executable, "-c", code], env=environment(tmp_path), capture_output=True,
+                          text=True, check=True, timeout=60)
     assert done.stdout == "set()\n"

@@ -1,4 +1,5 @@
-"""Time limits of the script's: what a signal handler or another thread raises within our code reaches the script, each time."""
+"""Time limits of the script's: what a signal handler or another thread raises within our code reaches the
+script, each time."""
 
 import textwrap
 
@@ -72,9 +73,12 @@ HANDLERS = {
     "method type": "handler = types.MethodType(with_more, object())",
     "resets itself": "handler = again",
 }
-ERRORS = ("Late('too late')", "TimeoutError()", "TimeoutError(errno.ETIMEDOUT, 'too late')", "ValueError('too late')")
-KINDS = [(setup, error) for setup in HANDLERS.values() for error in ERRORS[:2]] + [("handler = plain", error) for error in ERRORS[2:]]
-IN_C = [("handler = operator.truediv", "TypeError"), ("handler = signal.default_int_handler", "KeyboardInterrupt")]
+ERRORS = ("Late('too late')", "TimeoutError()", "TimeoutError(errno.ETIMEDOUT, 'too late')",
+          "ValueError('too late')")
+KINDS = ([(setup, error) for setup in HANDLERS.values() for error in ERRORS[:2]]
+         + [("handler = plain", error) for error in ERRORS[2:]])
+IN_C = [("handler = operator.truediv", "TypeError"),
+        ("handler = signal.default_int_handler", "KeyboardInterrupt")]
 
 
 def count(folder, code):
@@ -98,7 +102,8 @@ def test_what_a_handler_raises_reaches_the_script(tmp_path, call):
 @pytest.mark.parametrize("call", [LOG, PRINT], ids=["log", "print"])
 @pytest.mark.parametrize("setup, kind", IN_C)
 def test_what_a_handler_in_c_raises_reaches_the_script(tmp_path, setup, kind, call):
-    assert count(tmp_path, f"{setup}\nexpected = {kind}\n" + LOOPS.format(turns=200, call=call)) == "0 swallowed, 200 reached"
+    assert (count(tmp_path, f"{setup}\nexpected = {kind}\n" + LOOPS.format(turns=200, call=call))
+            == "0 swallowed, 200 reached")
 
 
 INJECTED = """

@@ -1,4 +1,5 @@
-"""Workers of a real DataLoader are killed: PyTorch's SIGCHLD handler then raises in whatever Python code runs, ours too."""
+"""Workers of a real DataLoader are killed: PyTorch's SIGCHLD handler then raises in whatever Python code
+runs, ours too."""
 
 import subprocess
 import sys
@@ -54,10 +55,12 @@ TRAIN = textwrap.dedent("""
 
 
 def crash(folder, after, how):
-    """Return (exit code, stderr) of a training one of whose workers is killed `after` seconds after its first batch."""
+    """Return (exit code, stderr) of a training one of whose workers is killed `after` seconds after its first
+    batch."""
     folder.mkdir()
     (folder / "train.py").write_text(TRAIN)
-    process = subprocess.Popen([sys.executable, "train.py", str(after), how], cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL,
+    process = subprocess.Popen([sys.executable, "train.py", str(after), how], cwd=folder,
+                               env=environment(folder), stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         _, err = process.communicate(timeout=120)
@@ -69,8 +72,8 @@ def crash(folder, after, how):
 
 HOW = ("plain", "plain", "two", "finally", "caught")
 HUNDREDS, FEW = 300, 5
-# PyTorch is loaded once for hundreds of trainings: each is a child that goes on with TRAIN to the end of its Python, `runicorn` still to
-# be imported. Says "attempt exit-code" of each; one that hangs is killed.
+# PyTorch is loaded once for hundreds of trainings: each is a child that goes on with TRAIN to the end of its
+# Python, `runicorn` still to be imported. Says "attempt exit-code" of each; one that hangs is killed.
 FORKS = textwrap.dedent("""
     import os, sys, time
     import torch

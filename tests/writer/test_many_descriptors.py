@@ -1,4 +1,5 @@
-"""A script with more than 1,024 files open, more than select() takes: signals are heard, output is copied, nothing spins."""
+"""A script with more than 1,024 files open, more than select() takes: signals are heard, output is copied,
+nothing spins."""
 
 import signal
 import subprocess
@@ -33,7 +34,8 @@ hear()
 os._exit(0)
 """
 NO_POLL = MANY + "import subprocess\ndel select.poll\n"
-# What is done before init, and after it. eventlet takes select.poll away; poll(2) takes no more descriptors than the process may have.
+# What is done before init, and after it. eventlet takes select.poll away; poll(2) takes no more descriptors
+# than the process may have.
 WAYS = {
     "poll": (MANY, ""),
     "no poll": (NO_POLL, ""),
@@ -78,10 +80,12 @@ def test_fd_copies_output_and_its_end(tmp_path):
         print("after")
         """)
     (tmp_path / "train.py").write_text(code)
-    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path),
+                          capture_output=True, text=True, timeout=60)
     lines = ["one", "two", *map(str, range(20000))]
     assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, [*lines, "after"], "wrong\n")
-    assert [line for line in shown(only(tmp_path)) if line != "wrong"] == lines and "wrong" in shown(only(tmp_path))
+    assert [line for line in shown(only(tmp_path)) if line != "wrong"] == lines
+    assert "wrong" in shown(only(tmp_path))
     assert small(only(tmp_path), "status")["status"] == "finished"
 
 

@@ -22,8 +22,8 @@ def test_a_notebook_says_how_papermill_ended_it(tmp_path, cell, expect, state, c
     nbformat.write(notebook, tmp_path / "in.ipynb")
     env = environment(tmp_path, IPYTHONDIR=str(tmp_path / "ipython"))
     env["PATH"] = os.path.dirname(sys.executable) + os.pathsep + env["PATH"]
-    done = subprocess.run([sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb"], cwd=tmp_path, env=env, capture_output=True,
-                          text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb"], cwd=tmp_path, env=env,
+                          capture_output=True, text=True, timeout=120)
     assert done.returncode == expect, done.stderr
     status = small(only(tmp_path), "status")
     assert (status["status"], status["exit_code"], status.get("error")) == (state, code, error)

@@ -1,4 +1,5 @@
-"""What the ranks other than 0 say of their ends: each in a file of its own, and the run with them in every reader."""
+"""What the ranks other than 0 say of their ends: each in a file of its own, and the run with them in every
+reader."""
 
 import os
 import subprocess
@@ -63,8 +64,9 @@ def launch(folder, end, first="others"):
 
 def shown(folder):
     """Return what `runicorn show` says of the run's state."""
-    done = subprocess.run([sys.executable, "-m", "runicorn", "show", only(folder).name], env=environment(folder), cwd=folder,
-                          capture_output=True, encoding="utf-8", timeout=60)
+    done = subprocess.run([sys.executable, "-m", "runicorn", "show", only(folder).name],
+                          env=environment(folder), cwd=folder, capture_output=True, encoding="utf-8",
+                          timeout=60)
     return done.stdout.splitlines()[1].split(" ", 1)[1]
 
 
@@ -73,8 +75,10 @@ def test_a_rank_that_raises_is_told_whichever_ends_first(tmp_path, first):
     run, codes = launch(tmp_path, RAISES, first)
     assert codes == [0, 0, 1, 0]
     told = small(run, "status.rank2")
-    assert told["status"] == "failed" and told["error"] == "RuntimeError: no memory" and "raise RuntimeError" in told["traceback"]
-    assert {rank: small(run, f"status.rank{rank}")["status"] for rank in (1, 3)} == {1: "finished", 3: "finished"}
+    assert told["status"] == "failed" and told["error"] == "RuntimeError: no memory"
+    assert "raise RuntimeError" in told["traceback"]
+    assert {rank: small(run, f"status.rank{rank}")["status"] for rank in (1, 3)} == {
+        1: "finished", 3: "finished"}
     assert small(run, "status")["status"] == "finished"
     assert shown(tmp_path) == "finished; rank 2 failed: RuntimeError: no memory"
     assert not [finding for finding in check_run(run, "", None) if finding.wrong]
@@ -85,8 +89,10 @@ ENDS = {("ends by itself", "raises an error"): RAISES,
         ("ends by itself", "leaves with 3"): "if rank == 2: sys.exit(3)",
         ("ends by itself", "SIGTERM"): "if rank == 2: os.kill(os.getpid(), signal.SIGTERM)",
         ("ends by itself", "kill -9, or goes on"): "if rank == 2: os.kill(os.getpid(), signal.SIGKILL)",
-        ("raises an error", "raises an error"): "if rank == 0: raise KeyError(7)\n    if rank == 2: raise ValueError(8)",
-        ("SIGTERM", "raises an error"): "if rank == 0: os.kill(os.getpid(), signal.SIGTERM)\n    if rank == 2: raise ValueError(8)",
+        ("raises an error", "raises an error"):
+        "if rank == 0: raise KeyError(7)\n    if rank == 2: raise ValueError(8)",
+        ("SIGTERM", "raises an error"):
+        "if rank == 0: os.kill(os.getpid(), signal.SIGTERM)\n    if rank == 2: raise ValueError(8)",
         ("SIGTERM", "SIGTERM"): "os.kill(os.getpid(), signal.SIGTERM)"}
 PAGE = {tuple(row[:2]): tuple(row[2:]) for row in table("With other ranks")}
 GOES_ON = ("goes on", "raises an error")        # no process needed: test_the_row_of_a_run_that_goes_on
@@ -100,7 +106,8 @@ def test_the_row_of_a_run_that_goes_on():
     pulse = Pulse()
     for now, beats in ((0, 1), (10, 2), (80, 2)):
         pulse.look(now, beats, 0)
-    found = with_ranks(judge({"status": "running"}, pulse), {}, {(1, 2): {"status": "failed", "error": "RuntimeError: no memory"}})
+    found = with_ranks(judge({"status": "running"}, pulse), {},
+                       {(1, 2): {"status": "failed", "error": "RuntimeError: no memory"}})
     assert (found.state, found.text) == PAGE[GOES_ON]
 
 
@@ -133,20 +140,25 @@ def test_another_attempt_forgets_the_ranks_of_the_one_before():
     assert with_ranks(verdict, {}, {(1, 3): failed, (2, 3): {"status": "finished"}}) == verdict
 
 
-@pytest.mark.parametrize("status", [None, {}, {"attempts": 5}, {"attempts": []}, {"attempts": ["x"]}, {"attempts": [{"n": "x"}]}])
-@pytest.mark.parametrize("told", [{}, {"status": 5}, {"status": ["failed"]}, {"status": "failed", "ended_at": "NaN", "error": 7},
-                                  {"status": "failed", "ended_at": [1], "exit_code": "x"}])
+@pytest.mark.parametrize("status",
+                         [None, {}, {"attempts": 5}, {"attempts": []}, {"attempts": ["x"]},
+                          {"attempts": [{"n": "x"}]}])
+@pytest.mark.parametrize("told", [
+    {}, {"status": 5}, {"status": ["failed"]}, {"status": "failed", "ended_at": "NaN", "error": 7},
+    {"status": "failed", "ended_at": [1], "exit_code": "x"}])
 def test_odd_status_files_cost_nothing_but_themselves(status, told):
     found = with_ranks(judge({"status": "finished"}, None), status, {(1, 1): told})
     assert found.text == ("finished; rank 1 failed" if told.get("status") == "failed" else "finished")
 
 
 def test_of_several_the_first_that_failed_is_named_and_running_ranks_are_not_missed():
-    ranks = {(1, 1): {"status": "interrupted", "ended_at": 1}, (1, 2): {"status": "failed", "error": "B", "ended_at": 3},
+    ranks = {(1, 1): {"status": "interrupted", "ended_at": 1},
+             (1, 2): {"status": "failed", "error": "B", "ended_at": 3},
              (1, 3): {"status": "failed", "error": "A", "ended_at": 2}, (1, 4): {"status": "running"}}
     reason = with_ranks(judge({"status": "finished"}, None), {}, ranks).reason()
     assert reason["text"] == "finished; rank 3 failed: A (and 1 more)"
-    assert reason["code"] == "finished" and reason["ranks"]["rank"] == 3 and reason["ranks"]["why"]["code"] == "error"
+    assert reason["code"] == "finished" and reason["ranks"]["rank"] == 3
+    assert reason["ranks"]["why"]["code"] == "error"
     still = Verdict("running", "beating", "it was seen to change within the last minute")
     assert with_ranks(still, {}, {(1, 4): {"status": "running"}}) == still
     assert with_ranks(still, {}, {(1, 4): {"status": "failed"}}).text == still.text + "; rank 4 failed"
@@ -163,26 +175,30 @@ def test_a_rank_that_ends_later_is_seen_by_who_looked_before(tmp_path):
     reader = Catalog([("local", root)], clock=lambda: now[0])
     reader.refresh()
     key = reader.find(RUN_ID)
-    assert [reader.run(key)["reason"]["text"] for _ in range(2)] == ["finished; rank 1 has not said how it ended"] * 2
+    assert [reader.run(key)["reason"]["text"]
+            for _ in range(2)] == ["finished; rank 1 has not said how it ended"] * 2
     layout.replace_file(other, b'{"status": "failed", "error": "E: late"}')
     now[0] = 1000.0
     reader.refresh()
-    assert reader.run(key)["reason"]["text"] == "finished; rank 1 failed: E: late" and reader.run(key)["state"] == "finished"
+    assert reader.run(key)["reason"]["text"] == "finished; rank 1 failed: E: late"
+    assert reader.run(key)["state"] == "finished"
     layout.replace_file(other, b'{"status": ')
     assert reader.run(key)["reason"]["text"] == "finished"
 
 
-# -- the file is one of the run's own everywhere ----------------------------------------------------------------------
+# -- the file is one of the run's own everywhere -------------------------------------------------------------
 
 NAMES = ["status.rank1.json", "status.rank12.json", "status.rank3.2.json"]
-OTHERS = ["status.rank0.json", "status.rank.json", "status.rank1.jsonl", "status.2.json", "xstatus.rank1.json", "media/status.rank1.json"]
+OTHERS = ["status.rank0.json", "status.rank.json", "status.rank1.jsonl", "status.2.json",
+          "xstatus.rank1.json", "media/status.rank1.json"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_an_own_small_file(name):
     attempt, rank = local_names.parse_rank_status(name)
     assert layout.own_file("status", attempt, rank) == name
-    assert local_names.is_own(name) and local_names.is_small(name) and not plan.is_appended(name) and layout.parse_own(name) is None
+    assert local_names.is_own(name) and local_names.is_small(name) and not plan.is_appended(name)
+    assert layout.parse_own(name) is None
     assert plan.wanted(name, 1 << 30, {"small_only": True})
 
 
@@ -226,7 +242,7 @@ def test_room_that_is_made_leaves_it_here(tmp_path):
     assert reader.run(reader.find(RUN_ID))["reason"]["text"] == "finished; rank 2 failed: E: far"
 
 
-# -- the pages ----------------------------------------------------------------------------------------------------
+# -- the pages -----------------------------------------------------------------------------------------------
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("locale, said, more", [

@@ -1,4 +1,5 @@
-"""A trial in a thread of Ray's shape: what the thread catches and hands over ends the run that the thread began."""
+"""A trial in a thread of Ray's shape: what the thread catches and hands over ends the run that the thread
+began."""
 
 import pytest
 from scripts import rows, runs, small, train
@@ -53,7 +54,10 @@ def runs_trial(end, name="n"):
 @pytest.mark.parametrize("then", ["", "runs_trial('pass', 'o')", "runicorn.init(project='p', name='o')"],
                          ids=["exit", "next trial", "next init"])
 def test_a_trial_says_how_it_ended(tmp_path, end, status, said, handed, then):
-    out, err = train(tmp_path, RUNNER + f"runs_trial({end!r})\n{then}\nprint([type(errors.get()).__name__ for _ in range(errors.qsize())])")
+    out, err = train(tmp_path,
+                     RUNNER
+                     + f"runs_trial({end!r})\n{then}\nprint([type(errors.get()).__name__ for _ in "
+                       "range(errors.qsize())])")
     run, = (run for run in runs(tmp_path) if run.parts[-3] == "n")
     assert (small(run, "status")["status"], small(run, "status").get("error")) == (status, said)
     assert out.strip() == handed and len(rows(run)) == 1 and "Error" not in err

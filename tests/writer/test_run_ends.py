@@ -1,4 +1,5 @@
-"""The table and the matrix of ends through `runicorn run`: the script's run is that of the program, and no second one is made."""
+"""The table and the matrix of ends through `runicorn run`: the script's run is that of the program, and no
+second one is made."""
 
 import signal
 
@@ -10,7 +11,8 @@ from scripts import runs, small
 from test_ends_matrix import CAUGHT, HOWS, KINDS, SCRIPT
 
 EXEC = ("finished", "the process became another program", None, None, 1)
-UNSEEN = [("kill -9", "os.kill(os.getpid(), 9)", (), -9, ("interrupted", "ended by SIGKILL", None, "SIGKILL", 1)),
+UNSEEN = [("kill -9", "os.kill(os.getpid(), 9)", (), -9,
+           ("interrupted", "ended by SIGKILL", None, "SIGKILL", 1)),
           ("os._exit(7)", "os._exit(7)", (), 7, ("failed", "exit code 7", 7, None, 1)),
           ("os.abort()", "os.abort()", (), -6, ("failed", "aborted (SIGABRT)", None, "SIGABRT", 1)),
           ("a segmentation fault", "import ctypes\nctypes.string_at(0)", (), -11,
@@ -24,11 +26,13 @@ ROWS = [*(row for row in ENDS if row[0] != "SIGPIPE, its default in force"), *UN
 
 def test_the_page_says_what_is_tested_here():
     said = [(way, state, reason, code) for way, state, reason, code in table("Under `runicorn run`")]
-    assert said == [(row[0], row[4][0], row[4][1], "–" if row[4][2] is None else str(row[4][2])) for row in UNSEEN]
+    assert said == [(row[0], row[4][0], row[4][1], "–" if row[4][2] is None else str(row[4][2]))
+                    for row in UNSEEN]
 
 
 @pytest.mark.few(20)
-@pytest.mark.parametrize("code, signals, expect, run", [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize("code, signals, expect, run", [row[1:] for row in ROWS],
+                         ids=[row[0] for row in ROWS])
 def test_what_the_run_says_of_its_end(tmp_path, code, signals, expect, run):
     before, after = code if isinstance(code, tuple) else ("", code)
     numbers = [getattr(signal, f"SIG{name}") for name in signals]

@@ -1,4 +1,5 @@
-"""`runicorn run` in jobs of a real Slurm: a step is one run, a cancelled job says so, a requeued one goes on. `make slurm`."""
+"""`runicorn run` in jobs of a real Slurm: a step is one run, a cancelled job says so, a requeued one goes on.
+`make slurm`."""
 
 import pytest
 from scripts import environment, only, rows, runs, small
@@ -48,9 +49,11 @@ def test_a_step_of_several_tasks_is_one_run(slurm, tmp_path, program):
 
 
 def test_each_task_is_a_run_if_asked(slurm, tmp_path):
-    job = submitted(slurm, tmp_path, "srun -n 3 python -m runicorn run --each-task -- python train.py short\n", "-n", "3")
+    job = submitted(slurm, tmp_path,
+                    "srun -n 3 python -m runicorn run --each-task -- python train.py short\n", "-n", "3")
     slurm.wait(job)
-    until(lambda: [small(run, "status")["status"] for run in runs(tmp_path)] == ["finished"] * 3, lambda: output(tmp_path))
+    until(lambda: [small(run, "status")["status"] for run in runs(tmp_path)] == ["finished"] * 3,
+          lambda: output(tmp_path))
 
 
 @pytest.mark.parametrize("how", ["srun", "exec"])

@@ -1,4 +1,5 @@
-"""The log's model of a terminal, held against a reference emulator: random streams, and real progress bars on a real terminal."""
+"""The log's model of a terminal, held against a reference emulator: random streams, and real progress bars on
+a real terminal."""
 
 import fcntl
 import os
@@ -36,8 +37,10 @@ def picture(text):
     screen = pyte.Screen(WIDTH, HEIGHT)
     screen.set_mode(pyte.modes.LNM)             # what the terminal driver does: a newline begins at the left
     pyte.Stream(screen).feed(text)
-    rows = [dict(screen.buffer[number]) for number in range(HEIGHT)]            # of each row the cells that were written
-    return [line_of([row[column].data if column in row else " " for column in range(max(row, default=-1) + 1)]) for row in rows]
+    # of each row the cells that were written
+    rows = [dict(screen.buffer[number]) for number in range(HEIGHT)]
+    return [line_of([row[column].data if column in row else " "
+                     for column in range(max(row, default=-1) + 1)]) for row in rows]
 
 
 def line_of(cells):
@@ -59,7 +62,8 @@ def plain(line):
     for character in line:
         text = " " * (8 - column % 8) if character == "\t" else character
         out += text
-        column += len(text) if text.isspace() else 0 if unicodedata.combining(character) else 1 + wide(character)
+        column += (len(text) if text.isspace() else 0 if unicodedata.combining(character)
+                   else 1 + wide(character))
     return unicodedata.normalize("NFC", out).rstrip()
 
 
@@ -79,19 +83,21 @@ def within(part, lines):
     return all(line in rest for line in part)
 
 
-# -- random streams -----------------------------------------------------------------------------------------------
+# -- random streams ------------------------------------------------------------------------------------------
 
-TEXT = ["a", "bcd", "hello world", "LoRA", "[2K", "\n", "\n", "\n", "\r", "\r\n", "\b", "\t", "\x1b[31m", "\x1b[0m", "\x1b[1;32m",
-        "\x1b[38;5;1mx", "\x1b[?25l", "\x1b]0;title\x07", "\x1b]8;;http://a/\x1b\\", "\x1b(B", "\x07", "\x1b[3C", "\x1b[2D", "\x1b[5G",
-        "\x1b[K", "\x1b[1K", "\x1b[2K"]
+TEXT = ["a", "bcd", "hello world", "LoRA", "[2K", "\n", "\n", "\n", "\r", "\r\n", "\b", "\t", "\x1b[31m",
+        "\x1b[0m", "\x1b[1;32m", "\x1b[38;5;1mx", "\x1b[?25l", "\x1b]0;title\x07", "\x1b]8;;http://a/\x1b\\",
+        "\x1b(B", "\x07", "\x1b[3C", "\x1b[2D", "\x1b[5G", "\x1b[K", "\x1b[1K", "\x1b[2K"]
 FAR = ["中", "文字ab", "ｆ", "e\u0301", "\x1b[4X"]
-ACROSS = ["\x1b[A", "\x1b[2A", "\x1b[3A", "\x1b[B", "\x1b[2B", "\x1b[E", "\x1b[2F", "\x1b[J", "\x1bD", "\x1bE"]
+ACROSS = ["\x1b[A", "\x1b[2A", "\x1b[3A", "\x1b[B", "\x1b[2B", "\x1b[E", "\x1b[2F", "\x1b[J", "\x1bD",
+          "\x1bE"]
 SWEEP = ["\x1b[1J", "\x1b[2J", "\x1b[H", "\x1b[3;4H", "\x1b[2d"]
 
 
 def streams(pieces):
     chunks = st.lists(st.sampled_from(pieces), max_size=60).map("".join)
-    return st.tuples(chunks, st.lists(st.integers(1, 12), min_size=1, max_size=20)).map(lambda drawn: (drawn[0], cut(*drawn)))
+    return st.tuples(chunks, st.lists(st.integers(1, 12), min_size=1, max_size=20)).map(
+        lambda drawn: (drawn[0], cut(*drawn)))
 
 
 def cut(text, sizes):
@@ -114,7 +120,8 @@ def test_a_stream_that_never_goes_up_is_logged_as_a_terminal_shows_it(stream):
 @given(streams(TEXT + FAR + ACROSS))
 @example(("中b\n\x1b[Aa", ["中b\n\x1b[A", "a"]))
 def test_what_a_terminal_shows_at_the_end_is_in_the_log_in_order(stream):
-    """Lines that were changed after they had ended stand there twice: before, and, with all below them, after."""
+    """Lines that were changed after they had ended stand there twice: before, and, with all below them,
+    after."""
     text, chunks = stream
     lines, rows = without_blank(logged(chunks)), without_blank(picture(text))
     assert within(rows, lines)
@@ -133,7 +140,8 @@ def test_erased_screens_too(stream):
 @given(*[st.lists(st.sampled_from(TEXT + FAR + ACROSS), max_size=20).map("".join)] * 3)
 def test_a_cursor_that_was_saved_comes_back(before, between, after):
     text = f"{before}\x1b7{between}\x1b8{after}"
-    other = text.replace("\x1b7", "\x1b[s").replace("\x1b8", "\x1b[u")          # pyte knows the first two only
+    # pyte knows the first two only
+    other = text.replace("\x1b7", "\x1b[s").replace("\x1b8", "\x1b[u")
     rows = without_blank(picture(text))
     assert within(rows, logged([text])) and within(rows, logged([other]))
 
@@ -143,10 +151,12 @@ def test_a_cursor_that_was_saved_comes_back(before, between, after):
 def test_borders_of_chunks_do_not_show(stream, size):
     text, chunks = stream
     single = logged(list(text))
-    assert within(without_blank(picture(text)), single) and within(without_blank(picture(text)), logged(cut(text, [size])))
+    assert within(without_blank(picture(text)), single)
+    assert within(without_blank(picture(text)), logged(cut(text, [size])))
 
 
-PARTS = st.lists(st.sampled_from([*TEXT, *FAR, *ACROSS, "line\n", "\ttwo\nlines\n", "\udc80\n", "\x85\u2028\n"]), max_size=12).map("".join)
+PARTS = st.lists(st.sampled_from([*TEXT, *FAR, *ACROSS, "line\n", "\ttwo\nlines\n", "\udc80\n",
+                                  "\x85\u2028\n"]), max_size=12).map("".join)
 
 
 @settings(max_examples=300, deadline=None)
@@ -157,7 +167,8 @@ def test_long_blocks_are_logged_as_their_lines_are(chunks):
     """What is handed to the log at once, however long, is what came of it line by line, in the same order."""
     logs = []
     for shortest in (1, 1 << 30):
-        with mock.patch.object(screen_module, "LONG_BLOCK", shortest), mock.patch.object(time, "monotonic", lambda: 0.0):
+        with mock.patch.object(screen_module, "LONG_BLOCK", shortest), mock.patch.object(
+            time, "monotonic", lambda: 0.0):
             log = LogFile(Kept())
             for key, text in chunks:
                 log.feed(key, text)
@@ -170,7 +181,8 @@ def test_long_blocks_are_logged_as_their_lines_are(chunks):
 def test_a_long_block_is_not_taken_apart():
     screen = Screen()
     assert screen.feed("begun ", 0.0) == []
-    assert screen.feed_block("of text\n\tand\n" * 1000 + "rest", 0.0) == ("begun " + "of text\n\tand\n" * 999 + "of text\n\tand", 2000)
+    assert screen.feed_block("of text\n\tand\n" * 1000 + "rest", 0.0) == (
+        "begun " + "of text\n\tand\n" * 999 + "of text\n\tand", 2000)
     assert screen.feed("\x1b[2A\x1b[KX\n", 0.0) + screen.end() == ["of tX", "\tand", "rest"]
 
 
@@ -199,7 +211,7 @@ def test_nothing_makes_it_raise_or_grow(text):
     screen.end()
 
 
-# -- single sequences ---------------------------------------------------------------------------------------------
+# -- single sequences ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("chunks, lines", [
     (["\x1b[32mINFO\x1b[0m training with LoRA\n"], ["\x1b[32mINFO\x1b[0m training with LoRA"]),
@@ -238,8 +250,8 @@ def test_a_line_printed_after_bars_is_out_at_once():
 
 
 @pytest.mark.parametrize("again, size", [
-    ("\r\x1b[2K\x1b[1A\x1b[2K{bar}\n{bar}", 2), ("\x1b[2A{bar}\n{bar}\n", 3), ("\x1b[2F\x1b[J{bar}\n{bar}\n", 3),
-    ("\r\x1b[A\x1b[s{bar}\n{bar}\x1b[u\x1b[B", 2),
+    ("\r\x1b[2K\x1b[1A\x1b[2K{bar}\n{bar}", 2), ("\x1b[2A{bar}\n{bar}\n", 3),
+    ("\x1b[2F\x1b[J{bar}\n{bar}\n", 3), ("\r\x1b[A\x1b[s{bar}\n{bar}\x1b[u\x1b[B", 2),
     ("\r\x1b[A\x1b7{bar}\n{bar}\x1b8\n", 2), ("\x1b[H\x1b[2J{bar}\n{bar}\n", 3), ("\r{bar}\x1b[K", 1),
 ])
 def test_refreshes_cost_the_same_however_many_and_are_not_lines(again, size):
@@ -253,7 +265,8 @@ def test_refreshes_cost_the_same_however_many_and_are_not_lines(again, size):
     assert len(lines) <= 6 and max(map(len, lines)) <= 60 and lines[-1].endswith(" 4999")
 
 
-@pytest.mark.parametrize("piece", ["0.1234567890, ", ".", "\x1b[32m.\x1b[0m", "\x1b[Kx", "x\x1b[1@", "\x1b[1Cx"])
+@pytest.mark.parametrize("piece",
+                         ["0.1234567890, ", ".", "\x1b[32m.\x1b[0m", "\x1b[Kx", "x\x1b[1@", "\x1b[1Cx"])
 def test_a_line_without_end_is_bounded_whatever_it_is_made_of(piece, monkeypatch):
     monkeypatch.setattr("runicorn.writer.screen.LONGEST_OPEN", 4096)
     screen, lines, longest = Screen(), [], 0
@@ -266,18 +279,21 @@ def test_a_line_without_end_is_bounded_whatever_it_is_made_of(piece, monkeypatch
     assert sum(line.count(piece.strip("\x1b[0m2K1@C, ")[-1]) for line in lines) >= 10_000
 
 
-# -- real programs on a real terminal -----------------------------------------------------------------------------
+# -- real programs on a real terminal ------------------------------------------------------------------------
 
-BEGIN = "import sys, time\nimport runicorn\nrun = runicorn.init(project='p', name='n', system=False, capture={capture!r})\n"
+BEGIN = ("import sys, time\nimport runicorn\nrun = runicorn.init(project='p', name='n', system=False, "
+         "capture={capture!r})\n")
 
 
 def on_terminal(folder, code, capture):
-    """Run a script on a terminal of 40 rows and 100 columns; returns (what arrived there as text, lines of the log)."""
+    """Run a script on a terminal of 40 rows and 100 columns; returns (what arrived there as text, lines of
+    the log)."""
     (folder / "train.py").write_text(BEGIN.format(capture=capture) + textwrap.dedent(code), encoding="utf-8")
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    process = subprocess.Popen([sys.executable, "train.py"], cwd=folder, env=environment(folder, TERM="xterm-256color", RUNICORN_QUIET="1",
-                               TTY_COMPATIBLE="1", TTY_INTERACTIVE="1"), stdin=slave, stdout=slave, stderr=slave)
+    process = subprocess.Popen([sys.executable, "train.py"], cwd=folder,
+                               env=environment(folder, TERM="xterm-256color", RUNICORN_QUIET="1",
+TTY_COMPATIBLE="1", TTY_INTERACTIVE="1"), stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
     blocks, deadline = [], time.monotonic() + 100
     try:
@@ -343,14 +359,15 @@ ENLIGHTENED = """
 @pytest.mark.few(3)
 @pytest.mark.parametrize("capture", [True, "fd"])
 @pytest.mark.parametrize("code, printed, most", [
-    (RICH_ROWS.replace("ROWS", "2"), 6, 40), (RICH_ROWS.replace("ROWS", "3"), 6, 40), (RICH_ROWS.replace("ROWS", "10"), 6, 80),
-    (RICH_TABLE, 3, 100), (TQDM, 3, 30), (ENLIGHTENED, 0, 12),
+    (RICH_ROWS.replace("ROWS", "2"), 6, 40), (RICH_ROWS.replace("ROWS", "3"), 6, 40),
+    (RICH_ROWS.replace("ROWS", "10"), 6, 80), (RICH_TABLE, 3, 100), (TQDM, 3, 30), (ENLIGHTENED, 0, 12),
 ], ids=["rich 2", "rich 3", "rich 10", "rich table", "tqdm 3", "rows"])
 def test_bars_of_real_programs(tmp_path, code, printed, most, capture):
     text, lines = on_terminal(tmp_path, code, capture)
     rows = without_blank(picture(text))
     assert without_blank(lines)[-len(rows):] == rows or within(rows, lines), (rows, lines)
-    assert [line for line in lines if line.startswith("line ")] == [row for row in rows if row.startswith("line ")]
+    assert [line for line in lines if line.startswith("line ")] == [
+        row for row in rows if row.startswith("line ")]
     assert sum(line.startswith("line ") for line in lines) == printed and lines[-1] == "end"
     assert len(lines) <= most and max(map(len, lines)) <= 100, lines
 
@@ -360,4 +377,5 @@ def test_a_row_that_is_erased_without_going_back_does_not_grow(text):
     screen, lines = Screen(), []
     for number in range(5000):
         lines += screen.feed(text, number * 0.01) or []
-    assert max((len(row.cells) for row in screen._rows or []), default=0) <= 1100 and max(map(len, lines), default=0) <= 1100
+    assert max((len(row.cells) for row in screen._rows or []), default=0) <= 1100
+    assert max(map(len, lines), default=0) <= 1100

@@ -1,4 +1,5 @@
-"""How jobs of a real Slurm end and go on, each a batch script as users write it. `make slurm`. docs/ends.md has the rows of `SAYS`."""
+"""How jobs of a real Slurm end and go on, each a batch script as users write it. `make slurm`. docs/ends.md
+has the rows of `SAYS`."""
 
 import os
 import re
@@ -13,7 +14,8 @@ from waiting import until
 
 pytestmark = pytest.mark.slurm
 TIMES = 12              # of each way to end a job
-SHARE = 0.9             # of the jobs whose SIGKILL follows SIGTERM by milliseconds, at least so many have to say "interrupted" …
+SHARE = 0.9             # of the jobs whose SIGKILL follows SIGTERM by milliseconds, at least so many have to
+                        # say "interrupted" …
 BUSY_SHARE = 0.5        # … and so many where other programs keep the processors from them
 BEGIN = "import os, signal, sys, time\nimport runicorn\n"
 GOES_ON = """
@@ -36,7 +38,8 @@ for step in range(5 if os.environ.get('SLURM_RESTART_COUNT') else 5000):
             os.system("scontrol requeue $SLURM_JOB_ID")
         sys.exit(int(os.environ.get("CODE", 0)))
 """
-SAYS = []               # (what happens to a job, what its run says): the rows of docs/ends.md that the tests below hold
+# (what happens to a job, what its run says): the rows of docs/ends.md that the tests below hold
+SAYS = []
 
 
 def says(happens, said):
@@ -68,7 +71,8 @@ class Work:
         return job
 
     def logging(self):
-        return [run for run in runs(self.folder) if any(path.stat().st_size for path in run.glob("events*.jsonl"))]
+        return [run for run in runs(self.folder)
+                if any(path.stat().st_size for path in run.glob("events*.jsonl"))]
 
     def output(self):
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("slurm-*.out")))
@@ -80,7 +84,8 @@ class Work:
         return facts
 
     def states(self):
-        """Return what each run says of itself (list of str): "running" with a live file is what will be called lost."""
+        """Return what each run says of itself (list of str): "running" with a live file is what will be
+        called lost."""
         found = []
         for run in runs(self.folder):
             state = small(run, "status")["status"]
@@ -102,7 +107,7 @@ def attempts(status):
     return [attempt["n"] for attempt in status["attempts"]]
 
 
-# -- jobs that are ended from outside -----------------------------------------------------------------------------
+# -- jobs that are ended from outside ------------------------------------------------------------------------
 
 def cancelled(work, jobs):
     for job in jobs:
@@ -113,7 +118,8 @@ def cancelled(work, jobs):
 def out_of_time(work, jobs):
     time.sleep(2)               # a job's end may not be before its begin
     for job in jobs:
-        work.slurm.call("scontrol", "update", f"jobid={job}", "endtime=now+2")      # s; a moment that is over by then is refused
+        # s; a moment that is over by then is refused
+        work.slurm.call("scontrol", "update", f"jobid={job}", "endtime=now+2")
 
 
 def requeued(work, jobs):
@@ -134,12 +140,15 @@ FORWARDS = "python train.py &\ntrap 'kill -TERM $!' TERM\nwait\nwait\n"
 SHELL = "exec python train.py\n"       # the batch script becomes the training
 
 
-@says("`python train.py`: cancelled, out of time, requeued or preempted", "interrupted, ended by SIGTERM (lost where SIGKILL was faster)")
+@says("`python train.py`: cancelled, out of time, requeued or preempted",
+      "interrupted, ended by SIGTERM (lost where SIGKILL was faster)")
 @says("`exec python train.py` or `srun python train.py`: the same", "interrupted, ended by SIGTERM")
 @says("a shell that forwards SIGTERM to `python train.py &`: the same", "interrupted, ended by SIGTERM")
-@pytest.mark.parametrize("end, left", [(cancelled, "CANCELLED"), (out_of_time, "TIMEOUT"), (requeued, "PENDING"), (preempted, "PENDING")],
+@pytest.mark.parametrize("end, left", [
+    (cancelled, "CANCELLED"), (out_of_time, "TIMEOUT"), (requeued, "PENDING"), (preempted, "PENDING")],
                          ids=lambda value: getattr(value, "__name__", ""))
-@pytest.mark.parametrize("way, script", [("plain", PLAIN), ("exec", SHELL), ("a step", STEP), ("the shell forwards", FORWARDS)],
+@pytest.mark.parametrize("way, script", [
+    ("plain", PLAIN), ("exec", SHELL), ("a step", STEP), ("the shell forwards", FORWARDS)],
                          ids=["plain", "exec", "step", "forwards"])
 def test_a_job_that_is_ended_from_outside_is_interrupted(work, end, left, way, script):
     work, times = work(), TIMES if script == PLAIN else 3
@@ -154,7 +163,8 @@ def test_a_job_that_is_ended_from_outside_is_interrupted(work, end, left, way, s
     assert set(states) <= {"interrupted", "running"} and sum(states.values()) == times
     share = 1 if script != PLAIN else SHARE if os.getloadavg()[0] <= os.cpu_count() else BUSY_SHARE
     assert states["interrupted"] >= share * times, states
-    assert {status.get("signal") for status in work.statuses() if status["status"] == "interrupted"} == {"SIGTERM"}
+    assert {status.get("signal") for status in work.statuses() if status["status"] == "interrupted"} == {
+        "SIGTERM"}
 
 
 @says("only its shell is signalled", "lost")
@@ -173,7 +183,8 @@ def test_a_job_that_is_sent_another_signal_is_interrupted_by_it(work, name):
     job = work.submit("srun --ntasks=1 python train.py\n")
     work.slurm.call("scancel", f"--signal={name}", job)
     work.over(job)
-    assert [(status["status"], status.get("signal")) for status in work.statuses()] == [("interrupted", f"SIG{name}")]
+    assert [(status["status"], status.get("signal")) for status in work.statuses()] == [
+        ("interrupted", f"SIG{name}")]
 
 
 @says("its node dies", "lost; requeued, it goes on as the same run")
@@ -193,7 +204,7 @@ def test_a_node_that_fails_leaves_a_stopped_heart_and_the_job_goes_on_elsewhere(
     assert work.states() == ["finished"] and attempts(*work.statuses()) == [1, 2], work.output()
 
 
-# -- requeued jobs go on with their run ---------------------------------------------------------------------------
+# -- requeued jobs go on with their run ----------------------------------------------------------------------
 
 @says("it catches USR1 or TERM, saves, ends with any code, and is requeued", "goes on as the same run")
 @pytest.mark.parametrize("code", ["0", "143", "1"])
@@ -234,19 +245,22 @@ def test_a_shell_that_traps_the_signal_and_requeues_goes_on_with_its_run(work):
 
 
 @pytest.mark.parametrize("script, config, difference", [
-    ('[ "$SLURM_RESTART_COUNT" ] && MORE="--resume last.ckpt"\npython train.py $MORE\n', '{"lr": 0.1}', "--resume"),
+    ('[ "$SLURM_RESTART_COUNT" ] && MORE="--resume last.ckpt"\npython train.py $MORE\n', '{"lr": 0.1}',
+     "--resume"),
     ("python train.py --out runs/$(date +%s.%N)\n", '{"lr": 0.1, "out": sys.argv[2]}', "out"),
     ("python train.py\n", '{"lr": 0.1, "begun": time.time()}', "begun"),
 ], ids=["resume", "output folder", "date"])
 @says("requeued with other arguments or another config", "goes on as the same run, and says what differs")
-def test_a_requeued_job_with_other_arguments_goes_on_with_its_run_and_says_so(work, script, config, difference):
+def test_a_requeued_job_with_other_arguments_goes_on_with_its_run_and_says_so(
+        work, script, config, difference):
     work = work((BEGIN + GOES_ON).replace('{"lr": 0.1}', config))
     job = work.submit(script)
     work.slurm.call("scontrol", "requeue", job)
     work.slurm.again(job)
     work.over(job)
     assert [attempts(status) for status in work.statuses()] == [[1, 2]], work.output()
-    assert any(difference in line for line in work.output().splitlines() if line.startswith("runicorn:")), work.output()
+    assert any(difference in line for line in work.output().splitlines()
+               if line.startswith("runicorn:")), work.output()
 
 
 @says("requeued, an array", "each task goes on as its own run")
@@ -264,7 +278,7 @@ def test_each_task_of_an_array_goes_on_with_its_own_run(work):
     assert {small(run, "meta")["slurm"]["array_task_id"]: run for run in runs(work.folder)} == folders
 
 
-# -- several experiments in one job -------------------------------------------------------------------------------
+# -- several experiments in one job --------------------------------------------------------------------------
 
 SWEEP = BEGIN + """
 run = runicorn.init(project="p", name="n", config={"lr": 0.1}, summary=None)
@@ -292,7 +306,8 @@ def tasks(work):
     return sorted(found)
 
 
-@says("requeued, `srun -n 4 python sweep.py` or several steps", "each task of each step goes on as its own run")
+@says("requeued, `srun -n 4 python sweep.py` or several steps",
+      "each task of each step goes on as its own run")
 def test_the_tasks_of_a_sweep_are_four_runs_and_stay_four(work):
     work = work(SWEEP)
     job = work.submit("srun python train.py\n", "--ntasks=4", runs=4)
@@ -301,7 +316,8 @@ def test_the_tasks_of_a_sweep_are_four_runs_and_stay_four(work):
     assert tasks(work) == [("0", str(task)) for task in range(4)]
 
 
-@says("requeued, `srun -n 4 python sweep.py` or several steps", "each task of each step goes on as its own run")
+@says("requeued, `srun -n 4 python sweep.py` or several steps",
+      "each task of each step goes on as its own run")
 def test_two_steps_at_once_are_two_runs_and_stay_two(work):
     work = work(SWEEP)
     step = "srun --exact -n1 -c1 python train.py &\n"
@@ -323,7 +339,7 @@ sys.exit(os.environ["SLURM_STEP_ID"] == "0")
     assert sorted(work.states()) == ["failed", "finished"]
 
 
-# -- distributed launches -----------------------------------------------------------------------------------------
+# -- distributed launches ------------------------------------------------------------------------------------
 
 RANKS = BEGIN + """
 run = runicorn.init(project="p", name="n", config={"lr": 0.1}, all_ranks=True)
@@ -334,7 +350,8 @@ for step in range(20 if {"SHORT", "SLURM_RESTART_COUNT"} & set(os.environ) else 
 
 
 def ranks(run, attempt=1):
-    """Return the ranks that wrote into a run in one attempt (list of int); no file holds another rank's rows."""
+    """Return the ranks that wrote into a run in one attempt (list of int); no file holds another rank's
+    rows."""
     found = []
     for path in run.glob("events*.jsonl"):
         rank, number = re.fullmatch(r"events(?:\.rank(\d+))?(?:\.(\d+))?\.jsonl", path.name).groups()
@@ -378,8 +395,9 @@ def test_a_launch_that_is_requeued_goes_on_with_all_its_ranks(work):
 @says("two launches in one job", "two runs")
 def test_two_launches_in_one_step_are_two_runs(work):
     work = work(RANKS)
-    job = work.submit("srun bash -c 'python -m torch.distributed.run --nproc-per-node=2 --master-addr=127.0.0.1 "
-                      "--master-port=$((29600 + SLURM_PROCID)) train.py'\n", "--ntasks=2", runs=2, SHORT="1")
+    job = work.submit(
+        "srun bash -c 'python -m torch.distributed.run --nproc-per-node=2 --master-addr=127.0.0.1 "
+        "--master-port=$((29600 + SLURM_PROCID)) train.py'\n", "--ntasks=2", runs=2, SHORT="1")
     work.over(job)
     assert [ranks(run) for run in runs(work.folder)] == [[0, 1]] * 2, work.output()
     assert work.states() == ["finished"] * 2
@@ -393,7 +411,7 @@ def test_a_launch_started_once_more_in_the_same_job_is_a_run_of_its_own(work):
     assert [ranks(run) for run in runs(work.folder)] == [[0, 1]] * 2, work.output()
 
 
-# -- submitit -----------------------------------------------------------------------------------------------------
+# -- submitit ------------------------------------------------------------------------------------------------
 
 SUBMITIT = BEGIN + """
 import submitit

@@ -1,7 +1,9 @@
-"""What Slurm does to a job, with Slurm's timing and without Slurm: SIGTERM, and SIGKILL within milliseconds; a requeue after a checkpoint.
+"""What Slurm does to a job, with Slurm's timing and without Slurm: SIGTERM, and SIGKILL within milliseconds;
+a requeue after a checkpoint.
 
-A busy machine may hold a process up for longer than Slurm waits, so milliseconds are only counted. What is asserted is the order: from the
-signal (or whatever else ends the script) to the rename of status.json nothing else is read, written, started or waited for.
+A busy machine may hold a process up for longer than Slurm waits, so milliseconds are only counted. What is
+asserted is the order: from the signal (or whatever else ends the script) to the rename of status.json nothing
+else is read, written, started or waited for.
 """
 
 import json
@@ -19,8 +21,8 @@ from waiting import until
 
 from runicorn import open_run
 
-# Writes what the main thread does from the moment `armed` is set, one JSON list a line, and kills the process where KILL says:
-# before the event of that number. Writes to open files raise no event.
+# Writes what the main thread does from the moment `armed` is set, one JSON list a line, and kills the process
+# where KILL says: before the event of that number. Writes to open files raise no event.
 WATCHED = """
 import atexit, json, os, signal, sys, threading, time
 armed, number = False, 0
@@ -57,7 +59,8 @@ SIGNALLED = "armed = True\nos.kill(os.getpid(), signal.{})\ntime.sleep(5)\n"
 ENDS = {
     "SIGTERM": (SIGNALLED.format("SIGTERM"), -signal.SIGTERM, "interrupted"),
     "SIGHUP": (SIGNALLED.format("SIGHUP"), -signal.SIGHUP, "interrupted"),
-    "SIGTERM while a line is printed": ("print('no end yet', end='')\n" + SIGNALLED.format("SIGTERM"), -signal.SIGTERM, "interrupted"),
+    "SIGTERM while a line is printed": ("print('no end yet', end='')\n" + SIGNALLED.format("SIGTERM"),
+                                        -signal.SIGTERM, "interrupted"),
     "SIGTERM within log": (textwrap.dedent("""
         class Signal:
             def item(self):
@@ -67,8 +70,9 @@ ENDS = {
                 return 1.0
         run.log({"loss": Signal()})
         """), -signal.SIGTERM, "interrupted"),
-    "SIGTERM while a summary waits": (f"run.summary['a'] = run.summary['b'] = 2\n{SIGNALLED.format('SIGTERM')}", -signal.SIGTERM,
-                                      "interrupted"),
+    "SIGTERM while a summary waits":
+    (f"run.summary['a'] = run.summary['b'] = 2\n{SIGNALLED.format('SIGTERM')}", -signal.SIGTERM,
+     "interrupted"),
     "finish": ("armed = True\nrun.finish()\n", 0, "finished"),
     "the end of a with block": ("with run:\n    armed = True\n", 0, "finished"),
     "the end of the script": ("armed = True\n", 0, "finished"),
@@ -86,7 +90,8 @@ def slow_git(tmp_path):
 
 
 def events(folder, code, expect, path, **more):
-    """Run a watched script to its end; returns what its main thread did after `armed` (list of [event, argument, …])."""
+    """Run a watched script to its end; returns what its main thread did after `armed` (list of [event,
+    argument, …])."""
     folder.mkdir(exist_ok=True)
     journal = folder / "journal"
     train(folder, WATCHED + code, expect, JOURNAL=str(journal), PATH=path, **more)
@@ -95,7 +100,8 @@ def events(folder, code, expect, path, **more):
 
 def verdict_at(found):
     """Return the index of the event that puts the verdict in place: the first rename to status.json."""
-    return next(index for index, event in enumerate(found) if event[0] == "os.rename" and event[2].endswith("/status.json"))
+    return next(index for index, event in enumerate(found)
+                if event[0] == "os.rename" and event[2].endswith("/status.json"))
 
 
 @pytest.mark.few(2)
@@ -104,44 +110,55 @@ def test_the_verdict_is_the_first_thing_that_an_end_writes(tmp_path, slow_git, e
     code, expect, state = ENDS[end]
     found = events(tmp_path, code, expect, slow_git)
     turn = verdict_at(found)
-    assert [event[:2] for event in found[:turn]] == [["open", found[turn][1]]]      # the file that becomes status.json
+    # the file that becomes status.json
+    assert [event[:2] for event in found[:turn]] == [["open", found[turn][1]]]
     assert small(only(tmp_path), "status")["status"] == state
 
 
 @pytest.mark.few(3)
 @pytest.mark.parametrize("end", ENDS)
 def test_a_process_killed_at_any_moment_of_its_end_says_how_it_ended(tmp_path, end):
-    """Killed before one of the operations of its end: up to the rename it is running, from there on it is over."""
+    """Killed before one of the operations of its end: up to the rename it is running, from there on it is
+    over."""
     code, expect, state = ENDS[end]
     found = events(tmp_path / "whole", code, expect, os.environ["PATH"])
     turn = verdict_at(found)
-    late = (turn + len(found)) // 2         # how often the threads' waits are seen differs from run to run, the last may not come
+    # how often the threads' waits are seen differs from run to run, the last may not come
+    late = (turn + len(found)) // 2
     for moment in sorted({0, turn, turn + 1, late}):
         folder = tmp_path / str(moment)
         events(folder, code, -signal.SIGKILL, os.environ["PATH"], KILL=str(moment))
-        assert small(only(folder), "status")["status"] == (state if moment > turn else "running"), (moment, found[moment])
+        assert small(only(folder), "status")["status"] == (state if moment > turn else "running"), (
+            moment, found[moment])
         if moment > turn:
-            assert open_run(only(folder).name, folder / "root").state == state      # whatever its live file says
-        assert rows(only(folder))[0]["data"] == {"loss": 1.0} and small(only(folder), "meta")["config"] == {"lr": 0.1}
+            # whatever its live file says
+            assert open_run(only(folder).name, folder / "root").state == state
+        assert rows(only(folder))[0]["data"] == {"loss": 1.0}
+        assert small(only(folder), "meta")["config"] == {"lr": 0.1}
 
 
-# -- Slurm's timing -----------------------------------------------------------------------------------------------
+# -- Slurm's timing ------------------------------------------------------------------------------------------
 
-LOOP = "import runicorn, time\nrun = runicorn.init(project='p', name='n')\nwhile True:\n    run.log({'loss': 1.0})\n    time.sleep(0.01)\n"
+LOOP = ("import runicorn, time\nrun = runicorn.init(project='p', name='n')\nwhile True:\n"
+        "    run.log({'loss': 1.0})\n    time.sleep(0.01)\n")
 
 
 def job(folder, code, **more):
-    """Start a shell that runs the script, both in a process group of their own, as a batch script of Slurm's does; returns its Popen."""
+    """Start a shell that runs the script, both in a process group of their own, as a batch script of Slurm's
+    does; returns its Popen."""
     (folder / "train.py").write_text(code)
-    process = subprocess.Popen(["bash", "-c", '"$0" train.py "$@"; true', sys.executable], cwd=folder, env=environment(folder, **more),
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    until(lambda: process.poll() is not None or [run for run in runs(folder) if (run / "events.jsonl").exists() and rows(run)], pause=0.02)
+    process = subprocess.Popen(["bash", "-c", '"$0" train.py "$@"; true', sys.executable], cwd=folder,
+                               env=environment(folder, **more), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    until(lambda: process.poll() is not None
+          or [run for run in runs(folder) if (run / "events.jsonl").exists() and rows(run)], pause=0.02)
     assert process.poll() is None
     return process
 
 
 def cancel(process, pause):
-    """SIGTERM to the group; when its shell has died of it, `pause` seconds later, SIGKILL to what is left of the group."""
+    """SIGTERM to the group; when its shell has died of it, `pause` seconds later, SIGKILL to what is left of
+    the group."""
     os.killpg(process.pid, signal.SIGTERM)
     time.sleep(pause)
     process.wait()
@@ -203,7 +220,8 @@ SLURM = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "
 @pytest.mark.parametrize("handler", ["before", "after"])
 @pytest.mark.parametrize("name", ["SIGUSR1", "SIGTERM"])
 def test_a_requeued_job_that_had_saved_goes_on_with_its_run(tmp_path, name, handler, code):
-    """The signal reaches the training alone, which saves and ends by itself; the next attempt gets `--resume`."""
+    """The signal reaches the training alone, which saves and ends by itself; the next attempt gets
+    `--resume`."""
     more = dict(SLURM, SIGNAL=name, HANDLER=handler, CODE=str(code))
     process = start(tmp_path, SAVES, **more)
     wait_for_a_row(tmp_path, process)
@@ -228,13 +246,15 @@ def test_a_requeued_job_that_was_killed_goes_on_with_its_run(tmp_path, milliseco
 
 
 def wait_for_a_row(folder, process):
-    until(lambda: process.poll() is not None or [run for run in runs(folder) if (run / "events.jsonl").exists() and rows(run)], pause=0.02)
+    until(lambda: process.poll() is not None
+          or [run for run in runs(folder) if (run / "events.jsonl").exists() and rows(run)], pause=0.02)
     assert process.poll() is None
 
 
 def restart(folder, **more):
     """The next attempt, with an argument that the first did not have; returns (stdout, stderr)."""
-    done = subprocess.run([sys.executable, "train.py", "--resume", "last.ckpt"], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
+    done = subprocess.run([sys.executable, "train.py", "--resume", "last.ckpt"], cwd=folder,
+                          stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, timeout=60, env=environment(folder, SLURM_RESTART_COUNT="1", **more))
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr

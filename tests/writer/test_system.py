@@ -1,4 +1,5 @@
-"""System samples: against this machine, against recorded cgroup trees, and the real pynvml against a small NVML library."""
+"""System samples: against this machine, against recorded cgroup trees, and the real pynvml against a small
+NVML library."""
 
 import json
 import os
@@ -17,7 +18,7 @@ STUB = Path(__file__).parents[1] / "support" / "nvml_stub.c"
 GIB = 1 << 30
 
 
-# -- CPU, memory, disk --------------------------------------------------------------------------------------------
+# -- CPU, memory, disk ---------------------------------------------------------------------------------------
 
 def test_a_sample_of_this_machine(tmp_path):
     sampler = Sampler(tmp_path, cgroup=tmp_path / "none")
@@ -27,7 +28,8 @@ def test_a_sample_of_this_machine(tmp_path):
     sample = sampler.sample()
     assert 0 < sample["cpu"] <= 100 and abs(sample["ts"] - time.time()) < 5 and "gpu" not in sample
     memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(tmp_path))
-    assert sample["mem"][1] == memory.total and abs(sample["mem"][0] - (memory.total - memory.available)) < memory.total / 10
+    assert sample["mem"][1] == memory.total
+    assert abs(sample["mem"][0] - (memory.total - memory.available)) < memory.total / 10
     assert sample["disk"][1] == disk.total and abs(sample["disk"][0] - disk.free) < disk.total / 10
 
 
@@ -47,26 +49,32 @@ def machine(folder, cgroup, meminfo="MemTotal: 67108864 kB\nMemAvailable: 335544
 def test_the_limits_of_a_version_2_group(tmp_path):
     proc = machine(tmp_path, "0::/slurm/job_1/step_0\n")
     mount = tmp_path / "cgroup"
-    tree(mount / "slurm" / "job_1", **{"memory.max": f"{16 * GIB}\n", "memory.current": f"{6 * GIB}\n", "cpu.max": "400000 100000\n",
-                                       "memory.stat": f"anon 1\ninactive_file {GIB}\n"})
-    tree(mount / "slurm" / "job_1" / "step_0", **{"memory.max": "max\n", "memory.current": "5\n", "cpu.max": "max 100000\n",
-                                                  "cpu.stat": "usage_usec 1000000\nuser_usec 5\n"})
+    tree(mount / "slurm" / "job_1",
+         **{"memory.max": f"{16 * GIB}\n", "memory.current": f"{6 * GIB}\n", "cpu.max": "400000 100000\n",
+            "memory.stat": f"anon 1\ninactive_file {GIB}\n"})
+    tree(mount / "slurm" / "job_1" / "step_0",
+         **{"memory.max": "max\n", "memory.current": "5\n", "cpu.max": "max 100000\n",
+            "cpu.stat": "usage_usec 1000000\nuser_usec 5\n"})
     sampler = Sampler(tmp_path, proc=proc, cgroup=mount)
     time.sleep(0.5)
     (mount / "slurm" / "job_1" / "step_0" / "cpu.stat").write_text("usage_usec 2000000\n")
     sample = sampler.sample()
     assert sample["mem"] == [5 * GIB, 16 * GIB]
-    assert 0 < sample["cpu"] <= 50              # one CPU second of the four a second that are allowed, in half a second or more
+    # one CPU second of the four a second that are allowed, in half a second or more
+    assert 0 < sample["cpu"] <= 50
 
 
 def test_the_limits_of_a_version_1_group(tmp_path):
     proc = machine(tmp_path, "7:memory:/slurm/job_1\n4:cpu,cpuacct:/slurm/job_1\n0::/\n")
     mount = tmp_path / "cgroup"
-    tree(mount / "memory", **{"memory.limit_in_bytes": "9223372036854771712\n", "memory.usage_in_bytes": "1\n"})
-    tree(mount / "memory" / "slurm" / "job_1", **{"memory.limit_in_bytes": f"{8 * GIB}\n", "memory.usage_in_bytes": f"{3 * GIB}\n",
-                                                  "memory.stat": f"cache 5\ntotal_inactive_file {GIB}\n"})
-    job = tree(mount / "cpu,cpuacct" / "slurm" / "job_1", **{"cpu.cfs_quota_us": "200000\n", "cpu.cfs_period_us": "100000\n",
-                                                            "cpuacct.usage": "1000000000\n"})
+    tree(mount / "memory",
+         **{"memory.limit_in_bytes": "9223372036854771712\n", "memory.usage_in_bytes": "1\n"})
+    tree(mount / "memory" / "slurm" / "job_1",
+         **{"memory.limit_in_bytes": f"{8 * GIB}\n", "memory.usage_in_bytes": f"{3 * GIB}\n",
+            "memory.stat": f"cache 5\ntotal_inactive_file {GIB}\n"})
+    job = tree(mount / "cpu,cpuacct" / "slurm" / "job_1",
+               **{"cpu.cfs_quota_us": "200000\n", "cpu.cfs_period_us": "100000\n",
+                 "cpuacct.usage": "1000000000\n"})
     sampler = Sampler(tmp_path, proc=proc, cgroup=mount)
     time.sleep(0.2)
     (job / "cpuacct.usage").write_text("1100000000\n")
@@ -80,8 +88,9 @@ def test_without_limits_the_machine_counts(tmp_path):
     assert sample["mem"] == [32 * GIB, 64 * GIB] and "cpu" not in sample
 
 
-@pytest.mark.parametrize("folder, expected", [("/data/exp", True), ("/database", False), ("/home/a b", True), ("/home", False),
-                                              ("/data/local", False)])
+@pytest.mark.parametrize("folder, expected", [
+    ("/data/exp", True), ("/database", False), ("/home/a b", True), ("/home", False),
+    ("/data/local", False)])
 def test_network_file_systems_are_known_by_their_mount(tmp_path, folder, expected):
     mounts = tmp_path / "mountinfo"
     mounts.write_text("21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
@@ -91,7 +100,7 @@ def test_network_file_systems_are_known_by_their_mount(tmp_path, folder, expecte
     assert on_network(folder, mounts) is expected
 
 
-# -- GPUs ---------------------------------------------------------------------------------------------------------
+# -- GPUs ----------------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def stub(tmp_path_factory):
@@ -100,7 +109,8 @@ def stub(tmp_path_factory):
 
 
 def compiled(folder, *options):
-    subprocess.run(["gcc", "-shared", "-fPIC", *options, "-o", str(folder / "libnvidia-ml.so.1"), str(STUB)], check=True)
+    subprocess.run(["gcc", "-shared", "-fPIC", *options, "-o", str(folder / "libnvidia-ml.so.1"), str(STUB)],
+                   check=True)
     return folder
 
 
@@ -108,14 +118,16 @@ def gpus(stub, tmp_path, code="", **environ):
     """Return what a process that finds the stub sees: (facts, sample)."""
     begin = "import json\nfrom runicorn.writer.system import Gpus\ngpus = Gpus()\n"
     script = f"{begin}{code}\nprint(json.dumps([gpus.facts(), gpus.sample()]))"
-    done = subprocess.run([sys.executable, "-c", script], env=environment(tmp_path, LD_LIBRARY_PATH=str(stub), **environ),
+    done = subprocess.run([sys.executable, "-c", script],
+                          env=environment(tmp_path, LD_LIBRARY_PATH=str(stub), **environ),
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return json.loads(done.stdout)
 
 
 A100 = {"i": 0, "util": 95, "mem": [8 * GIB, 40 * GIB], "temp": 71, "power": 240.5}
-SMALL_SLICE = {"i": 1, "mem": [2 * GIB, 10 * GIB], "temp": 72, "power": 240.501}        # a MIG slice has no utilisation of its own
+# a MIG slice has no utilisation of its own
+SMALL_SLICE = {"i": 1, "mem": [2 * GIB, 10 * GIB], "temp": 72, "power": 240.501}
 LARGE_SLICE = {"i": 2, "mem": [3 * GIB, 20 * GIB], "temp": 72, "power": 240.501}
 
 
@@ -140,8 +152,10 @@ def test_memory_in_use_is_what_nvidia_smi_says(stub, tmp_path):
 
 
 @pytest.mark.parametrize("answer, used", [("3", [8 * GIB + RESERVED, 2 * GIB + RESERVED, 3 * GIB + RESERVED]),
-                                          ("25", [8 * GIB + RESERVED, 2 * GIB + RESERVED, 3 * GIB + RESERVED]),
-                                          ("-3", [8 * GIB, 2 * GIB + RESERVED, 3 * GIB + RESERVED])], ids=["unsupported", "version", "MIG"])
+                                          ("25", [8 * GIB + RESERVED, 2 * GIB + RESERVED,
+                                                  3 * GIB + RESERVED]),
+                                          ("-3", [8 * GIB, 2 * GIB + RESERVED, 3 * GIB + RESERVED])],
+                         ids=["unsupported", "version", "MIG"])
 def test_a_driver_that_refuses_the_second_memory_call(stub, tmp_path, answer, used):
     facts, sample = gpus(stub, tmp_path, STUB_MEMORY=answer)
     assert memory(sample) == used and [fact["mem"] for fact in facts] == [40 * GIB, 10 * GIB, 20 * GIB]
@@ -167,18 +181,21 @@ def test_a_device_lost_is_not_asked_again(stub, tmp_path):
 
 
 @pytest.mark.parametrize("visible, uuids", [
-    ("0", ["GPU-aaaa1111-0000"]), ("", []), ("-1", []), ("NoDevFiles", []), ("GPU-aaaa", ["GPU-aaaa1111-0000"]),
-    ("MIG-dddd4444-0000", ["MIG-dddd4444-0000"]), ("MIG-dddd,0", ["MIG-dddd4444-0000", "GPU-aaaa1111-0000"]),
+    ("0", ["GPU-aaaa1111-0000"]), ("", []), ("-1", []), ("NoDevFiles", []),
+    ("GPU-aaaa", ["GPU-aaaa1111-0000"]), ("MIG-dddd4444-0000", ["MIG-dddd4444-0000"]),
+    ("MIG-dddd,0", ["MIG-dddd4444-0000", "GPU-aaaa1111-0000"]),
     ("1", ["MIG-cccc3333-0000", "MIG-dddd4444-0000"]), ("0,7,1", ["GPU-aaaa1111-0000"]), ("GPU-none,0", []),
 ])
 def test_only_the_jobs_own_devices(stub, tmp_path, visible, uuids):
     facts, _ = gpus(stub, tmp_path, CUDA_VISIBLE_DEVICES=visible)
-    assert [fact["uuid"] for fact in facts] == uuids and [fact["i"] for fact in facts] == list(range(len(uuids)))
+    assert [fact["uuid"] for fact in facts] == uuids
+    assert [fact["i"] for fact in facts] == list(range(len(uuids)))
 
 
 def test_slurms_list_counts_without_cudas(stub, tmp_path):
     assert [fact["uuid"] for fact in gpus(stub, tmp_path, SLURM_JOB_GPUS="0")[0]] == ["GPU-aaaa1111-0000"]
-    assert len(gpus(stub, tmp_path, SLURM_JOB_GPUS="4,5")[0]) == 3      # two are visible: the site hides the others itself
+    # two are visible: the site hides the others itself
+    assert len(gpus(stub, tmp_path, SLURM_JOB_GPUS="4,5")[0]) == 3
 
 
 def test_a_device_of_another_job_is_left_out(stub, tmp_path):
@@ -199,12 +216,14 @@ def test_a_driver_that_fails_is_no_gpu(stub, tmp_path, answer):
 
 def test_no_driver_and_no_pynvml_are_silent(tmp_path):
     assert gpus(tmp_path, tmp_path) == [[], []]
-    script = "import sys\nsys.modules['pynvml'] = None\nfrom runicorn.writer.system import Gpus\nassert Gpus().sample() == []"
+    script = ("import sys\nsys.modules['pynvml'] = None\nfrom runicorn.writer.system import Gpus\n"
+              "assert Gpus().sample() == []")
     subprocess.run([sys.executable, "-c", script], env=environment(tmp_path), check=True, timeout=60)
 
 
 def test_a_run_samples_the_system_and_names_its_gpus(stub, tmp_path):
-    code = "import time, runicorn\nrun = runicorn.init(project='p', name='n')\nfile = run.dir / 'system.jsonl'\n"
+    code = ("import time, runicorn\nrun = runicorn.init(project='p', name='n')\n"
+            "file = run.dir / 'system.jsonl'\n")
     code += "while not (file.exists() and file.stat().st_size):\n    time.sleep(0.1)\n"
     train(tmp_path, code, LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES="0")
     sample = rows(only(tmp_path), "system.jsonl")[0]
@@ -213,5 +232,6 @@ def test_a_run_samples_the_system_and_names_its_gpus(stub, tmp_path):
 
 
 def test_system_false_samples_nothing(tmp_path):
-    train(tmp_path, "import time, runicorn\nrun = runicorn.init(project='p', name='n', system=False)\ntime.sleep(2.3)")
+    train(tmp_path,
+          "import time, runicorn\nrun = runicorn.init(project='p', name='n', system=False)\ntime.sleep(2.3)")
     assert "system.jsonl" not in os.listdir(only(tmp_path))

@@ -1,4 +1,5 @@
-"""What is huge or has no end costs little wherever it is given: it is counted before it is converted, and described if too large."""
+"""What is huge or has no end costs little wherever it is given: it is counted before it is converted, and
+described if too large."""
 
 import collections
 import itertools
@@ -15,7 +16,8 @@ from runicorn.writer.notice import _sentences
 @pytest.fixture
 def run(tmp_path):
     _sentences.clear()
-    with runicorn.init(project="p", name="n", storage=tmp_path / "root", capture=False, system=False, quiet=True) as run:
+    with runicorn.init(project="p", name="n", storage=tmp_path / "root", capture=False, system=False,
+                       quiet=True) as run:
         yield run
 
 
@@ -46,8 +48,8 @@ class EndlessDict(dict):
 
 
 @pytest.mark.parametrize("kind, wrap", [
-    (Endless, lambda value: value), (EndlessDict, lambda value: value), (EndlessDict, lambda value: {"v": value}),
-    (EndlessDict, lambda value: {"v": {"w": value}})])
+    (Endless, lambda value: value), (EndlessDict, lambda value: value),
+    (EndlessDict, lambda value: {"v": value}), (EndlessDict, lambda value: {"v": {"w": value}})])
 def test_a_row_without_an_end_is_cut_after_thousands_of_values(run, capsys, kind, wrap):
     endless = kind()
     run.log(wrap(endless))

@@ -25,7 +25,7 @@ def data(run):
     return [row["data"] for row in rows(run.dir)]
 
 
-# -- values -------------------------------------------------------------------------------------------------------
+# -- values --------------------------------------------------------------------------------------------------
 
 def test_a_row_is_the_documented_line(begin):
     run = begin()
@@ -51,22 +51,25 @@ def test_every_float64_reads_back_bit_by_bit(begin):
             read = file.tell()
         for kept in ([first[str(number)] for number in range(len(floats))], second["list"]):
             for value, back in zip(floats, map(float, kept)):
-                assert struct.pack("<d", back) == struct.pack("<d", value) or (math.isnan(value) and math.isnan(back))
+                assert (struct.pack("<d", back) == struct.pack("<d", value)
+                        or (math.isnan(value) and math.isnan(back)))
     check()
 
 
 def test_nan_and_infinities_are_strict_json(begin):
     run = begin()
-    run.log({"a": math.nan, "b": math.inf, "c": [1.0, -math.inf], "d": np.float32("nan"), "e": {"f": math.nan}})
+    run.log({"a": math.nan, "b": math.inf, "c": [1.0, -math.inf], "d": np.float32("nan"),
+             "e": {"f": math.nan}})
     assert data(run) == [{"a": "NaN", "b": "Infinity", "c": [1.0, "-Infinity"], "d": "NaN", "e/f": "NaN"}]
     run.finish()
     assert small(run.dir, "summary")["a"] == "NaN"
 
 
 @pytest.mark.parametrize("value, kept", [
-    (True, True), (3, 3), (2**200, 2**200), ("text", "text"), ("\ud800", "\ud800"), ([1, 2.5, True], [1, 2.5, True]), ((1, 2), [1, 2]),
-    ([], []),
-    (np.float64(0.1), 0.1), (np.float32(0.1), float(np.float32(0.1))), (np.int64(-7), -7), (np.bool_(True), True), (np.array(1.5), 1.5),
+    (True, True), (3, 3), (2**200, 2**200), ("text", "text"), ("\ud800", "\ud800"),
+    ([1, 2.5, True], [1, 2.5, True]), ((1, 2), [1, 2]), ([], []),
+    (np.float64(0.1), 0.1), (np.float32(0.1), float(np.float32(0.1))), (np.int64(-7), -7),
+    (np.bool_(True), True), (np.array(1.5), 1.5),
     (np.array([1.5]), 1.5), ([np.float32(2), 1], [2.0, 1]), (enum.IntEnum("Kind", "A")(1), 1),
 ], ids=repr)
 def test_what_can_be_logged(begin, value, kept):
@@ -75,8 +78,9 @@ def test_what_can_be_logged(begin, value, kept):
     assert data(run) == [{"loss": 1.0, "x": kept}]
 
 
-@pytest.mark.parametrize("value", [None, object(), {1, 2}, np.zeros((2, 2)), ["a", "b"], [None], b"bytes", 1j, 10**5000,
-                                   len, np.datetime64("2025-01-01")], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value",
+                         [None, object(), {1, 2}, np.zeros((2, 2)), ["a", "b"], [None], b"bytes", 1j,
+                          10**5000, len, np.datetime64("2025-01-01")], ids=lambda value: type(value).__name__)
 def test_what_can_not_be_logged_is_named_once_and_left_out(begin, capsys, value):
     run = begin()
     run.log({"odd/thing": value, "loss": 1.0})
@@ -106,7 +110,9 @@ def test_nested_dicts_are_flattened(begin):
     assert data(run) == [{"train/loss": 1, "train/deep/er": 2, "3/4": 5}]
 
 
-@pytest.mark.parametrize("key", ["", "a b", "损失", "💥", 'quote"\\', "new\nline", "\0", "\ud800", "x" * 10_000, "../up", "a.b[0]"])
+@pytest.mark.parametrize("key",
+                         ["", "a b", "损失", "💥", 'quote"\\', "new\nline", "\0", "\ud800", "x" * 10_000,
+                          "../up", "a.b[0]"])
 def test_keys_hold_any_characters(begin, key):
     run = begin()
     run.log({key: 1.5})
@@ -124,7 +130,7 @@ def test_a_million_keys_do_not_kill_the_run(begin, capsys):
     assert capsys.readouterr().err.count("10000 metrics") == 1
 
 
-# -- steps --------------------------------------------------------------------------------------------------------
+# -- steps ---------------------------------------------------------------------------------------------------
 
 def steps(run):
     return [row["step"] for row in rows(run.dir)]
@@ -139,7 +145,8 @@ def test_steps_are_counted_from_the_largest_so_far(begin):
 
 
 @pytest.mark.parametrize("given_step, written", [
-    (np.int64(5), 5), (7.0, 7), ("8", 8), (2.5, 2), (math.nan, 0), ("?", 0), (object(), 0), (-3, -3), (True, 1)])
+    (np.int64(5), 5), (7.0, 7), ("8", 8), (2.5, 2), (math.nan, 0), ("?", 0), (object(), 0), (-3, -3),
+    (True, 1)])
 def test_a_step_of_any_kind(begin, given_step, written):
     run = begin()
     run.log({"x": 1}, step=given_step)
@@ -149,12 +156,14 @@ def test_a_step_of_any_kind(begin, given_step, written):
 def test_tensors_are_values_and_steps_where_they_hold_one_number(begin, capsys):
     import torch  # seconds, which each process that collects the tests would wait for
     run = begin()
-    for step, value in enumerate([torch.tensor(0.1), torch.tensor([[4]]), torch.tensor(1.0, requires_grad=True),
+    for step, value in enumerate([torch.tensor(0.1), torch.tensor([[4]]),
+                                  torch.tensor(1.0, requires_grad=True),
                                   torch.tensor(0.5, dtype=torch.bfloat16)]):
         run.log({"x": value}, step=torch.tensor(step + 6))
     run.log({"odd/thing": torch.zeros(3), "loss": 1.0})
     run.log({"odd/thing": torch.zeros(3), "loss": 2.0})
-    assert data(run) == [{"x": float(np.float32(0.1))}, {"x": 4}, {"x": 1.0}, {"x": 0.5}, {"loss": 1.0}, {"loss": 2.0}]
+    assert data(run) == [{"x": float(np.float32(0.1))}, {"x": 4}, {"x": 1.0}, {"x": 0.5}, {"loss": 1.0},
+                         {"loss": 2.0}]
     assert steps(run)[:4] == [6, 7, 8, 9] and capsys.readouterr().err.count("'odd/thing'") == 1
 
 
@@ -182,15 +191,17 @@ def test_threads_log_whole_lines_and_count_each_step_once(begin):
         assert [row[f"thread{name}"] for row in data(run) if f"thread{name}" in row] == list(range(500))
 
 
-# -- config and summary -------------------------------------------------------------------------------------------
+# -- config and summary --------------------------------------------------------------------------------------
 
 def test_config_is_on_disk_when_the_call_returns(begin):
     run = begin(config={"lr": 0.1})
     assert small(run.dir, "meta")["config"] == {"lr": 0.1}
     import torch
-    run.config.update({"layers": 6, "path": Path("/data"), "kind": torch.float32, "nested": {"heads": 8, "none": None}}, seed=1)
-    assert small(run.dir, "meta")["config"] == {"lr": 0.1, "layers": 6, "path": "/data", "kind": "torch.float32",
-                                                "nested": {"heads": 8, "none": None}, "seed": 1}
+    run.config.update({"layers": 6, "path": Path("/data"), "kind": torch.float32,
+                       "nested": {"heads": 8, "none": None}}, seed=1)
+    assert small(run.dir, "meta")["config"] == {"lr": 0.1, "layers": 6, "path": "/data",
+                                                "kind": "torch.float32", "nested": {"heads": 8, "none": None},
+                                                "seed": 1}
     run.config.lr = 0.2
     run.config["lr"] = run.config.lr * 2
     run.finish()
@@ -211,7 +222,8 @@ def test_a_change_that_had_to_wait_is_on_disk_soon(begin):
 
 def test_config_from_a_namespace_and_reading_it(begin):
     run = begin(config=argparse.Namespace(lr=0.1, layers=[1, 2]))
-    assert run.config.lr == run.config["lr"] == 0.1 and run.config.get("no", 5) == 5 and "layers" in run.config
+    assert run.config.lr == run.config["lr"] == 0.1 and run.config.get("no", 5) == 5
+    assert "layers" in run.config
     assert dict(run.config) == {"lr": 0.1, "layers": [1, 2]} == run.config.as_dict()
     with pytest.raises(AttributeError, match="no 'momentum'.*lr"):
         _ = run.config.momentum
@@ -236,7 +248,8 @@ def test_define_metric_keeps_the_best(begin):
         run.log({"acc": acc, "loss": loss})
     run.finish()
     assert small(run.dir, "summary") == {"acc": 0.4, "loss": 2.0, "acc.max": 0.9, "loss.min": 1.0}
-    assert small(run.dir, "meta")["metrics"] == {"acc": {"summary": "max"}, "loss": {"summary": "min", "step_metric": "epoch"}}
+    assert small(run.dir, "meta")["metrics"] == {
+        "acc": {"summary": "max"}, "loss": {"summary": "min", "step_metric": "epoch"}}
 
 
 def test_tags_and_notes_can_be_changed(begin):
@@ -248,14 +261,14 @@ def test_tags_and_notes_can_be_changed(begin):
     assert meta["tags"] == ["one", "two"] and meta["notes"] == "second"
 
 
-# -- init, the current run, wandb's habits ------------------------------------------------------------------------
+# -- init, the current run, wandb's habits -------------------------------------------------------------------
 
 def test_a_wandb_script_runs(tmp_path, capsys):
     import torch
 
     import runicorn as wandb
-    wandb.init(project="nanogpt", name="gpt2", config=argparse.Namespace(lr=1e-3), dir=tmp_path, group="g", job_type="train", entity="me",
-               mode="offline", settings=None)
+    wandb.init(project="nanogpt", name="gpt2", config=argparse.Namespace(lr=1e-3), dir=tmp_path, group="g",
+               job_type="train", entity="me", mode="offline", settings=None)
     wandb.watch(torch.nn.Linear(1, 1), log="all")
     wandb.config.update({"batch": 8}, allow_val_change=True)
     wandb.define_metric("val/loss", summary="min")
@@ -278,7 +291,8 @@ def test_without_init_the_module_says_so():
     code = "import runicorn\nrunicorn.finish()\nassert runicorn.run is None\nrunicorn.log({'a': 1})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "call runicorn.init(...) first" in done.stderr
-    done = subprocess.run([sys.executable, "-c", "import runicorn\nrunicorn.config.lr"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", "import runicorn\nrunicorn.config.lr"], capture_output=True,
+                          text=True, timeout=60)
     assert "call runicorn.init(...) first" in done.stderr
 
 
@@ -289,7 +303,8 @@ def test_a_with_block_ends_the_run(begin):
     with pytest.raises(ZeroDivisionError), begin() as run:
         1 / 0  # noqa: B018
     status = small(run.dir, "status")
-    assert status["status"] == "failed" and "ZeroDivisionError" in status["error"] and "1 / 0" in status["traceback"]
+    assert status["status"] == "failed" and "ZeroDivisionError" in status["error"]
+    assert "1 / 0" in status["traceback"]
     with pytest.raises(SystemExit), begin() as run:
         sys.exit(4)
     assert small(run.dir, "status")["exit_code"] == 4
@@ -331,7 +346,9 @@ def test_disabled_writes_nothing_and_answers_everything(begin, tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-@pytest.mark.parametrize("wrong", [{"mode": "of"}, {"resume": "perhaps"}, {"capture": "tty"}, {"reinit": "x"}, {"config": 5}])
+@pytest.mark.parametrize("wrong",
+                         [{"mode": "of"}, {"resume": "perhaps"}, {"capture": "tty"}, {"reinit": "x"},
+                          {"config": 5}])
 def test_init_refuses_what_can_not_mean_anything(begin, wrong):
     with pytest.raises(UsageError, match=f"init\\({next(iter(wrong))}="):
         begin(**wrong)
@@ -342,20 +359,23 @@ def test_resume_must_needs_a_run(begin):
         begin(id="abc", resume="must")
 
 
-@pytest.mark.parametrize("name", ["n" * 255, "名" * 100, "a/b\\c:d*e?", ".hidden", "..", "con", " trailing. ", "\n"])
+@pytest.mark.parametrize("name",
+                         ["n" * 255, "名" * 100, "a/b\\c:d*e?", ".hidden", "..", "con", " trailing. ", "\n"])
 def test_any_name_makes_a_folder_and_is_kept(begin, tmp_path, name):
     run = begin(project=name, name=name)
     run.log({"a": 1})
     run.finish()
     assert small(run.dir, "meta")["project"] == small(run.dir, "meta")["name"] == name
-    assert run.dir.parent.parent.parent.parent == tmp_path / "root" and (tmp_path / "root" / run.path).samefile(run.dir)
+    assert run.dir.parent.parent.parent.parent == tmp_path / "root"
+    assert (tmp_path / "root" / run.path).samefile(run.dir)
 
 
 def test_meta_says_where_the_run_was_made(begin):
     run = begin()
     run.finish()
     meta = small(run.dir, "meta")
-    assert meta["format"] == 1 and meta["id"] == run.id and meta["pid"] > 0 and meta["hostname"] and meta["user"] and meta["argv"]
+    assert meta["format"] == 1 and meta["id"] == run.id and meta["pid"] > 0 and meta["hostname"]
+    assert meta["user"] and meta["argv"]
     assert len(meta["git"]["commit"]) == 40 and isinstance(meta["git"]["dirty"], bool)
 
 

@@ -1,4 +1,5 @@
-"""Copies and pickles of a run, its config and summary, and of what holds them: in checkpoints, data loaders, pools and clusters."""
+"""Copies and pickles of a run, its config and summary, and of what holds them: in checkpoints, data loaders,
+pools and clusters."""
 
 import copy
 import json
@@ -26,7 +27,8 @@ def quiet():
 
 @pytest.fixture
 def run(tmp_path):
-    run = runicorn.init(project="p", name="n", config={"lr": 0.1, "net": {"d": 3}}, storage=tmp_path / "root", capture=False, system=False)
+    run = runicorn.init(project="p", name="n", config={"lr": 0.1, "net": {"d": 3}}, storage=tmp_path / "root",
+                        capture=False, system=False)
     run.log({"loss": 1.0})
     return run
 
@@ -36,10 +38,11 @@ def disabled():
     return runicorn.init(mode="disabled", config={"lr": 0.1}, reinit="create_new")
 
 
-# -- config and summary -------------------------------------------------------------------------------------------
+# -- config and summary --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda config: copy.deepcopy({"config": config})["config"],
-                                    lambda config: copy.copy(copy.deepcopy(config)), lambda config: copy.deepcopy(copy.copy(config))])
+@pytest.mark.parametrize("copied", [
+    copy.copy, copy.deepcopy, lambda config: copy.deepcopy({"config": config})["config"],
+    lambda config: copy.copy(copy.deepcopy(config)), lambda config: copy.deepcopy(copy.copy(config))])
 def test_a_copy_of_a_config_is_data_of_its_own(run, copied):
     config = copied(run.config)
     assert config == {"lr": 0.1, "net": {"d": 3}} and config.lr == 0.1 and isinstance(config, dict)
@@ -60,29 +63,34 @@ def test_a_deep_copy_shares_nothing(run):
 @pytest.mark.parametrize("pickled", [pickle, cloudpickle, dill], ids=lambda module: module.__name__)
 @pytest.mark.parametrize("protocol", [0, 2, pickle.HIGHEST_PROTOCOL])
 def test_a_pickle_of_a_config_needs_nothing_of_ours(run, pickled, protocol):
-    data = pickled.dumps({"config": run.config, "summary": run.summary, "copy": copy.copy(run.config)}, protocol=protocol)
+    data = pickled.dumps({"config": run.config, "summary": run.summary, "copy": copy.copy(run.config)},
+                         protocol=protocol)
     assert b"runicorn" not in data
     back = pickle.loads(data)
-    assert back == {"config": {"lr": 0.1, "net": {"d": 3}}, "summary": {"loss": 1.0}, "copy": {"lr": 0.1, "net": {"d": 3}}}
+    assert back == {"config": {"lr": 0.1, "net": {"d": 3}}, "summary": {"loss": 1.0},
+                    "copy": {"lr": 0.1, "net": {"d": 3}}}
     assert all(isinstance(part, dict) for part in back.values())
 
 
 def test_a_checkpoint_with_a_config_loads_with_weights_only(run, tmp_path):
-    torch.save({"config": run.config, "summary": run.summary, "weights": torch.zeros(2)}, tmp_path / "checkpoint.pt")
+    torch.save({"config": run.config, "summary": run.summary, "weights": torch.zeros(2)},
+               tmp_path / "checkpoint.pt")
     back = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert back["config"]["lr"] == 0.1 and back["summary"] == {"loss": 1.0}
 
 
 def test_a_disabled_runs_config_and_summary(disabled):
-    assert copy.deepcopy(disabled.config).lr == 0.1 and pickle.loads(pickle.dumps(disabled.config)) == {"lr": 0.1}
+    assert copy.deepcopy(disabled.config).lr == 0.1
+    assert pickle.loads(pickle.dumps(disabled.config)) == {"lr": 0.1}
     disabled.summary["best"] = 1
     assert pickle.loads(pickle.dumps(disabled.summary)) == copy.copy(disabled.summary) == {"best": 1}
 
 
-# -- runs ---------------------------------------------------------------------------------------------------------
+# -- runs ----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run)),
-                                    lambda run: dill.loads(dill.dumps(run)), lambda run: cloudpickle.loads(cloudpickle.dumps(run))],
+                                    lambda run: dill.loads(dill.dumps(run)),
+                                    lambda run: cloudpickle.loads(cloudpickle.dumps(run))],
                          ids=["copy", "deepcopy", "pickle", "dill", "cloudpickle"])
 def test_a_copy_of_a_run_in_its_process_is_the_run(run, copied):
     assert copied(run) is run and copied({"run": run, "more": [run]})["more"][0] is run
@@ -103,7 +111,8 @@ def test_the_module_copies_and_pickles():
             self.wandb, self.log, self.init, self.image = runicorn, runicorn.log, runicorn.init, runicorn.Image
     twin = copy.deepcopy(Trainer())
     assert twin.wandb is runicorn and twin.log is runicorn.log and twin.image is runicorn.Image
-    assert pickle.loads(pickle.dumps(runicorn)) is cloudpickle.loads(cloudpickle.dumps(runicorn)) is copy.copy(runicorn) is runicorn
+    assert (pickle.loads(pickle.dumps(runicorn)) is cloudpickle.loads(cloudpickle.dumps(runicorn))
+            is copy.copy(runicorn) is runicorn)
     assert dill.loads(dill.dumps(runicorn)) is runicorn
 
 
@@ -129,16 +138,17 @@ def test_a_run_unpickled_elsewhere_records_nothing_and_says_so_once(run, tmp_pat
         run.define_metric("loss", summary="min"), run.watch(None)
         run.finish()
     """)
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run.pickle")], capture_output=True, text=True, check=True,
-                          timeout=60)
-    assert done.stdout.split()[:4] == [run.id, "p", "n", "0.1"] and str(run.dir) in done.stdout and run.path in done.stdout
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run.pickle")], capture_output=True,
+                          text=True, check=True, timeout=60)
+    assert done.stdout.split()[:4] == [run.id, "p", "n", "0.1"] and str(run.dir) in done.stdout
+    assert run.path in done.stdout
     assert done.stderr.count("\n") == 1 and f"run {run.id} records nothing here" in done.stderr
     run.finish()
     assert len(rows(run.dir)) == 1 and small(run.dir, "summary") == {"loss": 1.0}
     assert small(run.dir, "meta")["config"] == {"lr": 0.1, "net": {"d": 3}}
 
 
-# -- processes ----------------------------------------------------------------------------------------------------
+# -- processes -----------------------------------------------------------------------------------------------
 
 LOADER = """
     import multiprocessing, sys
@@ -167,7 +177,8 @@ LOADER = """
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_data_loader_workers_hold_the_run_and_its_config(tmp_path, method):
     _, err = train(tmp_path, textwrap.dedent(LOADER).replace("sys.argv[1]", repr(method)), timeout=300)
-    assert [row["data"] for row in rows(only(tmp_path))] == [{"sum": 2.5}, {"sum": 4.5}, {"sum": 6.5}, {"sum": 8.5}] * 2
+    assert ([row["data"] for row in rows(only(tmp_path))]
+            == [{"sum": 2.5}, {"sum": 4.5}, {"sum": 6.5}, {"sum": 8.5}] * 2)
     assert small(only(tmp_path), "status")["status"] == "finished"
     assert 2 <= err.count("records nothing") <= 4, err          # once in each worker
 
@@ -207,10 +218,11 @@ def test_pools_executors_and_joblib_take_what_holds_a_run(tmp_path):
     assert data == [{"pool": 3.0}, {"executor": 3.0}, {"process": 0}] * 3 + [{"joblib": 15.0}] * 2
 
 
-# -- frameworks ---------------------------------------------------------------------------------------------------
+# -- frameworks ----------------------------------------------------------------------------------------------
 
 @pytest.mark.frameworks
-@pytest.mark.parametrize("module, needed", [("lightning", "run"), ("transformers", "none"), ("keras", "none")])
+@pytest.mark.parametrize("module, needed",
+                         [("lightning", "run"), ("transformers", "none"), ("keras", "none")])
 def test_loggers_and_callbacks_copy_and_pickle(tmp_path, module, needed):
     code = f"""
         import copy, pickle
@@ -261,7 +273,9 @@ SPAWNED = """
 
 @pytest.mark.frameworks
 def test_lightnings_spawned_processes_after_the_first_use_are_recorded(tmp_path):
-    """The run that the first process began can't be written by another; rank 0 of the spawned ones makes one of its own."""
+    """The run that the first process began can't be written by another; rank 0 of the spawned ones makes one
+    of its own."""
     _, err = train(tmp_path, textwrap.dedent(SPAWNED), timeout=300)
-    logged = [[row["step"] for row in rows(folder) if "train/loss" in row["data"]] for folder in runs(tmp_path)]
+    logged = [[row["step"] for row in rows(folder) if "train/loss" in row["data"]]
+              for folder in runs(tmp_path)]
     assert sorted(logged) == [[], [0, 1]], err

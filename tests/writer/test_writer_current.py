@@ -1,4 +1,5 @@
-"""Which run `runicorn.log` and the others act on: in threads, pools of threads, tasks, and runs within runs."""
+"""Which run `runicorn.log` and the others act on: in threads, pools of threads, tasks, and runs within
+runs."""
 
 import asyncio
 import concurrent.futures
@@ -18,13 +19,14 @@ ROWS = 20
 
 @pytest.fixture
 def begin(tmp_path):
-    """init(...) with a root of its own, no captured output, no samples. Each test is a process of its own as far as `init` can tell:
-    it runs in a fresh context, and what it began is finished at the end."""
+    """init(...) with a root of its own, no captured output, no samples. Each test is a process of its own as
+    far as `init` can tell: it runs in a fresh context, and what it began is finished at the end."""
     _sentences.clear()
     begun = []
 
     def begin(**more):
-        run = runicorn.init(**{"project": "p", "name": "n", "storage": tmp_path / "root", "capture": False, "system": False, **more})
+        run = runicorn.init(**{"project": "p", "name": "n", "storage": tmp_path / "root", "capture": False,
+                               "system": False, **more})
         begun.append(run)
         return run
     while runicorn.run is not None:
@@ -57,7 +59,8 @@ def check_trials(found):
     for run in found:
         who = run.config["who"]
         meta = small(run.dir, "meta")
-        assert names(run) == [who] * ROWS and meta["config"] == {"who": who, "seen": who} and set(meta["metrics"]) == {f"metric-{who}"}
+        assert names(run) == [who] * ROWS and meta["config"] == {"who": who, "seen": who}
+        assert set(meta["metrics"]) == {f"metric-{who}"}
         assert small(run.dir, "summary")["who"] == who and small(run.dir, "status")["status"] == "finished"
 
 
@@ -72,7 +75,8 @@ def test_runs_in_threads_are_kept_apart(begin, reinit, outer):
     """A study in threads, also within a run of the main thread, which other threads log to."""
     whole = begin(name="study") if outer else None
     barrier = threading.Barrier(3)
-    found = in_threads(*[lambda who=who: trial(begin, who, lambda: barrier.wait(30), reinit=reinit) for who in range(3)])
+    found = in_threads(
+        *[lambda who=who: trial(begin, who, lambda: barrier.wait(30), reinit=reinit) for who in range(3)])
     check_trials(found)
     if outer:
         assert not whole.ended and runicorn.run is whole
@@ -96,7 +100,8 @@ def test_a_pools_thread_that_does_not_finish_its_run_ends_it_with_the_next(begin
         return run
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         found = list(pool.map(careless, range(3)))
-    assert [run.ended for run in found] == [True, True, False] and [names(run) for run in found] == [[0], [1], [2]]
+    assert [run.ended for run in found] == [True, True, False]
+    assert [names(run) for run in found] == [[0], [1], [2]]
 
 
 def test_optuna_with_two_jobs(begin):
@@ -115,12 +120,14 @@ def test_optuna_with_two_jobs(begin):
 
 def test_dask_in_threads(begin):
     import dask
-    check_trials(dask.compute(*[dask.delayed(trial)(begin, who) for who in range(6)], scheduler="threads", num_workers=3))
+    check_trials(dask.compute(*[dask.delayed(trial)(begin, who) for who in range(6)], scheduler="threads",
+                              num_workers=3))
 
 
 def test_joblib_in_threads(begin):
     import joblib
-    check_trials(joblib.Parallel(n_jobs=3, backend="threading")(joblib.delayed(trial)(begin, who) for who in range(6)))
+    check_trials(joblib.Parallel(n_jobs=3, backend="threading")(
+        joblib.delayed(trial)(begin, who) for who in range(6)))
 
 
 async def async_trial(begin, who, **more):
@@ -161,7 +168,8 @@ def test_what_a_task_or_a_thread_of_its_own_logs_goes_to_the_run_it_was_started_
 
 
 def test_a_run_that_another_thread_logs_to_goes_on(begin, capsys):
-    """`for config in configs: run = init(config); Thread(target=train, args=(run,)).start()`, and a thread that uses `runicorn.log`."""
+    """`for config in configs: run = init(config); Thread(target=train, args=(run,)).start()`, and a thread
+    that uses `runicorn.log`."""
     go, logged = threading.Event(), [threading.Event(), threading.Event()]
 
     def work(log, number):
@@ -171,7 +179,8 @@ def test_a_run_that_another_thread_logs_to_goes_on(begin, capsys):
         for _ in range(ROWS):
             log({"who": number})
     first = begin()
-    threads = [threading.Thread(target=work, args=arguments) for arguments in ((first.log, 0), (runicorn.log, 1))]
+    threads = [threading.Thread(target=work, args=arguments)
+               for arguments in ((first.log, 0), (runicorn.log, 1))]
     for thread in threads:
         thread.start()
     assert all(event.wait(30) for event in logged)
@@ -180,7 +189,8 @@ def test_a_run_that_another_thread_logs_to_goes_on(begin, capsys):
     go.set()
     for thread in threads:
         thread.join()
-    assert not first.ended and sorted(names(first)) == [0] * (ROWS + 1) + [1] * (ROWS + 1) and names(second) == ["main"]
+    assert not first.ended and sorted(names(first)) == [0] * (ROWS + 1) + [1] * (ROWS + 1)
+    assert names(second) == ["main"]
     assert f"run {first.id} goes on beside this one" in capsys.readouterr().err
 
 
@@ -193,7 +203,8 @@ def test_a_pools_thread_that_has_nothing_to_do_keeps_no_run_alive(begin):
             list(pool.map(lambda who: runicorn.log({"who": who}), [fold] * 4))
             other.map(lambda who: runicorn.log({"who": who}), [fold] * 4)
             for thread in threading.enumerate():            # the last worker is back at its queue
-                while thread.name.startswith("ThreadPool") and not runicorn.writer.api.current._is_idle(frame(thread)):
+                while (thread.name.startswith("ThreadPool")
+                       and not runicorn.writer.api.current._is_idle(frame(thread))):
                     pass
     assert [run.ended for run in found] == [True, True, False]
     assert [names(run) for run in found] == [[fold] * 8 for fold in range(3)]

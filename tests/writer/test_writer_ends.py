@@ -56,23 +56,28 @@ def test_the_way_a_run_ends(tmp_path, code, expect, state, exit_code):
 
 
 @pytest.mark.parametrize("code, first, last", [
-    ("raise RuntimeError('Error(s) in loading state_dict for Net:\\n' + '\\n'.join(f'\\t{n}.weight differs' for n in range(300)))",
+    ("raise RuntimeError('Error(s) in loading state_dict for Net:\\n' + '\\n'.join(f'\\t{n}.weight differs' "
+     "for n in range(300)))",
      "RuntimeError: Error(s) in loading state_dict for Net:\n\t0.weight differs", "\t299.weight differs"),
     ("raise ValueError('x' * 10_000_000)", "ValueError: xxx", "xxx"),
-    ("try:\n    raise ValueError('y' * 10_000_000)\nexcept ValueError:\n    raise RuntimeError('after')", "RuntimeError: after", "after"),
+    ("try:\n    raise ValueError('y' * 10_000_000)\nexcept ValueError:\n    raise RuntimeError('after')",
+     "RuntimeError: after", "after"),
     ("exec('a b c')", "SyntaxError: invalid syntax", "invalid syntax"),
     ("assert 0, ['row'] * 100_000", "AssertionError: ['row', 'row'", "'row']"),
 ], ids=["a checkpoint that doesn't fit", "one line", "one before it", "a place first", "a list"])
-def test_a_long_error_is_told_by_its_beginning_and_end_behind_where_it_was_raised(tmp_path, code, first, last):
+def test_a_long_error_is_told_by_its_beginning_and_end_behind_where_it_was_raised(
+        tmp_path, code, first, last):
     train(tmp_path, BEGIN + code, 1)
     found = status(tmp_path)
     assert found["error"].startswith(first) and found["error"].endswith(last) and len(found["error"]) < 2100
-    assert 'train.py", line' in found["traceback"] and found["traceback"].endswith(found["error"]) and len(found["traceback"]) < 30_000
+    assert 'train.py", line' in found["traceback"] and found["traceback"].endswith(found["error"])
+    assert len(found["traceback"]) < 30_000
 
 
 def test_a_subclass_of_keyboardinterrupt_is_an_error_to_python(tmp_path):
     train(tmp_path, BEGIN + "class Enough(KeyboardInterrupt):\n    pass\nraise Enough", 1)
-    assert (status(tmp_path)["status"], status(tmp_path)["exit_code"], status(tmp_path)["signal"]) == ("interrupted", 1, "SIGINT")
+    assert (status(tmp_path)["status"], status(tmp_path)["exit_code"], status(tmp_path)["signal"]) == (
+        "interrupted", 1, "SIGINT")
 
 
 def test_the_traceback_still_reaches_the_terminal(tmp_path):
@@ -148,8 +153,9 @@ def test_a_handler_that_chains_to_ours_decides_too(tmp_path):
 def test_an_ignored_signal_stays_ignored(tmp_path):
     code = BEGIN + "print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"
     (tmp_path / "train.py").write_text(code)
-    out = subprocess.run(["nohup", sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), stdin=subprocess.DEVNULL,
-                         capture_output=True, text=True, timeout=60, check=True).stdout
+    out = subprocess.run(["nohup", sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path),
+                         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+                         check=True).stdout
     assert out == "True\n"
 
 
@@ -165,9 +171,11 @@ closing = threading.Thread(target=asked[-1], args=(signal.SIGHUP,))
 
 
 @pytest.mark.parametrize("end, state, code", [
-    ("closing.start(); closing.join(); os._exit(9)", "interrupted", 9), ("run.finish(); assert asked[-1] is None", "finished", 0)])
+    ("closing.start(); closing.join(); os._exit(9)", "interrupted", 9),
+    ("run.finish(); assert asked[-1] is None", "finished", 0)])
 def test_a_console_that_is_closed_ends_the_run_before_the_process(tmp_path, end, state, code):
-    """Windows ends a process as soon as what it calls returns, whatever the main thread does: the verdict is written by then."""
+    """Windows ends a process as soon as what it calls returns, whatever the main thread does: the verdict is
+    written by then."""
     train(tmp_path, CLOSED.replace("{end}", end), expect=code)
     assert small(only(tmp_path), "status")["status"] == state
 
@@ -198,19 +206,23 @@ def test_init_in_a_thread_records_and_leaves_signals_alone(tmp_path):
 
 def test_ctrl_c_is_python_s_own_and_its_traceback_ends_in_the_script(tmp_path):
     _, err = train(tmp_path, BEGIN + "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
-                   "def step():\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)\nstep()", -signal.SIGINT)
+                   "def step():\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)\nstep()",
+                   -signal.SIGINT)
     frames = [line for line in err.splitlines() if line.startswith("  File ")]
     assert len(frames) == 2 and frames[-1].endswith("in step"), err
 
 
 def test_a_handler_of_the_script_s_is_left_where_it_is(tmp_path):
-    train(tmp_path, "import signal\ndef mine(number, frame): raise TimeoutError\nsignal.signal(signal.SIGTERM, mine)\n" + BEGIN
+    train(tmp_path,
+          "import signal\ndef mine(number, frame): raise TimeoutError\nsignal.signal(signal.SIGTERM, mine)\n"
+          + BEGIN
           + "assert signal.getsignal(signal.SIGTERM) is mine")
     assert status(tmp_path)["status"] == "finished"
 
 
 def test_sweeps_whose_errors_are_caught_outside_end_as_they_did(tmp_path):
-    """An error's id is soon another's: only a run that ended while this very error was on its way has failed by it."""
+    """An error's id is soon another's: only a run that ended while this very error was on its way has failed
+    by it."""
     train(tmp_path, textwrap.dedent("""
         import runicorn
         class Diverged(Exception):
@@ -255,7 +267,8 @@ def test_an_error_that_ended_a_run_can_be_pickled_and_keeps_nothing_alive(tmp_pa
 
 
 def test_system_exit_stays_what_it_was(tmp_path):
-    """What stands before its attribute `code` keeps nothing alive, and copies, pickles, subclasses and deletion see nothing of it."""
+    """What stands before its attribute `code` keeps nothing alive, and copies, pickles, subclasses and
+    deletion see nothing of it."""
     train(tmp_path, BEGIN + textwrap.dedent("""
         import copy, gc, pickle, types
         class Leave(SystemExit):
@@ -370,17 +383,20 @@ def test_a_script_that_loads_the_package_twice_tells_both_of_its_end(tmp_path):
         """), 4)
     assert out == "5 True\n"
     told = [small(folder, "status") for folder in runs(tmp_path)]
-    assert sorted((one["status"], one["exit_code"]) for one in told) == [("failed", 4), ("failed", 4), ("finished", 0)]
+    assert sorted((one["status"], one["exit_code"]) for one in told) == [
+        ("failed", 4), ("failed", 4), ("finished", 0)]
 
 
 def test_an_exit_of_somebody_elses_is_called_as_ever(tmp_path):
-    own = "import sys\nbefore = sys.exit\ndef leave(status=None):\n    print('leaves', status)\n    before(status)\nsys.exit = leave\n"
+    own = ("import sys\nbefore = sys.exit\ndef leave(status=None):\n    print('leaves', status)\n"
+           "    before(status)\nsys.exit = leave\n")
     out, _ = train(tmp_path, own + BEGIN + "sys.exit(7)\n", 7)
     assert out == "leaves 7\n" and status(tmp_path)["exit_code"] == 7
 
 
 def test_subinterpreters_leave_system_exit_whole(tmp_path):
-    """Before Python 3.12 they share the type, whose entry must not outlive the modules of one that is gone."""
+    """Before Python 3.12 they share the type, whose entry must not outlive the modules of one that is
+    gone."""
     out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
         subinterpreters = __import__("_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters")
         inner = subinterpreters.create()
@@ -392,7 +408,8 @@ def test_subinterpreters_leave_system_exit_whole(tmp_path):
         sys.exit(6)
         """), 6)
     assert out == "5 1\n"
-    assert [small(folder, "status")["exit_code"] for folder in runs(tmp_path) if small(folder, "meta")["name"] == "n"] == [6]
+    assert [small(folder, "status")["exit_code"]
+            for folder in runs(tmp_path) if small(folder, "meta")["name"] == "n"] == [6]
 
 
 @pytest.mark.few(3)
@@ -407,15 +424,17 @@ def test_a_closed_pipe_changes_no_exit_code_and_the_run_ends(tmp_path, reader, c
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.py").write_text(BEGIN + "time.sleep(0.3)\n" + code)
         env = environment(tmp_path / name) if path is None else environment(tmp_path / name, PYTHONPATH=path)
-        done = subprocess.run(["bash", "-c", f"{sys.executable} train.py | {reader}; echo ${{PIPESTATUS[0]}}"], cwd=tmp_path / name,
-                              env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["bash", "-c",
+                               f"{sys.executable} train.py | {reader}; echo ${{PIPESTATUS[0]}}"],
+                              cwd=tmp_path / name, env=env, capture_output=True, text=True, timeout=60)
         found.append(done.stdout.splitlines()[-1])
     assert found[0] == found[1], done.stderr
     assert status(tmp_path / "with")["status"] == state
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("code, expect, state", [("", 0, "finished"), ("sys.exit(3)", 3, "failed"), ("1 / 0", 1, "failed")])
+@pytest.mark.parametrize("code, expect, state",
+                         [("", 0, "finished"), ("sys.exit(3)", 3, "failed"), ("1 / 0", 1, "failed")])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a tmpfs")
 def test_a_disk_that_is_full_at_the_end_keeps_no_verdict_out(tmp_path, code, expect, state):
     (tmp_path / "root").mkdir()
@@ -450,11 +469,13 @@ def test_a_signal_in_the_moment_in_which_the_verdict_is_written_changes_nothing_
         time.sleep(20)
         """))
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, status(tmp_path)["status"], status(tmp_path)["exit_code"]) == (code, "failed", 3), err
+    assert (process.returncode, status(tmp_path)["status"],
+            status(tmp_path)["exit_code"]) == (code, "failed", 3), err
 
 
 def test_the_verdict_is_there_while_the_rest_is_being_done(tmp_path):
-    """Git's answer takes five seconds; a kill, another signal or a Ctrl+C meanwhile changes neither the verdict nor the exit code."""
+    """Git's answer takes five seconds; a kill, another signal or a Ctrl+C meanwhile changes neither the
+    verdict nor the exit code."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "git").write_text("#!/bin/sh\nexec sleep 5\n")
     (tmp_path / "bin" / "git").chmod(0o755)
@@ -476,11 +497,13 @@ def test_the_verdict_is_there_while_the_rest_is_being_done(tmp_path):
 
 
 def test_sigterm_waits_for_nothing(tmp_path):
-    """Slurm's SIGKILL follows its SIGTERM by a few milliseconds; the busy disk and the slow git are not waited for."""
+    """Slurm's SIGKILL follows its SIGTERM by a few milliseconds; the busy disk and the slow git are not
+    waited for."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "git").write_text("#!/bin/sh\nexec sleep 5\n")
     (tmp_path / "bin" / "git").chmod(0o755)
-    process = start(tmp_path, BEGIN + "print('ready', flush=True)\ntime.sleep(30)", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    process = start(tmp_path, BEGIN + "print('ready', flush=True)\ntime.sleep(30)",
+                    PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     process.stdout.readline()
     began = time.monotonic()
     process.terminate()
@@ -590,12 +613,15 @@ def test_a_thread_s_own_run_fails_with_it(tmp_path):
 
 
 def test_no_home_folder_is_said_in_one_sentence(tmp_path):
-    train(tmp_path, "import os.path\nos.path.expanduser = lambda path: path\nimport runicorn, contextlib, io\nerr = io.StringIO()\n"
-          "with contextlib.redirect_stderr(err):\n    runicorn.init()\nassert 'no home folder' in err.getvalue(), err.getvalue()\n"
+    train(tmp_path,
+          "import os.path\nos.path.expanduser = lambda path: path\nimport runicorn, contextlib, io\n"
+          "err = io.StringIO()\n"
+          "with contextlib.redirect_stderr(err):\n    runicorn.init()\n"
+          "assert 'no home folder' in err.getvalue(), err.getvalue()\n"
           "assert '..' not in err.getvalue()", RUNICORN_HOME="", RUNICORN_DIR="")
 
 
-# -- children -----------------------------------------------------------------------------------------------------
+# -- children ------------------------------------------------------------------------------------------------
 
 def test_a_forked_child_neither_logs_nor_ends_the_run(tmp_path):
     _, err = train(tmp_path, BEGIN + textwrap.dedent("""
@@ -675,11 +701,12 @@ def test_a_forked_child_may_begin_a_run_of_its_own(tmp_path):
         os.waitpid(child, 0)
         """))
     child, parent = sorted(runs(tmp_path))
-    assert rows(child)[0]["data"] == {"child": 1} and shown(child) == ["child prints"] and small(child, "status")["status"] == "finished"
+    assert rows(child)[0]["data"] == {"child": 1} and shown(child) == ["child prints"]
+    assert small(child, "status")["status"] == "finished"
     assert small(parent, "status")["status"] == "finished" and len(rows(parent)) == 1
 
 
-# -- killed at any moment -----------------------------------------------------------------------------------------
+# -- killed at any moment ------------------------------------------------------------------------------------
 
 COUNT = """
 import sys, os
@@ -699,7 +726,8 @@ while True:
 
 
 def killed(folder, after, pause):
-    """Kill a training `after` seconds after its first row; returns (last step whose log() returned, rows on disk)."""
+    """Kill a training `after` seconds after its first row; returns (last step whose log() returned, rows on
+    disk)."""
     folder.mkdir()
     returned = folder / "returned"
     process = start(folder, COUNT, PAUSE=str(pause), RETURNED=str(returned))
@@ -723,6 +751,7 @@ def test_sigkill_loses_no_call_that_returned(tmp_path, pause):
 @pytest.mark.parametrize("pause", [0, 0.5])
 def test_sigkill_at_a_hundred_moments(tmp_path, pause):
     for attempt in range(100):
-        last, found = killed(tmp_path / str(attempt), int.from_bytes(os.urandom(2), "big") / 65536 * (0.3 if not pause else 2), pause)
+        last, found = killed(tmp_path / str(attempt),
+                             int.from_bytes(os.urandom(2), "big") / 65536 * (0.3 if not pause else 2), pause)
         tally.tried()
         assert [row["step"] for row in found] == list(range(len(found))) and len(found) >= last + 1

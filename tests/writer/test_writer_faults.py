@@ -1,4 +1,5 @@
-"""Full disks, vanished folders, foreign modes: one clear line each, never an exception in the training, nothing torn for readers."""
+"""Full disks, vanished folders, foreign modes: one clear line each, never an exception in the training,
+nothing torn for readers."""
 
 import json
 import os
@@ -30,7 +31,8 @@ def lines(path):
 
 
 def test_a_full_disk_costs_only_the_rows_that_did_not_fit(tmp_path):
-    """RLIMIT_FSIZE makes writes fall short and then fail, as a full disk does; lifting it is somebody making room."""
+    """RLIMIT_FSIZE makes writes fall short and then fail, as a full disk does; lifting it is somebody making
+    room."""
     _, err = train(tmp_path, INIT.replace("name='n'", "name='n', system=False") + textwrap.dedent("""
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limit[1]))
@@ -72,7 +74,8 @@ def test_a_really_full_file_system(tmp_path):
             """))
         good, bad = lines(only(tmp_path) / "events.jsonl")
         assert good[-1]["step"] == 1000 and good[-2]["type"] == "gap" and len(bad) <= 1
-        assert small(only(tmp_path), "status")["status"] == "finished" and small(only(tmp_path), "summary")["step"] == 499
+        assert small(only(tmp_path), "status")["status"] == "finished"
+        assert small(only(tmp_path), "summary")["step"] == 499
         assert "No space left" in err and "Traceback" not in err
         assert "room again" in (only(tmp_path) / "logs.txt").read_text()
     finally:
@@ -119,14 +122,17 @@ LOOP = "for step in range(10):\n    run.log({'loss': 1.0})\nrun.summary({'best':
 
 
 @needs_root
-@pytest.mark.parametrize("environ", [{"RUNICORN_DIR": "/proc/no/such"}, {"RUNICORN_DIR": "", "HOME": "/", "RUNICORN_HOME": ""}])
+@pytest.mark.parametrize("environ",
+                         [{"RUNICORN_DIR": "/proc/no/such"},
+                          {"RUNICORN_DIR": "", "HOME": "/", "RUNICORN_HOME": ""}])
 def test_a_root_that_can_not_be_written_records_nothing_and_says_so(open_path, environ):
     err = as_nobody(open_path, INIT + LOOP, **environ)
     assert err.count("\n") == 1 and "nothing is recorded" in err and "RUNICORN_DIR" in err
 
 
 def test_no_home_at_all(tmp_path):
-    code = "import os.path\nos.path.expanduser = lambda path: path\n"       # as it does where nobody has a home
+    # as it does where nobody has a home
+    code = "import os.path\nos.path.expanduser = lambda path: path\n"
     _, err = train(tmp_path, code + INIT + LOOP, RUNICORN_HOME="", RUNICORN_DIR="")
     assert "nothing is recorded" in err and "home" in err
 
@@ -165,7 +171,8 @@ def test_without_the_live_folder_the_run_beats_in_its_own(open_path):
     live.mkdir(parents=True)
     os.chmod(open_path / "root", 0o777)
     as_nobody(open_path, INIT + LOOP + "os.kill(os.getpid(), 9)", -9)
-    assert json.loads((only(open_path) / ".beat").read_text())["path"] == only(open_path).relative_to(open_path / "root").as_posix()
+    assert (json.loads((only(open_path) / ".beat").read_text())["path"]
+            == only(open_path).relative_to(open_path / "root").as_posix())
 
 
 def test_a_clock_that_jumps_back_loses_nothing(tmp_path):
@@ -177,7 +184,8 @@ def test_a_clock_that_jumps_back_loses_nothing(tmp_path):
         print("yesterday")
         time.sleep(0.6)
         """))
-    assert [row["step"] for row in rows(only(tmp_path))] == [0, 1] and small(only(tmp_path), "status")["status"] == "finished"
+    assert [row["step"] for row in rows(only(tmp_path))] == [0, 1]
+    assert small(only(tmp_path), "status")["status"] == "finished"
 
 
 def test_a_training_is_not_slowed_by_a_stopped_helper_thread(tmp_path):
@@ -208,7 +216,9 @@ def test_the_writer_keeps_two_threads_at_most_and_no_process(tmp_path):
 
 
 def test_nothing_of_the_terminal_is_lost_when_the_log_is(tmp_path):
-    process = start(tmp_path, INIT + "shutil.rmtree(run.dir)\nfor number in range(1000):\n    print(number)\ntime.sleep(0.1)")
+    process = start(tmp_path,
+                    INIT + "shutil.rmtree(run.dir)\nfor number in range(1000):\n    print(number)\n"
+                           "time.sleep(0.1)")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and out.splitlines() == [str(number) for number in range(1000)]
 
@@ -238,10 +248,12 @@ def link_to_nothing(path):
 
 
 @pytest.mark.few(3)
-@pytest.mark.parametrize("kind", ["fifo", "folder", "unix_socket", "endless", "terminal", "link_to_itself", "link_to_a_fifo",
-                                  "link_to_nothing"])
+@pytest.mark.parametrize("kind", [
+    "fifo", "folder", "unix_socket", "endless", "terminal", "link_to_itself", "link_to_a_fifo",
+    "link_to_nothing"])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path, kind):
-    """In the place of any file that `init` reads or appends to. (Before, a FIFO hung a resuming init for ever.)"""
+    """In the place of any file that `init` reads or appends to. (Before, a FIFO hung a resuming init for
+    ever.)"""
     out, err = train(tmp_path, "import os, socket, sys\nimport runicorn\n" + ODD_FILES + textwrap.dedent(f"""
         root, home = os.environ["RUNICORN_DIR"], os.environ["RUNICORN_HOME"]
         os.makedirs(home, exist_ok=True)
@@ -276,5 +288,7 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path, kind):
         print("fresh", type(fresh).__name__, fresh.step)
         """))
     lines = [line.split() for line in out.splitlines()]
-    assert len(lines) == 9 and lines[0][1:] == ["Run", "8"] and lines[-1] == ["fresh", "Run", "0"] and "Traceback" not in err
-    assert kind == "folder" or {recorded for _, recorded, _ in lines} == {"Run"}       # no file can be put over a folder
+    assert len(lines) == 9 and lines[0][1:] == ["Run", "8"] and lines[-1] == ["fresh", "Run", "0"]
+    assert "Traceback" not in err
+    # no file can be put over a folder
+    assert kind == "folder" or {recorded for _, recorded, _ in lines} == {"Run"}

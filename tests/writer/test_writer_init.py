@@ -1,4 +1,5 @@
-"""init() in odd surroundings: no room for a thread, half characters, an ASCII locale, threads and interpreters that are not the first."""
+"""init() in odd surroundings: no room for a thread, half characters, an ASCII locale, threads and
+interpreters that are not the first."""
 
 import json
 import os
@@ -25,7 +26,7 @@ run.config.lr = 0.1
 """
 
 
-# -- no thread ----------------------------------------------------------------------------------------------------
+# -- no thread -----------------------------------------------------------------------------------------------
 
 @needs_root
 def test_without_room_for_a_thread_the_run_is_recorded_and_beats(open_path):
@@ -56,8 +57,10 @@ def test_without_room_for_a_thread_the_run_is_recorded_and_beats(open_path):
         assert threading.active_count() == 2
         """).replace("json.load", "__import__('json').load"))
     assert err.count("\n") == 1 and "no thread can be started" in err
-    assert [row["step"] for row in rows(only(open_path))][:3] == [0, 1, 2] and small(only(open_path), "status")["status"] == "finished"
-    assert shown(only(open_path))[-3:] == ["step 0", "step 1", "step 2"] and small(only(open_path), "meta")["config"] == {"lr": 0.1}
+    assert [row["step"] for row in rows(only(open_path))][:3] == [0, 1, 2]
+    assert small(only(open_path), "status")["status"] == "finished"
+    assert shown(only(open_path))[-3:] == ["step 0", "step 1", "step 2"]
+    assert small(only(open_path), "meta")["config"] == {"lr": 0.1}
 
 
 def test_init_while_the_process_ends(tmp_path):
@@ -99,12 +102,14 @@ def test_a_thread_that_python_did_not_start_and_one_that_is_not_the_first(tmp_pa
         libc.pthread_join(handle, None)
         threading.Thread(target=work, args=("thread",)).start()
         """))
-    assert "Traceback" not in err and sorted(run.parent.parent.name for run in runs(tmp_path)) == ["c", "raw", "thread"]
+    assert "Traceback" not in err
+    assert sorted(run.parent.parent.name for run in runs(tmp_path)) == ["c", "raw", "thread"]
     assert all(len(rows(run)) == 1 and small(run, "status")["status"] == "finished" for run in runs(tmp_path))
 
 
 def test_a_main_thread_that_only_threading_takes_for_one(tmp_path):
-    """A C program whose own thread imports Python's threading first: only signal knows which is the main one."""
+    """A C program whose own thread imports Python's threading first: only signal knows which is the main
+    one."""
     _, err = train(tmp_path, textwrap.dedent("""
         import threading, time
         import runicorn
@@ -138,10 +143,11 @@ def test_in_a_subinterpreter(tmp_path):
             '''
         interpreters.run_string(interpreters.create(), code)
         """))
-    assert "Traceback" not in err and len(rows(only(tmp_path))) == 1 and small(only(tmp_path), "status")["status"] == "finished"
+    assert "Traceback" not in err and len(rows(only(tmp_path))) == 1
+    assert small(only(tmp_path), "status")["status"] == "finished"
 
 
-# -- forks --------------------------------------------------------------------------------------------------------
+# -- forks ---------------------------------------------------------------------------------------------------
 
 def test_a_fork_just_after_init_finds_no_import_under_way(tmp_path):
     """Our thread imports subprocess at once; a child made meanwhile could never import it."""
@@ -219,7 +225,7 @@ def test_a_forked_child_writes_none_of_the_small_files(tmp_path):
     assert small(only(tmp_path), "meta")["tags"] == ["parent"]
 
 
-# -- text ---------------------------------------------------------------------------------------------------------
+# -- text ----------------------------------------------------------------------------------------------------
 
 HALVES = ["\ud800", "a\udfffb", "\udce8\udca7\udc86", "caf\udce9", "\udc80", "视\ud83d觉"]
 
@@ -251,9 +257,11 @@ def test_half_characters_anywhere_in_init(tmp_path, text):
     for name in ("meta", "status", "summary"):
         (run / f"{name}.json").read_bytes().decode("utf-8")
         assert "\\ud" not in (run / f"{name}.json").read_text(encoding="utf-8")
-    assert len(meta["tags"]) == 2 and meta["argv"][1] == "--name" and rows(run)[0]["data"].popitem()[0] == "text"
+    assert len(meta["tags"]) == 2 and meta["argv"][1] == "--name"
+    assert rows(run)[0]["data"].popitem()[0] == "text"
     if text == "\udce8\udca7\udc86":        # 视, as Python shows it where the locale is ASCII
-        assert meta["project"] == meta["name"] == meta["notes"] == meta["argv"][2] == meta["group"] == meta["id"] == "视"
+        assert (meta["project"] == meta["name"] == meta["notes"] == meta["argv"][2] == meta["group"]
+                == meta["id"] == "视")
         assert run.parent.parent.name == run.name == "视"
 
 
@@ -267,22 +275,27 @@ def test_a_slug_of_half_characters_is_a_name_for_any_disk_and_reads_back(text):
 
 @pytest.mark.parametrize("storage", ["a\ud800b", "a\0b", "/dev/null/x", "\udce9t\udce9"], ids=ascii)
 def test_a_root_that_can_not_be_is_said(tmp_path, storage):
-    _, err = train(tmp_path, f"import runicorn\nrun = runicorn.init(project='p', storage={storage!a})\n" + LOOP)
+    _, err = train(tmp_path,
+                   f"import runicorn\nrun = runicorn.init(project='p', storage={storage!a})\n" + LOOP)
     assert "Traceback" not in err
-    assert "nothing is recorded" in err or [path for path in os.listdir(os.fsencode(tmp_path)) if path == b"\xe9t\xe9"]
+    assert ("nothing is recorded" in err
+            or [path for path in os.listdir(os.fsencode(tmp_path)) if path == b"\xe9t\xe9"])
 
 
 ASCII = {"LC_ALL": "C", "LANG": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-@pytest.mark.parametrize("more", [{"PYTHONIOENCODING": ""}, {"PYTHONIOENCODING": "ascii:strict"}, {"PYTHONIOENCODING": "utf-8"}], ids=str)
+@pytest.mark.parametrize("more",
+                         [{"PYTHONIOENCODING": ""}, {"PYTHONIOENCODING": "ascii:strict"},
+                          {"PYTHONIOENCODING": "utf-8"}], ids=str)
 @pytest.mark.parametrize("where", ["storage", "environment", "config.json"])
 def test_chinese_names_under_an_ascii_locale(tmp_path, more, where):
     """The same folders and the same text as under a UTF-8 locale, whichever way the name came."""
     root = str(tmp_path / "实验")
     environ = {**ASCII, **more, "RUNICORN_DIR": root if where == "environment" else ""}
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "config.json").write_text(json.dumps({"root": root}) if where == "config.json" else "{}")
+    (tmp_path / "home" / "config.json").write_text(
+        json.dumps({"root": root}) if where == "config.json" else "{}")
     code = textwrap.dedent(f"""
         import os, sys
         import runicorn
@@ -302,21 +315,27 @@ def test_chinese_names_under_an_ascii_locale(tmp_path, more, where):
             print(sys.argv[1])
         """)
     (tmp_path / "train.py").write_text(code, encoding="utf-8")
-    done = subprocess.run([sys.executable, "train.py", "视觉"], cwd=tmp_path, env=environment(tmp_path, **environ), capture_output=True,
-                          timeout=60)
+    done = subprocess.run([sys.executable, "train.py", "视觉"], cwd=tmp_path,
+                          env=environment(tmp_path, **environ), capture_output=True, timeout=60)
     err = done.stderr.decode()
     assert done.returncode == 0 and "Traceback" not in err and "there is a run" in err, err
-    assert more["PYTHONIOENCODING"] or [shown(folder) for folder in tmp_path.glob("实验/视觉/残差/runs/*_*")].count(["视觉"]) == 1
+    assert (more["PYTHONIOENCODING"]
+            or [shown(folder) for folder in tmp_path.glob("实验/视觉/残差/runs/*_*")].count(["视觉"]) == 1)
     run = tmp_path / "实验" / "视觉" / "残差" / "runs" / "第一"
     meta = small(run, "meta")
-    assert (meta["project"], meta["name"], meta["id"], meta["notes"], meta["tags"]) == ("视觉", "残差", "第一", "笔记", ["基线"])
+    assert (meta["project"], meta["name"], meta["id"], meta["notes"], meta["tags"]) == (
+        "视觉", "残差", "第一", "笔记", ["基线"])
     assert meta["config"] == {"数据": "猫"} and meta["argv"][1] == "视觉" and meta["cwd"] == str(tmp_path)
-    assert [row["step"] for row in rows(run) + rows(run, "events.2.jsonl")] == [3, 4] and (run / "checkpoint.pt").exists()
-    assert len(list((tmp_path / "实验" / "视觉" / "残差" / "runs").iterdir())) == 3 and os.listdir(tmp_path / "实验" / "视觉") == ["残差"]
+    assert [row["step"] for row in rows(run) + rows(run, "events.2.jsonl")] == [3, 4]
+    assert (run / "checkpoint.pt").exists()
+    assert len(list((tmp_path / "实验" / "视觉" / "残差" / "runs").iterdir())) == 3
+    assert os.listdir(tmp_path / "实验" / "视觉") == ["残差"]
 
 
-@pytest.mark.parametrize("arguments", [{"storage": 5}, {"storage": object()}, {"rank": "first"}, {"rank": [1]}, {"rank": float("inf")},
-                                       {"rank": 1j}], ids=lambda arguments: str(arguments).split(" at 0x")[0])
+@pytest.mark.parametrize("arguments",
+                         [{"storage": 5}, {"storage": object()}, {"rank": "first"}, {"rank": [1]},
+                          {"rank": float("inf")}, {"rank": 1j}],
+                         ids=lambda arguments: str(arguments).split(" at 0x")[0])
 def test_arguments_that_mean_nothing_are_refused_in_words(arguments):
     with pytest.raises(UsageError, match=next(iter(arguments))):
         runicorn.init(**{"project": "p", **arguments})

@@ -1,4 +1,5 @@
-"""Strangers' objects in config, summary, log and every other call: whatever they do when they are looked at, the training goes on."""
+"""Strangers' objects in config, summary, log and every other call: whatever they do when they are looked at,
+the training goes on."""
 
 import argparse
 import collections
@@ -37,7 +38,7 @@ def config(run):
     return small(run.dir, "meta")["config"]
 
 
-# -- a zoo --------------------------------------------------------------------------------------------------------
+# -- a zoo ---------------------------------------------------------------------------------------------------
 
 def refuse(*args, **more):
     raise RuntimeError("not now")
@@ -91,9 +92,10 @@ ZOO = {
     "a class of it": lambda: Meta("Named", (), {}),
     "str": lambda: kind("Str", __str__=refuse, __repr__=refuse, __format__=refuse)(),
     "str of no text": lambda: kind("NoText", __str__=lambda self: 5)(),
-    "a text that is none": lambda: kind("Text", str, __str__=refuse, __len__=refuse, __getitem__=refuse, __format__=refuse,
-                                        __bool__=refuse)("t"),
-    "an int that is none": lambda: kind("Int", int, __str__=refuse, __int__=refuse, __index__=refuse, __bool__=refuse)(3),
+    "a text that is none": lambda: kind("Text", str, __str__=refuse, __len__=refuse, __getitem__=refuse,
+                                        __format__=refuse, __bool__=refuse)("t"),
+    "an int that is none": lambda: kind("Int", int, __str__=refuse, __int__=refuse, __index__=refuse,
+                                        __bool__=refuse)(3),
     "iter": lambda: kind("Iter", list, __iter__=refuse)([1]),
     "items": lambda: kind("Items", dict, items=refuse, keys=refuse, __iter__=refuse)(a=1),
     "len": lambda: kind("Len", collections.abc.Sequence, __len__=refuse, __getitem__=refuse)(),
@@ -110,7 +112,8 @@ ZOO = {
     "endless sequence": lambda: kind("EndlessSequence", collections.abc.Sequence, __len__=lambda self: 2**62,
                                      __getitem__=lambda self, n: n)(),
     "endless generator": itertools.count,
-    "always another": lambda: kind("Another", keys=lambda self: ["a", "b"], __getitem__=lambda self, key: type(self)())(),
+    "always another": lambda: kind("Another", keys=lambda self: ["a", "b"],
+                                   __getitem__=lambda self, key: type(self)())(),
     "endless attributes": lambda: kind("Chain", __getattr__=lambda self, name: type(self)())(),
     "mock": mock.MagicMock,
     "mock of a dict": lambda: mock.MagicMock(spec=dict),
@@ -131,13 +134,15 @@ ZOO = {
 
 CALLS = {
     "init(config)": lambda run, odd, again: again(config={"lr": 0.1, "odd": odd}),
-    "init(all)": lambda run, odd, again: again(config=odd, tags=odd, notes=odd, group=odd, job_type=odd, name=odd),
+    "init(all)": lambda run, odd, again: again(config=odd, tags=odd, notes=odd, group=odd, job_type=odd,
+                                               name=odd),
     "init(tags)": lambda run, odd, again: again(tags=[odd, "a"], odd=odd),
     "config[]": lambda run, odd, again: run.config.__setitem__("odd", odd),
     "config[odd]": lambda run, odd, again: run.config.__setitem__(odd, 1),
     "config.x": lambda run, odd, again: setattr(run.config, "odd", odd),
     "config.update": lambda run, odd, again: run.config.update(odd),
-    "config.update(x=)": lambda run, odd, again: run.config.update({"a": [odd]}, x={"b": odd}, allow_val_change=odd),
+    "config.update(x=)": lambda run, odd, again: run.config.update({"a": [odd]}, x={"b": odd},
+                                                                   allow_val_change=odd),
     "summary[]": lambda run, odd, again: run.summary.__setitem__("odd", odd),
     "summary[odd]": lambda run, odd, again: run.summary.__setitem__(odd, odd),
     "summary()": lambda run, odd, again: run.summary(odd),
@@ -146,13 +151,16 @@ CALLS = {
     "tags": lambda run, odd, again: setattr(run, "tags", odd),
     "notes": lambda run, odd, again: setattr(run, "notes", odd),
     "define_metric(odd)": lambda run, odd, again: run.define_metric(odd, odd),
-    "define_metric(x=odd)": lambda run, odd, again: run.define_metric("loss", summary=odd, goal=odd, step_metric=odd, step_sync=odd,
+    "define_metric(x=odd)": lambda run, odd, again: run.define_metric("loss", summary=odd, goal=odd,
+                                                                      step_metric=odd, step_sync=odd,
                                                                      hidden=odd, overwrite=odd, more=odd),
     "watch": lambda run, odd, again: run.watch(odd, log=odd),
     "log": lambda run, odd, again: run.log(odd),
-    "log(x)": lambda run, odd, again: run.log({"odd": odd, "deep": {"er": odd}, "list": [1, odd], "loss": 1.0}),
+    "log(x)": lambda run, odd, again: run.log({"odd": odd, "deep": {"er": odd}, "list": [1, odd],
+                                               "loss": 1.0}),
     "log(step)": lambda run, odd, again: run.log({"loss": 1.0}, step=odd, commit=odd, sync=odd),
-    "Image": lambda run, odd, again: run.log({"image": runicorn.Image(odd, caption=odd, mode=odd), "images": [runicorn.Image(odd)] * 2}),
+    "Image": lambda run, odd, again: run.log({"image": runicorn.Image(odd, caption=odd, mode=odd),
+                                              "images": [runicorn.Image(odd)] * 2}),
     "finish": lambda run, odd, again: run.finish(odd, quiet=odd),
 }
 
@@ -182,20 +190,25 @@ def test_no_call_raises_with_any_object(begin, capsys, call, recorded, objects):
         for one in {run, made}:
             one.finish()
             if recorded:
-                assert small(one.dir, "meta")["id"] == one.id and isinstance(small(one.dir, "summary"), dict), name
+                assert small(one.dir,
+                             "meta")["id"] == one.id and isinstance(small(one.dir, "summary"), dict), name
                 assert all(isinstance(row["data"], dict) for row in rows(one.dir))
         if recorded:
-            assert call == "finish" or config(made)["after"] == 1 and rows(made.dir)[-1]["data"] == {"after": 1.0}, name
+            assert call == "finish" or config(made)["after"] == 1 and rows(made.dir)[-1]["data"] == {
+                "after": 1.0}, name
     assert "Traceback" not in capsys.readouterr().err
     assert len(ZOO) > 40
 
 
-@pytest.mark.parametrize("call", [call for call in CALLS if call not in ("watch", "Image", "init(all)", "config[odd]")])
+@pytest.mark.parametrize("call",
+                         [call for call in CALLS
+                          if call not in ("watch", "Image", "init(all)", "config[odd]")])
 def test_an_interrupt_goes_through(begin, call):
     """Ctrl+C while a stranger's code runs in one of our calls is the training's."""
     def interrupt(*args):
         raise KeyboardInterrupt
-    odd = kind("Interrupting", keys=interrupt, __getitem__=interrupt, __str__=interrupt, item=interrupt, __iter__=interrupt)()
+    odd = kind("Interrupting", keys=interrupt, __getitem__=interrupt, __str__=interrupt, item=interrupt,
+               __iter__=interrupt)()
     run = begin(reinit="create_new")
     with pytest.raises(KeyboardInterrupt):
         CALLS[call](run, odd, lambda **more: begin(reinit="create_new", **more))
@@ -210,7 +223,8 @@ def test_init_refuses_a_config_that_can_not_mean_anything(begin, odd):
         begin(config=odd)
 
 
-@pytest.mark.parametrize("odd", [np.arange(3), kind("Equal", __eq__=refuse)(), kind("Repr", __repr__=refuse, __str__=refuse)()],
+@pytest.mark.parametrize("odd", [
+    np.arange(3), kind("Equal", __eq__=refuse)(), kind("Repr", __repr__=refuse, __str__=refuse)()],
                          ids=["array", "eq", "repr"])
 @pytest.mark.parametrize("name", ["mode", "resume", "reinit", "capture"])
 def test_init_refuses_odd_choices_in_a_sentence(begin, name, odd):
@@ -218,7 +232,7 @@ def test_init_refuses_odd_choices_in_a_sentence(begin, name, odd):
         begin(**{name: odd})
 
 
-# -- what can't be read -------------------------------------------------------------------------------------------
+# -- what can't be read --------------------------------------------------------------------------------------
 
 def test_what_can_be_read_is_kept_and_the_rest_is_text_and_said_once(begin, capsys):
     run = begin(config={"data": Missing(lr=0.1, path=None, url=None, folder=None, file=None), "n": 3})
@@ -227,16 +241,19 @@ def test_what_can_be_read_is_kept_and_the_rest_is_text_and_said_once(begin, caps
     for _ in range(3):
         run.config.update({"data": Missing(lr=0.1, path=None, url=None, folder=None, file=None)})
     said = [line for line in capsys.readouterr().err.splitlines() if "can't be read" in line]
-    assert said == ["runicorn: config: data.path, data.url, data.folder and 1 more can't be read (RuntimeError: no value: path); "
+    assert said == ["runicorn: config: data.path, data.url, data.folder and 1 more can't be read "
+                    "(RuntimeError: no value: path); "
                     "kept as text"]
 
 
 def test_omegaconf_with_missing_values_and_interpolations(begin):
     cfg = omegaconf.OmegaConf.create({
-        "lr": 0.1, "twice": "${lr}", "data": {"path": "???", "n": 3, "list": [1, "???", "${lr}", "${nothing}"]}, "broken": "${nothing}",
+        "lr": 0.1, "twice": "${lr}",
+        "data": {"path": "???", "n": 3, "list": [1, "???", "${lr}", "${nothing}"]}, "broken": "${nothing}",
         "resolver": "${unknown:x}", "node": "${data.none}", "circle": "${circle}"})
-    right = {"lr": 0.1, "twice": 0.1, "data": {"path": "???", "n": 3, "list": [1, "???", 0.1, "${nothing}"]}, "broken": "${nothing}",
-             "resolver": "${unknown:x}", "node": "${data.none}", "circle": "${circle}"}
+    right = {"lr": 0.1, "twice": 0.1, "data": {"path": "???", "n": 3, "list": [1, "???", 0.1, "${nothing}"]},
+             "broken": "${nothing}", "resolver": "${unknown:x}", "node": "${data.none}",
+             "circle": "${circle}"}
     assert config(begin(config=cfg)) == right
     run = begin()
     run.config.update(cfg)
@@ -271,9 +288,11 @@ def test_objects_and_classes_are_their_attributes(begin):
         @property
         def computed(self):
             return refuse()
-    assert config(begin(config=Settings)) == {"lr": 0.1, "act": "torch.nn.modules.activation.ReLU"} or sys.version_info < (3, 8)
+    assert (config(begin(config=Settings)) == {"lr": 0.1, "act": "torch.nn.modules.activation.ReLU"}
+            or sys.version_info < (3, 8))
     run = begin(config=Settings())
-    assert config(run)["lr"] == 0.1 and config(run)["layers"] == 3 and not {"_hidden", "method", "computed"} & set(config(run))
+    assert config(run)["lr"] == 0.1 and config(run)["layers"] == 3
+    assert not {"_hidden", "method", "computed"} & set(config(run))
     other = begin()
     other.config.update(Settings())
     other.config.update([("pair", 1)])
@@ -293,7 +312,7 @@ def test_a_call_without_a_dict_is_said_once_and_its_keywords_count(begin, capsys
     assert err.count("summary takes a dict, not NoneType") == err.count("config takes a dict, not int") == 1
 
 
-# -- shared, circular, large --------------------------------------------------------------------------------------
+# -- shared, circular, large ---------------------------------------------------------------------------------
 
 def test_circles_and_shared_parts(begin):
     tree = argparse.Namespace(name="parent")
@@ -303,10 +322,13 @@ def test_circles_and_shared_parts(begin):
     shared, part = {"a": 1}, {"x": 1}
     for _ in range(40):
         shared = {"l": shared, "r": shared}
-    run = begin(config={"lr": 0.1, "tree": tree, "loop": loop, "shared": shared, "twice": [part, part], "view": {"a": 1}.values()})
+    run = begin(config={"lr": 0.1, "tree": tree, "loop": loop, "shared": shared, "twice": [part, part],
+                        "view": {"a": 1}.values()})
     kept = config(run)
-    assert kept["tree"] == {"name": "parent", "children": [{"name": str(number), "parent": "…"} for number in range(6)]}
-    assert kept["loop"] == ["…"] and kept["twice"] == [{"x": 1}, {"x": 1}] and kept["view"] == [1] and kept["lr"] == 0.1
+    assert kept["tree"] == {"name": "parent",
+                            "children": [{"name": str(number), "parent": "…"} for number in range(6)]}
+    assert kept["loop"] == ["…"] and kept["twice"] == [{"x": 1}, {"x": 1}] and kept["view"] == [1]
+    assert kept["lr"] == 0.1
     assert (run.dir / "meta.json").stat().st_size < 2_000_000
 
 
@@ -329,11 +351,14 @@ def counted(run):
 
 
 LARGE = {
-    "frame": lambda: pd.DataFrame(np.zeros((100_000, 5)), columns=list("abcde")), "series": lambda: pd.Series(np.zeros(1_000_000)),
-    "numpy": lambda: np.zeros((1000, 1000)), "torch": lambda: torch.zeros(1_000_000), "list": lambda: list(range(1_000_000)),
-    "set": lambda: set(range(1_000_000)), "dict": lambda: dict.fromkeys(range(1_000_000)),
-    "deque": lambda: collections.deque(range(1_000_000)), "text": lambda: "x" * 10_000_000, "bytes": lambda: b"x" * 10_000_000,
-    "generator": lambda: (n for n in itertools.count()), "count": itertools.count, "range": lambda: range(10**12),
+    "frame": lambda: pd.DataFrame(np.zeros((100_000, 5)), columns=list("abcde")),
+    "series": lambda: pd.Series(np.zeros(1_000_000)),
+    "numpy": lambda: np.zeros((1000, 1000)), "torch": lambda: torch.zeros(1_000_000),
+    "list": lambda: list(range(1_000_000)), "set": lambda: set(range(1_000_000)),
+    "dict": lambda: dict.fromkeys(range(1_000_000)),
+    "deque": lambda: collections.deque(range(1_000_000)), "text": lambda: "x" * 10_000_000,
+    "bytes": lambda: b"x" * 10_000_000, "generator": lambda: (n for n in itertools.count()),
+    "count": itertools.count, "range": lambda: range(10**12),
     "nested": lambda: {"nested": [list(range(1000))] * 1000}, "texts": lambda: [["x" * 90_000] * 1000] * 3,
 }
 
@@ -355,9 +380,10 @@ def test_large_values_cost_little_and_keep_the_rest(begin, large):
 
 
 def test_small_arrays_and_tables_are_kept(begin):
-    run = begin(config={"mean": np.array([0.5, 0.25]), "weights": torch.ones(2, 2), "frame": pd.DataFrame({"a": [1, 2]}),
-                        "one": np.array([3.0])})
-    assert config(run) == {"mean": [0.5, 0.25], "weights": [[1.0, 1.0], [1.0, 1.0]], "frame": {"a": {"0": 1, "1": 2}}, "one": 3.0}
+    run = begin(config={"mean": np.array([0.5, 0.25]), "weights": torch.ones(2, 2),
+                        "frame": pd.DataFrame({"a": [1, 2]}), "one": np.array([3.0])})
+    assert config(run) == {"mean": [0.5, 0.25], "weights": [[1.0, 1.0], [1.0, 1.0]],
+                           "frame": {"a": {"0": 1, "1": 2}}, "one": 3.0}
 
 
 def test_a_generator_in_a_config_is_not_used_up(begin):
@@ -390,7 +416,7 @@ def test_config_that_changes_in_another_thread(begin):
     assert config(run)["shared"]["499"] == 499 and len(rows(run.dir)) == 50
 
 
-# -- the same text in every process -------------------------------------------------------------------------------
+# -- the same text in every process --------------------------------------------------------------------------
 
 SAME = """
 import attr, collections, dataclasses, enum, functools, json, pathlib, threading, types, weakref
@@ -423,14 +449,18 @@ print(json.dumps(plain({
 
 def test_the_text_of_a_config_is_the_same_in_every_process(tmp_path):
     """With another hash seed and other addresses; so a requeued job finds its run."""
-    only, = {train(tmp_path, f"filler = [object() for _ in range({seed} * 1000)]\n" + SAME, PYTHONHASHSEED=str(seed))[0]
+    only, = {train(tmp_path, f"filler = [object() for _ in range({seed} * 1000)]\n" + SAME,
+                   PYTHONHASHSEED=str(seed))[0]
              for seed in range(1, 5)}
     kept = json.loads(only)
     names = '["alpha","beta","delta","eps","gamma"]'
     assert kept["keyed"][names] == 3
-    assert "0x" not in only and kept["set"] == ["alpha", "beta", "delta", "eps", "gamma"] and kept["numbers"] == [3, 20, 100]
-    assert kept["object"] == "<__main__.Opt object>" and kept["lambda"] == "__main__.<lambda>" and kept["class"] == "__main__.Opt"
-    assert kept["partial"] == f'functools.partial(builtins.max, 1, default=<__main__.Opt object>, key={names})'
+    assert "0x" not in only and kept["set"] == ["alpha", "beta", "delta", "eps", "gamma"]
+    assert kept["numbers"] == [3, 20, 100]
+    assert kept["object"] == "<__main__.Opt object>" and kept["lambda"] == "__main__.<lambda>"
+    assert kept["class"] == "__main__.Opt"
+    assert (kept["partial"]
+            == f'functools.partial(builtins.max, 1, default=<__main__.Opt object>, key={names})')
     assert kept["enum"] == "Kind.A" and kept["data"] == kept["attr"] == {"s": kept["set"]}
 
 
@@ -442,7 +472,7 @@ def test_partials_that_hold_each_other_end(begin):
     assert "functools.partial(builtins.max" in config(begin(config={"act": two}))["act"]
 
 
-# -- what has a value of its own ----------------------------------------------------------------------------------
+# -- what has a value of its own -----------------------------------------------------------------------------
 
 class Opt(str, enum.Enum):
     ADAM = "adam"
@@ -473,27 +503,32 @@ class Odd(int):
 
 
 SCALARS = [
-    (Opt.ADAM, "adam"), (enum.Enum("Plain", {"A": "adam"}).A, "adam"), (enum.IntEnum("Level", {"HIGH": 3}).HIGH, 3),
-    (enum.IntFlag("Bits", "A B C")(5), 5), (enum.Flag("Bits", "A B")(3), 3), (enum.Enum("Half", {"A": 0.5}).A, 0.5),
-    (Quiet("text"), "text"), (Loud(0.1), 0.1), (Odd(7), 7), (np.str_("text"), "text"), (np.float64(0.1), 0.1), (np.int8(3), 3),
+    (Opt.ADAM, "adam"), (enum.Enum("Plain", {"A": "adam"}).A, "adam"),
+    (enum.IntEnum("Level", {"HIGH": 3}).HIGH, 3),
+    (enum.IntFlag("Bits", "A B C")(5), 5), (enum.Flag("Bits", "A B")(3), 3),
+    (enum.Enum("Half", {"A": 0.5}).A, 0.5), (Quiet("text"), "text"), (Loud(0.1), 0.1), (Odd(7), 7),
+    (np.str_("text"), "text"), (np.float64(0.1), 0.1), (np.int8(3), 3),
     (np.bool_(True), True), (torch.tensor(2), 2),
 ] + ([(enum.StrEnum("Text", {"A": "a"}).A, "a")] if sys.version_info >= (3, 11) else [])
 TEXTS = [
     (pathlib.PurePosixPath("/data"), "/data"), (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
     (datetime.datetime(2025, 1, 2, 3), "2025-01-02 03:00:00"), (datetime.date(2025, 1, 2), "2025-01-02"),
     (datetime.timedelta(hours=1), "1:00:00"),
-    (np.datetime64("2025-01-02T00:00:00.000000000"), "2025-01-02T00:00:00.000000000"), (pd.Timestamp("2025-01-02"), "2025-01-02 00:00:00"),
-    (decimal.Decimal("0.10"), "0.10"), (fractions.Fraction(1, 3), "1/3"), (torch.float32, "torch.float32"), (torch.device("cpu"), "cpu"),
-    (1j, "1j"), (b"ab", "b'ab'"), (range(3), "range(0, 3)"), (torch.nn.ReLU, "torch.nn.modules.activation.ReLU"),
+    (np.datetime64("2025-01-02T00:00:00.000000000"), "2025-01-02T00:00:00.000000000"),
+    (pd.Timestamp("2025-01-02"), "2025-01-02 00:00:00"),
+    (decimal.Decimal("0.10"), "0.10"), (fractions.Fraction(1, 3), "1/3"), (torch.float32, "torch.float32"),
+    (torch.device("cpu"), "cpu"), (1j, "1j"), (b"ab", "b'ab'"), (range(3), "range(0, 3)"),
+    (torch.nn.ReLU, "torch.nn.modules.activation.ReLU"),
     (np.dtype("float32"), "float32"), (slice(1), "slice(None, 1, None)"), (Ellipsis, "Ellipsis"),
 ]
 CONTAINERS = [
-    (enum.Enum("Pair", {"A": (1, 2)}).A, [1, 2]), (enum.Enum("Class", {"A": int}).A, "builtins.int"), (torch.Size([1, 2]), [1, 2]),
+    (enum.Enum("Pair", {"A": (1, 2)}).A, [1, 2]), (enum.Enum("Class", {"A": int}).A, "builtins.int"),
+    (torch.Size([1, 2]), [1, 2]),
     (collections.namedtuple("Net", "dim act")(3, Opt.ADAM), {"dim": 3, "act": "adam"}),
     (Fields(child=Fields()), {"lr": 0.1, "child": {"lr": 0.1, "child": None}}),
-    (types.SimpleNamespace(a=Opt.ADAM), {"a": "adam"}), (collections.OrderedDict(a=(1, 2)), {"a": [1, 2]}), ({Opt.ADAM: 1}, {"adam": 1}),
-    ({np.float64(0.1): 1, np.str_("k"): 2, 3: 4, True: 5, None: 6, (1, "a"): 7},
-     {"0.1": 1, "k": 2, "3": 4, "True": 5, "None": 6, "(1, 'a')": 7}),
+    (types.SimpleNamespace(a=Opt.ADAM), {"a": "adam"}), (collections.OrderedDict(a=(1, 2)), {"a": [1, 2]}),
+    ({Opt.ADAM: 1}, {"adam": 1}), ({np.float64(0.1): 1, np.str_("k"): 2, 3: 4, True: 5, None: 6, (1, "a"): 7},
+                                   {"0.1": 1, "k": 2, "3": 4, "True": 5, "None": 6, "(1, 'a')": 7}),
     (kind("Model", model_dump=lambda self: {"a": 1})(), {"a": 1}), (mock.MagicMock(spec=[]), None),
 ]
 
@@ -510,7 +545,8 @@ def test_values_in_config_and_summary(begin, value, kept):
     assert type(config(run)["x"]) is type(kept)
 
 
-@pytest.mark.parametrize("value, kept", [*SCALARS, (decimal.Decimal("0.5"), 0.5), (fractions.Fraction(1, 4), 0.25)],
+@pytest.mark.parametrize("value, kept", [
+    *SCALARS, (decimal.Decimal("0.5"), 0.5), (fractions.Fraction(1, 4), 0.25)],
                          ids=lambda value: type(value).__name__)
 def test_the_same_values_in_a_row_and_as_its_keys(begin, value, kept):
     run = begin()
@@ -519,11 +555,11 @@ def test_the_same_values_in_a_row_and_as_its_keys(begin, value, kept):
     assert rows(run.dir)[0]["data"] == {"x": kept, "list": [1, 2], name: 1.0}
 
 
-# -- tags and notes -----------------------------------------------------------------------------------------------
+# -- tags and notes ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("tags, kept", [
-    (None, []), ("one", ["one"]), (Opt.ADAM, ["adam"]), ([Opt.ADAM, 3, None], ["adam", "3", "None"]), (5, ["5"]),
-    (endless(), None)], ids=["none", "text", "enum", "list", "number", "endless"])
+    (None, []), ("one", ["one"]), (Opt.ADAM, ["adam"]), ([Opt.ADAM, 3, None], ["adam", "3", "None"]),
+    (5, ["5"]), (endless(), None)], ids=["none", "text", "enum", "list", "number", "endless"])
 def test_tags_of_any_kind(begin, tags, kept):
     run = begin(tags=tags)
     run.finish()
@@ -539,7 +575,8 @@ def test_names_and_notes_of_any_kind(begin):
 
 
 @pytest.mark.parametrize("code, right", [
-    (0, 0), (np.int64(0), 0), (torch.tensor(3), 3), ("2", 2), (True, 1), ("failed", 1), (object(), 1), (None, 0), (2.0, 2)],
+    (0, 0), (np.int64(0), 0), (torch.tensor(3), 3), ("2", 2), (True, 1), ("failed", 1), (object(), 1),
+    (None, 0), (2.0, 2)],
     ids=lambda value: repr(value).split(" at 0x")[0])
 def test_an_exit_code_of_any_kind(begin, code, right):
     run = begin()
@@ -549,13 +586,15 @@ def test_an_exit_code_of_any_kind(begin, code, right):
 
 
 def test_looking_imports_nothing(tmp_path):
-    code = ("import sys\nfrom runicorn.writer import values\nvalues.plain({'a': object(), 'b': [1], 'c': {1}}, 'config')\n"
+    code = ("import sys\nfrom runicorn.writer import values\nvalues.plain({'a': object(), 'b': [1], "
+            "'c': {1}}, 'config')\n"
             "print({'numpy', 'torch', 'omegaconf', 'decimal'} & set(sys.modules))")
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True,
+                          check=True, timeout=60)
     assert done.stdout == "set()\n" and done.stderr == ""
 
 
-# -- what a row costs ---------------------------------------------------------------------------------------------
+# -- what a row costs ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("c_make_encoder", [json.encoder.c_make_encoder, None, lambda: None])
 def test_the_encoder_made_once_is_jsons(monkeypatch, c_make_encoder):
@@ -564,7 +603,8 @@ def test_the_encoder_made_once_is_jsons(monkeypatch, c_make_encoder):
     encode = layout._fast_encoder()
     monkeypatch.undo()
     json_s = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-    row = {"损失/\n\"x\"": 0.1, "a": [1, 2.5e-300, True], "b": -(10 ** 40), "": "text \ud800 \x7f", "c": None, "d": {"e": 1e22}}
+    row = {"损失/\n\"x\"": 0.1, "a": [1, 2.5e-300, True], "b": -(10 ** 40), "": "text \ud800 \x7f", "c": None,
+           "d": {"e": 1e22}}
     assert encode(row) == json_s(row) and encode({}) == "{}"
     for odd, error in ((float("nan"), ValueError), (float("-inf"), ValueError), (object(), TypeError)):
         with pytest.raises(error):
@@ -591,7 +631,8 @@ def test_a_message_about_a_value_of_many_lines_is_one_line(begin, capsys):
     run.log({"many\nlines": object()})
     run.finish()
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3 and all(line.startswith("runicorn: ") for line in lines), lines      # the first says where the run is
+    # the first says where the run is
+    assert len(lines) == 3 and all(line.startswith("runicorn: ") for line in lines), lines
 
 
 def test_a_text_of_megabytes_is_no_value_of_a_row(begin, capsys):
