@@ -1,4 +1,5 @@
-"""A Chromium driven over its own pipe, with nothing switched on but what is asked for: whatever watches a page also slows it.
+"""A Chromium driven over its own pipe, with nothing switched on but what is asked for: whatever watches a
+page also slows it.
 
     with Chromium(flags) as browser:
         page = browser.tab(browser.context(), before="window.seen = 1")
@@ -15,8 +16,10 @@ import tempfile
 import time
 
 PROGRAM = "/usr/bin/chromium"
-SETTLED = 2.0               # s; a new window loads the browser's own pages (its address box is one), which a user's has long done
-COMMANDS, ANSWERS = 3, 4            # the file descriptors that --remote-debugging-pipe reads from and writes to
+# s; a new window loads the browser's own pages (its address box is one), which a user's has long done
+SETTLED = 2.0
+# the file descriptors that --remote-debugging-pipe reads from and writes to
+COMMANDS, ANSWERS = 3, 4
 
 
 class Chromium:
@@ -26,9 +29,11 @@ class Chromium:
         commands, self._out = os.pipe()
         self._in, answers = os.pipe()
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        command = [PROGRAM, "--headless=new", "--remote-debugging-pipe", f"--user-data-dir={self._profile.name}", *flags, "about:blank"]
+        command = [PROGRAM, "--headless=new", "--remote-debugging-pipe",
+                   f"--user-data-dir={self._profile.name}", *flags, "about:blank"]
         placed = f'exec "$@" {COMMANDS}<&{commands} {ANSWERS}>&{answers}'
-        self._process = subprocess.Popen(["bash", "-c", placed, "bash", *command], pass_fds=(commands, answers), stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(["bash", "-c", placed, "bash", *command],
+                                         pass_fds=(commands, answers), stderr=subprocess.DEVNULL)
         os.close(commands)
         os.close(answers)
         self._numbers, self._rest = itertools.count(1), b""
@@ -42,9 +47,11 @@ class Chromium:
         self._profile.cleanup()
 
     def ask(self, method, session=None, **parameters):
-        """Send one command of the DevTools protocol; returns its result (dict). Raises RuntimeError if it is refused."""
+        """Send one command of the DevTools protocol; returns its result (dict). Raises RuntimeError if it is
+        refused."""
         number = next(self._numbers)
-        said = {"id": number, "method": method, "params": parameters, **({"sessionId": session} if session else {})}
+        said = {"id": number, "method": method, "params": parameters,
+                **({"sessionId": session} if session else {})}
         os.write(self._out, json.dumps(said).encode() + b"\0")
         while True:
             answer = self._message()
@@ -55,9 +62,11 @@ class Chromium:
 
     @contextlib.contextmanager
     def traced(self, categories):
-        """Record what the browser traces of these categories meanwhile; yields the list that holds its events (dict) afterwards."""
+        """Record what the browser traces of these categories meanwhile; yields the list that holds its events
+        (dict) afterwards."""
         events = []
-        self.ask("Tracing.start", traceConfig={"includedCategories": categories.split(",")}, transferMode="ReportEvents")
+        self.ask("Tracing.start", traceConfig={"includedCategories": categories.split(",")},
+                 transferMode="ReportEvents")
         try:
             yield events
         finally:
@@ -80,10 +89,13 @@ class Chromium:
         return self.ask("Target.createBrowserContext")["browserContextId"]
 
     def tab(self, context, before, width=1440, height=900):
-        """Return a new, empty Page that has come to rest; `before`: JavaScript that runs before that of any address it goes to."""
+        """Return a new, empty Page that has come to rest; `before`: JavaScript that runs before that of any
+        address it goes to."""
         target = self.ask("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
-        page = Page(self, target, self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
-        page.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        page = Page(self, target,
+                    self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
+        page.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
+                 mobile=False)
         page.ask("Page.enable")
         page.ask("Page.addScriptToEvaluateOnNewDocument", source=before)
         time.sleep(SETTLED)
@@ -106,7 +118,8 @@ class Page:
         """Return the value of a JavaScript expression; a promise is waited for."""
         found = self.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in found:
-            raise RuntimeError(f"{expression}: {found['exceptionDetails'].get('exception', {}).get('description')}")
+            raise RuntimeError(
+                f"{expression}: {found['exceptionDetails'].get('exception', {}).get('description')}")
         return found["result"].get("value")
 
     def close(self):

@@ -1,11 +1,13 @@
-"""How old the newest line is that the page of a live run shows, at rates from a trickle to a flood, here and over a mirror.
+"""How old the newest line is that the page of a live run shows, at rates from a trickle to a flood, here and
+over a mirror.
 
     python benchmarks/follow.py                         # every rate for 15 s; about three minutes, 2 GB of scratch space
     python benchmarks/follow.py --seconds 180           # for minutes
     python benchmarks/follow.py --only 0.2 10 --local   # some rates (MB/s), without a mirror
 
-Another process prints lines that carry their time, fifty times a second; ten times a second the page is asked which line it shows last.
-The mirror is reached through a line of 50 ms; "thin" is one of 10 Mbit/s that can't carry what is written.
+Another process prints lines that carry their time, fifty times a second; ten times a second the page is asked
+which line it shows last. The mirror is reached through a line of 50 ms; "thin" is one of 10 Mbit/s that can't
+carry what is written.
 """
 
 import argparse
@@ -26,7 +28,8 @@ from line import Line  # noqa: E402
 from small_runs import beat, write_run  # noqa: E402
 from sshd import Sshd, free_port  # noqa: E402
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-sync"]
 RUN_ID = "20250123_180000_abc123"
 KEY = f"vision/resnet50/{RUN_ID}"
 RATES = [0.02, 0.2, 1, 10, 50]          # MB/s
@@ -54,8 +57,10 @@ with open(path, "ab", buffering=0) as file:
 
 
 def ages(tab, folder, live, rate, seconds):
-    """Write at `rate` MB/s for `seconds`; return the sorted ages of the newest line shown (s), the first two seconds left out."""
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(folder / "logs.txt"), str(rate), str(seconds), str(live)])
+    """Write at `rate` MB/s for `seconds`; return the sorted ages of the newest line shown (s), the first two
+    seconds left out."""
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(folder / "logs.txt"), str(rate),
+                               str(seconds), str(live)])
     found, began = [], time.time()
     while writer.poll() is None:
         shown = tab.value(SHOWN)
@@ -69,15 +74,18 @@ def ages(tab, folder, live, rate, seconds):
 
 def told(name, rate, found, target):
     middle, late = found[len(found) // 2], found[int(len(found) * 0.99)]
-    print(f"{name:<18}{rate:>6} MB/s   median {middle:6.2f} s   99 % {late:6.2f} s   worst {found[-1]:6.2f} s   target {target}",
+    print(f"{name:<18}{rate:>6} MB/s   median {middle:6.2f} s   99 % {late:6.2f} s   worst {found[-1]:6.2f} "
+          f"s   target {target}",
           flush=True)
 
 
 @contextlib.contextmanager
 def viewer(home):
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "runicorn", "viewer", "--port", str(port), "--no-browser"], cwd=HERE.parent,
-                               env={**os.environ, "RUNICORN_HOME": str(home), "HOME": str(home.parent)}, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "runicorn", "viewer", "--port", str(port),
+                                "--no-browser"], cwd=HERE.parent,
+                               env={**os.environ, "RUNICORN_HOME": str(home), "HOME": str(home.parent)},
+                               stdout=subprocess.DEVNULL)
     try:
         time.sleep(2)
         yield f"http://127.0.0.1:{port}"
@@ -109,7 +117,8 @@ def main():
     parser.add_argument("--only", type=float, nargs="+", metavar="MB/s")
     parser.add_argument("--local", action="store_true", help="no mirror")
     chosen = parser.parse_args()
-    rates, mirrored = ([rate for rate in known if not chosen.only or rate in chosen.only] for known in (RATES, MIRRORED))
+    rates, mirrored = ([rate for rate in known if not chosen.only or rate in chosen.only]
+                       for known in (RATES, MIRRORED))
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         home, browser = scratch / "user" / ".runicorn", stack.enter_context(Chromium(FLAGS))
@@ -127,7 +136,8 @@ def main():
         if not chosen.local:
             measure(browser, url, f"gpu:{KEY}", ("mirror, 50 ms", mirrored, "1.5 s", chosen.seconds, there))
             line.set(0.05, 10)
-            measure(browser, url, f"gpu:{KEY}", ("mirror, thin", [5.0], "the true end", chosen.seconds, there))
+            measure(browser, url, f"gpu:{KEY}",
+                    ("mirror, thin", [5.0], "the true end", chosen.seconds, there))
 
 
 if __name__ == "__main__":

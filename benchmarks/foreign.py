@@ -1,12 +1,14 @@
-"""Runs of other loggers: a million records, two thousand runs, equal points; beside TensorBoard and W&B's own reader on the same files.
+"""Runs of other loggers: a million records, two thousand runs, equal points; beside TensorBoard and W&B's own
+reader on the same files.
 
     python benchmarks/foreign.py                       # a quarter of an hour; needs 3 GB of scratch space
     python benchmarks/foreign.py --only million equal  # some sections: million, many, equal, far_list, far_growth, far_large
     python benchmarks/foreign.py --scratch /tmp/s      # keeps the files for the next time
 
-The files are written by the real packages (torch's SummaryWriter, wandb offline). Painted means: the frame after the curve is on the
-canvas, or the rows are in the document, counted from the navigation, in a Chromium with nothing in its cache; TensorBoard's page is
-judged in the same browser by its first chart. Beside that stands the time from the command typed. One table, each figure beside its target.
+The files are written by the real packages (torch's SummaryWriter, wandb offline). Painted means: the frame
+after the curve is on the canvas, or the rows are in the document, counted from the navigation, in a Chromium
+with nothing in its cache; TensorBoard's page is judged in the same browser by its first chart. Beside that
+stands the time from the command typed. One table, each figure beside its target.
 """
 
 import argparse
@@ -36,7 +38,8 @@ from sshd import Sshd, free_port  # noqa: E402
 WITH_DATASTORE = "wandb==0.18.7", "setuptools<81"
 RECORDS, RUNS, OF_RUN = 1_000_000, 2000, 200
 TAGS = ("train/loss", "train/accuracy", "train/lr", "val/loss")
-CHART = "window.ready = () => document.querySelector('line-chart canvas, line-chart svg path, vz-line-chart2 path.line')"
+CHART = ("window.ready = () => document.querySelector('line-chart canvas, line-chart svg path, "
+         "vz-line-chart2 path.line')")
 ROUNDS = 3
 SECTIONS = {}
 
@@ -50,7 +53,7 @@ def say(what, target, value):
     print(f"{what:<84} {target:>9} {value:>14}", flush=True)
 
 
-# -- files -----------------------------------------------------------------------------------------------------------
+# -- files ---------------------------------------------------------------------------------------------------
 
 def write_million(root):
     from torch.utils.tensorboard import SummaryWriter
@@ -72,17 +75,20 @@ def write_many(root):
 
 
 def environment(home):
-    return {**os.environ, "RUNICORN_HOME": str(home), "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": ""}       # as installed
+    # as installed
+    return {**os.environ, "RUNICORN_HOME": str(home), "PYTHONPATH": str(HERE.parent),
+            "PYTHONDONTWRITEBYTECODE": ""}
 
 
-# -- programs --------------------------------------------------------------------------------------------------------
+# -- programs ------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def serving(command, home, address, ready):
-    """Start a program that answers at `address`; yields the s until it did. Ended, with its children, behind it."""
+    """Start a program that answers at `address`; yields the s until it did. Ended, with its children, behind
+    it."""
     began = time.perf_counter()
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-                               env=environment(home))
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True, env=environment(home))
     try:
         while True:
             with contextlib.suppress(OSError), urlopen(f"{address}{ready}", timeout=60):
@@ -106,7 +112,8 @@ def ours(root, home):
 def tensorboards(root, home):
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    return address, serving([sys.executable, "-m", "tensorboard.main", "--logdir", root, "--port", port], home, address, "/data/logdir")
+    return address, serving([sys.executable, "-m", "tensorboard.main", "--logdir", root, "--port", port],
+                            home, address, "/data/logdir")
 
 
 def painted(browser, program, before, path="/"):
@@ -120,9 +127,10 @@ def painted(browser, program, before, path="/"):
 
 
 def timed(code, *arguments, python=sys.executable):
-    """Run Python `code` in a process of its own, which prints JSON; returns (what it printed, its most memory in MB)."""
-    process = subprocess.Popen([python, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, cwd=HERE.parent,
-                               env={**os.environ, "PYTHONPATH": str(HERE.parent)})
+    """Run Python `code` in a process of its own, which prints JSON; returns (what it printed, its most memory
+    in MB)."""
+    process = subprocess.Popen([python, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE,
+                               cwd=HERE.parent, env={**os.environ, "PYTHONPATH": str(HERE.parent)})
     told = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -131,7 +139,7 @@ def timed(code, *arguments, python=sys.executable):
     return json.loads(told), used.ru_maxrss / 1000
 
 
-# -- sections --------------------------------------------------------------------------------------------------------
+# -- sections ------------------------------------------------------------------------------------------------
 
 READ = """
 import json, sys, time
@@ -161,28 +169,35 @@ def million(scratch, browser):
     say("… exact / memory", "6 s 150 MB", f"{exact:.2f} s {memory:.0f} MB")
     say("… from the column cache, its start and imports with it", "", f"{cached:.2f} s")
     began = time.perf_counter()
-    command = [sys.executable, "-m", "runicorn", "export", "--run-id", "resnet50", "--root", str(root), "--format", "csv", "-o", "-"]
+    command = [sys.executable, "-m", "runicorn", "export", "--run-id", "resnet50", "--root", str(root),
+               "--format", "csv", "-o", "-"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment(scratch / "exporthome"))
     say("… exported as CSV, from nothing", "", f"{time.perf_counter() - began:.2f} s")
     home = scratch / "millionhome"
     shutil.rmtree(home, ignore_errors=True)
-    rounds = [painted(browser, ours(root, Path(tempfile.mkdtemp(dir=scratch))), CURVES, "/runs/local:vision/resnet50")
+    rounds = [painted(browser, ours(root, Path(tempfile.mkdtemp(dir=scratch))), CURVES,
+                      "/runs/local:vision/resnet50")
               for _ in range(ROUNDS)]
     shown("its page painted, coarse", "600 ms", rounds)
     address, running = ours(root, home)
     with running:
         while json.load(urlopen(f"{address}/api/runs/local:vision/resnet50"))["behind"]:
             time.sleep(0.5)
-        exact = json.load(urlopen(f"{address}/api/series?run=local:vision/resnet50&metric=train/loss&buckets=600"))["series"][0]
+        exact = json.load(
+            urlopen(f"{address}/api/series?run=local:vision/resnet50&metric=train/loss&buckets=600"))[
+                "series"][0]
         assert not exact["approximate"]
         times = []
         for _ in range(5):
             began = time.perf_counter()
             urlopen(f"{address}/api/series?run=local:vision/resnet50&metric=train/loss&buckets=600").read()
             times.append(time.perf_counter() - began)
-        say("… a curve of it, once read, from the viewer", "100 ms", f"{1000 * statistics.median(times):.0f} ms")
-    shown("… from the column cache", "", [painted(browser, ours(root, home), CURVES, "/runs/local:vision/resnet50") for _ in range(ROUNDS)])
-    shown("TensorBoard's first chart of the same file", "", [painted(browser, tensorboards(root, home), CHART, "/") for _ in range(ROUNDS)])
+        say("… a curve of it, once read, from the viewer", "100 ms",
+            f"{1000 * statistics.median(times):.0f} ms")
+    shown("… from the column cache", "",
+          [painted(browser, ours(root, home), CURVES, "/runs/local:vision/resnet50") for _ in range(ROUNDS)])
+    shown("TensorBoard's first chart of the same file", "",
+          [painted(browser, tensorboards(root, home), CHART, "/") for _ in range(ROUNDS)])
 
 
 def shown(what, target, rounds):
@@ -201,7 +216,8 @@ def many(scratch, browser):
     command = [sys.executable, "-m", "runicorn", "runs", "--root", str(root)]
     for word in ("for the first time", "again"):
         began = time.perf_counter()
-        told = subprocess.run([*command, "--limit", "0"], check=True, capture_output=True, text=True, env=environment(home)).stdout
+        told = subprocess.run([*command, "--limit", "0"], check=True, capture_output=True, text=True,
+                              env=environment(home)).stdout
         say(f"runicorn runs --root of them, {word}", "", f"{time.perf_counter() - began:.2f} s")
         assert "run1999" in told
     address, running = ours(root, home)
@@ -213,7 +229,8 @@ def many(scratch, browser):
             time.sleep(0.2)
             answer = json.load(urlopen(f"{address}/api/runs?limit=100&filter=loss%3C2"))
         say("… all of them read and found", "", f"{time.perf_counter() - began:.2f} s")
-    shown("TensorBoard's first chart of the same root", "", [painted(browser, tensorboards(root, home), CHART)])
+    shown("TensorBoard's first chart of the same root", "",
+          [painted(browser, tensorboards(root, home), CHART)])
 
 
 OURS = """
@@ -274,33 +291,38 @@ run.finish()
 def equal(scratch, browser):
     """Every point beside those of the packages' own readers."""
     folder = made(scratch / "million", write_million) / "vision" / "resnet50"
-    compare("1,000,000 records of TensorBoard", timed(OURS, folder, "tensorboard")[0], timed(ACCUMULATOR, folder)[0])
-    root = made(scratch / "wandb", lambda folder: subprocess.run([sys.executable, "-c", LOGGED, folder], check=True))
+    compare("1,000,000 records of TensorBoard", timed(OURS, folder, "tensorboard")[0],
+            timed(ACCUMULATOR, folder)[0])
+    root = made(scratch / "wandb",
+                lambda folder: subprocess.run([sys.executable, "-c", LOGGED, folder], check=True))
     log, = root.rglob("run-*.wandb")
-    compare("20,000 rows of W&B", timed(OURS, log.parent, "wandb")[0], timed(DATASTORE, log, python=with_datastore(scratch))[0])
+    compare("20,000 rows of W&B", timed(OURS, log.parent, "wandb")[0],
+            timed(DATASTORE, log, python=with_datastore(scratch))[0])
 
 
 def with_datastore(scratch):
     """Return the Python of an environment whose wandb has its reader in Python still; made once."""
     def make(folder):
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *WITH_DATASTORE], check=True)
+        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *WITH_DATASTORE],
+                       check=True)
     return made(scratch / "environment", make) / "bin" / "python"
 
 
 def compare(what, ours, theirs):
     points = sum(len(steps) for steps, _ in theirs.values())
-    alike = sum(point in mine for name, columns in theirs.items() for mine in [set(zip(*ours.get(name, [[], []])))]
-                for point in zip(*columns))
+    alike = sum(point in mine for name, columns in theirs.items()
+                for mine in [set(zip(*ours.get(name, [[], []])))] for point in zip(*columns))
     assert ours.keys() == theirs.keys() and points == sum(len(steps) for steps, _ in ours.values())
     say(f"{what}: equal (step, value)", "100 %", f"{100 * alike / points:.4f} %")
 
 
-# -- over a connection ----------------------------------------------------------------------------------------------
+# -- over a connection ---------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def connected(root, rtt, mbit=0.0):
-    """A viewer that reaches `root` by SFTP alone, through a line of `rtt` s and `mbit` Mbit/s (0: no cap); yields its address."""
+    """A viewer that reaches `root` by SFTP alone, through a line of `rtt` s and `mbit` Mbit/s (0: no cap);
+    yields its address."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         home = Path(folder) / "home"
         home.mkdir()
@@ -309,7 +331,8 @@ def connected(root, rtt, mbit=0.0):
         settings = server.connection(name="far", port=line.port, remote_root=str(root))
         (home / "config.json").write_text(json.dumps({"connections": [settings]}))
         (home / "config.json").chmod(0o600)
-        (home / "known_hosts").write_text(f"[127.0.0.1]:{line.port} {' '.join(Path(server.known_hosts).read_text().split()[1:3])}\n")
+        (home / "known_hosts").write_text(
+            f"[127.0.0.1]:{line.port} {' '.join(Path(server.known_hosts).read_text().split()[1:3])}\n")
         (Path(folder) / "empty").mkdir()
         address, running = ours(Path(folder) / "empty", home)
         with running:
@@ -336,13 +359,16 @@ def far_list(scratch, browser):
     """Two thousand TensorBoard runs, listed by SFTP alone at 50 ms."""
     root = made(scratch / "many", write_many)
     with connected(root, 0.05) as address:
-        wait_until(lambda: answered(address, "/api/connections")["connections"][0]["state"] in ("syncing", "live"))
+        wait_until(lambda: answered(address, "/api/connections")["connections"][0]["state"] in (
+            "syncing", "live"))
         began = time.perf_counter()
-        with urlopen(f"{address}/api/news?timeout=0&topic=runs&since=") as answer:         # as a page with the list does
+        # as a page with the list does
+        with urlopen(f"{address}/api/news?timeout=0&topic=runs&since=") as answer:
             heard = json.load(answer)["news"]
         while answered(address, "/api/runs?limit=1")["total"] < RUNS:
             if time.perf_counter() - began > 120:
-                raise SystemExit(f"of {RUNS} runs {answered(address, '/api/runs?limit=1')['total']} are listed")
+                raise SystemExit(
+                    f"of {RUNS} runs {answered(address, '/api/runs?limit=1')['total']} are listed")
             heard = answered(address, f"/api/news?topic=runs&timeout=25&since={heard}")["news"]
         spent = time.perf_counter() - began
     say("2,000 TensorBoard runs by SFTP alone at 50 ms: all listed, after the login", "2 s", f"{spent:.2f} s")
@@ -352,7 +378,8 @@ def far_list(scratch, browser):
 def far_growth(scratch, browser, count=60):
     """From a row on the server to the curve, by SFTP alone at 50 ms."""
     from torch.utils.tensorboard import SummaryWriter
-    with tempfile.TemporaryDirectory() as root, SummaryWriter(Path(root) / "vision" / "live", flush_secs=1) as writer:
+    with tempfile.TemporaryDirectory() as root, SummaryWriter(Path(root) / "vision" / "live",
+                                                              flush_secs=1) as writer:
         writer.add_scalar("train/loss", 1.0, 0)
         writer.flush()
         with connected(Path(root), 0.05) as address:
@@ -377,14 +404,16 @@ def far_growth(scratch, browser, count=60):
 def write_large(root):
     """Write 2 GB of scalars, 40 metrics a step."""
     from runicorn.transfer import tensorboard as tfevents
-    tags, chance, scalars = tuple(f"layer{number}/loss" for number in range(40)), random.Random(9), tfevents.Scalars()
+    tags, chance, scalars = tuple(f"layer{number}/loss"
+                                  for number in range(40)), random.Random(9), tfevents.Scalars()
     (root / "vision" / "large").mkdir(parents=True)
     with open(root / "vision" / "large" / "events.out.tfevents.1740000000.gpu", "wb") as file:
         file.write(tfevents.opening(1.74e9))
         step = 0
         while file.tell() < 2_000_000_000:
             values = [chance.random()] * len(tags)
-            file.write(b"".join(scalars.record(1.74e9 + after, after, tags, values) for after in range(step + 1, step + 101)))
+            file.write(b"".join(scalars.record(1.74e9 + after, after, tags, values)
+                                for after in range(step + 1, step + 101)))
             step += 100
 
 
@@ -394,7 +423,8 @@ def far_large(scratch, browser):
     root = made(scratch / "large", write_large)
     with connected(root, 0.05, 10.0) as address:
         wait_until(lambda: answered(address, "/api/runs?limit=1")["total"] == 1)
-        page = browser.tab(browser.context(), f"{WATCH};{CURVES.replace('>= 4', '>= 1')}")     # one chart holds the loss of all layers
+        # one chart holds the loss of all layers
+        page = browser.tab(browser.context(), f"{WATCH};{CURVES.replace('>= 4', '>= 1')}")
         at = opening(page, f"{address}/runs/far:vision/large")
         page.close()
     say("an event file of 2 GB over 10 Mbit/s: first curves painted", "4 s", f"{at / 1000:.2f} s")

@@ -1,4 +1,5 @@
-"""What a training script pays: one table, in ratios against the raw floor (JSON encode and os.write) measured in the same run.
+"""What a training script pays: one table, in ratios against the raw floor (JSON encode and os.write) measured
+in the same run.
 
     python benchmarks/log.py                  # ours, about half a minute
     python benchmarks/log.py --peers          # and those of wandb, tensorboard, tensorboardX, trackio, aim, mlflow that are installed
@@ -25,8 +26,8 @@ INIT_RUNS = 10_000          # runs that are there already when init is timed
 
 def row(step):
     """The guide's four metrics, with values as a training gives them."""
-    return {"train/loss": 2.3025 / (1 + step * 1e-5), "train/accuracy": 100 * (step % 1563) / 1563, "train/learning_rate": 0.001,
-            "epoch": step // 1563}
+    return {"train/loss": 2.3025 / (1 + step * 1e-5), "train/accuracy": 100 * (step % 1563) / 1563,
+            "train/learning_rate": 0.001, "epoch": step // 1563}
 
 
 def timed(call, first, count):
@@ -44,7 +45,8 @@ def floor_writer(folder):
     descriptor = os.open(folder / "floor.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def write(data, step):
-        os.write(descriptor, (json.dumps({"ts": round(time.time(), 3), "step": step, "data": data}) + "\n").encode())
+        os.write(descriptor,
+                 (json.dumps({"ts": round(time.time(), 3), "step": step, "data": data}) + "\n").encode())
     return write
 
 
@@ -71,7 +73,8 @@ def log_calls(folder, calls):
         ours.append(timed(run.log, first, BLOCK))
         if len(floors) < 200:
             floors.append(timed(floor, first, BLOCK))
-    grown = memory() - before - 8 * BLOCK * (len(ours) + len(floors)) / 1e6        # without what this measurement keeps
+    # without what this measurement keeps
+    grown = memory() - before - 8 * BLOCK * (len(ours) + len(floors)) / 1e6
     threads = threading.active_count() - 1
     start = time.perf_counter()
     run.finish()
@@ -90,7 +93,8 @@ def child(code, times=7):
     """Return the medians of the numbers that `code` prints, each time in a fresh interpreter."""
     command, printed = [sys.executable, "-S", "-c", code], []
     for _ in range(times):
-        printed.append(subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=True).stdout.split())
+        printed.append(subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True,
+                                      check=True).stdout.split())
     return [statistics.median(map(float, column)) for column in zip(*printed)]
 
 
@@ -130,17 +134,23 @@ def ours(folder, calls):
     paired = joined(rows[:len(floors)])
     tenth = max(1, len(rows) // 10)
     first, last = joined(rows[:tenth]), joined(rows[-tenth:])
-    bare = statistics.fmean(sum(len(name) + len(repr(value)) for name, value in row(step).items()) for step in range(0, calls, 97))
+    bare = statistics.fmean(sum(len(name) + len(repr(value)) for name, value in row(step).items())
+                            for step in range(0, calls, 97))
     imported, loaded = child(IMPORT)
     begun, finished = child(INIT.format(root=str(many_runs(folder, INIT_RUNS))))
     return [
-        ("raw floor p50 / mean / p99", f"{at(floor, .5):.2f} / {mean(floor):.2f} / {at(floor, .99):.2f} µs", ""),
-        ("log() p50", f"{at(paired, .5):.2f} µs", f"{at(paired, .5) / at(floor, .5):.2f} x floor (target 1.15)"),
+        ("raw floor p50 / mean / p99", f"{at(floor, .5):.2f} / {mean(floor):.2f} / {at(floor, .99):.2f} µs",
+         ""),
+        ("log() p50", f"{at(paired, .5):.2f} µs",
+         f"{at(paired, .5) / at(floor, .5):.2f} x floor (target 1.15)"),
         ("log() mean", f"{mean(paired):.2f} µs", f"{mean(paired) / mean(floor):.2f} x floor (target 1.5)"),
-        ("log() p99", f"{at(paired, .99):.2f} µs", f"{at(paired, .99) / at(floor, .99):.2f} x floor (target 4)"),
-        (f"last tenth of {len(every):,} calls", f"{at(last, .5):.2f} µs", f"{at(last, .5) / at(first, .5):.2f} x first tenth (target 1.2)"),
+        ("log() p99", f"{at(paired, .99):.2f} µs",
+         f"{at(paired, .99) / at(floor, .99):.2f} x floor (target 4)"),
+        (f"last tenth of {len(every):,} calls", f"{at(last, .5):.2f} µs",
+         f"{at(last, .5) / at(first, .5):.2f} x first tenth (target 1.2)"),
         ("memory grown over all calls", f"{more['grown']:.2f} MB", "flat"),
-        ("bytes per call", f"{more['bytes']:.1f}", f"{more['bytes'] - bare:.1f} + names and decimals (target 64)"),
+        ("bytes per call", f"{more['bytes']:.1f}",
+         f"{more['bytes'] - bare:.1f} + names and decimals (target 64)"),
         ("threads", f"{more['threads']}", "target 2"),
         ("import", f"{imported:.1f} ms, {loaded:.2f} MB", "target 30 ms, 4 MB"),
         (f"init() among {INIT_RUNS:,} runs", f"{begun:.1f} ms", "target 20 ms"),
@@ -148,7 +158,7 @@ def ours(folder, calls):
     ]
 
 
-# -- peers --------------------------------------------------------------------------------------------------------
+# -- peers ---------------------------------------------------------------------------------------------------
 
 def wandb(folder):
     import wandb
@@ -214,7 +224,8 @@ def peers(folder, calls):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=1_000_000, help="of log(), default 1,000,000")
     parser.add_argument("--peers", action="store_true", help="measure other tools too, 2,000 calls each")
     parser.add_argument("--folder", help="where to write (default: a temporary folder)")

@@ -1,4 +1,5 @@
-"""The mirror against rsync, on the same tree through the same delayed line. Prints one table; ratios count, seconds drift.
+"""The mirror against rsync, on the same tree through the same delayed line. Prints one table; ratios count,
+seconds drift.
 
 python benchmarks/mirror.py                       # everything, medians of 3, about 15 minutes
 python benchmarks/mirror.py --only initial idle   # some sections
@@ -42,7 +43,7 @@ def section(function):
     return function
 
 
-# -- both sides ----------------------------------------------------------------------------------------------------
+# -- both sides ----------------------------------------------------------------------------------------------
 
 
 class Bench:
@@ -87,13 +88,15 @@ class Bench:
             "small_limit": 1 << 20,
             **options,
         }
-        one = Sync(connection, home / "cache" / "bench", lambda: remote.connect(connection, home=home), Bell(), LOG)
+        one = Sync(connection, home / "cache" / "bench", lambda: remote.connect(connection, home=home),
+                   Bell(), LOG)
         one.connection = connection
         return one
 
     def ssh(self, line, extra=""):
         return (
-            f"ssh -F none -i {line.server.key} -p {line.port} -o IdentitiesOnly=yes -o UserKnownHostsFile=/dev/null "
+            f"ssh -F none -i {line.server.key} -p {line.port} -o IdentitiesOnly=yes -o "
+            "UserKnownHostsFile=/dev/null "
             f"-o StrictHostKeyChecking=no "
             f"-o LogLevel=ERROR -o BatchMode=yes {extra}"
         )
@@ -112,7 +115,8 @@ class Bench:
 
     def same(self, one):
         done = subprocess.run(
-            ["diff", "-rq", "-x", ".index", "-x", ".runicorn", self.root, one.mirror.folder], capture_output=True, text=True
+            ["diff", "-rq", "-x", ".index", "-x", ".runicorn", self.root, one.mirror.folder],
+            capture_output=True, text=True
         )
         assert not done.stdout, f"the mirror differs: {done.stdout[:500]}"
 
@@ -135,7 +139,8 @@ def cost(line, work):
     took = time.monotonic() - began
     time.sleep(0.6)
     after = line.stats()
-    return found, took, after["up"] + after["down"] - before["up"] - before["down"], after["turns"] - before["turns"]
+    return found, took, after["up"] + after["down"] - before["up"] - before["down"], after["turns"] - before[
+        "turns"]
 
 
 def median(bench, measure):
@@ -150,7 +155,7 @@ def closed(one):
     shutil.rmtree(one.mirror.folder.parent.parent)
 
 
-# -- the sections --------------------------------------------------------------------------------------------------
+# -- the sections --------------------------------------------------------------------------------------------
 
 
 def from_nothing(bench, line, **options):
@@ -187,7 +192,7 @@ def initial(bench):
         )
 
 
-# -- as a user types it ---------------------------------------------------------------------------------------------
+# -- as a user types it --------------------------------------------------------------------------------------
 
 
 class Typed:
@@ -199,13 +204,15 @@ class Typed:
         (self.home / ".runicorn").mkdir(parents=True)
         host_key = " ".join(line.server.host_key.read_text().split()[:2])
         (self.home / ".runicorn" / "known_hosts").write_text(f"[127.0.0.1]:{line.port} {host_key}\n")
-        self.run("config", "ssh", "add", "--name", "bench", "--host", "127.0.0.1", "--port", line.port, "--user", line.server.user,
-                 "--key", line.server.key, "--remote-root", bench.root)
+        self.run("config", "ssh", "add", "--name", "bench", "--host", "127.0.0.1", "--port", line.port,
+                 "--user", line.server.user, "--key", line.server.key, "--remote-root", bench.root)
 
     def run(self, *words):
-        environ = {**os.environ, "HOME": str(self.home), "RUNICORN_HOME": str(self.home / ".runicorn"), "PYTHONPATH": str(HERE.parent)}
+        environ = {**os.environ, "HOME": str(self.home), "RUNICORN_HOME": str(self.home / ".runicorn"),
+                   "PYTHONPATH": str(HERE.parent)}
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        subprocess.run([sys.executable, "-m", "runicorn", *map(str, words)], env=environ, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "runicorn", *map(str, words)], env=environ, check=True,
+                       stdout=subprocess.DEVNULL)
 
     def sync(self):
         """Return (s, bytes both ways) of one `sync once`."""
@@ -214,7 +221,8 @@ class Typed:
 
     def close(self):
         copy = self.home / ".runicorn" / "cache" / "bench"
-        done = subprocess.run(["diff", "-rq", "-x", ".index", "-x", ".runicorn", self.bench.root, copy], capture_output=True, text=True)
+        done = subprocess.run(["diff", "-rq", "-x", ".index", "-x", ".runicorn", self.bench.root, copy],
+                              capture_output=True, text=True)
         assert not done.stdout, f"the mirror differs: {done.stdout[:500]}"
         shutil.rmtree(self.home)
 
@@ -229,11 +237,13 @@ def typed(bench, line):
 
 @section
 def commands(bench):
-    """`runicorn sync once` from the shell against `rsync -a` from the shell, first and again, start of Python and login included."""
+    """`runicorn sync once` from the shell against `rsync -a` from the shell, first and again, start of Python
+    and login included."""
     with bench.line(ssh=True) as line:
         def rsync():
             first = rsync_from_nothing(bench, line, "-a")
-            again = cost(line, lambda: subprocess.run(bench.rsync(line, bench.folder / "rsynced"), check=True))[1:3]
+            again = cost(line, lambda: subprocess.run(bench.rsync(line, bench.folder / "rsynced"),
+                                                      check=True))[1:3]
             return *first, *again
         first, first_bytes, again, again_bytes = median(bench, rsync)
         by_exec = median(bench, lambda: typed(bench, line))
@@ -245,13 +255,17 @@ def commands(bench):
         manifest.generate(str(bench.root))
         by_file = median(bench, lambda: typed(bench, line))
         shutil.rmtree(bench.root / ".runicorn")
-    for name, figures, most in (("exec", by_exec, 20_000), ("exec, manifest file", manifest_also, 20_000), ("SFTP only", walked, None),
-                                ("SFTP only, manifest file", by_file, 10_000)):
-        bench.row(f"sync once from nothing, 50 ms, {name}", f"rsync -a {first:.2f} s, {first_bytes / 1e6:.1f} MB",
-                  f"{figures[0]:.2f} s, {figures[1] / 1e6:.1f} MB", f"<= 0.6 x: {figures[0] / first:.2f}", figures[0] <= 0.6 * first)
-        bench.row(f"sync once again, nothing changed, {name}", f"rsync -a {again:.2f} s, {again_bytes / 1000:.0f} KB",
+    for name, figures, most in (("exec", by_exec, 20_000), ("exec, manifest file", manifest_also, 20_000),
+                                ("SFTP only", walked, None), ("SFTP only, manifest file", by_file, 10_000)):
+        bench.row(f"sync once from nothing, 50 ms, {name}",
+                  f"rsync -a {first:.2f} s, {first_bytes / 1e6:.1f} MB",
+                  f"{figures[0]:.2f} s, {figures[1] / 1e6:.1f} MB", f"<= 0.6 x: {figures[0] / first:.2f}",
+                  figures[0] <= 0.6 * first)
+        bench.row(f"sync once again, nothing changed, {name}",
+                  f"rsync -a {again:.2f} s, {again_bytes / 1000:.0f} KB",
                   f"{figures[2]:.2f} s, {figures[3] / 1000:.0f} KB", f"<= 1 x: {figures[2] / again:.2f}"
-                  + (f", {most // 1000} KB" if most else ""), figures[2] <= again and (most is None or figures[3] <= most))
+                  + (f", {most // 1000} KB" if most else ""),
+                  figures[2] <= again and (most is None or figures[3] <= most))
 
 
 def first_list(bench, line, **options):
@@ -266,7 +280,8 @@ def first_list(bench, line, **options):
         since = one.bell.wait(since, {"runs"}, 60)["news"]
         took, requests = time.monotonic() - began, one._remote_root.client.requests if one._remote_root else 0
         index = one.mirror.load_index()
-        if len(index) == bench.options.runs and all(index.entry(path)["meta"] for path in index.paths()[::17]):
+        if (len(index) == bench.options.runs
+            and all(index.entry(path)["meta"] for path in index.paths()[::17])):
             break
     one.stop()
     thread.join()
@@ -307,7 +322,9 @@ def cycles(bench):
                 time.sleep(2.1)  # past the second in which a change could hide
                 passes(one)
             idle = median(bench, lambda: cost(line, lambda: passes(one))[1:])
-            active = median(bench, lambda: (append(bench.root, bench.options.runs), cost(line, lambda: passes(one)))[1][1:])
+            active = median(bench,
+                            lambda: (append(bench.root, bench.options.runs),
+                                     cost(line, lambda: passes(one)))[1][1:])
             bench.same(one)
             closed(one)
         bench.row(
@@ -329,7 +346,8 @@ def cycles(bench):
 
 @section
 def looks(bench):
-    """A look at all files by exec while nothing changed, on a kept connection, and how often it may be repeated."""
+    """A look at all files by exec while nothing changed, on a kept connection, and how often it may be
+    repeated."""
     with bench.line(ssh=True) as line:
         one = bench.mirror(line)
         passes(one)
@@ -383,7 +401,8 @@ def beating(bench, count, experiments):
 
 @section
 def rhythm(bench):
-    """Running runs and somebody who watches the list: what the one-second rhythm costs while nothing is logged."""
+    """Running runs and somebody who watches the list: what the one-second rhythm costs while nothing is
+    logged."""
     for count, experiments, seconds in ((50, 10, 20), (1000, 1000, 40)):
         root = beating(bench, count, experiments)
         with bench.line() as line:
@@ -471,7 +490,8 @@ def manifests(bench):
         make_run(root, number, events=2, logs=2)
     full, nothing, read = median(bench, lambda: manifest_times(root))
     bench.row("manifest of 10,000 runs, full", "find 1.0", f"{full:.1f} x", "<= 6 x", full <= 6)
-    bench.row("manifest of 10,000 runs, nothing changed", "find 1.0", f"{nothing:.2f} x", "<= 2 x", nothing <= 2)
+    bench.row("manifest of 10,000 runs, nothing changed", "find 1.0", f"{nothing:.2f} x", "<= 2 x",
+              nothing <= 2)
     bench.row("manifest of 10,000 runs, read into an index", "-", f"{read:.3f} s", "<= 0.1 s", read <= 0.1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with bench.line(rtt=0) as line:
@@ -488,7 +508,8 @@ def manifest_times(root):
         began = time.monotonic()
         return work(), time.monotonic() - began
 
-    _, find = took(lambda: subprocess.run(["find", root, "-printf", "%p %s %T@\\n"], stdout=subprocess.DEVNULL, check=True))
+    _, find = took(lambda: subprocess.run(["find", root, "-printf", "%p %s %T@\\n"],
+                                          stdout=subprocess.DEVNULL, check=True))
     built, full = took(lambda: manifest.build(str(root)))
     _, nothing = took(lambda: manifest.build(str(root), built))
     manifest.save(built, str(root.parent / "many.json"))
@@ -498,7 +519,8 @@ def manifest_times(root):
 
 @section
 def promise(bench):
-    """The guide's promise: manifest on, against off, against one file after the other as a plain SFTP client walks."""
+    """The guide's promise: manifest on, against off, against one file after the other as a plain SFTP client
+    walks."""
     manifest.generate(str(bench.root))
     with bench.line() as line:
         on = median(bench, lambda: first_list(bench, line))
@@ -563,7 +585,8 @@ def opening(bench):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--logs", type=int, default=200)

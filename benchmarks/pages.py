@@ -1,13 +1,15 @@
-"""The pages in a real Chromium with a cold cache: how soon they are painted, how soon a logged point is drawn, what they weigh.
+"""The pages in a real Chromium with a cold cache: how soon they are painted, how soon a logged point is
+drawn, what they weigh.
 
     python benchmarks/pages.py                     # everything; about four minutes, 1 GB of scratch space
     python benchmarks/pages.py --only list live    # some parts: list, million, live, mirror, hour, weight
     python benchmarks/pages.py --scratch /tmp/s    # keeps the big runs for the next time
 
-Painted means: the frame after the rows or the curves are in the document or on the canvas, counted from the navigation. Cold: nothing
-in the browser's cache, and for the list no index on disk, so that of 10,000 runs the newest come first; warm: the same browser's
-second opening, when the viewer has its index. Beside them stands the floor, one small static file in the same browser. Chromium draws in
-software here, so every frame is dearer than with a graphics card. These pages are opened over Chromium's own pipe, because Playwright's
+Painted means: the frame after the rows or the curves are in the document or on the canvas, counted from the
+navigation. Cold: nothing in the browser's cache, and for the list no index on disk, so that of 10,000 runs
+the newest come first; warm: the same browser's second opening, when the viewer has its index. Beside them
+stands the floor, one small static file in the same browser. Chromium draws in software here, so every frame
+is dearer than with a graphics card. These pages are opened over Chromium's own pipe, because Playwright's
 instruments cost a page a fifth of its time. One table, each figure beside its target.
 """
 
@@ -64,7 +66,8 @@ ROWS = """window.ready = () => document.querySelectorAll('tr[data-key]').length 
     };
     count()"""
 COUNTED = "window.countedAt || Infinity"
-CURVES = "window.ready = () => [...document.querySelectorAll('figure[data-chart]')].filter((one) => one.dataset.lastStep > 0).length >= 4"
+CURVES = ("window.ready = () => [...document.querySelectorAll('figure[data-chart]')].filter((one) => "
+          "one.dataset.lastStep > 0).length >= 4")
 FLOOR = "window.ready = () => document.documentElement"
 FRAMES = """new Promise((resolve) => {
     const box = [...document.querySelectorAll('*')].find((one) => one.scrollHeight > one.clientHeight + 5000 && one.clientHeight > 300);
@@ -87,9 +90,11 @@ ROUNDS = 3
 def viewer(home, root):
     """A viewer process on `root`; yields its address."""
     port = free_port()
-    environment = {**os.environ, "RUNICORN_HOME": str(home), "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": ""}
+    environment = {**os.environ, "RUNICORN_HOME": str(home), "PYTHONPATH": str(HERE.parent),
+                   "PYTHONDONTWRITEBYTECODE": ""}
     process = subprocess.Popen(
-        [sys.executable, "-m", "runicorn", "viewer", "--root", str(root), "--port", str(port), "--no-browser"],
+        [sys.executable, "-m", "runicorn", "viewer", "--root", str(root), "--port", str(port),
+         "--no-browser"],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -118,7 +123,8 @@ def wait_for(url, process):
 
 
 def open_page(browser, url, ready=None):
-    """A page in a context of its own, so with a cold cache; waits for `ready` and returns (page, ms from navigation to painted)."""
+    """A page in a context of its own, so with a cold cache; waits for `ready` and returns (page, ms from
+    navigation to painted)."""
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.add_init_script(WATCH)
     if ready:
@@ -129,7 +135,7 @@ def open_page(browser, url, ready=None):
     return page, page.evaluate("window.paintedAt")
 
 
-# -- parts ------------------------------------------------------------------------------------------------------------
+# -- parts ---------------------------------------------------------------------------------------------------
 
 
 def opening(page, url):
@@ -157,7 +163,8 @@ def measure_lists(browser, scratch, count, target):
     if not root.exists():
         for index in range(count):
             run = f"20250123_{index:06}_{index:06x}"
-            write_run(root, f"project{index % 20}", f"exp{index % 300}", run, config={"lr": index / 1e4}, rows=12)
+            write_run(root, f"project{index % 20}", f"exp{index % 300}", run, config={"lr": index / 1e4},
+                      rows=12)
     rounds = []
     for _ in range(ROUNDS):
         context = browser.context()
@@ -193,7 +200,8 @@ def million(scratch):
         with open(folder / "events.jsonl", "w", encoding="utf-8") as file:
             for step in range(1_000_000):
                 loss = 50.0 if step in SPIKES else 2.3 / (1 + step / 1e5) + rng.random() / 10
-                file.write(event(1737653445 + step / 100, step, dict(zip(GUIDE, (loss, 100 * rng.random(), 0.001, step // 1563)))))
+                file.write(event(1737653445 + step / 100, step,
+                                 dict(zip(GUIDE, (loss, 100 * rng.random(), 0.001, step // 1563)))))
         (root / "done").touch()
     return root
 
@@ -203,7 +211,8 @@ def measure_million(browser, scratch):
     with viewer(home, root) as url:
         warm, _ = open_page(browser, f"{url}/runs/local:{KEY}", CURVES)
         warm.wait_for_function("() => !document.querySelector('figure .warn')", timeout=120_000, polling=200)
-        answer = warm.evaluate(f"fetch('/api/series?run=local:{KEY}&metric=train/loss&buckets=600').then((one) => one.json())")
+        answer = warm.evaluate(
+            f"fetch('/api/series?run=local:{KEY}&metric=train/loss&buckets=600').then((one) => one.json())")
         series = answer["series"][0]
         shown = {x for x, high in zip(series["max_x"], series["max"]) if high == 50.0}
         yield "spikes of one step in the drawn data", f"{len(shown & set(SPIKES))} of 5", "5"
@@ -220,7 +229,8 @@ def measure_million(browser, scratch):
 
 
 def live_run(root):
-    folder = write_run(root, "vision", "resnet50", KEY.rsplit("/", 1)[1], "running", rows=0, started=time.time())
+    folder = write_run(root, "vision", "resnet50", KEY.rsplit("/", 1)[1], "running", rows=0,
+                       started=time.time())
     (folder / "events.jsonl").write_text(event(time.time(), 0, {"train/loss": 2.3}))
     beat(root, folder, KEY.rsplit("/", 1)[1])
     return folder
@@ -239,7 +249,8 @@ def append(folder, seconds, rate, first=1):
                 event(
                     logged[step],
                     step,
-                    {"train/loss": 2.3 / step, "train/accuracy": step % 100, "train/learning_rate": 0.001, "epoch": step // 100},
+                    {"train/loss": 2.3 / step, "train/accuracy": step % 100, "train/learning_rate": 0.001,
+                     "epoch": step // 100},
                 )
             )
     return logged
@@ -247,7 +258,8 @@ def append(folder, seconds, rate, first=1):
 
 def delays(page, logged):
     drawn = page.evaluate("window.drawn")
-    return sorted(next((at for upto, at in drawn if upto >= step), float("inf")) - when for step, when in logged.items())
+    return sorted(next((at for upto, at in drawn if upto >= step), float("inf")) - when
+                  for step, when in logged.items())
 
 
 def measure_live(browser, scratch, seconds):
@@ -276,7 +288,8 @@ def measure_mirror(browser, scratch, seconds):
         settings = server.connection(name="far", port=line.port, remote_root=str(folder / "far"))
         (home / "config.json").write_text(json.dumps({"connections": [settings]}))
         (home / "config.json").chmod(0o600)
-        (home / "known_hosts").write_text(f"[127.0.0.1]:{line.port} {' '.join(Path(server.known_hosts).read_text().split()[1:3])}\n")
+        (home / "known_hosts").write_text(
+            f"[127.0.0.1]:{line.port} {' '.join(Path(server.known_hosts).read_text().split()[1:3])}\n")
         with viewer(home, folder) as url:
             page, _ = open_page(browser, f"{url}/runs/{KEY.rsplit('/', 1)[1]}")
             for _ in range(60):
@@ -302,11 +315,13 @@ def heap(page):
 
 def busy(session):
     """Seconds of processor time of the page's main thread since the session's Performance.enable."""
-    return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
+    return {one["name"]: one["value"]
+            for one in session.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
 
 
 def measure_hour(browser, scratch, seconds):
-    """36,000 points, an hour at 10 a second, in `seconds`; what the page does is bounded by its four repaints a second either way.
+    """36,000 points, an hour at 10 a second, in `seconds`; what the page does is bounded by its four repaints
+    a second either way.
 
     Its processor time a second of an hour at 10 points a second is measured apart, at the real pace.
     """
@@ -345,11 +360,13 @@ def measure_weight(browser, scratch):
         session = page.context.new_cdp_session(page)
         session.send("Network.enable")
         total, assets = [0], {}
-        session.on("Network.responseReceived", lambda said: assets.__setitem__(said["requestId"], said["response"]["url"]))
+        session.on("Network.responseReceived",
+                   lambda said: assets.__setitem__(said["requestId"], said["response"]["url"]))
         session.on(
             "Network.loadingFinished",
             lambda said: total.__setitem__(
-                0, total[0] + (said["encodedDataLength"] if "/api/" not in assets.get(said["requestId"], "/api/") else 0)
+                0, total[0]
+                + (said["encodedDataLength"] if "/api/" not in assets.get(said["requestId"], "/api/") else 0)
             ),
         )
         page.goto(f"{url}/runs/local:{KEY}")
@@ -373,7 +390,8 @@ PARTS = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--seconds", type=int, default=60, help="how long the live parts last")
@@ -382,7 +400,8 @@ def main():
         scratch = options.scratch or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         scratch.mkdir(parents=True, exist_ok=True)
         os.environ.update(HOME=str(scratch), RUNICORN_HOME=str(scratch / "nobody"))
-        browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        browser = stack.enter_context(sync_playwright()).chromium.launch(
+            executable_path="/usr/bin/chromium", args=CHROMIUM)
         for name in options.only:
             extra = [options.seconds] if name in ("live", "mirror", "hour") else []
             for what, found, target in PARTS[name](browser, scratch, *extra):

@@ -1,5 +1,5 @@
-"""What `runicorn run` costs a program: start and end together, memory, and how fast a flood of output passes, beside `script -qc` and the
-bare program in the same run.
+"""What `runicorn run` costs a program: start and end together, memory, and how fast a flood of output passes,
+beside `script -qc` and the bare program in the same run.
 
     python benchmarks/run.py                # about a minute
     python benchmarks/run.py --times 20     # starts of each, interleaved
@@ -25,17 +25,20 @@ MEMORY = ("Pss", "Private_Clean", "Private_Dirty")
 
 def environment(folder):
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")}
-    return {**kept, "RUNICORN_HOME": str(folder / "home"), "RUNICORN_DIR": str(folder / "root"), "RUNICORN_QUIET": "1",
-            "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": "", "TERM": "xterm"}
+    return {**kept, "RUNICORN_HOME": str(folder / "home"), "RUNICORN_DIR": str(folder / "root"),
+            "RUNICORN_QUIET": "1", "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": "",
+            "TERM": "xterm"}
 
 
 def ours(argv):
-    command = Path(sys.executable).with_name("runicorn")       # what people type; it finds this tree by PYTHONPATH
+    # what people type; it finds this tree by PYTHONPATH
+    command = Path(sys.executable).with_name("runicorn")
     return [*([str(command)] if command.exists() else [sys.executable, "-m", "runicorn"]), "run", "--", *argv]
 
 
 def scripted(argv):
-    return ["script", "-qec", " ".join(map(_quoted, argv)), "/dev/null" if argv[0] == "true" else "typescript"]
+    return ["script", "-qec", " ".join(map(_quoted, argv)),
+            "/dev/null" if argv[0] == "true" else "typescript"]
 
 
 def _quoted(word):
@@ -43,7 +46,8 @@ def _quoted(word):
 
 
 def spent(argv, folder, terminal=False):
-    """Return (seconds, bytes that came out) of a program whose output goes into a pipe, or to a terminal that is read at once."""
+    """Return (seconds, bytes that came out) of a program whose output goes into a pipe, or to a terminal that
+    is read at once."""
     count = [0]
 
     def read(number):
@@ -59,7 +63,8 @@ def spent(argv, folder, terminal=False):
     thread = threading.Thread(target=read, args=(reader,))
     thread.start()
     start = time.perf_counter()
-    process = subprocess.Popen(argv, cwd=folder, env=environment(folder), stdin=writer if terminal else subprocess.DEVNULL, stdout=writer,
+    process = subprocess.Popen(argv, cwd=folder, env=environment(folder),
+                               stdin=writer if terminal else subprocess.DEVNULL, stdout=writer,
                                stderr=writer, start_new_session=True)
     os.close(writer)
     process.wait()
@@ -70,8 +75,10 @@ def spent(argv, folder, terminal=False):
 
 
 def starts(folder, times):
-    """Return the medians (ms) of `true` bare, below script and below us, and of a Python that does nothing, interleaved."""
-    kinds = {"bare": ["true"], "python": [sys.executable, "-c", ""], "script -qc": scripted(["true"]), "runicorn run": ours(["true"])}
+    """Return the medians (ms) of `true` bare, below script and below us, and of a Python that does nothing,
+    interleaved."""
+    kinds = {"bare": ["true"], "python": [sys.executable, "-c", ""], "script -qc": scripted(["true"]),
+             "runicorn run": ours(["true"])}
     found = {name: [] for name in kinds}
     for _ in range(times):
         for name, argv in kinds.items():
@@ -84,7 +91,8 @@ def floods(folder, times):
     argv, found = [sys.executable, "-c", FLOOD], {}
     for where in ("pipe", "terminal"):
         for _ in range(times):
-            for who, command in (("bare", argv), ("script -qc", scripted(argv)), ("runicorn run", ours(argv))):
+            for who, command in (("bare", argv), ("script -qc", scripted(argv)),
+                                 ("runicorn run", ours(argv))):
                 seconds, count = spent(command, folder, where == "terminal")
                 least = ROWS * len(LINE.encode())
                 assert count >= least, (who, count, least)
@@ -93,8 +101,10 @@ def floods(folder, times):
 
 
 def memory(folder):
-    """Return (proportional set size, private memory) in MB of all processes that `runicorn run` adds to a program."""
-    process = subprocess.Popen(ours(["sleep", "60"]), cwd=folder, env=environment(folder), start_new_session=True)
+    """Return (proportional set size, private memory) in MB of all processes that `runicorn run` adds to a
+    program."""
+    process = subprocess.Popen(ours(["sleep", "60"]), cwd=folder, env=environment(folder),
+                               start_new_session=True)
     time.sleep(5)
     sums = dict.fromkeys((*MEMORY, "Rss"), 0)
     for number in (process.pid, *_children(process.pid)):
@@ -114,25 +124,30 @@ def _children(pid):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=20, help="starts of each")
     parser.add_argument("--floods", type=int, default=3, help="floods of each")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        subprocess.run(ours(["true"]), cwd=folder, env=environment(folder), check=True)         # compiled once
+        # compiled once
+        subprocess.run(ours(["true"]), cwd=folder, env=environment(folder), check=True)
         found = starts(folder, options.times)
         for name, value in found.items():
             print(f"{name + ', start and end':<40}{value:8.1f} ms")
         print(f"{'runicorn run adds':<40}{found['runicorn run'] - found['bare']:8.1f} ms   (target 60; "
-              f"script adds {found['script -qc'] - found['bare']:.1f}, a bare python {found['python'] - found['bare']:.1f})")
+              f"script adds {found['script -qc'] - found['bare']:.1f}, a bare python "
+              f"{found['python'] - found['bare']:.1f})")
         pss, private, rss = memory(folder)
-        print(f"{'memory added, proportional':<40}{pss:8.1f} MB   (target 25; private {private:.1f}, resident {rss:.1f})")
+        print(f"{'memory added, proportional':<40}{pss:8.1f} MB   (target 25; private {private:.1f}, "
+              f"resident {rss:.1f})")
         speeds = floods(folder, options.floods)
         for (where, who), speed in speeds.items():
             ratio = speed / speeds[where, "script -qc"]
             target = "   (target 0.8)" if who == "runicorn run" else ""
-            print(f"{'a flood into a ' + where + ', ' + who:<40}{speed:8.0f} MB/s {ratio:6.2f} x script -qc{target}")
+            print(f"{'a flood into a ' + where + ', ' + who:<40}{speed:8.0f} MB/s {ratio:6.2f} x script "
+                  f"-qc{target}")
 
 
 if __name__ == "__main__":

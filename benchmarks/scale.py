@@ -1,15 +1,17 @@
-"""How each thing grows: every row at three sizes, with the exponent between them. Seconds and memory beside the floor of each row.
+"""How each thing grows: every row at three sizes, with the exponent between them. Seconds and memory beside
+the floor of each row.
 
     python benchmarks/scale.py                                     # every row at its own sizes; an hour
     python benchmarks/scale.py --only manifest list                # some rows
     python benchmarks/scale.py --only manifest --sizes 3000,10000  # … at these sizes
     python benchmarks/scale.py --rows                              # what rows there are
 
-A row is a function in scale_rows.py: `@row(sizes, unit)`, called as function(bench, size), yields Measured values. What happens in a
-browser stands in scale_pages.py, a program of its own.
-An exponent is log(cost of one size / cost of the size before) / log(size / size before): 1 is linear. Worse than 1.15 is a failure
-(exit code 1); the cost is processor time where a Measured has one, which other work on the machine changes little, else seconds.
-What took less than 0.1 s more than the size before has no exponent: its start is all that is measured.
+A row is a function in scale_rows.py: `@row(sizes, unit)`, called as function(bench, size), yields Measured
+values. What happens in a browser stands in scale_pages.py, a program of its own. An exponent is log(cost of
+one size / cost of the size before) / log(size / size before): 1 is linear. Worse than 1.15 is a failure (exit
+code 1); the cost is processor time where a Measured has one, which other work on the machine changes little,
+else seconds. What took less than 0.1 s more than the size before has no exponent: its start is all that is
+measured.
 """
 
 import argparse
@@ -33,8 +35,9 @@ ROWS = {}                       # name -> (function, sizes, unit)
 
 
 class Measured(NamedTuple):
-    """One figure of a row at one size. seconds: wall time, best of two; cpu: s of processor time, None where waiting is what counts;
-    mb: peak of the memory; floor, floor_seconds: what the same files cost without us; limit, limit_mb: what is right at this size.
+    """One figure of a row at one size. seconds: wall time, best of two; cpu: s of processor time, None where
+    waiting is what counts; mb: peak of the memory; floor, floor_seconds: what the same files cost without us;
+    limit, limit_mb: what is right at this size.
 
     Floor and limit are of processor time where `cpu` is.
     """
@@ -54,7 +57,8 @@ class Measured(NamedTuple):
 
     def over(self):
         """Return whether it is over what is right (bool)."""
-        return self.limit is not None and self.cost > self.limit or self.limit_mb is not None and self.mb > self.limit_mb
+        return (self.limit is not None and self.cost > self.limit
+                or self.limit_mb is not None and self.mb > self.limit_mb)
 
 
 class Cost(NamedTuple):
@@ -88,10 +92,13 @@ class Bench:
         return folder
 
     def once(self, command, home=None, output=None):
-        """Run a command (list of str, or text of Python) to its end; return its Cost. Raises RuntimeError where it fails."""
+        """Run a command (list of str, or text of Python) to its end; return its Cost. Raises RuntimeError
+        where it fails."""
         words = [sys.executable, "-c", command] if isinstance(command, str) else list(map(str, command))
-        environment = {**os.environ, "RUNICORN_HOME": str(home or self.scratch / "home"), "PYTHONDONTWRITEBYTECODE": "",
-                       "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, HERE, HERE.parent / "tests" / "support")))}
+        environment = {**os.environ, "RUNICORN_HOME": str(home or self.scratch / "home"),
+                       "PYTHONDONTWRITEBYTECODE": "",
+                       "PYTHONPATH": os.pathsep.join(
+                           map(str, (HERE.parent, HERE, HERE.parent / "tests" / "support")))}
         with open(output or os.devnull, "wb") as stdout, tempfile.TemporaryFile() as stderr:
             began = time.perf_counter()
             process = subprocess.Popen(words, stdout=stdout, stderr=stderr, env=environment)
@@ -100,7 +107,9 @@ class Bench:
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
                 stderr.seek(0)
-                raise RuntimeError(f"{words} ended with {process.returncode}: {stderr.read()[-2000:].decode(errors='replace')}")
+                raise RuntimeError(
+                    f"{words} ended with {process.returncode}: "
+                    f"{stderr.read()[-2000:].decode(errors='replace')}")
         return Cost(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
     def best(self, command, times=2, **how):
@@ -108,7 +117,8 @@ class Bench:
         return Cost(*map(min, zip(*(self.once(command, **how) for _ in range(times)))))
 
     def find(self, root):
-        """Return the Cost of `find` that prints size and time of each file: nothing tells what changed for less."""
+        """Return the Cost of `find` that prints size and time of each file: nothing tells what changed for
+        less."""
         return self.best(["find", root, "-printf", "%p %s %T@\n"])
 
 
@@ -117,7 +127,7 @@ def own_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-# -- the table -----------------------------------------------------------------------------------------------------
+# -- the table -----------------------------------------------------------------------------------------------
 
 def exponent(before, after):
     """Return the exponent between two (size, cost), None where too little was added to tell it."""
@@ -150,17 +160,21 @@ def line(what, size, figure, grew):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows")
-    parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")], metavar="N,N", help="these sizes")
+    parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")], metavar="N,N",
+                        help="these sizes")
     parser.add_argument("--scratch", help="folder to work in; what is made there stays for the next time")
     parser.add_argument("--rows", action="store_true", help="say which rows there are")
     options = parser.parse_args()
     sys.modules["scale"] = sys.modules["__main__"]          # of which the modules with the rows import `row`
     importlib.import_module("scale_rows")
     if options.rows:
-        return print("\n".join(f"{name:<12} {unit:<10} {', '.join(f'{size:,}' for size in sizes)}: {function.__doc__.splitlines()[0]}"
-                               for name, (function, sizes, unit) in ROWS.items()))
+        return print("\n".join(
+            f"{name:<12} {unit:<10} {', '.join(f'{size:,}' for size in sizes)}: "
+            f"{function.__doc__.splitlines()[0]}"
+            for name, (function, sizes, unit) in ROWS.items()))
     if unknown := set(options.only or ()) - ROWS.keys():
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     print("what | size | wall, best of two | processor | peak memory | floor | right | exponent")

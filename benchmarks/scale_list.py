@@ -1,4 +1,5 @@
-"""Lists a root of a server once, for the row `mirror` of scale.py: the child process whose memory is measured.
+"""Lists a root of a server once, for the row `mirror` of scale.py: the child process whose memory is
+measured.
 
     python benchmarks/scale_list.py CONNECTION.json HOME COUNT
 """
@@ -20,9 +21,11 @@ from runicorn.ssh import remote
 
 
 def main(connection, home, count):
-    """Print the seconds from the login to a list with the small files of `count` runs, the processor's of them, MB before and at most."""
+    """Print the seconds from the login to a list with the small files of `count` runs, the processor's of
+    them, MB before and at most."""
     connection, home, count = json.loads(Path(connection).read_text()), Path(home), int(count)
-    one = Sync(connection, home / "cache" / "bench", lambda: remote.connect(connection, home=home), Bell(), logging.getLogger("scale"))
+    one = Sync(connection, home / "cache" / "bench", lambda: remote.connect(connection, home=home), Bell(),
+               logging.getLogger("scale"))
     ready = one._connect()
     one._connect = lambda: ready
     before = resource.getrusage(resource.RUSAGE_SELF)
@@ -34,8 +37,8 @@ def main(connection, home, count):
         seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
         if is_whole(home / "cache/bench/.index/full.json", count):
             break
-    print(json.dumps([seconds, used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime, before.ru_maxrss / 1024,
-                      used.ru_maxrss / 1024]), flush=True)
+    print(json.dumps([seconds, used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime,
+                      before.ru_maxrss / 1024, used.ru_maxrss / 1024]), flush=True)
     one.stop()
     thread.join()
 

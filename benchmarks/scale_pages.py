@@ -1,13 +1,15 @@
-"""What a page costs as a root, a run or a comparison grows: each row at three sizes in a real Chromium, with the exponent between them.
+"""What a page costs as a root, a run or a comparison grows: each row at three sizes in a real Chromium, with
+the exponent between them.
 
     python benchmarks/scale_pages.py                          # every row; about half an hour, 2 GB of scratch space
     python benchmarks/scale_pages.py --only runs charts       # some rows
     python benchmarks/scale_pages.py --only files --sizes 100 1000
     python benchmarks/scale_pages.py --scratch /tmp/s         # keeps the roots for the next time
 
-Frames are Chromium's own, by its trace while a page scrolls as fast as it draws; beside them stands what one costs the page's main
-thread, which is what the frame rate is on a machine that does nothing else. Shares of a core are of the same thread while one run grows
-by ten rows a second. A line whose exponent, from the second size to the third, is above 1.15 is marked, and so is a missed target.
+Frames are Chromium's own, by its trace while a page scrolls as fast as it draws; beside them stands what one
+costs the page's main thread, which is what the frame rate is on a machine that does nothing else. Shares of a
+core are of the same thread while one run grows by ten rows a second. A line whose exponent, from the second
+size to the third, is above 1.15 is marked, and so is a missed target.
 """
 
 import argparse
@@ -61,7 +63,8 @@ ROWS = {}
 
 
 class Figure(NamedTuple):
-    """One figure of a row at one size. most, least: its target; grows: whether its exponent is held against WORST."""
+    """One figure of a row at one size. most, least: its target; grows: whether its exponent is held against
+    WORST."""
 
     what: str
     value: float
@@ -79,11 +82,12 @@ def row(*sizes):
     return add
 
 
-# -- a page under measurement -----------------------------------------------------------------------------------------
+# -- a page under measurement --------------------------------------------------------------------------------
 
 
 class Costs(NamedTuple):
-    """What a page's main thread did in a stretch: s of tasks, layout, style, script; layouts; s it took; bytes of answers."""
+    """What a page's main thread did in a stretch: s of tasks, layout, style, script; layouts; s it took;
+    bytes of answers."""
 
     task: float
     layout: float
@@ -121,8 +125,9 @@ class Watched:
 
     def now(self):
         said = {one["name"]: one["value"] for one in self.page.ask("Performance.getMetrics")["metrics"]}
-        return Costs(said["TaskDuration"], said["LayoutDuration"], said["RecalcStyleDuration"], said["ScriptDuration"],
-                     said["LayoutCount"], time.monotonic(), self.page.value("window.bytes"))
+        return Costs(said["TaskDuration"], said["LayoutDuration"], said["RecalcStyleDuration"],
+                     said["ScriptDuration"], said["LayoutCount"], time.monotonic(),
+                     self.page.value("window.bytes"))
 
     def spent(self, seconds):
         """Return the Costs of so many seconds."""
@@ -131,7 +136,8 @@ class Watched:
         return self.now().minus(before)
 
     def scrolled(self, selector):
-        """Scroll what `selector` names for a while; returns (frames drawn a second by the trace, ms of the main thread a frame)."""
+        """Scroll what `selector` names for a while; returns (frames drawn a second by the trace, ms of the
+        main thread a frame)."""
         before = self.now()
         with self._browser.traced("devtools.timeline.frame,disabled-by-default-devtools.timeline") as events:
             frames = self.page.value(SCROLL % (json.dumps(selector), SCROLLED * 1000))
@@ -149,7 +155,8 @@ class Watched:
 
 @contextlib.contextmanager
 def growing(root, folder, metrics=lambda step: {"train/loss": 2.3 / step}, also=lambda step: None):
-    """Let the run in `folder` of `root` log RATE rows a second and beat meanwhile; also(step) is called after each."""
+    """Let the run in `folder` of `root` log RATE rows a second and beat meanwhile; also(step) is called after
+    each."""
     ended = threading.Event()
 
     def work():
@@ -175,11 +182,13 @@ def many_runs(root, count, place, rows=1):
     """place(number) -> (project, name)."""
     for number in range(count):
         project, name = place(number)
-        write_run(root, project, name, f"20250123_{number:06}_{number:06x}", rows=rows, started=START + number, config={"lr": number / 1e4})
+        write_run(root, project, name, f"20250123_{number:06}_{number:06x}", rows=rows,
+                  started=START + number, config={"lr": number / 1e4})
 
 
 def live_run(root, project="live", name="live", **more):
-    folder = write_run(root, project, name, "20260101_180000_abc123", "running", rows=1, started=time.time(), **more)
+    folder = write_run(root, project, name, "20260101_180000_abc123", "running", rows=1, started=time.time(),
+                       **more)
     beat(root, folder, folder.name)
     return folder
 
@@ -218,33 +227,37 @@ def memory(url):
     return math.nan
 
 
-# -- rows -------------------------------------------------------------------------------------------------------------
+# -- rows ----------------------------------------------------------------------------------------------------
 
 
 @row(1000, 10_000, 100_000)
 def runs(browser, scratch, size):
     """Runs, the page's list: frames while scrolling, and what one run that grows costs the page."""
-    root = made(scratch / f"runs{size}", lambda root: many_runs(root, size, lambda n: (f"project{n % 20}", f"exp{n % 300}")))
+    root = made(scratch / f"runs{size}",
+                lambda root: many_runs(root, size, lambda n: (f"project{n % 20}", f"exp{n % 300}")))
     yield from of_list(browser, scratch, root)
 
 
 @row(100, 1000, 10_000)
 def projects(browser, scratch, size):
     """Projects of one run each."""
-    root = made(scratch / f"projects{size}", lambda root: many_runs(root, size, lambda n: (f"project{n:05}", "base")))
+    root = made(scratch / f"projects{size}",
+                lambda root: many_runs(root, size, lambda n: (f"project{n:05}", "base")))
     yield from of_list(browser, scratch, root)
 
 
 @row(100, 1000, 10_000)
 def experiments(browser, scratch, size):
     """Experiments of one run each in one project, which is open in the tree."""
-    root = made(scratch / f"experiments{size}", lambda root: many_runs(root, size, lambda n: ("project", f"exp{n:05}")))
+    root = made(scratch / f"experiments{size}",
+                lambda root: many_runs(root, size, lambda n: ("project", f"exp{n:05}")))
     yield from of_list(browser, scratch, root, "?project=project")
 
 
 def of_list(browser, scratch, root, query=""):
     folder = live_run(root)
-    with opened(browser, scratch, root, f"/{query}", "document.querySelectorAll('tr[data-key]').length > 20") as (tab, at, url):
+    with opened(browser, scratch, root, f"/{query}",
+                "document.querySelectorAll('tr[data-key]').length > 20") as (tab, at, url):
         frames, each = tab.scrolled(".scroll.rows")
         tab.page.value("document.querySelector('.scroll.rows').scrollTop = 0")
         with growing(root, folder):
@@ -266,12 +279,15 @@ def with_metrics(root, count, rows=20, status="finished"):
     folder = write_run(root, "vision", "wide", "20250123_180000_abc123", status, rows=0, started=started)
     with open(folder / "events.jsonl", "w", encoding="utf-8") as file:
         for step in range(rows):
-            file.write(event(START + step, step, {"val/loss": 1 / (step + 1), **{name: step + at for at, name in enumerate(names)}}))
+            file.write(event(START + step, step,
+                             {"val/loss": 1 / (step + 1),
+                              **{name: step + at for at, name in enumerate(names)}}))
     (folder / "summary.json").write_text(json.dumps({"val/loss": 0.25, **dict.fromkeys(names, 1.0)}))
     return folder
 
 
-CURVES = "[...document.querySelectorAll('figure[data-chart]')].filter((one) => one.dataset.lastStep >= 0).length >= 3"
+CURVES = ("[...document.querySelectorAll('figure[data-chart]')].filter((one) => one.dataset.lastStep >= "
+          "0).length >= 3")
 
 
 OFFERED = "Number(document.querySelector('.tabs .m3')?.textContent.replace(/\\D/g, '') || 0)"
@@ -287,7 +303,8 @@ DEEDS = {
 def charts(browser, scratch, size):
     """Charts on a run's page: frames while scrolling, a drag, a zoom of all, the filter."""
     root = made(scratch / f"charts{size}", lambda root: with_metrics(root, size))
-    with opened(browser, scratch, root, "/runs/local:vision/wide/20250123_180000_abc123", CURVES) as (tab, at, _):
+    with opened(browser, scratch, root, "/runs/local:vision/wide/20250123_180000_abc123", CURVES) as (
+        tab, at, _):
         time.sleep(size / 2000)
         frames, each = tab.scrolled(".chartscroll")
         yield Figure("first charts, warm", at, "ms")
@@ -309,7 +326,8 @@ def metrics(browser, scratch, size):
     folder = with_metrics(root, size, 50, "running")
     beat(root, folder, folder.name)
     names = [f"layer{n:05}/norm{n:05}" for n in range(size)]
-    with opened(browser, scratch, root, "/runs/local:vision/wide/20250123_180000_abc123", CURVES) as (tab, at, _):
+    with opened(browser, scratch, root, "/runs/local:vision/wide/20250123_180000_abc123", CURVES) as (
+        tab, at, _):
         yield Figure("first chart, cold", at, "ms", most=2000)
         with growing(root, folder, lambda step: {"val/loss": 1 / step, **dict.fromkeys(names, step + 0.5)}):
             time.sleep(3)
@@ -333,7 +351,8 @@ def files(browser, scratch, size):
     (folder / "events.jsonl").write_text(event(time.time(), 0, {"train/loss": 2.3}))
     shown = "document.querySelectorAll('.files-table tr, .files-table [role=row]').length > 5"
     changed = folder / "checkpoints/00/model00005.pt"
-    with opened(browser, scratch, root, f"/runs/local:vision/files/{folder.name}?tab=files", shown) as (tab, at, _):
+    with opened(browser, scratch, root, f"/runs/local:vision/files/{folder.name}?tab=files", shown) as (
+        tab, at, _):
         with growing(root, folder, also=lambda step: step % RATE or changed.write_bytes(b"x" * (step + 2))):
             time.sleep(3)
             live = tab.spent(WATCHED * 2)
@@ -381,19 +400,22 @@ TOLD = """(() => {
 
 def many_compared(root, count, rows=1000, metrics=8):
     for number in range(count):
-        folder = write_run(root, "vision", f"run{number:02}", f"20250123_{number:06}_{number:06x}", rows=0, started=START + number,
-                           config={f"key{n}": n * number for n in range(40)})
+        folder = write_run(root, "vision", f"run{number:02}", f"20250123_{number:06}_{number:06x}", rows=0,
+                           started=START + number, config={f"key{n}": n * number for n in range(40)})
         with open(folder / "events.jsonl", "w", encoding="utf-8") as file:
             for step in range(rows):
-                file.write(event(START + step, step, {f"metric{n}": (step + number) / (n + 1) for n in range(metrics)}))
-        (folder / "summary.json").write_text(json.dumps(dict.fromkeys((f"metric{n}" for n in range(metrics)), 1.0)))
+                file.write(event(START + step, step,
+                                 {f"metric{n}": (step + number) / (n + 1) for n in range(metrics)}))
+        (folder / "summary.json").write_text(
+            json.dumps(dict.fromkeys((f"metric{n}" for n in range(metrics)), 1.0)))
 
 
-# -- the table --------------------------------------------------------------------------------------------------------
+# -- the table -----------------------------------------------------------------------------------------------
 
 
 def exponent(sizes, values):
-    """Return the power of the size by which the value grew between the last two sizes (float; nan where it can't be told)."""
+    """Return the power of the size by which the value grew between the last two sizes (float; nan where it
+    can't be told)."""
     if len(sizes) < 2 or min(values[-2:]) <= 0:
         return math.nan
     return math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2])
@@ -406,16 +428,20 @@ def told(name, sizes, found):
     for figures in zip(*found):
         values, last = [one.value for one in figures], figures[-1]
         power = exponent(sizes, values)
-        bad = last.value > last.most or last.value < last.least or power > WORST and last.value > last.most / 4
+        bad = (last.value > last.most or last.value < last.least
+               or power > WORST and last.value > last.most / 4)
         missed += bad
-        target = f"<= {last.most:g}" if last.most < math.inf else f">= {last.least:g}" if last.least > -math.inf else ""
+        target = (f"<= {last.most:g}" if last.most < math.inf else f">= {last.least:g}"
+                  if last.least > -math.inf else "")
         numbers = " ".join(f"{value:12,.1f}" for value in values)
-        print(f"  {last.what:<34} {numbers} {last.unit:<5} {target:>9}  n^{power:.2f}{'  MISSED' if bad else ''}", flush=True)
+        print(f"  {last.what:<34} {numbers} {last.unit:<5} {target:>9}  "
+              f"n^{power:.2f}{'  MISSED' if bad else ''}", flush=True)
     return missed
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=ROWS, default=[*ROWS])
     parser.add_argument("--sizes", nargs="+", type=int)
     parser.add_argument("--scratch", type=Path)

@@ -1,4 +1,5 @@
-"""Roots to measure growth with: many small runs, one run of many rows, one of many metrics. The same bytes each time.
+"""Roots to measure growth with: many small runs, one run of many rows, one of many metrics. The same bytes
+each time.
 
 Only what is asked for is made, once for each size; what a former call made whole is taken again.
 """
@@ -26,9 +27,9 @@ def run_facts(number, project, name):
     chance = random.Random(number)
     at = STARTED + 60 * number + chance.random()
     run_id = time.strftime("%Y%m%d_%H%M%S_", time.gmtime(at)) + f"{number:06x}"
-    return {"at": at, "end": at + 3600 * chance.random(), "host": number % 40, "pid": 1000 + number, "id": run_id, "project": project,
-            "name": name, "lr": chance.choice(("0.1", "0.01", "0.001")), "batch": chance.choice((32, 64)), "seed": number,
-            "tag": chance.choice(("baseline", "amp", "v2"))}
+    return {"at": at, "end": at + 3600 * chance.random(), "host": number % 40, "pid": 1000 + number,
+            "id": run_id, "project": project, "name": name, "lr": chance.choice(("0.1", "0.01", "0.001")),
+            "batch": chance.choice((32, 64)), "seed": number, "tag": chance.choice(("baseline", "amp", "v2"))}
 
 
 def small_run(root, number, project, name, rows=5):
@@ -38,11 +39,12 @@ def small_run(root, number, project, name, rows=5):
     os.makedirs(folder)
     chance, at = random.Random(number), facts["at"]
     values = [(chance.random(), chance.random()) for _ in range(rows)]
-    events = "".join(f'{{"ts":{at + step:.3f},"step":{step},"data":{{"train/loss":{loss:.6f},"train/accuracy":{right:.4f}}}}}\n'
-                     for step, (loss, right) in enumerate(values))
+    events = "".join(
+        f'{{"ts":{at + step:.3f},"step":{step},"data":{{"train/loss":{loss:.6f},"train/accuracy":{right:.4f}}}}}\n'
+        for step, (loss, right) in enumerate(values))
     summary = json.dumps({"train/loss": round(values[-1][0], 6), "train/accuracy": round(values[-1][1], 4)})
-    for file_name, content in (("meta.json", META % facts), ("status.json", STATUS % facts), ("summary.json", summary),
-                               ("events.jsonl", events), ("logs.txt", LOG)):
+    for file_name, content in (("meta.json", META % facts), ("status.json", STATUS % facts),
+                               ("summary.json", summary), ("events.jsonl", events), ("logs.txt", LOG)):
         with open(f"{folder}/{file_name}", "w") as file:
             file.write(content)
     return folder
@@ -57,12 +59,14 @@ def many_runs(root, count, project_of=lambda number: (f"project{number % 5}", f"
 def long_run(root, rows, metrics=4):
     """Write one run of `rows` rows of `metrics` metrics; about 190 bytes a row of four."""
     folder = Path(small_run(root, 0, "long", "run", rows=1))
-    names = ["train/loss", "train/accuracy", "train/learning_rate", "val/loss", *(f"metric{n}" for n in range(4, metrics))][:metrics]
+    names = ["train/loss", "train/accuracy", "train/learning_rate", "val/loss",
+             *(f"metric{n}" for n in range(4, metrics))][:metrics]
     chance, pieces = random.Random(1), []
     with open(folder / "events.jsonl", "w", buffering=1 << 20) as file:
         for step in range(rows):
             pieces.append(f'{{"ts":{STARTED + step * 0.1:.3f},"step":{step},"data":{{'
-                          + ",".join(f'"{name}":{chance.random() + n:.12f}' for n, name in enumerate(names)) + "}}\n")
+                          + ",".join(f'"{name}":{chance.random() + n:.12f}' for n, name in enumerate(names))
+                          + "}}\n")
             if len(pieces) == 10_000:
                 file.writelines(pieces)
                 pieces.clear()
@@ -81,7 +85,8 @@ def wide_run(root, metrics, rows=20):
 
 def wide_row(names, step, chance):
     """Return one row (str) with a value of each name."""
-    return json.dumps({"ts": STARTED + step, "step": step, "data": {name: round(chance.random(), 6) for name in names}}) + "\n"
+    return json.dumps({"ts": STARTED + step, "step": step,
+                       "data": {name: round(chance.random(), 6) for name in names}}) + "\n"
 
 
 def made(folder, make, *what):

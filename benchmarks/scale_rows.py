@@ -1,4 +1,5 @@
-"""The rows of scale.py that need no browser, each in processes of their own. (Those of the pages: scale_pages.py.)"""
+"""The rows of scale.py that need no browser, each in processes of their own. (Those of the pages:
+scale_pages.py.)"""
 
 import contextlib
 import http.client
@@ -55,7 +56,8 @@ def least(costs):
 def manifest(bench, size):
     """`runicorn manifest`, from nothing and with nothing changed."""
     root = root_of(bench, size)
-    floor, command, costs = bench.find(root).cpu, [*PROGRAM, "manifest", "--root", root, "--active-window", "1"], []
+    floor, command, costs = bench.find(root).cpu, [*PROGRAM, "manifest", "--root", root, "--active-window",
+                                                   "1"], []
     for _ in range(2):
         without_manifest(root)
         costs.append(bench.once(command))
@@ -72,7 +74,8 @@ def runs(bench, size):
     without_manifest(root)
     first = least([bench.once(command, home=bench.fresh(f"home{turn}")) for turn in range(2)])
     yield Measured("first", *first, "find", floor, 4 * floor + 2, 3.7e-3 * size + 30)
-    yield Measured("again", *bench.best(command, home=bench.scratch / "home1"), "find", floor, 2 * floor + 2, 3.7e-3 * size + 30)
+    yield Measured("again", *bench.best(command, home=bench.scratch / "home1"), "find", floor, 2 * floor + 2,
+                   3.7e-3 * size + 30)
 
 
 @row(RUNS, "runs")
@@ -88,7 +91,8 @@ def viewer(bench, size):
         while len(memory) < 3 or memory[-1] > memory[-3] + 1:       # until it takes no more
             time.sleep(max(2.0, one.started / 2))
             memory.append(one.memory())
-        yield Measured("whole list, and memory", one.started, None, max(memory), "find", floor, None, 4.5e-3 * size + 50)
+        yield Measured("whole list, and memory", one.started, None, max(memory), "find", floor, None,
+                       4.5e-3 * size + 50)
     finally:
         one.stop()
     assert kept.is_dir(), "what is known of the runs was not kept"
@@ -101,7 +105,8 @@ def mirror(bench, size):
     for way in ("walk", "manifest"):
         without_manifest(root)
         if way == "manifest":
-            subprocess.run([*PROGRAM, "manifest", "--root", root, "--active-window", "1"], check=True, cwd=Path(__file__).parents[1])
+            subprocess.run([*PROGRAM, "manifest", "--root", root, "--active-window", "1"], check=True,
+                           cwd=Path(__file__).parents[1])
         measured = [listed(bench, root, size) for _ in range(2)]
         seconds, cpu, before, most = (min(figures) for figures in zip(*measured))
         right = (1e-3 if way == "walk" else 1e-4) * size + 1
@@ -112,13 +117,16 @@ def mirror(bench, size):
 def listed(bench, root, count):
     """Return what scale_list.py prints of one list over a line of RTT to a server that runs no commands."""
     home = bench.fresh("mirror")
-    with Sshd(bench.fresh("sshd"), ForceCommand="internal-sftp") as server, contextlib.closing(Line(server.port, RTT)) as line:
+    with Sshd(bench.fresh("sshd"),
+              ForceCommand="internal-sftp") as server, contextlib.closing(Line(server.port, RTT)) as line:
         host_key = " ".join(server.host_key.read_text().split()[:2])
         (home / "known_hosts").write_text(f"[127.0.0.1]:{line.port} {host_key}\n")
-        connection = {**server.connection(), "name": "bench", "port": line.port, "remote_root": str(root), "mode": "auto", "interval": 30,
-                      "manifest": True, "small_only": True, "large": False, "window": None, "small_limit": 1 << 20}
+        connection = {**server.connection(), "name": "bench", "port": line.port, "remote_root": str(root),
+                      "mode": "auto", "interval": 30, "manifest": True, "small_only": True, "large": False,
+                      "window": None, "small_limit": 1 << 20}
         (home / "connection.json").write_text(json.dumps(connection))
-        command = [sys.executable, Path(__file__).with_name("scale_list.py"), home / "connection.json", home, count]
+        command = [sys.executable, Path(__file__).with_name("scale_list.py"), home / "connection.json", home,
+                   count]
         told = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, check=True, text=True).stdout
     return json.loads(told)
 
@@ -129,7 +137,8 @@ def metrics(bench, size):
     root = made(bench.scratch / f"wide{size}", wide_run, size)
     folder = run_of(root)
     floor = bench.best([sys.executable, "-c", COUNT, folder / "events.jsonl"]).cpu
-    yield Measured("show", *bench.best([*PROGRAM, "show", "--root", root, folder.name], home=bench.fresh("home")), "JSON", floor, 3.0)
+    yield Measured("show", *bench.best([*PROGRAM, "show", "--root", root, folder.name],
+                                       home=bench.fresh("home")), "JSON", floor, 3.0)
     pictures = PARSE % "print(len([series.picture(name) for name in series.metrics()]))"
     yield Measured("all curves", *bench.best([sys.executable, "-c", pictures, folder]), "JSON", floor)
 
@@ -143,17 +152,20 @@ def points(bench, size):
     exact = bench.best([sys.executable, "-c", PARSE % "series.picture('train/loss')", folder])
     yield Measured("exact", *exact, "JSON", floor, 4e-6 * size + 0.3)
     by_metric = PARSE % "series.picture('train/loss', x='metric:train/accuracy')"
-    yield Measured("x = a metric", *bench.best([sys.executable, "-c", by_metric, folder]), "exact", exact.cpu, 1.3 * exact.cpu)
+    yield Measured("x = a metric", *bench.best([sys.executable, "-c", by_metric, folder]), "exact", exact.cpu,
+                   1.3 * exact.cpu)
     show = [*PROGRAM, "show", "--root", root, folder.name]
-    yield Measured("show", *least([bench.once(show, home=bench.fresh(f"home{turn}")) for turn in range(2)]), "exact", exact.cpu,
-                   exact.cpu + 0.5)
-    csv = bench.once([*PROGRAM, "export", "--root", root, "--run-id", folder.name, "--format", "csv", "-o", "-"], home=bench.fresh("home"))
+    yield Measured("show", *least([bench.once(show, home=bench.fresh(f"home{turn}")) for turn in range(2)]),
+                   "exact", exact.cpu, exact.cpu + 0.5)
+    csv = bench.once([*PROGRAM, "export", "--root", root, "--run-id", folder.name, "--format", "csv", "-o",
+                      "-"], home=bench.fresh("home"))
     yield Measured("CSV", *csv, "exact", exact.cpu, 2 * exact.cpu + 0.5, 60)
 
 
 @row((50, 200, 800), "tabs")
 def tabs(bench, size):
-    """Tabs that wait, each for a run of its own and the list, while another is changed 40 times: how late its news come."""
+    """Tabs that wait, each for a run of its own and the list, while another is changed 40 times: how late its
+    news come."""
     root = made(bench.scratch / "runs1000", many_runs, 1000)
     one = Viewer(bench.fresh("home"), root)
     try:
@@ -175,13 +187,15 @@ def tabs(bench, size):
 def heard_late(one, key, token):
     """Return how many seconds after a note was changed who waits for that run hears of it."""
     heard, mark = [], one.get("/api/runs", limit=1)["news"]
-    waiting = threading.Thread(target=lambda: heard.append((one.get("/api/news", since=mark, topic=f"run:{key}", timeout=5),
-                                                            time.perf_counter())))
+    waiting = threading.Thread(
+        target=lambda: heard.append((one.get("/api/news", since=mark, topic=f"run:{key}", timeout=5),
+                                     time.perf_counter())))
     waiting.start()
     time.sleep(0.05)
     began, line = time.perf_counter(), http.client.HTTPConnection("127.0.0.1", one.port, timeout=60)
     line.request("PATCH", f"/api/runs/{quote(key)}", json.dumps({"note": str(began)}),
-                 {"X-Runicorn-Token": token, "Content-Type": "application/json", "Origin": f"http://127.0.0.1:{one.port}"})
+                 {"X-Runicorn-Token": token, "Content-Type": "application/json",
+                  "Origin": f"http://127.0.0.1:{one.port}"})
     assert line.getresponse().status == 200
     waiting.join()
     return heard[0][1] - began

@@ -1,11 +1,12 @@
-"""Reading: curves of a million steps, a thousand overlaid runs, a log of a gigabyte, exports. One table, each figure beside its target.
+"""Reading: curves of a million steps, a thousand overlaid runs, a log of a gigabyte, exports. One table, each
+figure beside its target.
 
     python benchmarks/series.py                          # needs 1.5 GB of scratch space, about two minutes
     python benchmarks/series.py --scratch /tmp/scratch   # keeps what it made there for the next time
     python benchmarks/series.py --log-mb 200             # a smaller log
 
-Each part runs in a process of its own. Beside the wall time stands the processor's, which is what the wall time is on a
-machine that does nothing else.
+Each part runs in a process of its own. Beside the wall time stands the processor's, which is what the wall
+time is on a machine that does nothing else.
 """
 
 import argparse
@@ -33,14 +34,16 @@ STEPS, RUNS, RUN_STEPS, BUCKETS = 1_000_000, 1000, 1000, 2000
 SPIKES = {123: 9.0, 77_777: -9.5, 500_000: 12.0, 654_321: 7.0, 999_999: -3.0}
 
 
-# -- what is read -----------------------------------------------------------------------------------------------------
+# -- what is read --------------------------------------------------------------------------------------------
 
 def event(step, data):
-    return json.dumps({"ts": round(1737653445.123 + step / 64, 3), "step": step, "data": data}, separators=(",", ":")) + "\n"
+    return json.dumps({"ts": round(1737653445.123 + step / 64, 3), "step": step, "data": data},
+                      separators=(",", ":")) + "\n"
 
 
 def metrics(step, rng):
-    return {"train/loss": SPIKES.get(step, math.exp(-step / 3e5) + rng.random() / 10), "train/accuracy": 100 * rng.random(),
+    return {"train/loss": SPIKES.get(step, math.exp(-step / 3e5) + rng.random() / 10),
+            "train/accuracy": 100 * rng.random(),
             "train/learning_rate": 0.0005 * (1 + math.cos(step / 3.2e5)), "epoch": step // 1563}
 
 
@@ -49,12 +52,15 @@ def make(scratch, log_mb):
     rng = random.Random(7)
     written(scratch / "million" / "events.jsonl", (event(step, metrics(step, rng)) for step in range(STEPS)))
     for run in range(RUNS):
-        written(scratch / "many" / f"{run:04d}" / "events.jsonl", (event(step, metrics(step, rng)) for step in range(RUN_STEPS)))
-    lines = [f"[2025-01-23 18:{k // 60 % 60:02d}:{k % 60:02d}+0800] Epoch {k // 1563} [{k % 1563}/1563] Loss: {rng.random():.4f} "
+        written(scratch / "many" / f"{run:04d}" / "events.jsonl",
+                (event(step, metrics(step, rng)) for step in range(RUN_STEPS)))
+    lines = [f"[2025-01-23 18:{k // 60 % 60:02d}:{k % 60:02d}+0800] Epoch {k // 1563} [{k % 1563}/1563] "
+             f"Loss: {rng.random():.4f} "
              f"Acc: {100 * rng.random():.2f}%\n" for k in range(10_000)]
     block = "".join(lines)
     parts = (log_mb << 20) // len(block)
-    written(scratch / f"log{log_mb}.txt", ["the needle is here\n" if part == parts // 12 else block for part in range(parts)])
+    written(scratch / f"log{log_mb}.txt",
+            ["the needle is here\n" if part == parts // 12 else block for part in range(parts)])
 
 
 def written(path, lines):
@@ -67,10 +73,11 @@ def written(path, lines):
     os.replace(beside, path)
 
 
-# -- the parts, each in its own process -------------------------------------------------------------------------------
+# -- the parts, each in its own process ----------------------------------------------------------------------
 
 class Row(NamedTuple):
-    """One line of the table: `value` in `unit`, seconds of wall and of processor time, and what is aimed at."""
+    """One line of the table: `value` in `unit`, seconds of wall and of processor time, and what is aimed
+    at."""
 
     what: str
     value: float
@@ -80,7 +87,8 @@ class Row(NamedTuple):
 
 
 def timed(what, call, target=None, share=1, gigabytes=None):
-    """Return (Row, what `call` returned); share: parts the work is told in; gigabytes: tell GB/s instead of seconds."""
+    """Return (Row, what `call` returned); share: parts the work is told in; gigabytes: tell GB/s instead of
+    seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = call()
     wall, cpu = (time.perf_counter() - wall) / share, (time.process_time() - cpu) / share
@@ -131,19 +139,25 @@ def floor(path):
 
 
 def part_cached(scratch):
-    row, (series, answer) = timed(f"exact {BUCKETS}-bucket answer for all 4, column cache", lambda: with_pictures(
-        opened(scratch / "million", scratch / "columns")), 0.15)
+    row, (series, answer) = timed(f"exact {BUCKETS}-bucket answer for all 4, column cache",
+                                  lambda: with_pictures(
+                                      opened(scratch / "million", scratch / "columns")), 0.15)
     yield row
     yield Row("  single-step spikes shown, of 5", spikes_shown(answer), 5, "of 5")
     yield Row("  memory after it, interpreter and all", memory(), 120, "MB")
     yield timed("  the same again, warm", lambda: pictures(series), 0.15)[0]
     for again in ("first time", "again"):
-        yield timed(f"  one curve smoothed, {again}", lambda: series.picture("train/loss", buckets=BUCKETS, smooth=0.9))[0]
-    yield Row("  JSON of all 4 at 600 buckets", sum(len(json.dumps(series.picture(name))) for name in series.metrics()) / 1e6, 0.35, "MB")
+        yield timed(f"  one curve smoothed, {again}",
+                    lambda: series.picture("train/loss", buckets=BUCKETS, smooth=0.9))[0]
+    yield Row("  JSON of all 4 at 600 buckets",
+              sum(len(json.dumps(series.picture(name))) for name in series.metrics()) / 1e6, 0.35, "MB")
     folder = scratch / "million"
-    yield timed("CSV, wide, per 1,000,000 points", lambda: sum(map(len, export.csv(Rows(folder)))), 5, share=4)[0]
-    yield timed("CSV, long, per 1,000,000 points", lambda: sum(map(len, export.csv(Rows(folder), long=True))), 5, share=4)[0]
-    yield timed("TensorBoard, per 1,000,000 points", lambda: sum(map(len, export.tensorboard(Rows(folder), {}))), 5, share=4)[0]
+    yield timed("CSV, wide, per 1,000,000 points", lambda: sum(map(len, export.csv(Rows(folder)))), 5,
+                share=4)[0]
+    yield timed("CSV, long, per 1,000,000 points", lambda: sum(map(len, export.csv(Rows(folder), long=True))),
+                5, share=4)[0]
+    yield timed("TensorBoard, per 1,000,000 points",
+                lambda: sum(map(len, export.tensorboard(Rows(folder), {}))), 5, share=4)[0]
     yield Row("  peak memory of the exports", memory("VmHWM"), 120, "MB")
 
 
@@ -175,7 +189,8 @@ def part_many(scratch):
     yield timed(f"{RUNS} runs overlaid, cold, the first 20", lambda: overlaid(folders[:20], cache), 0.3)[0]
     row, (held, _) = timed("  all of them, cold", lambda: overlaid(folders, cache), 4)
     yield row
-    yield timed("  warm", lambda: [series.refresh() or series.picture("train/loss", buckets=300) for series in held], 0.4)[0]
+    yield timed("  warm", lambda: [series.refresh() or series.picture("train/loss", buckets=300)
+                                   for series in held], 0.4)[0]
     yield timed("  by another process, column cache", lambda: overlaid(folders, cache))[0]
     yield Row("  columns in memory", sum(series.nbytes for series in held) / 1e6, None, "MB")
 
@@ -185,13 +200,16 @@ def part_log(path):
     yield timed(f"log of {size * 1000:.0f} MB, last screen", lambda: Log(path).page(), 0.3)[0]
     yield timed("  first screen", lambda: Log(path).page(0), 0.3)[0]
     log = Log(path)
-    yield timed("  first hit, within the first tenth", lambda: next(hit for hit in log.find("the needle") if "at" in hit), 0.3)[0]
+    yield timed("  first hit, within the first tenth",
+                lambda: next(hit for hit in log.find("the needle") if "at" in hit), 0.3)[0]
     yield timed("  line of a time", lambda: log.at_time(1737626400 + 1800))[0]
     yield timed("  plain search, case ignored", lambda: list(log.find("no such text")), 1, gigabytes=size)[0]
-    yield timed("  plain search, exact", lambda: list(log.find("no such text", ignore_case=False)), 1, gigabytes=size)[0]
+    yield timed("  plain search, exact", lambda: list(log.find("no such text", ignore_case=False)), 1,
+                gigabytes=size)[0]
     yield timed("  floor: bytes.find in 256 KiB blocks", lambda: plain_find(path), gigabytes=size)[0]
     expression = r"loss: 0\.99\d+ acc: 100"
-    yield timed("  expression, case ignored", lambda: list(log.find(expression, regex=True)), 0.1, gigabytes=size)[0]
+    yield timed("  expression, case ignored", lambda: list(log.find(expression, regex=True)), 0.1,
+                gigabytes=size)[0]
     yield Row("  memory added", memory("VmHWM") - before, 20, "MB")
 
 
@@ -216,7 +234,8 @@ def main():
         make(scratch, options.log_mb)
         print(f"{'':50} {'measured':>9} {'':4} {'cpu':>9} {'target':>9}")
         for part in ("cold", "cached", "live", "many", "log"):
-            subprocess.run([sys.executable, __file__, "--scratch", scratch, "--log-mb", str(options.log_mb), "--part", part], check=True)
+            subprocess.run([sys.executable, __file__, "--scratch", scratch, "--log-mb", str(options.log_mb),
+                            "--part", part], check=True)
     finally:
         if options.scratch is None:
             shutil.rmtree(scratch)
@@ -228,7 +247,8 @@ def tell(row):
     reached = row.target is None or (row.value >= row.target if more else row.value <= row.target)
     aim = "" if row.target is None else f"{'≥' if more else '≤'} {row.target:g}"
     cpu = "" if row.cpu is None else f"{row.cpu:.3g}"
-    print(f"{row.what:50} {row.value:9.3g} {row.unit:4} {cpu:>9} {aim:>9} {'' if reached else 'missed'}", flush=True)
+    print(f"{row.what:50} {row.value:9.3g} {row.unit:4} {cpu:>9} {aim:>9} {'' if reached else 'missed'}",
+          flush=True)
 
 
 if __name__ == "__main__":

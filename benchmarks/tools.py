@@ -1,10 +1,11 @@
-"""The command line and what is packed, each figure beside its target: start, run list, exports, imports, weights. One table.
+"""The command line and what is packed, each figure beside its target: start, run list, exports, imports,
+weights. One table.
 
     python benchmarks/tools.py                       # two minutes; needs 200 MB of scratch space
     python benchmarks/tools.py --only version runs   # some sections
 
-Each command runs in a process of its own. Beside its wall time stand its processor time, which is what the wall time is on a
-machine that does nothing else, and the most memory it held.
+Each command runs in a process of its own. Beside its wall time stand its processor time, which is what the
+wall time is on a machine that does nothing else, and the most memory it held.
 """
 
 import argparse
@@ -56,8 +57,8 @@ def spent(command, home, output=os.devnull):
     """Run a command to its end; returns Spent. Raises SystemExit if it fails."""
     with open(output, "wb") as out, open(home / "said", "wb") as said:
         began = time.perf_counter()
-        process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=said, cwd=home, stdin=subprocess.DEVNULL,
-                                   env=environment(home))
+        process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=said, cwd=home,
+                                   stdin=subprocess.DEVNULL, env=environment(home))
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -67,8 +68,8 @@ def spent(command, home, output=os.devnull):
 
 
 def environment(home):
-    return {**os.environ, "HOME": str(home), "RUNICORN_HOME": str(home / ".runicorn"), "PYTHONPATH": str(HERE.parent),
-            "PYTHONDONTWRITEBYTECODE": ""}          # as where it is installed
+    return {**os.environ, "HOME": str(home), "RUNICORN_HOME": str(home / ".runicorn"),
+            "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": ""}          # as where it is installed
 
 
 def runicorn(*arguments):
@@ -83,7 +84,8 @@ def median(command, home, times):
 @section
 def version(home):
     """The cost of any command before it does something, against Python's own."""
-    bare, ours = (median(command, home, STARTS) for command in ([sys.executable, "-c", "pass"], runicorn("--version")))
+    bare, ours = (median(command, home, STARTS)
+                  for command in ([sys.executable, "-c", "pass"], runicorn("--version")))
     say("python -c pass", "", f"{bare.wall * 1000:.0f} ms", bare)
     say("runicorn --version", "60 ms", f"{ours.wall * 1000:.0f} ms", ours)
 
@@ -94,9 +96,11 @@ def runs(home):
     root = home / ".runicorn" / "experiments"
     for number in range(RUNS):
         make_run(root, number, events=3, logs=3)
-    say("manifest of 10,000 runs", "", f"{(taken := spent(runicorn('manifest', '--root', root), home)).wall:.2f} s", taken)
+    say("manifest of 10,000 runs", "",
+        f"{(taken := spent(runicorn('manifest', '--root', root), home)).wall:.2f} s", taken)
     shutil.rmtree(home / ".runicorn" / "index", ignore_errors=True)
-    say("runicorn runs, for the first time", "", f"{(taken := spent(runicorn('runs'), home)).wall:.2f} s", taken)
+    say("runicorn runs, for the first time", "", f"{(taken := spent(runicorn('runs'), home)).wall:.2f} s",
+        taken)
     again = median(runicorn("runs"), home, LISTS)
     say("runicorn runs", "0.5 s", f"{again.wall:.2f} s", again)
     with viewer(home):
@@ -130,7 +134,8 @@ def export(home):
     """A run of 1,000,000 points as CSV, TensorBoard log and report; memory against a tenth of it."""
     small, large = (curve(home, f"{count}", count) for count in (POINTS // 10, POINTS))
     memory = spent(runicorn("export", "--run-id", small, "--format", "csv", "-o", "-"), home).memory
-    for form, more, target in (("csv", (), "5 s"), ("csv", ("--long",), "5 s"), ("tensorboard", (), ""), ("html", (), "")):
+    for form, more, target in (("csv", (), "5 s"), ("csv", ("--long",), "5 s"), ("tensorboard", (), ""),
+                               ("html", (), "")):
         taken = spent(runicorn("export", "--run-id", large, "--format", form, *more, "--force"), home)
         say(f"export of 1,000,000 points as {form} {' '.join(more)}", target, f"{taken.wall:.2f} s", taken)
         if not more and form == "csv":
@@ -146,7 +151,8 @@ def curve(home, name, count):
     folder = make_run(home / ".runicorn" / "experiments", count, events=0, logs=0, path=path)
     with open(folder / "events.jsonl", "w", encoding="utf-8") as file:
         for step in range(count):
-            file.write('{"ts":%.3f,"step":%d,"data":{"loss":%r}}\n' % (1.74e9 + step / 64, step, chance.random()))
+            file.write('{"ts":%.3f,"step":%d,"data":{"loss":%r}}\n'
+                       % (1.74e9 + step / 64, step, chance.random()))
     return folder.name
 
 
@@ -167,7 +173,8 @@ def tensorboard(home):
 
 
 def points():
-    """Yield (time, step, value), the same each time; never a list, since a process counts its parent's memory as its own."""
+    """Yield (time, step, value), the same each time; never a list, since a process counts its parent's memory
+    as its own."""
     chance = random.Random(5)
     return ((1.74e9 + step / 64, step, chance.random()) for step in range(POINTS))
 
@@ -184,7 +191,8 @@ def weights(home):
     for kind in ("pyz", "copy", "server-copy"):
         subprocess.run([sys.executable, ".ci/pack.py", kind], cwd=tree, check=True, stdout=subprocess.DEVNULL)
     build = "from setuptools import build_meta as b; print(b.build_wheel('dist'))"
-    wheel = subprocess.run([sys.executable, "-c", build], cwd=tree, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    wheel = subprocess.run([sys.executable, "-c", build], cwd=tree, check=True, capture_output=True,
+                           text=True).stdout.splitlines()[-1]
     folder = tree / "dist" / "runicorn-server-copy"
     server = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     for what, target, size in (("wheel", "250 kB", (tree / "dist" / wheel).stat().st_size),

@@ -1,4 +1,5 @@
-"""Believable trees of runs to measure with, the same each time: 1,000 runs of five files, ten of them long, are 256 MB."""
+"""Believable trees of runs to measure with, the same each time: 1,000 runs of five files, ten of them long,
+are 256 MB."""
 
 import json
 import os
@@ -62,7 +63,8 @@ def make_tree(root, runs, running=4, long=10):
     every = max(1, runs // long)
     for number in range(runs):
         make_run(
-            root, number, "running" if number >= runs - running else "finished", events=50_000 if number % every == every // 2 else 1000
+            root, number, "running" if number >= runs - running else "finished",
+            events=50_000 if number % every == every // 2 else 1000
         )
     for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
         os.utime(folder, (1.75e9, 1.75e9))

@@ -1,4 +1,5 @@
-"""The viewer as its pages see it, over HTTP: start, memory, the run list, curves, news. Prints one table beside its targets.
+"""The viewer as its pages see it, over HTTP: start, memory, the run list, curves, news. Prints one table
+beside its targets.
 
     python benchmarks/viewer.py                  # everything, about three minutes; needs 1.5 GB in the temporary folder
     python benchmarks/viewer.py --only runs news # some sections
@@ -34,7 +35,8 @@ OVERLAID, OVERLAID_STEPS = 1000, 1000
 WAITING, WATCHED = 200, 20
 LOG_BYTES, EXPRESSION = 1 << 30, {"q": r"loss: 0\.99\d+ acc: 100", "regex": 1}
 QUERIES = {"newest, with sparklines": {"spark": 1},
-           "filtered by loss and tag, sorted by a metric": {"filter": "loss<0.3 tag:baseline", "sort": "summary.val/loss"},
+           "filtered by loss and tag, sorted by a metric": {"filter": "loss<0.3 tag:baseline",
+                                                            "sort": "summary.val/loss"},
            "a word and a negation, sorted by config": {"filter": "exp1 -tag:amp", "sort": "config.lr"}}
 SECTIONS = {}
 
@@ -48,7 +50,7 @@ def say(what, target, value):
     print(f"{what:<66} {target:>12}   {value}", flush=True)
 
 
-# -- roots --------------------------------------------------------------------------------------------------------
+# -- roots ---------------------------------------------------------------------------------------------------
 
 
 def run_folder(root, number, project="p", status="finished"):
@@ -58,15 +60,18 @@ def run_folder(root, number, project="p", status="finished"):
     folder = Path(root, project, f"exp{number % 200}", "runs", run_id)
     folder.mkdir(parents=True)
     chance = random.Random(number)
-    config = {"lr": chance.choice([0.1, 0.01, 0.001]), "model": "resnet50", "batch_size": 32, "epochs": 100, "seed": number,
-              "optimizer": {"name": "Adam", "betas": [0.9, 0.999], "wd": 0.0005}}
-    meta = {"format": 1, "id": run_id, "project": project, "name": f"exp{number % 200}", "created_at": started, "user": "alice",
-            "hostname": "gpu-01", "tags": chance.sample(["baseline", "lr", "amp", "v2"], 2), "notes": "x" * 300, "config": config}
-    summary = {name: chance.random() for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "lr", "epoch")}
+    config = {"lr": chance.choice([0.1, 0.01, 0.001]), "model": "resnet50", "batch_size": 32, "epochs": 100,
+              "seed": number, "optimizer": {"name": "Adam", "betas": [0.9, 0.999], "wd": 0.0005}}
+    meta = {"format": 1, "id": run_id, "project": project, "name": f"exp{number % 200}",
+            "created_at": started, "user": "alice", "hostname": "gpu-01",
+            "tags": chance.sample(["baseline", "lr", "amp", "v2"], 2), "notes": "x" * 300, "config": config}
+    summary = {name: chance.random()
+               for name in ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "lr", "epoch")}
     status = {"status": status, "started_at": started, "ended_at": started + 5000}
     for name, value in (("meta.json", meta), ("status.json", status), ("summary.json", summary)):
         (folder / name).write_text(layout.to_json(value))
-    (folder / "events.jsonl").write_text("".join(row(started, step, {"val/loss": 1 / (step + 1)}) for step in range(20)))
+    (folder / "events.jsonl").write_text(
+        "".join(row(started, step, {"val/loss": 1 / (step + 1)}) for step in range(20)))
     return folder
 
 
@@ -87,7 +92,7 @@ def big_run(root):
     return folder, spikes
 
 
-# -- a viewer in its own process ----------------------------------------------------------------------------------
+# -- a viewer in its own process -----------------------------------------------------------------------------
 
 
 class Viewer:
@@ -98,7 +103,8 @@ class Viewer:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         begin = time.perf_counter()
-        command = [sys.executable, "-m", "runicorn", "viewer", "--port", str(self.port), "--root", str(root), "--no-browser"]
+        command = [sys.executable, "-m", "runicorn", "viewer", "--port", str(self.port), "--root", str(root),
+                   "--no-browser"]
         environment = {**os.environ, "RUNICORN_HOME": str(home), "PYTHONDONTWRITEBYTECODE": ""}
         self.process = subprocess.Popen(command, cwd=HERE.parent, env=environment, stdout=subprocess.DEVNULL)
         while True:
@@ -120,7 +126,8 @@ class Viewer:
         body = answer.read()
         spent = time.perf_counter() - begin
         line.close()
-        unpack = {"gzip": gzip.decompress, "deflate": zlib.decompress, None: bytes}[answer.getheader("Content-Encoding")]
+        unpack = {"gzip": gzip.decompress, "deflate": zlib.decompress,
+                  None: bytes}[answer.getheader("Content-Encoding")]
         return spent, len(body), json.loads(unpack(body))
 
     def get(self, path, **query):
@@ -158,7 +165,7 @@ class Viewer:
         self.stop()
 
 
-# -- sections -----------------------------------------------------------------------------------------------------
+# -- sections ------------------------------------------------------------------------------------------------
 
 
 @section
@@ -169,7 +176,8 @@ def start(scratch):
         with Viewer(scratch / "home-empty", scratch / "empty") as viewer:
             starts.append(viewer.started)
             memory = viewer.memory()
-    say("start to first answer, empty home", "<= 0.25 s", f"{min(starts):.2f} s best, {statistics.median(starts):.2f} s median of 5")
+    say("start to first answer, empty home", "<= 0.25 s",
+        f"{min(starts):.2f} s best, {statistics.median(starts):.2f} s median of 5")
     say("memory, empty home", "<= 40 MB", f"{memory:.0f} MB")
     home = scratch / "home-live-line"
     run_folder(scratch / "far", 1)
@@ -187,14 +195,17 @@ def runs(scratch):
     for number in range(RUNS):
         run_folder(scratch / "many", number, f"project{number % 20}")
     with Viewer(scratch / "home-many", scratch / "many") as viewer:
-        say(f"{RUNS} runs: start to the list, nothing kept", "<= 1.25 s", f"{viewer.started:.2f} s for {viewer.first['total']} runs")
+        say(f"{RUNS} runs: start to the list, nothing kept", "<= 1.25 s",
+            f"{viewer.started:.2f} s for {viewer.first['total']} runs")
         time.sleep(8)                                   # the manifest is made, and kept for the next start
     with Viewer(scratch / "home-many", scratch / "many") as viewer:
-        say(f"{RUNS} runs: start to the list, the last index kept", "<= 0.45 s", f"{viewer.started:.2f} s for {viewer.first['total']} runs")
+        say(f"{RUNS} runs: start to the list, the last index kept", "<= 0.45 s",
+            f"{viewer.started:.2f} s for {viewer.first['total']} runs")
         time.sleep(4)
         for what, query in QUERIES.items():
             say(f"  100 of {RUNS}, {what}", "<= 30 ms", viewer.median("/api/runs", **query))
-        say(f"memory with {RUNS} runs", "<= 100 MB", f"{viewer.memory():.0f} MB, peak {viewer.memory('VmHWM'):.0f}")
+        say(f"memory with {RUNS} runs", "<= 100 MB",
+            f"{viewer.memory():.0f} MB, peak {viewer.memory('VmHWM'):.0f}")
         say("idle, nobody looks", "<= 0.5 %", f"{viewer.share(20):.2f} % of a core")
 
 
@@ -205,11 +216,13 @@ def curves(scratch):
     query = {"run": folder.name, "metric": names, "buckets": 2000}
     with Viewer(scratch / "home-big", scratch / "big") as viewer:
         spent, _, answer = viewer.raw("/api/series", **query)
-        say(f"{STEPS} steps x 4, coarse", "<= 0.1 s", f"{spent:.2f} s, approximate: {answer['series'][0]['approximate']}")
+        say(f"{STEPS} steps x 4, coarse", "<= 0.1 s",
+            f"{spent:.2f} s, approximate: {answer['series'][0]['approximate']}")
         begin = time.perf_counter() - spent
         while viewer.get("/api/series", **query)["series"][0]["approximate"]:
             time.sleep(0.1)
-        say("  exact, without the column cache", "<= 4 s", f"{time.perf_counter() - begin:.2f} s, {viewer.cpu():.1f} s of processor")
+        say("  exact, without the column cache", "<= 4 s",
+            f"{time.perf_counter() - begin:.2f} s, {viewer.cpu():.1f} s of processor")
         while viewer.get(f"/api/runs/{folder.name}")["behind"]:
             time.sleep(0.1)
         time.sleep(1)                                   # the columns are written when all is parsed
@@ -218,7 +231,8 @@ def curves(scratch):
         seen = sum(value >= 50 for value in answer["series"][0]["max"])
         say("  exact, from the column cache, first time", "<= 0.15 s", f"{spent:.3f} s")
         say("  exact, again", "", viewer.median("/api/series", 7, **query))
-        say("  spikes shown / to the page / memory, peak", "5, 0.35 MB", f"{min(seen, SPIKES)} of {SPIKES} / {size / 1e6:.2f} MB / "
+        say("  spikes shown / to the page / memory, peak", "5, 0.35 MB",
+            f"{min(seen, SPIKES)} of {SPIKES} / {size / 1e6:.2f} MB / "
             f"{viewer.memory():.0f} MB, {viewer.memory('VmHWM'):.0f} (<= 120, <= 180)")
         appended = []
         for step in range(STEPS, STEPS + 15):
@@ -232,24 +246,29 @@ def curves(scratch):
 def overlay(scratch):
     for number in range(OVERLAID):
         folder = run_folder(scratch / "overlaid", number)
-        rows = (row(1.74e9, step, {"val/loss": 1 / (step + 1), "acc": step}) for step in range(OVERLAID_STEPS))
+        rows = (row(1.74e9, step, {"val/loss": 1 / (step + 1), "acc": step})
+                for step in range(OVERLAID_STEPS))
         (folder / "events.jsonl").write_text("".join(rows))
     with Viewer(scratch / "home-overlaid", scratch / "overlaid") as viewer:
         keys = [one["key"] for one in viewer.get("/api/runs", limit=OVERLAID)["runs"]]
 
         def drawn():
-            """Return (seconds to the first 50 curves, to all): of asking and receiving, without what parsing them costs us."""
-            spent = [viewer.raw("/api/series", run=keys[at:at + 50], metric="val/loss", buckets=300)[0] for at in range(0, len(keys), 50)]
+            """Return (seconds to the first 50 curves, to all): of asking and receiving, without what parsing
+            them costs us."""
+            spent = [viewer.raw("/api/series", run=keys[at:at + 50], metric="val/loss", buckets=300)[0]
+                     for at in range(0, len(keys), 50)]
             return spent[0], sum(spent)
         first, whole = drawn()
-        say(f"{OVERLAID} runs overlaid, cold: the first 50, all", "0.3 s, 4 s", f"{first:.2f} s, {whole:.2f} s")
+        say(f"{OVERLAID} runs overlaid, cold: the first 50, all", "0.3 s, 4 s",
+            f"{first:.2f} s, {whole:.2f} s")
         say("  warm", "<= 0.4 s", f"{drawn()[1]:.2f} s, {viewer.memory():.0f} MB")
 
 
 @section
 def logs(scratch):
     folder = run_folder(scratch / "log", 0)
-    lines = [f"[2025-01-23 18:{k // 60 % 60:02d}:{k % 60:02d}+0800] Epoch {k // 1563} [{k % 1563}/1563] Loss: {random.random():.4f} "
+    lines = [f"[2025-01-23 18:{k // 60 % 60:02d}:{k % 60:02d}+0800] Epoch {k // 1563} [{k % 1563}/1563] "
+             f"Loss: {random.random():.4f} "
              f"Acc: {100 * random.random():.2f}%\n" for k in range(10_000)]
     block = "".join(lines).encode()
     with open(folder / "logs.txt", "wb") as file:
@@ -259,11 +278,16 @@ def logs(scratch):
     with Viewer(scratch / "home-log", scratch / "log") as viewer:
         before = viewer.memory()
         for what, place in (("last", {}), ("first", {"from": 0})):
-            say(f"log of {size / 1e9:.2f} GB, {what} screen", "<= 0.3 s", f"{viewer.raw('/api/logs', run=folder.name, **place)[0]:.3f} s")
-        say("  first hit, within the first 100 MB", "<= 0.3 s", f"{_searched(viewer, folder, q='the needle', limit=1):.3f} s")
-        for what, target, query in (("plain", "1 GB/s", {"q": "no such text"}), ("by expression", "0.1 GB/s", EXPRESSION)):
-            say(f"  search, {what}", f">= {target}", f"{size / 1e9 / _searched(viewer, folder, **query):.2f} GB/s")
-        say("  memory", "flat", f"{before:.0f} MB, then {viewer.memory():.0f} MB, peak {viewer.memory('VmHWM'):.0f}")
+            say(f"log of {size / 1e9:.2f} GB, {what} screen", "<= 0.3 s",
+                f"{viewer.raw('/api/logs', run=folder.name, **place)[0]:.3f} s")
+        say("  first hit, within the first 100 MB", "<= 0.3 s",
+            f"{_searched(viewer, folder, q='the needle', limit=1):.3f} s")
+        for what, target, query in (("plain", "1 GB/s", {"q": "no such text"}),
+                                    ("by expression", "0.1 GB/s", EXPRESSION)):
+            say(f"  search, {what}", f">= {target}",
+                f"{size / 1e9 / _searched(viewer, folder, **query):.2f} GB/s")
+        say("  memory", "flat",
+            f"{before:.0f} MB, then {viewer.memory():.0f} MB, peak {viewer.memory('VmHWM'):.0f}")
 
 
 def _searched(viewer, folder, **query):
@@ -290,10 +314,12 @@ def news(scratch):
         watcher.start()
         time.sleep(3)
         say(f"{WATCHED} watched runs, nothing happens", "<= 2 %", f"{viewer.share(10):.2f} % of a core")
-        noticed = [_noticed(viewer, folders[0], next(key for key in keys if folders[0].name in key)) for _ in range(50)]
+        noticed = [_noticed(viewer, folders[0], next(key for key in keys if folders[0].name in key))
+                   for _ in range(50)]
         stop.set()
         watcher.join()
-        say("a local append, noticed", "<= 0.2 s", f"{statistics.median(noticed):.3f} s median, {max(noticed):.3f} s worst of 50")
+        say("a local append, noticed", "<= 0.2 s",
+            f"{statistics.median(noticed):.3f} s median, {max(noticed):.3f} s worst of 50")
         _waiting(viewer)
 
 
@@ -321,7 +347,8 @@ def _waiting(viewer):
         lines[-1].request("GET", f"/api/news?since={mark}&topic=test:0&timeout=25")
     time.sleep(1)
     busy = viewer.share(6)
-    say(f"{WAITING} waiting clients", "nothing", f"{busy:.2f} % of a core (without: {idle:.2f} %), {viewer.memory():.0f} MB; "
+    say(f"{WAITING} waiting clients", "nothing",
+        f"{busy:.2f} % of a core (without: {idle:.2f} %), {viewer.memory():.0f} MB; "
         f"HEAD returns in {1000 * _head(viewer):.1f} ms")
     for line in lines:
         line.close()
@@ -337,7 +364,8 @@ def _head(viewer):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     options = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="runicorn-bench-"))
