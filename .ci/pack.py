@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Make what travels without a registry: `pack.py pyz|copy|server-copy`, into dist/. Reads the tree, asks no network.
+"""Make what travels without a registry: `pack.py pyz|copy|server-copy`, into dist/. Reads the tree, asks no
+network.
 
-    copy         a folder with the pages and bottle inside: Python 3.9 and nothing else (connections use the system's ssh)
+    copy         a folder with the pages and bottle inside: Python 3.9 and nothing else (connections use the
+                 system's ssh)
     pyz          the same as one file
     server-copy  the writer and the manifest alone: Python 3.8 and nothing else
 
-The code of pyz and server-copy is without comments, and without docstrings but those that `help(runicorn.init)` and the like show; that
-of server-copy is indented by one space a level, has none behind commas, and imports from its own package as `from .x`.
-Every statement stands on the line where it is in the tree,
-so tracebacks stay true.
+The code of pyz and server-copy is without comments, and without docstrings but those that
+`help(runicorn.init)` and the like show; that of server-copy is indented by one space a level, has none behind
+commas, and imports from its own package as `from .x`. Every statement stands on the line where it is in the
+tree, so tracebacks stay true.
 """
 
 import ast
@@ -26,8 +28,10 @@ from importlib import metadata
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
-KINDS = tuple(f"metrics.kinds.{name}" for name in ("wandb", "tensorboard", "csv_table", "trainer", "jsonl", "text_log"))
-SERVER = ("__init__", "__main__", "cli.main", "manifest", "cli.tail", "cli.run", "wandb.aliases", *KINDS)     # with all they import
+KINDS = tuple(f"metrics.kinds.{name}"
+              for name in ("wandb", "tensorboard", "csv_table", "trainer", "jsonl", "text_log"))
+# With all they import
+SERVER = ("__init__", "__main__", "cli.main", "manifest", "cli.tail", "cli.run", "wandb.aliases", *KINDS)
 # For scripts that read runs, readers of an index, Windows.
 READERS = {"reader.scripts", "manifest_entry", "writer.windows", "local_disk", "schtasks"}
 
@@ -50,9 +54,11 @@ Runicorn, complete, as plain files. It needs Python 3.9 or newer and nothing els
     python3 -m runicorn demo                   # the whole workflow on this machine
 
 In a script elsewhere: PYTHONPATH=/path/to/runicorn-copy, then `import runicorn`.
-Connections use the system's `ssh`; with paramiko installed they can also use passwords and keys by themselves.
+Connections use the system's `ssh`; with paramiko installed they can also use passwords and keys by
+themselves.
 """
-# Of the server copy: what only some scripts need (None: all of a package) travels in a zip for each package, which Python imports from.
+# Of the server copy: what only some scripts need (None: all of a package) travels in a zip for each package,
+# which Python imports from.
 ZIPPED = {"metrics": None, "reader": None, "wandb": None, "integrations": None,
           "cli": ("tail", "tail_foreign", "dialogue", "terminal", "program_threads", "parser"),
           "writer": ("capture_fd", "rank_run", "joined_run", "images")}
@@ -112,15 +118,18 @@ def make_pyz(dist):
         put_package(folder, everything())
         put_pages(folder / "runicorn" / "static")
         put_bottle(folder)
-        for path in folder.rglob("*.py"):       # a third of its weight; the other artefacts keep theirs, for people to read
+        # a third of its weight; the other artefacts keep theirs, for people to read
+        for path in folder.rglob("*.py"):
             path.write_text(lean(path.read_text(encoding="utf-8"), public()), encoding="utf-8")
         (folder / "__main__.py").write_text(PYZ_MAIN, encoding="utf-8")
-        zipapp.create_archive(folder, dist / "runicorn.pyz", interpreter="/usr/bin/env python3", compressed=True)
+        zipapp.create_archive(folder, dist / "runicorn.pyz", interpreter="/usr/bin/env python3",
+                              compressed=True)
     return [dist / "runicorn.pyz"]
 
 
 def reached(names):
-    """Return the modules of ours that `names` import, themselves included; what a script reads runs with is left out."""
+    """Return the modules of ours that `names` import, themselves included; what a script
+    reads runs with is left out."""
     todo, found = list(names), set()
     while todo:
         name = todo.pop()
@@ -165,8 +174,8 @@ def put_package(folder, names):
 
 
 def put_in_zip(package, modules):
-    """Move modules (names, None: all) of a package (Path) into a zip beside its __init__, whose first line, empty without its docstring,
-    has Python look there."""
+    """Move modules (names, None: all) of a package (Path) into a zip beside its __init__, whose first line,
+    empty without its docstring, has Python look there."""
     first = package / "__init__.py"
     lines = first.read_text(encoding="utf-8").split("\n")
     if lines[0] not in ("", '""'):
@@ -206,10 +215,11 @@ def public():
 
 
 def lean(source, shown):
-    """Return Python source without comments and docstrings, every line where it was, so that tracebacks stay true.
+    """Return Python source without comments and docstrings, every line where it was, so that tracebacks stay
+    true.
 
-    shown: names (set of str) of functions and classes at its top, and of methods of these classes, that keep their docstrings;
-    properties of these classes do, too.
+    shown: names (set of str) of functions and classes at its top, and of methods of these classes, that keep
+    their docstrings; properties of these classes do, too.
     """
     lines = source.splitlines(keepends=True)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -221,22 +231,24 @@ def lean(source, shown):
     kept += [method for node in kept for method in node.body
              if getattr(method, "name", "") in shown or getattr(method, "decorator_list", ())]
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False) is not None \
-                and node not in kept:
+        if (isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+                and ast.get_docstring(node, clean=False) is not None and node not in kept):
             text = node.body[0]
             before = lines[text.lineno - 1].encode()[:text.col_offset].decode()             # ast counts bytes
             after = lines[text.end_lineno - 1].encode()[text.end_col_offset:].decode()
             empty = "" if node.body[1:] and not (before + after).strip() else before + '""'
-            lines[text.lineno - 1:text.end_lineno] = [empty + after] + ["\n"] * (text.end_lineno - text.lineno)
+            lines[text.lineno - 1:text.end_lineno] = (
+                [empty + after] + ["\n"] * (text.end_lineno - text.lineno))
     return "".join(lines)
 
 
 def narrow(source):
-    """Return Python source indented by one space a level instead of four, by one where a statement goes on, without those around
-    operators and brackets and between a keyword and a text.
-    The lines within texts are as they were, those of docstrings as `inspect.getdoc` shows them."""
+    """Return Python source indented by one space a level instead of four, by one where a statement goes on,
+    without those around operators and brackets and between a keyword and a text. The lines within texts are
+    as they were, those of docstrings as `inspect.getdoc` shows them."""
     lines, within, docs, begun, before = source.splitlines(keepends=True), set(), {}, [], ""
-    firsts, is_first, marks = set(), True, {}           # the rows where statements begin; row: (first, last) columns of operators
+    # the rows where statements begin; row: (first, last) columns of operators
+    firsts, is_first, marks = set(), True, {}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         kind = tokenize.tok_name[token.type]
         if kind in ("FSTRING_START", "TSTRING_START"):      # one token a part, from Python 3.12 on
@@ -247,7 +259,9 @@ def narrow(source):
             within.update(range((begun.pop() if kind != "STRING" else token.start[0]) + 1, token.end[0] + 1))
         elif kind == "OP" and token.string not in (".", "...") and not begun:
             marks.setdefault(token.end[0], []).append((token.start[1], token.end[1]))
-        if (before, kind) == ("STRING", "NAME") or before == "NAME" and kind == "STRING" and token.string[0] in "'\"":     # a keyword
+        # a keyword
+        if ((before, kind) == ("STRING", "NAME")
+                or before == "NAME" and kind == "STRING" and token.string[0] in "'\""):
             marks.setdefault(token.start[0], []).append((token.start[1], token.start[1]))
         before = "STRING" if kind == "FSTRING_END" else kind
         if kind == "NEWLINE":
@@ -262,7 +276,8 @@ def narrow(source):
         indent = docs.get(row, len(line) - len(text))
         lines[row - 1] = line
         if row not in within and text.strip():
-            lines[row - 1] = " " * (indent // 4 if row in firsts or row in docs else min(indent, 1)) + line[indent:]
+            lines[row - 1] = (" " * (indent // 4 if row in firsts or row in docs else min(indent, 1))
+                              + line[indent:])
     return "".join(lines)
 
 
@@ -295,7 +310,8 @@ def fresh(folder):
 
 def weight(path):
     """Return the bytes of a file, or of all files below a folder."""
-    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return (path.stat().st_size if path.is_file()
+            else sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from . import __loader__ as _loader
 
 # No drive, no stream (a colon), no share, no trailing dot or space, and none of the names that are devices on
 # Windows, with any ending.
-_PLAIN = re.compile(r"(?!(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9])(?:\.|\Z))[a-z0-9_-][a-z0-9_.-]*(?<!\.)\Z", re.I)
+_PLAIN = re.compile(
+    r"(?!(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9])(?:\.|\Z))[a-z0-9_-][a-z0-9_.-]*(?<!\.)\Z",
+    re.I)
 _PACKAGE = os.path.dirname(_package_file)
 _PLACES = (os.path.join(_PACKAGE, "static"), os.path.join(os.path.dirname(_PACKAGE), "static"))
 

@@ -16,14 +16,16 @@ def place(error):
     if not ours:
         return "an unknown place"
     path = Path(ours[-1].filename)
-    return f"{path.relative_to(PACKAGE).as_posix() if PACKAGE in path.parents else path.name}:{ours[-1].lineno}"
+    name = path.relative_to(PACKAGE).as_posix() if PACKAGE in path.parents else path.name
+    return f"{name}:{ours[-1].lineno}"
 
 
 def tell(logger, error, doing, **extra):
     """Log, the first time, that `doing` (str) failed by a mistake of ours, with its traceback; return that
     for a user (str, one line)."""
     text = " ".join(str(error).split())[:300]
-    sentence = f"a mistake of Runicorn's own at {place(error)} ({type(error).__name__}{f': {text}' if text else ''}); please report it"
+    sentence = (f"a mistake of Runicorn's own at {place(error)} "
+                f"({type(error).__name__}{f': {text}' if text else ''}); please report it")
     if (type(error), place(error)) not in _logged:
         _logged.add((type(error), place(error)))
         logger.error("%s failed: %s", doing, sentence, exc_info=error, **extra)

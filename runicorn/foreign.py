@@ -22,7 +22,8 @@ DEPTH, FOLDERS, ENTRIES, READ = 8, 200000, 20000, 5000
 OF_FOLDER = 100                                 # … of one folder, the newest; so many tables are a data set
 # Bytes of a text file's beginning and end that are read; a traceback may stand there
 HEAD, TAIL = 4096, 16384
-SKIPPED_FOLDER = re.compile(r"[.:]|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include|pkgs|venv|env|envs|lost\+found)$")
+SKIPPED_FOLDER = re.compile(r"[.:]|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include"
+                            r"|pkgs|venv|env|envs|lost\+found)$")
 OURS = {"status.json", "events.jsonl"}          # beside a meta.json
 ENVIRONMENT = {"pyvenv.cfg", "conda-meta"}      # in a folder: of Python, whatever it is called
 MARKS = ENVIRONMENT | OURS | {"meta.json"}      # files that are none of a run but say what a folder is
@@ -34,11 +35,14 @@ BESIDE = ("hparams.yaml", "args.yaml", "opt.yaml", "config.yaml", "args.json", "
 WANDB_FILES = ("files/config.yaml", "files/wandb-summary.json", "files/wandb-metadata.json",
                "files/output.log")
 WANDB_NAMES = "wandb-summary.json", "wandb-metadata.json"
-NEVER = re.compile(r"requirements.*\.txt$|constraints.*\.txt$|(?:readme|licen[cs]e|notice|authors|changes|history|top_level|sources|record"
-                   r"|cmakelists|robots|classes|labels|vocab|merges|words|names|files?|list|train|val|test)\.txt$"
-                   r"|(?:package|config|tokenizer|vocab|args|settings|index|data|train|val|test|labels|annotations)\.jsonl?$"
-                   r"|(?:train|test|val|valid|data|dataset|labels?|annotations|metadata|submission|sample_submission)\.csv$")
-JSON_LOG = re.compile(r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
+NEVER = re.compile(
+    r"requirements.*\.txt$|constraints.*\.txt$"
+    r"|(?:readme|licen[cs]e|notice|authors|changes|history|top_level|sources|record|cmakelists|robots|classes"
+    r"|labels|vocab|merges|words|names|files?|list|train|val|test)\.txt$"
+    r"|(?:package|config|tokenizer|vocab|args|settings|index|data|train|val|test|labels|annotations)\.jsonl?$"
+    r"|(?:train|test|val|valid|data|dataset|labels?|annotations|metadata|submission|sample_submission)\.csv$")
+JSON_LOG = re.compile(r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$"
+                      r"|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
 DATED = re.compile(r"\d{8}_\d{6}\.json$")
 # What a rule of one's own may name: text, and files without an ending.
 CLAIMED = re.compile(r"[^.].*\.(?:log|out|txt|err|json|jsonl|ndjson)$|[^.]+$", re.IGNORECASE)
@@ -46,8 +50,9 @@ DATA = "tables and lines of data sets"
 ELSEWHERE = "runs of ours that lie elsewhere than in PROJECT/NAME/runs"
 
 Run = collections.namedtuple("Run", "path folder kinds files")
-Run.__doc__ = """One run of another logger. path: below the root (str; "." is the root itself); folder: where its files lie (str); kinds:
-of KINDS, in that order; files: [(name below the folder, size, mtime, ctime, mode), ...] sorted, times in ns."""
+Run.__doc__ = """One run of another logger. path: below the root (str; "." is the root itself); folder: where
+its files lie (str); kinds: of KINDS, in that order; files: [(name below the folder, size, mtime, ctime,
+mode), ...] sorted, times in ns."""
 
 
 def kind_by_name(name):

@@ -37,8 +37,9 @@ TEXT = 0.8                  # of the bytes; lines of more text are a data set
 STEP_KEY = re.compile(rb'"(?:_?step|global_step|iter|iteration|epoch)"\s*:\s*-?\d')
 NUMBERS = re.compile(rb'":\s*"?(?:-?\d|NaN|-?Infinity)')
 
-PAIR = re.compile(rb"""([A-Za-z_][\w/.@-]{0,60}(?:["']?[ \t]*[=:][ \t]*["']?|(?<=loss|.ppl|.acc|..lr)[ \t]+))"""
-                  rb"(-?\d+\.\d+(?:[eE][-+]?\d+)?|-?\d+(?:\.\d+)?[eE][-+]?\d+|nan|inf)(?![\w.])", re.I)
+PAIR = re.compile(
+    rb"""([A-Za-z_][\w/.@-]{0,60}(?:["']?[ \t]*[=:][ \t]*["']?|(?<=loss|.ppl|.acc|..lr)[ \t]+))"""
+    rb"(-?\d+\.\d+(?:[eE][-+]?\d+)?|-?\d+(?:\.\d+)?[eE][-+]?\d+|nan|inf)(?![\w.])", re.I)
 
 
 def kind_by_content(kind, head, tail):

@@ -143,7 +143,8 @@ class LeftOut:
         runs = {}
         for (path, name), (_, why) in list(self._files.items())[:MOST]:
             runs.setdefault(path, {})[name] = why
-        return layout.to_json({"runs": runs, "files": len(self._files), "passed": self.passed}).encode("utf-8", "replace")
+        value = {"runs": runs, "files": len(self._files), "passed": self.passed}
+        return layout.to_json(value).encode("utf-8", "replace")
 
     def changes_saved(self):
         """FILE holds what `to_json` gave."""

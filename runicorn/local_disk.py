@@ -225,7 +225,8 @@ def _owner(path, flags):
         return None
     sid, fd, text = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_wchar_p()
     try:
-        if (advapi.GetSecurityInfo(file, FILE_OBJECT, OWNER, ctypes.byref(sid), None, None, None, ctypes.byref(fd))
+        if (advapi.GetSecurityInfo(file, FILE_OBJECT, OWNER, ctypes.byref(sid), None, None, None,
+                                   ctypes.byref(fd))
                 or not advapi.ConvertSidToStringSidW(sid, ctypes.byref(text))):
             return None
         return text.value

@@ -80,7 +80,8 @@ def lives(pid):
 def told_by_kernel():
     """Whether this machine tells whose a loopback connection is: it is asked of one of ours."""
     try:
-        with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname(), 5) as line:
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(
+                listener.getsockname(), 5) as line:
             return peer_user(line.getsockname(), line.getpeername(), time.time()) in our_users()
     except OSError:
         return False
@@ -209,9 +210,12 @@ def sid_of(pid, since):
     process, token = ctypes.c_void_p(kernel.OpenProcess(QUERY, False, pid)), ctypes.c_void_p()
     times, user, length = (ctypes.c_uint64 * 4)(), ctypes.create_string_buffer(256), ctypes.c_ulong()
     try:
-        times_known = (process and kernel.GetProcessTimes(process, *(ctypes.byref(times, 8 * index) for index in range(4)))
-                and times[0] / 1e7 - EPOCH <= since and advapi.OpenProcessToken(process, TOKEN_QUERY, ctypes.byref(token))
-                and advapi.GetTokenInformation(token, TOKEN_USER, user, len(user), ctypes.byref(length)))
+        times_known = (
+            process
+            and kernel.GetProcessTimes(process, *(ctypes.byref(times, 8 * index) for index in range(4)))
+            and times[0] / 1e7 - EPOCH <= since
+            and advapi.OpenProcessToken(process, TOKEN_QUERY, ctypes.byref(token))
+            and advapi.GetTokenInformation(token, TOKEN_USER, user, len(user), ctypes.byref(length)))
         return (sid_text(user.raw[ctypes.c_void_p.from_buffer(user).value - ctypes.addressof(user):])
                 if times_known else None)
     finally:

@@ -33,13 +33,13 @@ PASSES = set("forward backward first second third last next final single multi o
 SUFFIXES = set("value prod dev test staging ro rw read write old new backup hash plain plaintext raw b64 "
                "base64 encoded pem".split())
 PASSWORDS = ("password", "passwd", "passphrase", "passcode", "密码", "口令", "パスワード", "비밀번호")
-SECRETS = ("secret", "credential", "apikey", "accesskey", "secretkey", "privatekey", "密钥", "秘钥", "凭证", "凭据",
-           "授权码")
+SECRETS = ("secret", "credential", "apikey", "accesskey", "secretkey", "privatekey", "密钥", "秘钥", "凭证",
+           "凭据", "授权码")
 STEMS = "pass pwd pw psw secret token key auth cred cookie sig sk ak".split()
 STEM = "|".join(STEMS)
 
-PLACEHOLDER = (r"(?i)\W*|none|null|nil|true|false|yes|no|on|off|auto|default|required|optional|unset|empty|n/?a|redacted|hidden|todo|dummy|"
-               r"example|prompt|ask|env|stdin|keyring|(?:en|dis)abled|x{3,}|<[^<>]*>|\[[^\[\]]*\]|\{\{.*\}\}|\$[{(].*[})]|"
+PLACEHOLDER = (r"(?i)\W*|none|null|nil|true|false|yes|no|on|off|auto|default|required|optional|unset|empty|"
+               r"n/?a|redacted|hidden|todo|dummy|example|prompt|ask|env|stdin|keyring|(?:en|dis)abled|x{3,}|<[^<>]*>|\[[^\[\]]*\]|\{\{.*\}\}|\$[{(].*[})]|"
                r"(?-i:\$[A-Z_][A-Z0-9_]*)|%[A-Z_]+%|your[-_ "
                r"].*|.*[-_]here|(?:env|arn):.*|os\.environ.*|[a-z][a-z0-9+.-]*://(?![^/]*@).*")
 PATH = (r"(?:~|\.\.?|[A-Za-z]:)[\\/].*|(?:/[\w.@ -]{1,64}){2,16}/?|id_(?:rsa|dsa|ecdsa|ed25519)|"
@@ -57,7 +57,8 @@ LONG = r"[A-Za-z0-9-]{16}|://"       # what a text needs for one of these, and a
 SOLID_TAIL = r"(?:[A-Za-z0-9]{30,}|(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])(?=[A-Za-z]*\d)[A-Za-z0-9]{16,})"
 # (texts of which one must be there, pattern; its group, else all of it, is the secret)
 SHAPES = (
-    (("-----BEGIN",), r"(?s)-----BEGIN [^-]{0,40}PRIVATE KEY[^-]{0,9}-----.*?(?:-----END [^-]{0,60}-----|\Z)"),
+    (("-----BEGIN",),
+     r"(?s)-----BEGIN [^-]{0,40}PRIVATE KEY[^-]{0,9}-----.*?(?:-----END [^-]{0,60}-----|\Z)"),
     (("PRIVATE KEY-----",), r"(?s)\A.*-----END [^-]{0,40}PRIVATE KEY-----"),       # its head was cut off
     (("://",), r"(?<=://)[^\s/:@\"'<>]{0,256}:([^\s/\"'<>]{1,512})@"),
     (("://",), r"(?<=://)(?=[^\s/:@]{0,256}\d)([\w.~%-]{20,256})@"),
@@ -71,8 +72,10 @@ SHAPES = (
     (("Q~",), r"\w{3}\dQ~[\w.~-]{31,34}"),
     (("earer ",), r"\b[Bb]earer ((?=[\w.~+/-]{0,99}\d)[\w.~+/-]{8,}=*|[\w.~+/-]{24,}=*)"),
     (("Basic ",), r"\bBasic ([A-Za-z0-9+/]{6,}={1,2}|(?=[A-Za-z0-9+/]{0,99}\d)[A-Za-z0-9+/]{24,})"),
-    (("sshpass ", " login "), r"(?:sshpass|(?:docker|podman|registry|az|oc) login(?: .{0,200})?) -p ?['\"]?([^\s'\"]{1,256})"),
-    ((" login ",), r"(?:wandb|swanlab|comet|hf|huggingface-cli) login (?:-\S{1,99} ){0,3}([A-Za-z0-9]{20,256})"),
+    (("sshpass ", " login "),
+     r"(?:sshpass|(?:docker|podman|registry|az|oc) login(?: .{0,200})?) -p ?['\"]?([^\s'\"]{1,256})"),
+    ((" login ",),
+     r"(?:wandb|swanlab|comet|hf|huggingface-cli) login (?:-\S{1,99} ){0,3}([A-Za-z0-9]{20,256})"),
     (("mysql", "mariadb"), r"\bm(?:ysql|ariadb)[\w-]{0,12} (?:.{0,200}? )?-p([^\s'\"]{1,256})"),
     (("curl ", "wget "), r"\s(?:-u|--user) ?['\"]?[^\s:'\"]{1,64}:([^\s'\"]{1,256})"),
     (("密码", "口令", "令牌", "密钥", "秘钥"),
@@ -81,7 +84,8 @@ SHAPES = (
 PREFIXES = (*SOLID, *JOINED)
 MARKERS = tuple({marker: None for markers, _ in SHAPES for marker in markers})
 NAME = rf"(?i)(?<![\w.\-])(?:(?:api|access|secret|private|auth) )?[\w.\-]{{0,128}}?(?:{STEM})[\w.\-]{{0,64}}"
-TAIL = (r"([\\\"'\])]{0,5})(\s{0,4}(?:=>|:=|==?|[:：])\s{0,4}|\s{1,4}(?:is\s{1,4})?)(?:(Bearer|Basic|Token|Digest|ApiKey)\s{1,4})?"
+TAIL = (r"([\\\"'\])]{0,5})(\s{0,4}(?:=>|:=|==?|[:：])\s{0,4}|\s{1,4}(?:is\s{1,4})?)"
+        r"(?:(Bearer|Basic|Token|Digest|ApiKey)\s{1,4})?"
         r"(?:[bfru]{0,2}(?:\"((?:\\.|[^\"\\\n]){0,4096})\"|'((?:\\.|[^'\\\n]){0,4096})'|\\+\"([^\"\\\n]{0,4096})\\+\"|\\+'([^'\\\n]{0,4096})\\+')"
         r"|(?!\[masked)[\"']?([^\s\"'`,;&)}\]]{1,2048}))")
 

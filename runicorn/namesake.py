@@ -47,7 +47,8 @@ def folders():
         yield place
         for name in sorted(os.listdir(place)):
             if name.endswith(".pth"):
-                yield from (os.path.join(place, line.strip()) for line in text(os.path.join(place, name)).splitlines() if line.strip())
+                lines = map(str.strip, text(os.path.join(place, name)).splitlines())
+                yield from (os.path.join(place, line) for line in lines if line)
 
 def look():
     folder = None
@@ -60,13 +61,16 @@ def look():
             folder = one
             break
     else:                   # an editable install's finder comes after all folders
+        is_finder = re.compile(r"__editable___runicorn_(\d+(_\w+?)*)_finder\.py$").match
         for one in filter(os.path.isdir, folders()):
-            for finder in filter(None, map(re.compile(r"__editable___runicorn_(\d+(_\w+?)*)_finder\.py$").match, os.listdir(one))):
+            for finder in filter(None, map(is_finder, os.listdir(one))):
                 package = re.search(r"'runicorn': '([^'\n]+)'", text(os.path.join(one, finder[0])))
-                files = ["runicorn/" + name for name in os.listdir(package[1])] if package else ["runicorn/layout.py"]
+                names = os.listdir(package[1]) if package else ["layout.py"]
+                files = ["runicorn/" + name for name in names]
                 return is_other(finder[1], files) and print(json.dumps([finder[1].replace("_", "."), one]))
     if folder and is_other("", ["runicorn/" + name for name in os.listdir(os.path.join(folder, "runicorn"))]):
-        told = re.findall(r"(?im)^runicorn-(\d[.\w]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info$", "\n".join(sorted(os.listdir(folder))))
+        told = re.findall(r"(?im)^runicorn-(\d[.\w]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info$",
+                          "\n".join(sorted(os.listdir(folder))))
         file = os.path.join(folder, "runicorn", "VERSION.txt")
         print(json.dumps([told[0] if told else os.path.isfile(file) and text(file).strip() or "0.x", folder]))
 
@@ -153,7 +157,8 @@ def sentences(folders=None):
     beside = (": a script that imports it there does not log here. `pip uninstall runicorn` removes it; "
               "this one comes as a file: "
               f"pip install {WHEEL}")
-    under = f" which this one was put over: `pip uninstall runicorn` until none is left, then pip install {WHEEL}"
+    under = (" which this one was put over: `pip uninstall runicorn` until none is left, "
+             f"then pip install {WHEEL}")
     return [f"in {folder} is runicorn {version}, another program of the same "
             f"name{under if folder == HERE else beside}"
             for version, folder in others(folders)]

@@ -194,8 +194,9 @@ def checked(settings):
     return connection
 
 
-PASTED = re.compile(r"(?P<uri>(?:ssh|sftp)://)?(?:(?P<user>[^/]+)@)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+)(?::(?P<port>\d+))?"
-                    r"(?:/(?P<below>.*)|:(?P<path>(?!\d+$|//)[^:].*))?")
+PASTED = re.compile(
+    r"(?P<uri>(?:ssh|sftp)://)?(?:(?P<user>[^/]+)@)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+)(?::(?P<port>\d+))?"
+    r"(?:/(?P<below>.*)|:(?P<path>(?!\d+$|//)[^:].*))?")
 
 
 def taken_apart(connection):

@@ -25,7 +25,9 @@ FUNCTION = """\
 _runicorn() {
     local offered cur="${COMP_WORDS[COMP_CWORD]}" under="" word
     for word in "${COMP_WORDS[@]:1:$((COMP_CWORD - 1))}"; do
-        case " $(_runicorn_words "$under") " in *" $word "*) [[ $word != -* ]] && under="${under:+$under }$word";; esac
+        case " $(_runicorn_words "$under") " in
+            *" $word "*) [[ $word != -* ]] && under="${under:+$under }$word";;
+        esac
     done
     offered="$(_runicorn_words "$under")"
     [[ $cur == -* ]] || offered="$(printf '%s\\n' $offered | grep -v '^-')"
@@ -52,7 +54,8 @@ Register-ArgumentCompleter -Native -CommandName runicorn -ScriptBlock {
         $next = "$under $word".Trim()
         if ($known.ContainsKey($next)) { $under = $next }
     }
-    $known[$under] | Where-Object { $_.StartsWith($wordToComplete, 'Ordinal') -and ($wordToComplete -or $_[0] -ne '-') } |
+    $known[$under] |
+        Where-Object { $_.StartsWith($wordToComplete, 'Ordinal') -and ($wordToComplete -or $_[0] -ne '-') } |
         ForEach-Object { [System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_) }
 }
 """
@@ -78,7 +81,8 @@ def script(shell: str) -> str:
                                     for path, words in words_by_path.items())
     cases = "".join(f'        "{path}") echo "{" ".join(words)}";;\n'
                     for path, words in words_by_path.items())
-    return f'{ZSH if shell == "zsh" else ""}_runicorn_words() {{\n    case "$1" in\n{cases}    esac\n}}\n{FUNCTION}'
+    words = f'_runicorn_words() {{\n    case "$1" in\n{cases}    esac\n}}\n'
+    return f'{ZSH if shell == "zsh" else ""}{words}{FUNCTION}'
 
 
 def words_of(parser: Any, path: str) -> dict[str, Any]:

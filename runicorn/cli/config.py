@@ -54,7 +54,8 @@ def add_ssh(parser: Any) -> None:
     add.add_argument("--interval", type=age, help="how often the index is refreshed (default 30s)")
     add.add_argument("--window", choices=("24h", "7d", "all"),
                      help="only runs active within this time (default all)")
-    branch.add("list", "list the connections", "runicorn config ssh list", ssh_list).add_argument("--json", action="store_true")
+    listing = branch.add("list", "list the connections", "runicorn config ssh list", ssh_list)
+    listing.add_argument("--json", action="store_true")
     test = branch.add("test", "try a connection, line by line", 'runicorn config ssh test "GPU Server 1"',
                       ssh_test)
     test.add_argument("name")

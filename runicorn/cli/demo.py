@@ -149,7 +149,8 @@ def train(root, pause=0.1):
 @contextlib.contextmanager
 def training(root):
     """Run `train` as its own process, as on a real server; kill it at the end."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.cli.demo import train; train(sys.argv[2])"
+    code = ("import sys; sys.path.insert(0, sys.argv[1]); from runicorn.cli.demo import train; "
+            "train(sys.argv[2])")
     home = Path(runicorn.__file__).parent.parent            # a folder, or the archive we run from
     process = subprocess.Popen([sys.executable, "-c", code, str(home), str(root)], stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

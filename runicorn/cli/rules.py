@@ -19,8 +19,8 @@ def add_rules(parser):
     listing = branch.add("list", "print the rules of a root, or of all", "runicorn config rule list",
                          list_rules)
     listing.add_argument("--json", action="store_true")
-    add = branch.add("add", "add a rule", r"""runicorn config rule add --root ~/work --pattern 'up (?P<step>\d+).* perte (?P<loss>\S+)'""",
-                     add_rule)
+    add = branch.add("add", "add a rule", "runicorn config rule add --root ~/work "
+                     r"--pattern 'up (?P<step>\d+).* perte (?P<loss>\S+)'", add_rule)
     remove = branch.add("remove", "take a rule back, by its number in the list",
                         "runicorn config rule remove --root ~/work 1", remove_rule)
     remove.add_argument("number", type=int)

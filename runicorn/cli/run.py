@@ -259,7 +259,9 @@ def _why_not(word, environ):
         return f"{word}: there is no such program in PATH", SHELLS_CODE
     if not os.path.lexists(word):
         return f"{word}: there is no such file", SHELLS_CODE
-    return f"{word}: {'it is a folder' if os.path.isdir(word) else 'permission denied; it is not executable (chmod +x)'}", 126
+    if os.path.isdir(word):
+        return f"{word}: it is a folder", 126
+    return f"{word}: permission denied; it is not executable (chmod +x)", 126
 
 
 def _fill_standard_streams():

@@ -143,7 +143,8 @@ class Pump:
         ends a wait (ints);
         terminal: the Terminal that one of the channels comes from, or None; on_end: called with each channel
         that is over."""
-        self.channels, self._log, self._watched, self._terminal, self._on_end = list(channels), log, watched, terminal, on_end
+        self.channels, self._log, self._watched = list(channels), log, watched
+        self._terminal, self._on_end = terminal, on_end
 
     @property
     def is_over(self):

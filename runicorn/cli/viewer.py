@@ -64,7 +64,8 @@ def viewer(options):
         except (RuntimeError, MemoryError) as error:
             if not local_disk.is_shortage(error):
                 raise
-            raise BusyError(f"the viewer can't start: this machine is short of threads or memory ({error})") from error
+            raise BusyError("the viewer can't start: this machine is short of threads or memory "
+                            f"({error})") from error
         try:
             print(banner(server.address, VERSION, unicode=unicode_fits(sys.stdout)), flush=True)
             connections.start_all(only=only)

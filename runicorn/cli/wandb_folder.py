@@ -17,14 +17,15 @@ sys.path.insert(0, here)
 try:
     if "runicorn" not in sys.modules and importlib.util.find_spec("runicorn") is None:
         folder = os.path.join(home, "runicorn")
-        spec = importlib.util.spec_from_file_location("runicorn", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder])
+        spec = importlib.util.spec_from_file_location("runicorn", os.path.join(folder, "__init__.py"),
+                                                      submodule_search_locations=[folder])
         sys.modules["runicorn"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["runicorn"])
     importlib.import_module("runicorn.wandb.aliases").install()
     if real is not None and "RUNICORN_WANDB_SAID" not in os.environ and os.environ.get("RANK", "0") == "0":
         os.environ["RUNICORN_WANDB_SAID"] = "1"
-        print("runicorn: what this program logs with wandb goes into its run, not to W&B (runicorn run --no-wandb leaves it to W&B)",
-              file=sys.stderr)
+        print("runicorn: what this program logs with wandb goes into its run, not to W&B "
+              "(runicorn run --no-wandb leaves it to W&B)", file=sys.stderr)
 except Exception:
     sys.modules.pop("runicorn", None)
     if real is None:
@@ -33,7 +34,8 @@ except Exception:
     del sys.modules["wandb"]
     import wandb
 """
-RECORD = f"Metadata-Version: 2.1\nName: wandb\nVersion: {WANDB}\nSummary: the names of W&B, answered by Runicorn\n"
+RECORD = (f"Metadata-Version: 2.1\nName: wandb\nVersion: {WANDB}\n"
+          "Summary: the names of W&B, answered by Runicorn\n")
 
 
 def fill_folder(folder):

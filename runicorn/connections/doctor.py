@@ -138,7 +138,8 @@ class _Examination:
             text = f"no commands, SFTP only: complete all the same{f' (it says: {detail})' if detail else ''}"
             self.say("exec", None, text, said="exec_words" if detail else "exec_none", detail=detail)
         elif alive:
-            text = f"commands do not answer within {EXEC_SECONDS} s; SFTP works and is enough: complete all the same"
+            text = (f"commands do not answer within {EXEC_SECONDS} s; SFTP works and is enough: "
+                    "complete all the same")
             self.say("exec", None, text, said="exec_slow", limit=EXEC_SECONDS)
         else:
             text = f"commands do not end ({error}); SFTP only: complete all the same"
@@ -154,7 +155,8 @@ class _Examination:
         word = values.get("said")
         if word == "exec_bare" and version:
             word = "exec_old" if remote_shell.is_old(version) else None
-        text = {"exec_bare": "has no python3", "exec_old": f"its {values['python']} is older than 3.6"}.get(word, str(error))
+        reasons = {"exec_bare": "has no python3", "exec_old": f"its {values['python']} is older than 3.6"}
+        text = reasons.get(word, str(error))
         name = "exec_bare" if word == "exec_bare" else "exec_old" if word == "exec_old" else "exec_failed"
         self.say("exec", None, f"runs commands, but {text}", "the index is read by SFTP in its place",
                  said=name, python=values["python"], detail=values["detail"])
@@ -223,7 +225,8 @@ class _Examination:
     def runs(self, count, root, skipped=None):
         passed = left_out.worth_telling(skipped or {})
         if passed and (count or not self.offer):
-            text = f"{count} run{'' if count == 1 else 's'} in {root}; passed over: {left_out.passed_text(passed)}"
+            text = (f"{count} run{'' if count == 1 else 's'} in {root}; passed over: "
+                    f"{left_out.passed_text(passed)}")
             self.say("runs", bool(count) or None, text, said="runs_passed", count=count, root=root,
                      passed=sum(passed.values()))
         elif count or not self.offer:

@@ -202,7 +202,8 @@ class Registry:
             self._connections[name].stop()
         former = self._connections
         self._connections = {
-            name: former[name] if name in former and former[name].settings == options else self._made(options, former.get(name))
+            name: former[name] if name in former and former[name].settings == options
+            else self._made(options, former.get(name))
             for name, options in saved.items()}         # replaced whole: others read it without the lock
         for name, connection in self._connections.items() if start and self._is_at_work() else ():
             if (connection is not former.get(name) and not connection.sync and connection.settings["enabled"]

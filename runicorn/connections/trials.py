@@ -24,7 +24,8 @@ class Trial:
                  questions: Questions, bell: Bell) -> None:
         self.id = secrets.token_hex(8)
         self.topic = f"test:{self.id}"
-        self._connection, self._secrets, self._home, self._questions, self._bell = connection, passwords, home, questions, bell
+        self._connection, self._secrets, self._home = connection, passwords, home
+        self._questions, self._bell = questions, bell
         self._lines, self._result = [], None
 
     def begin(self) -> None:

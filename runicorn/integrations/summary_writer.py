@@ -90,8 +90,9 @@ class SummaryWriter:
     def add_graph(self, *args, **kwargs):
         """Not recorded."""
 
-    add_onnx_graph = add_embedding = add_mesh = add_custom_scalars = add_custom_scalars_multilinechart = add_graph
-    add_custom_scalars_marginchart = add_histogram_raw = add_image_with_boxes = add_pr_curve_raw = add_tensor = flush = add_graph
+    add_onnx_graph = add_embedding = add_mesh = add_custom_scalars = add_graph
+    add_custom_scalars_multilinechart = add_custom_scalars_marginchart = add_graph
+    add_histogram_raw = add_image_with_boxes = add_pr_curve_raw = add_tensor = flush = add_graph
 
     def get_logdir(self):
         """Return log_dir (str)."""

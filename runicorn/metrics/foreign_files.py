@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 MEASURED = ("wandb",)       # kinds whose files tell of the machine, too
 FILES = 10_000              # of one run that are read
-SETTLED_NS = 2_000_000_000      # a folder that changed later than this before a look can change again under the same mtime
+# a folder that changed later than this before a look can change again under the same mtime
+SETTLED_NS = 2_000_000_000
 
 
 class Ruled(NamedTuple):
-    """Makes the reader of a text file for which there are rules of one's own. Called with a state, as the class of a reader is."""
+    """Makes the reader of a text file for which there are rules of one's own. Called with a state, as
+    the class of a reader is."""
 
     kind: str
     rules: str              # as JSON
@@ -31,37 +33,44 @@ class Ruled(NamedTuple):
 
 
 def maker(kind, place, rules=None):
-    """Return what makes the reader of a file of a kind that lies at `place` below a root. rules: foreign_rules.Rules, if there are any."""
+    """Return what makes the reader of a file of a kind that lies at `place` below a root. rules:
+    foreign_rules.Rules, if there are any."""
     fitting = rules.of(place, foreign.kind_of_name(place)) if rules else ()
-    fitting = [rule for rule in fitting if ("pattern" in rule) == (kind == "log")] if kind in ("log", "jsonl") else ()
+    fitting = ([rule for rule in fitting if ("pattern" in rule) == (kind == "log")]
+               if kind in ("log", "jsonl") else ())
     return Ruled(kind, layout.to_json(fitting)) if fitting else reader_of(kind)
 
 
 class ForeignFiles:
-    """The files of the run at `path` below a root, looked for again where a folder of it changed. For one thread at a time.
+    """The files of the run at `path` below a root, looked for again where a folder of it changed. For one
+    thread at a time.
 
-    `numbers` is {name: (number in the last answer, kind)}, also of those that a mirror lists and that are not here.
+    `numbers` is {name: (number in the last answer, kind)}, also of those that a mirror lists and that are not
+    here.
     """
 
     def __init__(self, path, kinds=(), system=True, listed=None, rules=lambda: None):
-        """path: of the run, as foreign.Run has it; kinds: those that are known of it, whose readers are imported at once; system: whether
-        what was measured of the machine is wanted, too, for which such files are read twice; listed: function() returning {name: its name
-        in the folder} of the run's files, which may not be here, None: those are looked for; rules: function() returning the
+        """path: of the run, as foreign.Run has it; kinds: those that are known of it, whose readers are
+        imported at once; system: whether what was measured of the machine is wanted, too, for which such
+        files are read twice; listed: function() returning {name: its name in the folder} of the run's files,
+        which may not be here, None: those are looked for; rules: function() returning the
         foreign_rules.Rules of its root, or None."""
         for kind in kinds:
             module_of(kind)
         self._path, self._run_kinds, self._rules_of, self._rules = path, kinds, rules, None
         self._measured, self._listed, self.numbers = MEASURED if system else (), listed, {}
         self._known = {}                        # as foreign.find has it
-        self._kinds, self._mtimes = {}, None    # what the last look found; mtimes of the folders it was in, None: look again
+        # what the last look found; mtimes of the folders it was in, None: look again
+        self._kinds, self._mtimes = {}, None
 
     def __call__(self, folder):
-        """Return {("events", 0, number): (path, function(state) returning its reader)}, those of the kind that is believed first last,
-        of one kind in the order of their names; the same with "system" for what W&B measured of the machine; {} where the folder is
-        not here."""
+        """Return {("events", 0, number): (path, function(state) returning its reader)}, those of the kind
+        that is believed first last, of one kind in the order of their names; the same with "system" for what
+        W&B measured of the machine; {} where the folder is not here."""
         self._follow_rules()
         places = self._listed() if self._listed else None
-        run = foreign.without_twins(self._in_folder(folder) if places is None else self._of_listed(folder, places))
+        run = foreign.without_twins(self._in_folder(folder) if places is None
+                                    else self._of_listed(folder, places))
         kinds = {}
         for name, kind in run.items():
             kinds.setdefault(kind, []).append(name)
@@ -92,7 +101,8 @@ class ForeignFiles:
         began = time.time_ns()
         finder = foreign.in_folder(folder, self._path, self._known, self._rules)
         self._kinds, top = finder.kinds_of(self._path), foreign.folder_of(self._path)
-        mtimes = {path: _mtime(path) for path in (os.path.join(folder, foreign.inside(place, top)) for place in finder.visited)}
+        mtimes = {path: _mtime(path)
+                  for path in (os.path.join(folder, foreign.inside(place, top)) for place in finder.visited)}
         waits = finder.waits or any(kind is None for _, kind in self._known.values())
         is_settled = all(mtime is not None and mtime < began - SETTLED_NS for mtime in mtimes.values())
         self._mtimes = mtimes if is_settled and not waits else None
@@ -114,12 +124,14 @@ class ForeignFiles:
         return listed
 
     def _kind_of(self, path, place, stat):
-        """Return the kind (str) of a text file, or None; looked into again while it is short and grows, or was replaced."""
+        """Return the kind (str) of a text file, or None; looked into again while it is short and
+        grows, or was replaced."""
         mark = stat.st_dev, stat.st_ino
         cached = self._known.get(path)
         if cached and cached[0] == mark and (cached[2] or cached[1] == stat.st_size):
             return cached[2]
-        kind_now = foreign.kind_of_text(place, *foreign.ends(path, stat.st_size), self._rules, collections.Counter())
+        kind_now = foreign.kind_of_text(place, *foreign.ends(path, stat.st_size), self._rules,
+                                        collections.Counter())
         self._known[path] = mark, stat.st_size, kind_now
         return kind_now
 
@@ -132,7 +144,8 @@ def _mtime(path):
 
 
 def config(path: str) -> dict[str, Any]:
-    """Return the settings of a training in a JSON or YAML file (dict of plain JSON values); {} where it tells none."""
+    """Return the settings of a training in a JSON or YAML file (dict of plain JSON values);
+    {} where it tells none."""
     if path.endswith(".json"):
         return layout.read_json(path, limit=hparams.LIMIT) or {}
     try:

@@ -1,4 +1,5 @@
-"""What other loggers wrote inside the folder of a run of ours: its curves join the run's under the name of the folder they lie in."""
+"""What other loggers wrote inside the folder of a run of ours: its curves join the run's under the name of
+the folder they lie in."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ class Joined:
 
     def facts(self) -> dict[str, Any]:
         facts = self._reader.facts()
-        purges = [[row, step, names and [self._prefix + name for name in names]] for row, step, names in facts.get("purges") or ()]
+        purges = [[row, step, names and [self._prefix + name for name in names]]
+                  for row, step, names in facts.get("purges") or ()]
         return {"purges": purges, **({"no_times": True} if facts.get("no_times") else {})}
 
 
@@ -65,11 +67,13 @@ class InnerFiles:
         self._mtimes, self._answer = {}, {}      # folder below the run's -> its mtime; the last answer
         self._listed = {}                       # … -> what a Finder takes
         self._kinds = {}                        # as foreign.find has it
-        self._waits = False                     # whether a text file is of no kind yet, which no folder's mtime will tell of
+        # whether a text file is of no kind yet, which no folder's mtime will tell of
+        self._waits = False
 
     def __call__(self, folder):
         """Return {("inner", 0, number): (path, function(state) returning its reader)}."""
-        if self._mtimes and not self._waits and all(_mtime(folder, path) == mtime for path, mtime in self._mtimes.items()):
+        if (self._mtimes and not self._waits
+                and all(_mtime(folder, path) == mtime for path, mtime in self._mtimes.items())):
             return self._answer
         finder, ahead, mtimes = foreign.Finder(collections.Counter(), OWN), [""], {}
         while ahead and len(mtimes) < FOLDERS:
@@ -80,7 +84,8 @@ class InnerFiles:
             ahead += finder.take(path, self._listed[path])
         foreign.look_into(finder, folder, self._kinds)
         self._mtimes, self._waits = mtimes, any(kind is None for _, kind in self._kinds.values())
-        self._answer = _numbered(folder, {run.path: foreign.without_twins(finder.kinds_of(run.path)) for run in finder.runs(folder)})
+        kinds = {run.path: foreign.without_twins(finder.kinds_of(run.path)) for run in finder.runs(folder)}
+        self._answer = _numbered(folder, kinds)
         return self._answer
 
 
@@ -91,7 +96,8 @@ def _numbered(folder, runs):
         for name, kind in kinds.items():
             if kind not in SKIPPED:
                 prefix = kind if path == "." else path.replace("/:", "/").lstrip(":")
-                places.append((-foreign.KINDS.index(kind), foreign.below(foreign.folder_of(path), name), kind, prefix))
+                places.append((-foreign.KINDS.index(kind), foreign.below(foreign.folder_of(path), name), kind,
+                               prefix))
     return {("inner", 0, number): (os.path.join(folder, path_inside), Inner(reader_of(kind), prefix))
             for number, (_, path_inside, kind, prefix) in enumerate(sorted(places), 1)}
 
@@ -110,4 +116,5 @@ def _entries(folder, path):
     except OSError as error:
         local_disk.pass_over(error)
         return []
-    return entries if path else [entry for entry in entries if not (entry[0] in layout.SMALL or layout.parse_own(entry[0]))]
+    return (entries if path
+            else [entry for entry in entries if not (entry[0] in layout.SMALL or layout.parse_own(entry[0]))])

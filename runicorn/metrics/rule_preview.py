@@ -45,7 +45,9 @@ def preview(listed, place, data):
     fitting = rules.made(rules.checked(listed)).of(place, foreign.kind_of_name(place))
     kind = foreign_rules.kind_of(fitting[0]) if fitting else None
     fitting = [rule for rule in fitting if foreign_rules.kind_of(rule) == kind]
-    lines = [decoded(line) for line in data[:data.rfind(b"\n") + 1].replace(b"\r\n", b"\n").split(b"\n")[:TRIED] if line.strip()]
+    lines = [decoded(line)
+             for line in data[:data.rfind(b"\n") + 1].replace(b"\r\n", b"\n").split(b"\n")[:TRIED]
+             if line.strip()]
     spans, slow = _spans(kind, fitting, lines) if kind else ({}, None)
     begin = max(0, min(spans, default=0) - CONTEXT)
     shown = [{"text": text[:CLIPPED], "fits": number in spans, "spans": spans.get(number, [])}

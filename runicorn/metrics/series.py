@@ -127,7 +127,8 @@ class Series(RunTables):
             encoded, question = self._encoded[1], (run, metric, *sorted(options.items()))
             if question not in encoded:
                 picture = self.picture(metric, **options)
-                encoded[question] = piece(layout.to_json({"run": run, **picture}).encode("utf-8", "surrogatepass")) if picture else None
+                text = layout.to_json({"run": run, **picture}) if picture else None
+                encoded[question] = piece(text.encode("utf-8", "surrogatepass")) if picture else None
                 while len(encoded) > PICTURES_KEPT:
                     del encoded[next(iter(encoded))]
             return encoded[question]

@@ -194,7 +194,8 @@ def _carried(text, name):
     imports from."""
     def inlined(match):
         source = importlib.import_module(match[1]).__loader__.get_source(match[1])
-        return f"scope = {{}}\nexec({ascii(_carried(source, match[2]))}, scope)\n{match[2]} = scope['{match[2]}']"
+        return (f"scope = {{}}\nexec({ascii(_carried(source, match[2]))}, scope)\n"
+                f"{match[2]} = scope['{match[2]}']")
     return re.sub(r"(?m)^from (runicorn\.\w+) import (\w+)$", inlined, excerpt(text, name))
 
 

@@ -40,7 +40,8 @@ class FetchQueue:
     def __init__(self, options: Options, mirror: LocalCopy, index: RemoteIndex, beats: Beats, room: Room,
                  log: Logger, wall: Callable[[float], float]) -> None:
         """wall: clock.Clock.wall. `take_lines` must follow."""
-        self.options, self.mirror, self.index, self.beats, self.room, self._wall = options, mirror, index, beats, room, wall
+        self.options, self.mirror, self.index, self.beats = options, mirror, index, beats
+        self.room, self._wall = room, wall
         self.fetcher: Fetcher
         self.second: SecondLine
         self.opened: set[str] = set()   # run paths somebody opened

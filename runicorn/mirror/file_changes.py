@@ -23,7 +23,8 @@ class FileChanges:
     def __init__(self, options, mirror, index, queue, beats, tails_there, looked_at, wall):
         """queue: fetch_queue.FetchQueue; beats: heartbeats.Beats; tails_there: tails.Tails; looked_at:
         looked_at.LookedAt; wall: clock.Clock.wall."""
-        self._options, self._mirror, self._index, self._beats, self._looked_at = options, mirror, index, beats, looked_at
+        self._options, self._mirror, self._index = options, mirror, index
+        self._beats, self._looked_at = beats, looked_at
         self._queue, self._copies, self._tails, self._wall = queue, queue.copies, tails_there, wall
         self.looks, self.folders = Looks(), FolderTimes()
         self.round_trip = None          # s, the shortest lately

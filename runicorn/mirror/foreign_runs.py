@@ -92,7 +92,8 @@ class ForeignRuns:
     def follow_rules(self, rules):
         """Take over other foreign_rules.Rules: all folders are looked through anew."""
         if rules != self._rules:
-            self._rules, self._answered, self._ask_again, self._whole_at, self._next = rules, None, 0.0, None, 0.0
+            self._rules, self._answered, self._whole_at = rules, None, None
+            self._ask_again = self._next = 0.0
             self._rules_moved = True
             self._server.follow_rules(rules)
             self._walk.follow_rules(rules)

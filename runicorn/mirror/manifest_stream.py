@@ -102,7 +102,8 @@ class _Reading:
             raise ManifestError(f"{self._name} ends in the middle; remake it with `runicorn manifest`")
         self._add(bytes(self._data[:end + 1]))
         try:
-            header = json.loads((self._head.rstrip(b",") + b"," + self._data[end + len(END):]).decode("utf-8"))
+            header = json.loads(
+                (self._head.rstrip(b",") + b"," + self._data[end + len(END):]).decode("utf-8"))
         except (ValueError, RecursionError):
             header = None
         if not isinstance(header, dict):

@@ -159,8 +159,9 @@ class Moves:
         server's up to where ours ends, as far as its last 4 KiB tell (set of old paths)."""
         largest = {old: (name, size) for old, (name, size) in ((old, self._largest(old)) for old in moved)
                    if size}
-        places = [f"{self._root}/{foreign.folder_of(moved[old]) if old in self._index.foreign else moved[old]}/{name}"
-                  for old, (name, _) in largest.items()]
+        folders = {old: foreign.folder_of(moved[old]) if old in self._index.foreign else moved[old]
+                   for old in largest}
+        places = [f"{self._root}/{folders[old]}/{name}" for old, (name, _) in largest.items()]
         stats = self._client.batch([sftp.lstat(path) for path in places])
         regular = [(old, path) for old, path, attrs in zip(largest, places, stats)
                    if not sftp.refusal(path, attrs)]

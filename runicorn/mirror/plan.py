@@ -1,4 +1,5 @@
-"""Decide what to fetch: pure functions from what is here and what is there to an ordered list of fetches. Touches no file and no line."""
+"""Decide what to fetch: pure functions from what is here and what is there to an ordered list of fetches.
+Touches no file and no line."""
 
 from __future__ import annotations
 
@@ -17,10 +18,13 @@ LARGE = 64 << 20                # bytes; a larger file of another logger's run c
 WINDOWS = {"24h": 86400.0, "7d": 7 * 86400.0}
 SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 26 hours
 INNER = ("wandb", "tensorboard")
-GROWING = ("wandb", "tensorboard", "csv", "jsonl", "log")        # kinds of other loggers' files that are appended to
+# kinds of other loggers' files that are appended to
+GROWING = ("wandb", "tensorboard", "csv", "jsonl", "log")
 ENDINGS = (*foreign.LOGS, ".err", ".jsonl", ".ndjson")
-HASHED_AT_ONCE = 2 << 30        # bytes of logs that never rest, which the server hashes at once; larger ones are compared once they do
-LATE = 60.0                     # s after a run's end, the last lines of its logs and of its other ranks have come
+# bytes of logs that never rest, which the server hashes at once; larger ones are compared once they do
+HASHED_AT_ONCE = 2 << 30
+# s after a run's end, the last lines of its logs and of its other ranks have come
+LATE = 60.0
 
 
 class Fetch(NamedTuple):
@@ -41,15 +45,17 @@ def diff(path: str, copies: dict[str, File | None], listed: dict[str, File]) -> 
 
     here, listed: {file name: {"size", "mtime", "tail"}}. A file only `copies` is left alone.
     """
-    return [fetch for name, file in listed.items() for fetch in [compare(path, name, copies.get(name), file)] if fetch]
+    return [fetch for name, file in listed.items()
+            for fetch in [compare(path, name, copies.get(name), file)] if fetch]
 
 
 def compare(path, name, copy, file):
     """Return the Fetch that brings one file to `file` ({"size", "mtime", "tail"}), or None if it is the same.
 
-    The same means: size and mtime agree, and the tail where both are known. An equal size with another mtime is read again,
-    whole. A log is fetched from where ours ends; who carries that out must compare the bytes before the seam, and fetch whole
-    what does not fit, or is shorter file: a listing may be older than what we read, so a smaller size alone proves nothing.
+    The same means: size and mtime agree, and the tail where both are known. An equal size with another mtime
+    is read again, whole. A log is fetched from where ours ends; who carries that out must compare the bytes
+    before the seam, and fetch whole what does not fit, or is shorter file: a listing may be older than what
+    we read, so a smaller size alone proves nothing.
     """
     size, mtime, tail = file["size"], file["mtime"], file["tail"]
     if copy and copy["size"] == size:
@@ -64,7 +70,8 @@ def compare(path, name, copy, file):
 
 
 def is_same_time(ours, theirs):
-    """Whether two mtimes (s) are one: to 10 µs, or to the whole second where one of them has no fraction, as SFTP's.
+    """Whether two mtimes (s) are one: to 10 µs, or to the whole second where one of them has no fraction, as
+    SFTP's.
 
     A server that tells none is believed by size alone.
     """
@@ -76,19 +83,23 @@ def is_same_time(ours, theirs):
 
 
 def edits(entry, files):
-    """Return the names of append-only files that did more than grow since `entry` was the run's, so that they must be read whole.
+    """Return the names of append-only files that did more than grow since `entry` was the run's, so that they
+    must be read whole.
 
-    Those whose mtime went back, or that changed LATE s and more after the run's end. files: {name: {"size", "mtime"}} as they are
-    now, or those of them that were looked at. What shrank shows when its end is compared.
+    Those whose mtime went back, or that changed LATE s and more after the run's end. files: {name: {"size",
+    "mtime"}} as they are now, or those of them that were looked at. What shrank shows when its end is
+    compared.
     """
     status = {**entry["files"], **files}.get(layout.STATUS)
-    late = status["mtime"] + LATE if entry["ended"] and status and status["mtime"] is not None else float("inf")
+    late = (status["mtime"] + LATE if entry["ended"] and status and status["mtime"] is not None
+            else float("inf"))
     return [name for name, new in files.items() if is_appended(name) and name in entry["files"]
             and _is_edit(entry["files"][name], new, late)]
 
 
 def _is_edit(old, new, late):
-    if None in (old["mtime"], new["mtime"]) or old["size"] == new["size"] and is_same_time(old["mtime"], new["mtime"]):
+    if (None in (old["mtime"], new["mtime"])
+            or old["size"] == new["size"] and is_same_time(old["mtime"], new["mtime"])):
         return False
     return new["mtime"] > late or int(new["mtime"]) < int(old["mtime"])
 
@@ -99,15 +110,18 @@ def total(fetches: list[Fetch]) -> int:
 
 
 def order(fetch):
-    """Sort key of a Fetch, most urgent largest: small JSON, then the run's own files, newest run first, then the rest."""
+    """Sort key of a Fetch, most urgent largest: small JSON, then the run's own files, newest
+    run first, then the rest."""
     own = 2 if local_names.is_small(fetch.name) else 1 if is_appended(fetch.name) else 0
     return own, fetch.path.rsplit("/", 1)[-1], fetch.path, -fetch.size, fetch.name
 
 
 def apart(names):
-    """Return {name: local name} of the files of a run (iterable of str) that a disk which ignores case would mix up with another.
+    """Return {name: local name} of the files of a run (iterable of str) that a disk which ignores case would
+    mix up with another.
 
-    Of twins a run's own file keeps its name, else the first by name; the others are escaped where they differ.
+    Of twins a run's own file keeps its name, else the first by name; the others are escaped where they
+    differ.
     """
     beside = {}                     # folder -> {what this disk sees of a component: the components}
     for name in names:
@@ -115,11 +129,14 @@ def apart(names):
             beside.setdefault(folder, {}).setdefault(local_names.folded(component), set()).add(component)
     if all(len(twins) == 1 for folder in beside.values() for twins in folder.values()):
         return {}
-    leaders = {folder: {min(twins, key=lambda component: (not local_names.is_own(component), component)) for twins in spellings.values()}
+    leaders = {folder: {min(twins, key=lambda component: (not local_names.is_own(component), component))
+                        for twins in spellings.values()}
              for folder, spellings in beside.items()}
-    local = {name: "/".join([local_names.local_name(component) if component in leaders[folder] else local_names.twin_name(component)
+    local = {name: "/".join([local_names.local_name(component) if component in leaders[folder]
+                             else local_names.twin_name(component)
                              for folder, component in _levels(name)]) for name in names}
-    return {name: to for name, to in local.items() if any(component not in leaders[folder] for folder, component in _levels(name))}
+    return {name: to for name, to in local.items()
+            if any(component not in leaders[folder] for folder, component in _levels(name))}
 
 
 def _levels(name):
@@ -131,9 +148,11 @@ def _levels(name):
 
 @functools.lru_cache(1 << 12)
 def is_appended(name: str) -> bool:
-    """Whether the file `name` of a run grows at its end. A table may also be rewritten: then the bytes before the end of ours differ."""
+    """Whether the file `name` of a run grows at its end. A table may also be rewritten: then the bytes before
+    the end of ours differ."""
     base = name.rpartition("/")[2]
-    return layout.parse_own(name) is not None or foreign.kind_by_name(base) in GROWING or base.endswith(ENDINGS)
+    return (layout.parse_own(name) is not None or foreign.kind_by_name(base) in GROWING
+            or base.endswith(ENDINGS))
 
 
 def wanted(name: str, size: int, options: Options) -> bool:
@@ -144,14 +163,16 @@ def wanted(name: str, size: int, options: Options) -> bool:
 
 
 def asked_for(entry: Entry, name: str, options: Options, opened: bool = False) -> bool:
-    """Whether a file of the run of an entry comes here as the connection's settings say. Of another logger's run all do, but a large one
-    when somebody `opened` the run."""
+    """Whether a file of the run of an entry comes here as the connection's settings say. Of another logger's
+    run all do, but a large one when somebody `opened` the run."""
     size = entry["files"][name]["size"]
-    return opened or size <= LARGE or bool(options.get("large")) if entry.get("kinds") else wanted(name, size, options)
+    return (opened or size <= LARGE or bool(options.get("large")) if entry.get("kinds")
+            else wanted(name, size, options))
 
 
 def within(entry: Entry, window: str | None, now: float) -> bool:
-    """Whether a run changed, or began, within the window (None, "24h" or "7d") before `now` (wall clock, s)."""
+    """Whether a run changed, or began, within the window (None, "24h" or "7d") before
+    `now` (wall clock, s)."""
     if window not in WINDOWS:
         return True
     return newest(entry) >= now - WINDOWS[window]
@@ -164,17 +185,18 @@ def newest(entry):
 
 
 def settled(mtime, observed, now, wall=None):
-    """Whether a file of this mtime, first seen so at `observed`, can't change any more without moving its mtime.
+    """Whether a file of this mtime, first seen so at `observed`, can't change any more without moving its
+    mtime.
 
-    SFTP's mtimes are whole seconds. observed, now: s of a clock that only goes on; wall: what our wall clock shows at `now`, if that is
-    another time (Unix s).
+    SFTP's mtimes are whole seconds. observed, now: s of a clock that only goes on; wall: what our wall clock
+    shows at `now`, if that is another time (Unix s).
     """
     return observed <= now - 2 or mtime is None or mtime < (now if wall is None else wall) - SKEW
 
 
 def believable(path, name=None, kinds=(), rules=None):
-    """Whether a run path (and a file name in it) from the server may be used at all. kinds: of another logger's run; rules: for its files
-    (foreign_rules.Rules)."""
+    """Whether a run path (and a file name in it) from the server may be used at all. kinds: of another
+    logger's run; rules: for its files (foreign_rules.Rules)."""
     if kinds:
         return foreign.is_path(path) if name is None else foreign.belongs(path, name, rules)
     return _is_run_path(path) and (name is None or _is_file_name(name))
@@ -191,7 +213,8 @@ def _is_run_path(path):
 
 @functools.lru_cache(1 << 12)
 def is_inner(name):
-    """Whether the file `name` of a run of ours is one of another logger, whose curves join the run's, as far as names tell."""
+    """Whether the file `name` of a run of ours is one of another logger, whose curves join the
+    run's, as far as names tell."""
     return foreign.kind_by_name(name.rpartition("/")[2]) in INNER
 
 

@@ -48,7 +48,8 @@ class Publisher:
                  moved: Callable[[dict[str, str]], None]) -> None:
         """status: status.Status; slug: of the connection; moved({old path: new path}): called when runs were
         renamed on the server, before the index says so."""
-        self._mirror, self._bell, self._clock, self._status, self._slug, self._moved = mirror, bell, clock, status, slug, moved
+        self._mirror, self._bell, self._clock = mirror, bell, clock
+        self._status, self._slug, self._moved = status, slug, moved
         # When the index may be written next, and was last, the clock's time, s
         self._next = self._saved = 0.0
         # How much of the run list was, over this line: see remote_root.RemoteRoot.listed
@@ -106,8 +107,9 @@ class Publisher:
 
     def tell(self, remote_root: RemoteRoot, row: StateRow) -> None:
         """Write live.json; without a line (None) the `row` that the connection shows alone is new in it."""
-        live = {"runs": remote_root.beats.runs, "line": self._status.line, "gone": sorted(remote_root.vanished),
-                "looked": remote_root.looked, "checked": self._checked, "turn": round(remote_root.turn_seconds), "list": self._list,
+        live = {"runs": remote_root.beats.runs, "line": self._status.line,
+                "gone": sorted(remote_root.vanished), "looked": remote_root.looked, "checked": self._checked,
+                "turn": round(remote_root.turn_seconds), "list": self._list,
                 "written": time.time(), "ahead": self._clock.wall(0.0)} if remote_root else self._earlier()
         self._write(self._mirror.save_live, {**live, "state": row})
 

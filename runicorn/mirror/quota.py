@@ -163,7 +163,8 @@ def _delete(chosen, dry_run):
     evicted = {}
     for run, (name, _, _) in chosen:
         if not dry_run:
-            evicted.setdefault(run["mirror"], {}).setdefault(run["path"], []).append(name.replace(os.sep, "/"))
+            evicted.setdefault(run["mirror"], {}).setdefault(run["path"], []).append(
+                name.replace(os.sep, "/"))
     for mirror, runs in evicted.items():
         # First the note, then the deed: else the sync would fetch them again
         mark_evicted(mirror, runs)

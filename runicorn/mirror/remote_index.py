@@ -326,7 +326,8 @@ def _line(entry, texts):
 def _piece(name, file):
     """Return what `json.dumps` would make of a file and its name, in a fifth of the time."""
     mtime = "null" if file["mtime"] is None else file["mtime"]
-    return f'{quote(name)}: {{"size": {file["size"]}, "mtime": {mtime}, "tail": {quote(file["tail"]) if file["tail"] else "null"}}}'
+    return (f'{quote(name)}: {{"size": {file["size"]}, "mtime": {mtime}, '
+            f'"tail": {quote(file["tail"]) if file["tail"] else "null"}}}')
 
 
 def merged(entry, files, mtime):

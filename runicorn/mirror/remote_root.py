@@ -37,7 +37,8 @@ class RemoteRoot:
 
     def __init__(self, options, mirror, remote, opening, room, log, wall, caution):
         """opening: opening.Opening; wall: clock.Clock.wall, whose times all are; caution: grants.Caution."""
-        self.options, self.mirror, self.remote, self.room, self.log, self._wall = options, mirror, remote, room, log, wall
+        self.options, self.mirror, self.remote = options, mirror, remote
+        self.room, self.log, self._wall = room, log, wall
         self._opening, self.client, self.root, self._caution = opening, opening.client, opening.root, caution
         caution.tame(self.client)
         self.vanished = set()           # runs that vanished from the server

@@ -15,7 +15,15 @@ import time
 from queue import Empty
 
 from runicorn import clock, local_disk, local_names
-from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
+from runicorn.errors import (
+    BusyError,
+    LineError,
+    MissingFileError,
+    ProtocolError,
+    RemoteError,
+    SftpError,
+    SyncError,
+)
 from runicorn.mirror import local_copy, remote_index
 from runicorn.mirror.inbox import Inbox
 from runicorn.mirror.looks import Turns
@@ -375,7 +383,10 @@ class Sync:
             failing = fetches.copies.left_out.count() + fetches.copies.failing
             files = "1 file" if failing == 1 else f"{failing} files"
             partly = f"up to date but for {files} that could not come; the Files of their runs say why"
-            say("live", "live_partly", partly, files=failing) if failing else say("live", "live", "up to date")
+            if failing:
+                say("live", "live_partly", partly, files=failing)
+            else:
+                say("live", "live", "up to date")
 
     def state(self):
         """Return what the connection's row shows of us (dict; see status.Status.row)."""
@@ -448,4 +459,5 @@ class Sync:
                 raise Empty       # nobody would answer soon
             return self._inbox.ask(question, timeout)
         except Empty:
-            raise LineError(f"{self.options['name']} is {self._status.state}: {self._status.reason['text']}") from None
+            text = self._status.reason["text"]
+            raise LineError(f"{self.options['name']} is {self._status.state}: {text}") from None

@@ -1,4 +1,5 @@
-"""Is our copy of a mirrored run what the server had, and when? Looks at what is here and at the index; asks no server."""
+"""Is our copy of a mirrored run what the server had, and when? Looks at what is here and at
+the index; asks no server."""
 
 import bisect
 import hashlib
@@ -10,23 +11,27 @@ from runicorn.mirror import plan
 
 
 def verified(folder, path, files, places=None, is_foreign=False):
-    """Whether all own files of the run `path`, and the others of it that are here, agree with the index, which has all own ones.
+    """Whether all own files of the run `path`, and the others of it that are here, agree with the index,
+    which has all own ones.
 
-    is_foreign: whether it is another logger's run, of which all files are its own, and whose folder may hold those of others;
-    folder: the run's folder here; files: {name: {"size", "mtime", "tail"}} as the server had them; places: {name: its name here} where
-    that is another. Agree means size and mtime,
-    and the tail where the index has one; sync gives our copy of small JSON the server's mtime only if it was read 2 s after that
+    is_foreign: whether it is another logger's run, of which all files are its own, and whose folder may hold
+    those of others; folder: the run's folder here; files: {name: {"size", "mtime", "tail"}} as the server had
+    them; places: {name: its name here} where that is another. Agree means size and mtime, and the tail where
+    the index has one; sync gives our copy of small JSON the server's mtime only if it was read 2 s after that
     change or later, for before it could change again unseen.
     """
     own = {name for name in files if is_foreign or local_names.is_own(name)}
-    answers = ((name, agrees(folder, path, name, file, (places or {}).get(name))) for name, file in files.items())
+    answers = ((name, agrees(folder, path, name, file, (places or {}).get(name)))
+               for name, file in files.items())
     same = (answer or answer is None and name not in own for name, answer in answers)
     return bool(own) and all(same) and (is_foreign or not _extra(folder, own))
 
 
 def is_unhashed(entry):
-    """Whether the run of an index's entry goes on and has a log too large to be compared before it rests (bool)."""
-    large = any(file["size"] > plan.HASHED_AT_ONCE and plan.is_appended(name) for name, file in entry["files"].items())
+    """Whether the run of an index's entry goes on and has a log too large to be compared
+    before it rests (bool)."""
+    large = any(file["size"] > plan.HASHED_AT_ONCE and plan.is_appended(name)
+                for name, file in entry["files"].items())
     return large and not entry["ended"]
 
 
@@ -39,8 +44,9 @@ def _extra(folder, own):
 
 
 def agrees(folder, path, name, file, local_name=None):
-    """Whether our copy of the file `name`, here called `local_name`, is what the index says ({"size", "mtime", "tail"}); None where a file
-    that is no own one is not here. Of a file without an mtime nobody can say so: it may be another one of that size."""
+    """Whether our copy of the file `name`, here called `local_name`, is what the index says ({"size",
+    "mtime", "tail"}); None where a file that is no own one is not here. Of a file without an mtime nobody can
+    say so: it may be another one of that size."""
     try:
         copy = _copy(local_names.local_path(folder, local_name or name), file["tail"] is not None)
     except FileNotFoundError:
@@ -51,7 +57,8 @@ def agrees(folder, path, name, file, local_name=None):
 
 
 def checked(segments, path):
-    """Return the time (s) of the run in what sync told, [[run path, s or None], …]: see recheck.Recheck.told."""
+    """Return the time (s) of the run in what sync told, [[run path, s or None], …]: see
+    recheck.Recheck.told."""
     index = bisect.bisect_right([start for start, _ in segments], path) - 1
     return segments[index][1] if index >= 0 else None
 
@@ -60,7 +67,8 @@ def sound(segments):
     """Return `segments`, read from a file, if it has the shape that `checked` needs, else []."""
     if not isinstance(segments, list):
         return []
-    if not all(isinstance(segment, list) and len(segment) == 2 and isinstance(segment[0], str) for segment in segments):
+    if not all(isinstance(segment, list) and len(segment) == 2 and isinstance(segment[0], str)
+               for segment in segments):
         return []
     return [[start, layout.number(moment)] for start, moment in segments]
 

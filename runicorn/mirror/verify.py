@@ -53,7 +53,8 @@ class WholeFiles:
 
     def __init__(self, client: Client, remote: Remote, mirror: LocalCopy, root: str, queue: FetchQueue,
                  log: Logger) -> None:
-        self._client, self._remote, self._mirror, self._root, self._queue, self._log = client, remote, mirror, root, queue, log
+        self._client, self._remote, self._mirror = client, remote, mirror
+        self._root, self._queue, self._log = root, queue, log
         self._turn = 0                  # place of the next ended run to compare
         self._hashing = None            # (Hashing, what it compares)
 

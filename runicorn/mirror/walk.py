@@ -87,7 +87,8 @@ class _Folder:
     __slots__ = ("lister", "path", "handle", "unanswered", "entries", "count", "ended")
 
     def __init__(self, lister, path):
-        self.lister, self.path, self.unanswered, self.entries, self.count, self.ended = lister, path, 0, lister.listing(), 0, False
+        self.lister, self.path, self.entries = lister, path, lister.listing()
+        self.unanswered, self.count, self.ended = 0, 0, False
 
     def opened(self, handle):
         if isinstance(handle, SftpError):
@@ -198,7 +199,8 @@ class Skeleton:
                     and all(isinstance(table, dict) for table in folder_told[1:])):
                 continue
             mtime, children, passed = folder_told
-            self._children[folder], self._links[folder], self._passed[folder] = children, {}, collections.Counter(passed)
+            self._children[folder], self._links[folder] = children, {}
+            self._passed[folder] = collections.Counter(passed)
             self._listed_at[folder] = self.absolute(folder)
             if mtime is not None:
                 self._mtimes[folder] = mtime, 0.0, 2.0

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 NAME = 200                  # characters of a run's name
 BEGINNING = 7               # bytes of a W&B file before its first record
-WAITS = "W&B has written nothing yet, which it does when some 10 KB are full or the run ends: it may be running"
+WAITS = ("W&B has written nothing yet, which it does when some 10 KB are full or the run ends: "
+         "it may be running")
 
 
 class ForeignEntry(Entry):

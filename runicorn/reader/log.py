@@ -88,7 +88,8 @@ class Log:
     def id(self) -> int:
         """A number that is another one when a file was replaced, or cut and written anew (int)."""
         heads = [self._piece(path, 0, HEAD_BYTES).partition(b"\n")[:2] for _, _, path in self._files]
-        return zlib.crc32(repr((self._identity, [head for head, complete in heads if complete])).encode("utf-8", "surrogateescape"))
+        text = repr((self._identity, [head for head, complete in heads if complete]))
+        return zlib.crc32(text.encode("utf-8", "surrogateescape"))
 
     @property
     def lines_known(self) -> int:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from runicorn.reader.command_root import CommandRoot
     from runicorn.reader.liveness import Verdict
     from runicorn.reader.local_root import LocalRoot
+    from runicorn.reader.mirror_source import MirrorSource
     from runicorn.reader.quick_stats import Spark
     from runicorn.reader.records import Record
-    from runicorn.reader.sources import MirrorSource
 
 PACE_ERROR = 0.02           # of the steps of an epoch, where epochs are logged now and then
 NOTHING, UNSEEN = {}, (None, {})        # of entries that nobody looked at; never changed

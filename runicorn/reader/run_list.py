@@ -26,8 +26,9 @@ MEANINGS = 5                # names that a bare one is said to stand for
 SPARK_SECONDS = 0.1         # an answer waits no longer for sparklines; the rest come with the next
 FIRST = operator.itemgetter(0)
 DIGITS = re.compile("([0-9]+)")
-PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host", "connection", "tags", "main", "id",
-         "note", "group", "job_type")            # what one can sort by besides config.X and summary.X
+# what one can sort by besides config.X and summary.X
+PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host",
+         "connection", "tags", "main", "id", "note", "group", "job_type")
 DROPPED = ("epoch", "step", "_step", "_runtime", "_timestamp")     # never the main metric by themselves
 GROUPS, GROUPS_BYTES = 500, 64 << 10      # named in one answer, JSON of them
 

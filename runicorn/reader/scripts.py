@@ -152,7 +152,8 @@ class OpenedRun:
         try:
             import pandas
         except ImportError as error:
-            raise MissingPackageError("to_pandas needs the Python package pandas: pip install pandas") from error
+            raise MissingPackageError(
+                "to_pandas needs the Python package pandas: pip install pandas") from error
         columns = {}
         for name, (steps, _, values) in self.metrics(names).items():
             column = pandas.Series(values, index=pandas.Index(steps, name="step"), dtype="float64")

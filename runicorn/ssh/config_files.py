@@ -28,8 +28,8 @@ PATTERN = re.compile(r"[*?!]")
 COARSE = 3.0                # s within which two changes of a folder may have one mtime
 
 Block = collections.namedtuple("Block", "condition lines")
-Block.__doc__ = """What stands between two lines that switch: condition: the Condition it stands under, None where that is always; lines:
-[(lower-case keyword, values)]."""
+Block.__doc__ = """What stands between two lines that switch: condition: the Condition it stands under, None
+where that is always; lines: [(lower-case keyword, values)]."""
 
 
 class Condition:

@@ -32,7 +32,8 @@ class Dialer:
     """Everything one connection needs to be made, and made again for a second line."""
 
     def __init__(self, ssh, connection, ask, secrets, home, log):
-        self.ssh, self.connection, self.ask, self.secrets, self.home, self.log = ssh, connection, ask, secrets, home, log
+        self.ssh, self.connection, self.ask = ssh, connection, ask
+        self.secrets, self.home, self.log = secrets, home, log
         self.opened = []            # transports and sockets of the way there, nearest first
         self.asked_user = False          # somebody on the way asked what only the user could answer
 

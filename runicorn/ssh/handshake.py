@@ -156,8 +156,9 @@ class Handshake:
         if key.public_blob and self._certified(key):
             return
         verdict = host_keys.judge(self._lines, kind, blob)
-        if verdict.kind == "unknown" and host_keys.judge(self._elsewhere, kind, blob).kind in ("known", "revoked"):
-            verdict = host_keys.judge(self._elsewhere, kind, blob)
+        if verdict.kind == "unknown":
+            elsewhere = host_keys.judge(self._elsewhere, kind, blob)
+            verdict = elsewhere if elsewhere.kind in ("known", "revoked") else verdict
         shown = host_keys.fingerprint(blob)
         if verdict.kind == "revoked":
             raise self._revoked(shown)

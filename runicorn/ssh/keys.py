@@ -78,7 +78,8 @@ class Keys:
             unused.append(f"PKCS11Provider {provider} (a smart card: or give its keys to the agent, "
                           f"`ssh-add -s {provider}`)")
         text = f"there is no key to offer to {name}: {', '.join(unused) or 'none is named'}"
-        advice = "FIDO keys, smart cards and Kerberos need your system's ssh: set the connection to it (auth: system)"
+        advice = ("FIDO keys, smart cards and Kerberos need your system's ssh: "
+                  "set the connection to it (auth: system)")
         return LoginError(f"{text}. {advice}", code="key_missing", said="no_key_usable", host=name,
                           detail=", ".join(unused))
 

@@ -207,7 +207,8 @@ class Login:
             return ("login_many_keys",
                     "name the right key (--key, or IdentityFile with `IdentitiesOnly yes` in ~/.ssh/config)")
         if offered and all(method in OTHERS_WAYS for method in offered):
-            return "login_other_ways", "only your system's ssh goes that way (Kerberos, host keys): set the connection to it (auth: system)"
+            return "login_other_ways", ("only your system's ssh goes that way (Kerberos, host keys): "
+                                        "set the connection to it (auth: system)")
         sentence = ("login_refused" if offered else "login_over") + ("_words" if words else "")
         if words and not offered:
             return sentence, "set right what it says"

@@ -8,7 +8,15 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn.errors import DeniedError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, SftpError
+from runicorn.errors import (
+    DeniedError,
+    LineError,
+    LoginError,
+    MissingPackageError,
+    ProtocolError,
+    RemoteError,
+    SftpError,
+)
 from runicorn.ssh import host_keys, remote_shell, sftp, system_remote, user_config
 from runicorn.ssh import transport as ssh_transport
 from runicorn.ssh.channel_errors import as_line_errors

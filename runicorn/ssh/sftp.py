@@ -19,7 +19,8 @@ from runicorn.ssh import sftp_answers as answers
 from runicorn.ssh.packets import Packets
 from runicorn.ssh.sftp_answers import FAILURE, STATUS
 
-INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, REALPATH, STAT, READLINK = 1, 2, 3, 4, 5, 7, 8, 11, 12, 16, 17, 19
+INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT = 1, 2, 3, 4, 5, 7, 8
+OPENDIR, READDIR, REALPATH, STAT, READLINK = 11, 12, 16, 17, 19
 EXTENDED = 200
 FOR_READING = 1                 # SSH_FXF_READ, the only flag ever sent with OPEN
 # OpenSSH's own, 256 KiB messages less their heads; what every server must answer

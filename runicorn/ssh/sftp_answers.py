@@ -17,7 +17,8 @@ MAX_HANDLE = 256                # bytes, by the draft
 LARGEST = 1 << 60               # bytes; no file is that large: a size beyond counts as not told
 
 Attrs = collections.namedtuple("Attrs", "size mtime mode uid gid")
-Attrs.__doc__ = """What the server says of a file: size in bytes, mtime in whole s, mode bits; None for what it did not send."""
+Attrs.__doc__ = """What the server says of a file: size in bytes, mtime in whole s, mode bits; None for what
+it did not send."""
 
 # Each parser takes (type, packet) and reads from BODY on; what would run past the packet's end is a
 # struct.error or a

@@ -184,7 +184,8 @@ class _Reading:
                    "l": name, "L": name.split(".")[0], "k": self.options.get("hostkeyalias", self.original),
                    "i": str(os.getuid()) if hasattr(os, "getuid") else "0",
                    "j": "" if jump.lower() == "none" else jump}
-        letters["C"] = hashlib.sha1("".join(letters[letter] for letter in "lhprj").encode("utf-8", "surrogateescape")).hexdigest()
+        letters["C"] = hashlib.sha1(
+            "".join(letters[letter] for letter in "lhprj").encode("utf-8", "surrogateescape")).hexdigest()
         return letters
 
     def finished(self):

@@ -174,7 +174,8 @@ def _denied(host, stderr, words, command):
         return None
     detail = words.quoted()
     if "Too many authentication failures" in stderr:
-        advice = f"ssh offered too many keys: name the right one with IdentityFile and `IdentitiesOnly yes` under `Host {host}`"
+        advice = ("ssh offered too many keys: name the right one with IdentityFile "
+                  f"and `IdentitiesOnly yes` under `Host {host}`")
         return LoginError(f"ssh did not get into {host}: {detail}. {advice} in ~/.ssh/config, then test "
                           f"again", code="login",
                           said="system_many_keys", host=host, detail=detail)

@@ -48,7 +48,8 @@ OLD_EXTRAS = ("global_step", "time", "stage")       # what Runicorn 0.4 to 0.7 p
 LONGEST = 64 << 20      # bytes; a longer line is no line
 
 Finding = namedtuple("Finding", "path line text wrong")
-Finding.__doc__ = """What was found: `path` (relative to what was checked), `line` (int or None), `text`; `wrong`, else a note."""
+Finding.__doc__ = """What was found: `path` (relative to what was checked), `line` (int or None), `text`;
+`wrong`, else a note."""
 
 
 def check(path, only=None):

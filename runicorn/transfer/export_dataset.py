@@ -1,6 +1,7 @@
 """Export many runs as one dataset: find out what is to be done, have workers do it, say what came of it.
 
-Killed at any moment and started again it goes on: what is whole stays. Who reads the folder meanwhile sees whole files only.
+Killed at any moment and started again it goes on: what is whole stays. Who reads the folder meanwhile sees
+whole files only.
 """
 
 import contextlib
@@ -18,9 +19,9 @@ CHUNK = 500                 # runs whose small files are read by one worker at a
 
 
 class Report(NamedTuple):
-    """What came of an export. `runs`, `points`: in the dataset; `files`: of points, `written` of them now; `problems`: [(key, why its
-    points are left out)]; `notes`: what was unified or left out in the table of runs (list of str); `slowest`: parts.Written that took
-    much longer than the others."""
+    """What came of an export. `runs`, `points`: in the dataset; `files`: of points, `written` of them now;
+    `problems`: [(key, why its points are left out)]; `notes`: what was unified or left out in the table of
+    runs (list of str); `slowest`: parts.Written that took much longer than the others."""
 
     runs: int
     points: int
@@ -48,10 +49,13 @@ class LocalWorkers:
             yield parts.tally(map(self._entry, chunk))
 
     def rows(self, work, chunks, told, configs, summaries):
-        """Yield the rows of the table of runs for each list of Runs. told: {key: {column: value}}, as parts.rows has it."""
+        """Yield the rows of the table of runs for each list of Runs. told: {key: {column:
+        value}}, as parts.rows has it."""
         for chunk in chunks:
             entries = list(map(self._entry, chunk))
-            yield parts.rows(entries, [{**tags_of(self._view, entry), **told[entry.key]} for entry in entries], configs, summaries)
+            yield parts.rows(entries,
+                             [{**tags_of(self._view, entry), **told[entry.key]} for entry in entries],
+                             configs, summaries)
 
     def _entry(self, run):
         return self._entries[run.key]
@@ -65,16 +69,18 @@ def tags_of(view, entry):
 def export(folder, runs, workers, selection, again=False, tell=lambda done, parts: None):
     """Bring the dataset in `folder` in line with `runs` (list of dataset.Run) and return the Report.
 
-    workers: as LocalWorkers; selection: what these runs are (dict of JSON values), the same each time; again: write everything anew, also
-    where the folder holds another selection; tell: function(files done, files to be done). Raises UsageError for a folder that holds other
-    things, BusyError while somebody else writes it, NotFoundError for no runs, DataError for one that can't be written.
+    workers: as LocalWorkers; selection: what these runs are (dict of JSON values), the same each time; again:
+    write everything anew, also where the folder holds another selection; tell: function(files done, files to
+    be done). Raises UsageError for a folder that holds other things, BusyError while somebody else writes it,
+    NotFoundError for no runs, DataError for one that can't be written.
     """
     if not runs:
         raise NotFoundError("no runs fit; nothing was written")
     folder = os.path.abspath(folder)
     with _writable(folder), _locked(folder, selection, again):
         work = os.path.join(folder, dataset.WORK, uuid.uuid4().hex)
-        disk.discard_tree(os.path.join(folder, dataset.WORK))       # of an export that was killed; a task that still lives fails
+        # of an export that was killed; a task that still lives fails
+        disk.discard_tree(os.path.join(folder, dataset.WORK))
         os.makedirs(work)
         try:
             return _export(folder, work, sorted(runs), workers, selection, again, tell)
@@ -99,11 +105,14 @@ def _export(folder, work, runs, workers, selection, again, tell):
     files = {**plan.complete, **{part.file: part.runs for part in written if part.runs}}
     problems = [problem for part in written for problem in part.problems]
     notes = _write_runs(folder, work, runs, workers, files, dict(problems))
-    totals = {file: {"runs": len(notes), "points": sum(note[1] for note in notes.values())} for file, notes in sorted(files.items())}
+    totals = {file: {"runs": len(notes), "points": sum(note[1] for note in notes.values())}
+              for file, notes in sorted(files.items())}
     points = sum(total["points"] for total in totals.values())
-    _replace(folder, dataset.STATE, {**state, "complete": True, "exported_at": round(time.time(), 3), "points": points, "files": totals,
-                                     "left_out": dict(problems)})
-    return Report(len(runs), points, len(files), sum(bool(part.runs) for part in written), problems, notes, _slowest(written))
+    _replace(folder, dataset.STATE,
+             {**state, "complete": True, "exported_at": round(time.time(), 3), "points": points,
+              "files": totals, "left_out": dict(problems)})
+    return Report(len(runs), points, len(files), sum(bool(part.runs) for part in written), problems, notes,
+                  _slowest(written))
 
 
 def _write_runs(folder, work, runs, workers, files, problems):
@@ -126,7 +135,8 @@ def _write_runs(folder, work, runs, workers, files, problems):
         os.fsync(file.fileno())
     os.makedirs(os.path.join(folder, dataset.RUNS), exist_ok=True)
     disk.replace(beside, os.path.join(folder, dataset.RUNS_FILE))
-    notes = [note for prefix, tally, chosen in (("config", tallies[0], configs), ("summary", tallies[1], summaries))
+    notes = [note for prefix, tally, chosen in (("config", tallies[0], configs),
+                                                ("summary", tallies[1], summaries))
              for note in _notes(prefix, tally, chosen)]
     _replace(folder, dataset.SCHEMA, {"runs": columns, "points": parquet.point_types(), "notes": notes})
     return notes
@@ -140,7 +150,8 @@ def _notes(prefix, tally, columns):
             yield f"{prefix}.{column.name}: {clash}"
     rest = len(tally.counts) - len(columns)
     if rest:
-        names, verb, pronoun = ("1 name", "has", "it stands") if rest == 1 else (f"{rest:,} names", "have", "they stand")
+        names, verb, pronoun = (("1 name", "has", "it stands") if rest == 1
+                                else (f"{rest:,} names", "have", "they stand"))
         yield f"{names} in the {prefix} of some runs {verb} no column: {pronoun} in {prefix}_rest, as JSON"
 
 
@@ -151,7 +162,7 @@ def _slowest(written):
     return [part for part in ordered[:5] if len(ordered) > 2 and part.seconds > max(1.0, 3 * middle)]
 
 
-# -- the folder -------------------------------------------------------------------------------------------------------
+# -- the folder ----------------------------------------------------------------------------------------------
 
 def _replace(folder, name, value):
     layout.replace_file(os.path.join(folder, name), json.dumps(value, indent=1).encode())
@@ -163,27 +174,31 @@ def _writable(folder):
     try:
         yield
     except OSError as error:
-        raise DataError(f"{folder} can't be written: {error.strerror or error}; what is whole in it stays, and the same command goes on "
-                        "from there") from error
+        raise DataError(f"{folder} can't be written: {error.strerror or error}; what is whole in it stays, "
+                        "and the same command goes on from there") from error
 
 
 @contextlib.contextmanager
 def _locked(folder, selection, again):
-    """Hold a folder that is, or is to become, a dataset of `selection`. Raises UsageError, BusyError, OSError."""
+    """Hold a folder that is, or is to become, a dataset of `selection`. Raises
+    UsageError, BusyError, OSError."""
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(f"{folder} is no folder; a dataset is a folder of files, and -o names it")
     os.makedirs(folder, exist_ok=True)
     others = dataset.foreign_content(folder)
     if others:
         shown = ", ".join(others[:3]) + (" …" if others[3:] else "")
-        raise UsageError(f"{folder} holds other things ({shown}); -o names a new or an empty folder, or an earlier export")
+        raise UsageError(
+            f"{folder} holds other things ({shown}); -o names a new or an empty folder, or an earlier export")
     with open(os.path.join(folder, dataset.LOCK), "a+b") as file:
         if not local_disk.try_lock(file.fileno()):
-            raise BusyError(f"another export is writing {folder}; wait for it, or name another folder with -o")
+            raise BusyError(f"another export is writing {folder}; "
+                            "wait for it, or name another folder with -o")
         state = layout.read_json(os.path.join(folder, dataset.STATE)) or {}
         if state.get("format", 1) != dataset.FORMAT:
             raise UsageError(f"{folder} was written by a newer Runicorn; name another folder with -o")
         if not again and state.get("selection", selection) != selection:
-            raise UsageError(f"{folder} holds an export of other runs ({json.dumps(state['selection'], ensure_ascii=False)}); name another "
-                             "folder with -o, or replace it with --force")
+            earlier = json.dumps(state["selection"], ensure_ascii=False)
+            raise UsageError(f"{folder} holds an export of other runs ({earlier}); "
+                             "name another folder with -o, or replace it with --force")
         yield

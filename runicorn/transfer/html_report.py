@@ -38,7 +38,8 @@ def page(runs):
     """
     scripts, styles = _assets(SCRIPTS), _assets(STYLES)
     title = html.escape(", ".join(f"{run.get('project')}/{run.get('name')}" for run, _ in runs))
-    policy = f"default-src 'none'; script-src {_allowed(scripts)}; style-src {_allowed(styles)}; img-src data:"
+    policy = (f"default-src 'none'; script-src {_allowed(scripts)}; "
+              f"style-src {_allowed(styles)}; img-src data:")
     yield ('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" '
            'content="width=device-width">\n'
            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'

@@ -1,5 +1,5 @@
-"""What one worker does for a dataset, be it this process or a Spark task: a file of points, the names in some runs' small files, rows of
-the table of runs. Each call stands alone and may be repeated."""
+"""What one worker does for a dataset, be it this process or a Spark task: a file of points, the names in some
+runs' small files, rows of the table of runs. Each call stands alone and may be repeated."""
 
 import os
 import time
@@ -17,8 +17,8 @@ FIXED = tuple(parquet.RUNS)
 
 
 class Written(NamedTuple):
-    """What came of a Part: `runs` {key: [mark, points, lines skipped]}, `problems` [(key, why its points are left out)], `seconds` it
-    took, `host` that wrote it."""
+    """What came of a Part: `runs` {key: [mark, points, lines skipped]}, `problems` [(key, why its points are
+    left out)], `seconds` it took, `host` that wrote it."""
 
     file: str
     runs: dict
@@ -28,8 +28,9 @@ class Written(NamedTuple):
 
 
 def write_part(folder, work, part, entry_of):
-    """Write a dataset.Part below `folder` and return the Written. work: a folder in it for what is not whole yet, there until the export
-    ends; entry_of: function(Run) returning its Entry. A run that can't be read is left out, and named. Raises OSError of the dataset."""
+    """Write a dataset.Part below `folder` and return the Written. work: a folder in it for what is not whole
+    yet, there until the export ends; entry_of: function(Run) returning its Entry. A run that can't be read is
+    left out, and named. Raises OSError of the dataset."""
     started, problems, runs = time.monotonic(), [], list(part.runs)
     while True:
         beside = os.path.join(work, uuid.uuid4().hex + layout.BESIDE)
@@ -40,15 +41,18 @@ def write_part(folder, work, part, entry_of):
                     target = os.path.join(folder, part.file)
                     os.makedirs(os.path.dirname(target), exist_ok=True)
                     disk.replace(beside, target)
-                return Written(part.file, notes, problems, time.monotonic() - started, os.uname().nodename if hasattr(os, "uname") else "")
+                return Written(part.file, notes, problems, time.monotonic() - started,
+                               os.uname().nodename if hasattr(os, "uname") else "")
             problems.append(failed)
-            runs = [run for run in runs if run.key != failed[0]]        # what is in the file of it can't be taken back
+            # what is in the file of it can't be taken back
+            runs = [run for run in runs if run.key != failed[0]]
         finally:
             disk.discard(beside, 0.0)
 
 
 def _written(path, runs, entry_of):
-    """Write a file of points; return ({key: [mark, points, skipped]}, None), or (…, (key, why)) of a run that can't be read."""
+    """Write a file of points; return ({key: [mark, points, skipped]}, None), or (…, (key, why)) of a
+    run that can't be read."""
     notes = {}
     with open(path, "xb") as file:
         points = parquet.PointsFile(file)
@@ -69,7 +73,8 @@ def _written(path, runs, entry_of):
 
 
 def _add(points, run, entry):
-    """Append the points of a run; return how many there are, and how many lines could not be read. Raises DataError."""
+    """Append the points of a run; return how many there are, and how many lines could not be
+    read. Raises DataError."""
     require_all_here(entry)
     before, source = points.rows, Points(entry.metric_files())
     points.begin_run(run.connection, run.project, run.name, run.id)
@@ -78,10 +83,11 @@ def _add(points, run, entry):
     return points.rows - before, source.skipped
 
 
-# -- the table of runs ------------------------------------------------------------------------------------------------
+# -- the table of runs ---------------------------------------------------------------------------------------
 
 def tally(entries):
-    """Return the ({name: [runs, kinds]} of configs, … of summaries) of some Entries, as run_columns.Tally counts them."""
+    """Return the ({name: [runs, kinds]} of configs, … of summaries) of some Entries, as
+    run_columns.Tally counts them."""
     configs, summaries = run_columns.Tally(), run_columns.Tally()
     for entry in entries:
         config, summary = _documents(entry)
@@ -91,22 +97,25 @@ def tally(entries):
 
 
 def rows(entries, told, configs, summaries):
-    """Return the rows of the table of runs (list of lists) for some Entries. told: for each what only the catalog and the points tell,
-    {"tags", "note", "points", "skipped", "error"}; configs, summaries: lists of run_columns.Column."""
+    """Return the rows of the table of runs (list of lists) for some Entries. told: for each what only
+    the catalog and the points tell, {"tags", "note", "points", "skipped", "error"}; configs, summaries:
+    lists of run_columns.Column."""
     table = []
     for entry, more in zip(entries, told):
         config, summary = _documents(entry)
         fixed = {**_facts(entry), **more}
-        (config_cells, config_rest), (summary_cells, summary_rest) = (run_columns.row(config, ".", configs),
-                                                                      run_columns.row(summary, "/", summaries))
-        table.append([*(fixed[name] for name in FIXED), *config_cells, *summary_cells, config_rest, summary_rest])
+        config_cells, config_rest = run_columns.row(config, ".", configs)
+        summary_cells, summary_rest = run_columns.row(summary, "/", summaries)
+        table.append([*(fixed[name] for name in FIXED), *config_cells, *summary_cells, config_rest,
+                      summary_rest])
     return table
 
 
 def columns(configs, summaries):
     """Return {column: type} of the table of runs."""
     return {**parquet.RUNS, **{f"config.{column.name}": column.type for column in configs},
-            **{f"summary.{column.name}": column.type for column in summaries}, "config_rest": "string", "summary_rest": "string"}
+            **{f"summary.{column.name}": column.type for column in summaries}, "config_rest": "string",
+            "summary_rest": "string"}
 
 
 def _documents(entry):
@@ -122,13 +131,14 @@ def _facts(entry):
     return {"id": record.id, "connection": entry.source.slug, "project": record.project, "name": record.name,
             "state": entry.verdict().state, "user": record.user, "host": record.host, "group": record.group,
             "job_type": record.job_type, "kinds": list(record.kinds),
-            "created": record.created, "started": record.started, "ended": record.finished, "duration": _duration(entry),
-            "attempts": None if record.kinds else max(attempts, default=1), "folder": visible(os.fspath(entry.folder)),
-            "error": entry.error()[1]}
+            "created": record.created, "started": record.started, "ended": record.finished,
+            "duration": _duration(entry), "attempts": None if record.kinds else max(attempts, default=1),
+            "folder": visible(os.fspath(entry.folder)), "error": entry.error()[1]}
 
 
 def _duration(entry):
-    """Return the seconds from a run's start to its end, or to its last row where it goes on (float), or None."""
+    """Return the seconds from a run's start to its end, or to its last row where it
+    goes on (float), or None."""
     record = entry.record
     last = record.finished if record.ended and record.finished is not None else entry.end().ts
     return None if last is None or record.started is None else max(0.0, last - record.started)

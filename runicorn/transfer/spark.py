@@ -2,10 +2,11 @@
 
     python -m runicorn.transfer.spark ROOT OUT [FILTER] [--master local[4]] [--force]
 
-ROOT and OUT are folders that the driver and all executors see under the same path, and Runicorn and pyarrow are installed there. The
-driver looks for the runs and plans; a task writes one file of points, or reads the small files of some runs, into a folder of this export,
-and renames what is whole. So a task that is tried again, or runs twice at once, leaves its rows once. What comes out is what `runicorn
-export` makes. Memory of the driver: some kB a run, nothing of the points.
+ROOT and OUT are folders that the driver and all executors see under the same path, and Runicorn and pyarrow
+are installed there. The driver looks for the runs and plans; a task writes one file of points, or reads the
+small files of some runs, into a folder of this export, and renames what is whole. So a task that is tried
+again, or runs twice at once, leaves its rows once. What comes out is what `runicorn export` makes. Memory of
+the driver: some kB a run, nothing of the points.
 """
 
 import argparse
@@ -31,13 +32,15 @@ try:
     import pyspark.errors
     import pyspark.sql
 except ImportError as error:
-    raise MissingPackageError(f"a Spark job needs the Python package pyspark ({error}): pip install 'runicorn[spark]'") from error
+    raise MissingPackageError(
+        f"a Spark job needs the Python package pyspark ({error}): pip install 'runicorn[spark]'") from error
 
 SAID = 20                   # runs that are named; the others are counted
 
 
 class OneRun(CommandRoot):
-    """A root in which an executor looks at one run. verdict: what the driver saw of it, a liveness.Verdict."""
+    """A root in which an executor looks at one run. verdict: what the driver saw of it,
+    a liveness.Verdict."""
 
     def __init__(self, run, verdict=None):
         super().__init__(run.connection, run.root)
@@ -64,14 +67,15 @@ def opened(run, verdict=None):
 
 
 class SparkWorkers:
-    """Has the executors do what export_dataset.LocalWorkers does. context: SparkContext; seen: {key: (Verdict, tags and note)} of what only
-    the driver knows of a run."""
+    """Has the executors do what export_dataset.LocalWorkers does. context: SparkContext; seen: {key:
+    (Verdict, tags and note)} of what only the driver knows of a run."""
 
     def __init__(self, context, seen):
         self._context, self._seen = context, seen
 
     def parts(self, folder, work, planned):
-        """Yield the parts.Written of each dataset.Part in `planned`: a task each, those of the largest files first."""
+        """Yield the parts.Written of each dataset.Part in `planned`: a task each, those of
+        the largest files first."""
         largest = sorted(planned, key=lambda part: -sum(run.size for run in part.runs))
         yield from self._each(largest, functools.partial(_write, folder, work))
 
@@ -82,15 +86,17 @@ class SparkWorkers:
                 yield pickle.load(file)             # which a task of this job wrote
 
     def rows(self, work, chunks, told, configs, summaries):
-        """Yield paths of files with the rows of the table of runs for each list of Runs. told: as LocalWorkers has it."""
-        chunks = [[(run, self._seen[run.key][0], {**self._seen[run.key][1], **told[run.key]}) for run in chunk] for chunk in chunks]
+        """Yield paths of files with the rows of the table of runs for each list of Runs. told:
+        as LocalWorkers has it."""
+        chunks = [[(run, self._seen[run.key][0], {**self._seen[run.key][1], **told[run.key]})
+                   for run in chunk] for chunk in chunks]
         yield from self._each(chunks, functools.partial(_rows, work, configs, summaries))
 
     def _each(self, items, task):
         return self._context.parallelize(items, len(items)).map(task).collect() if items else []
 
 
-# -- tasks --------------------------------------------------------------------------------------------------------
+# -- tasks ---------------------------------------------------------------------------------------------------
 
 def _write(folder, work, part):
     return parts.write_part(folder, work, part, opened)
@@ -104,7 +110,8 @@ def _tally(work, runs):
 
 
 def _rows(work, configs, summaries, chunk):
-    rows = parts.rows([opened(run, verdict) for run, verdict, _ in chunk], [told for _, _, told in chunk], configs, summaries)
+    rows = parts.rows([opened(run, verdict) for run, verdict, _ in chunk], [told for _, _, told in chunk],
+                      configs, summaries)
     path = os.path.join(work, uuid.uuid4().hex)
     with open(path, "xb") as file:
         table = parquet.RunsFile(file, parts.columns(configs, summaries))
@@ -113,10 +120,11 @@ def _rows(work, configs, summaries, chunk):
     return path
 
 
-# -- the driver -----------------------------------------------------------------------------------------------------
+# -- the driver ----------------------------------------------------------------------------------------------
 
 def export(context, root, out, filter="", again=False):
-    """Bring the dataset in `out` in line with the runs of `root` that fit `filter`; return the export_dataset.Report.
+    """Bring the dataset in `out` in line with the runs of `root` that fit `filter`; return the
+    export_dataset.Report.
 
     context: SparkContext. Raises as export_dataset.export does, and FilterError.
     """
@@ -124,10 +132,12 @@ def export(context, root, out, filter="", again=False):
     catalog = scripts.open_reader([("local", root)], [], layout.home_dir())
     scripts.decide(catalog)
     view, entries = catalog.chosen(filter)
-    seen = {entry.key: (None if entry.record.ended else entry.source.verdict(entry.record), export_dataset.tags_of(view, entry))
+    seen = {entry.key: (None if entry.record.ended else entry.source.verdict(entry.record),
+                        export_dataset.tags_of(view, entry))
             for entry in entries}
     selection = {"filter": filter, "run_ids": [], "roots": [root]}
-    return export_dataset.export(out, list(map(dataset.run_of, entries)), SparkWorkers(context, seen), selection, again)
+    return export_dataset.export(out, list(map(dataset.run_of, entries)), SparkWorkers(context, seen),
+                                 selection, again)
 
 
 def say(report, out):
@@ -137,20 +147,24 @@ def say(report, out):
     for key, why in report.problems[:SAID]:
         print(f"✗ {why if key in why else f'{key}: {why}'}", file=sys.stderr)
     if report.problems:
-        print(f"the points of {len(report.problems)} runs are left out; the table of runs says why", file=sys.stderr)
+        print(f"the points of {len(report.problems)} runs are left out; the table of runs says why",
+              file=sys.stderr)
     for part in report.slowest:
-        print(f"slow: {part.file} with {len(part.runs)} runs took {part.seconds:.0f} s on {part.host}", file=sys.stderr)
-    print(f"{report.runs:,} runs, {report.points:,} points in {report.files:,} files, {report.written:,} of them written now",
-          file=sys.stderr)
+        print(f"slow: {part.file} with {len(part.runs)} runs took {part.seconds:.0f} s on {part.host}",
+              file=sys.stderr)
+    print(f"{report.runs:,} runs, {report.points:,} points in {report.files:,} files, "
+          f"{report.written:,} of them written now", file=sys.stderr)
     print(out)
 
 
 def main(argv):
     """Run the job; returns the exit code: 1 if the points of some runs could not be had."""
-    parser = argparse.ArgumentParser(prog="python -m runicorn.transfer.spark", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m runicorn.transfer.spark",
+                                     description=__doc__.partition("\n")[0])
     parser.add_argument("root", metavar="ROOT", help="the folder of runs, which all executors see")
     parser.add_argument("out", metavar="OUT", help="the folder of the dataset, which all executors see")
-    parser.add_argument("filter", metavar="FILTER", nargs="?", default="", help='which runs, as in the filter box: "project:vision"')
+    parser.add_argument("filter", metavar="FILTER", nargs="?", default="",
+                        help='which runs, as in the filter box: "project:vision"')
     parser.add_argument("--master", help="where Spark runs (default: as spark-submit or spark.master says)")
     parser.add_argument("--force", action="store_true", help="write everything anew")
     options = parser.parse_args(argv)
@@ -168,8 +182,9 @@ def main(argv):
         return error.exit_code
     except (pyspark.errors.PySparkException, py4j.protocol.Py4JError) as error:
         why = [line for line in str(error).strip().splitlines() if line.strip()]
-        print(f"runicorn: the Spark job failed ({why[-1].strip() if why else 'see its log'}); what is whole in {options.out} stays, "
-              "and the same command goes on from there", file=sys.stderr)
+        print(f"runicorn: the Spark job failed ({why[-1].strip() if why else 'see its log'}); "
+              f"what is whole in {options.out} stays, and the same command goes on from there",
+              file=sys.stderr)
         return 1
     finally:
         session.stop()
@@ -178,4 +193,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(importlib.import_module("runicorn.transfer.spark").main(sys.argv[1:]))     # executors find no functions of __main__
+    # executors find no functions of __main__
+    sys.exit(importlib.import_module("runicorn.transfer.spark").main(sys.argv[1:]))

@@ -44,8 +44,8 @@ POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-acti
 REFUSED = {                 # code -> what a browser's page says of it, in English and in Chinese
     "token": (
         """<h1>This browser is not known to the viewer yet</h1>
-<p>Open the whole address that <code>runicorn viewer</code> prints in its terminal (it ends in <code>?token=…</code>), once: from then on
-this address works here, also after a restart.</p>
+<p>Open the whole address that <code>runicorn viewer</code> prints in its terminal
+(it ends in <code>?token=…</code>), once: from then on this address works here, also after a restart.</p>
 <p>No terminal in sight? Start <code>runicorn viewer</code> again, and open this page once more.</p>""",
         """<h2>查看器还不认识这个浏览器</h2>
 <p>请打开一次 <code>runicorn viewer</code> 在终端里打印的完整地址（以 <code>?token=…</code> 结尾）：
@@ -53,10 +53,11 @@ this address works here, also after a restart.</p>
 <p>找不到那个终端？重新运行 <code>runicorn viewer</code>，然后再打开一次本页。</p>"""),
     "foreign_host": (
         """<h1>This viewer does not answer by that name</h1>
-<p>It takes only the names of this computer, so that no page from elsewhere reaches it: open it as <code>127.0.0.1</code> or
-<code>localhost</code>, with the same port.</p>""",
+<p>It takes only the names of this computer, so that no page from elsewhere reaches it:
+open it as <code>127.0.0.1</code> or <code>localhost</code>, with the same port.</p>""",
         """<h2>查看器不接受这个主机名</h2>
-<p>它只接受本机的名称，以免被外来网页访问：请改用 <code>127.0.0.1</code> 或 <code>localhost</code> 打开，端口不变。</p>"""),
+<p>它只接受本机的名称，以免被外来网页访问：请改用 <code>127.0.0.1</code>
+或 <code>localhost</code> 打开，端口不变。</p>"""),
     "foreign_user": (
         """<h1>This viewer belongs to another user of this computer</h1>
 <p>Start one of your own, at a port that is free: <code>runicorn viewer --port 23301</code>.</p>""",

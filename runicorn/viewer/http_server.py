@@ -411,8 +411,8 @@ def _bound(host, port):
         command = f"runicorn viewer --port {free_after(host, port)}"
         if getattr(error, "winerror", None) == RESERVED or error.errno == errno.EACCES:
             raise BusyError(f"port {port} may not be taken: the system keeps it for itself (on Windows "
-                            f"Hyper-V and WSL reserve some: "
-                            f"netsh interface ipv4 show excludedportrange tcp); take another: {command}") from error
+                            "Hyper-V and WSL reserve some: netsh interface ipv4 show excludedportrange tcp); "
+                            f"take another: {command}") from error
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             raise BusyError(f"{host} is no address of this machine; --host takes one that is, such as "
                             f"127.0.0.1") from error

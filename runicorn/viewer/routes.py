@@ -59,7 +59,8 @@ def api(site: Site, ask: Ask) -> dict[str, Any]:
 
 def shown(rule: str) -> str:
     """Return a rule as people write it: "/api/runs/{key}"."""
-    return rule.replace("<", "{").replace(">", "}").replace(":path}", "}").replace(":re:start|pause|sync|reconnect}", "}")
+    braces = rule.replace("<", "{").replace(">", "}")
+    return braces.replace(":path}", "}").replace(":re:start|pause|sync|reconnect}", "}")
 
 
 @route("GET", "/api/news",

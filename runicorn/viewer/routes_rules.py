@@ -91,7 +91,8 @@ def _bytes(site, source, file):
     """Return what a preview looks at of a file below a root (bytes), from the server where it is not here."""
     path = local_names.local_path(source.folder, file)
     try:
-        if os.path.isfile(path) and os.path.realpath(path).startswith(os.path.join(os.path.realpath(source.folder), "")):
+        if (os.path.isfile(path)
+                and os.path.realpath(path).startswith(os.path.join(os.path.realpath(source.folder), ""))):
             return rule_preview.read(path)
         half = rule_preview.BYTES // 2
         blocks = None if source.local else site.connections.peek(source.slug, ".", file,

@@ -9,7 +9,8 @@ import os
 
 FILES_WANTED = 8192         # open files; many systems start a process with 1,024
 CODE = "short"
-SENTENCE = "this machine is short of open files, threads or memory just now, so this was not answered: try again in a moment"
+SENTENCE = ("this machine is short of open files, threads or memory just now, "
+            "so this was not answered: try again in a moment")
 
 
 def refusal():

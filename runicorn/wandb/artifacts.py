@@ -286,7 +286,8 @@ def _logged(run, name):
                      for run_folder in os.listdir(os.path.join(project, experiment, RUNS))])
     for folder in folders:
         above = os.path.join(folder, FOLDER, slug(name))
-        for file in os.listdir(above) if os.path.isdir(above) and (project is None or os.path.exists(os.path.join(folder, META))) else ():
+        is_run = project is None or os.path.exists(os.path.join(folder, META))
+        for file in os.listdir(above) if is_run and os.path.isdir(above) else ():
             facts = read_json(os.path.join(above, file)) if file.endswith(".json") else None
             if facts:
                 yield facts, os.path.join(above, file[:-5])

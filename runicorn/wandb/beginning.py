@@ -9,8 +9,7 @@ from runicorn.layout import META, RUNS, below, legible, read_json, root_path, sl
 from runicorn.wandb import facade
 from runicorn.wandb.settings import flag, given
 from runicorn.writer import api, current
-from runicorn.writer.notice import say
-from runicorn.writer.run import name_unknown
+from runicorn.writer.notice import name_unknown, say
 from runicorn.writer.values import attempt, describe, key_text, plain_fields, reason, type_name
 
 VARIABLES = {"project": "WANDB_PROJECT", "name": "WANDB_NAME", "notes": "WANDB_NOTES",

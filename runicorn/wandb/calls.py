@@ -79,6 +79,6 @@ def _of_module(name):
     return call
 
 
-NAMES = """alert define_metric link_artifact link_model log_artifact log_code log_model restore save unwatch use_artifact use_model
-    watch""".split()
+NAMES = """alert define_metric link_artifact link_model log_artifact log_code log_model restore save unwatch
+    use_artifact use_model watch""".split()
 globals().update((name, _of_module(name)) for name in NAMES)

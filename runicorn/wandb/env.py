@@ -17,9 +17,11 @@ def __getattr__(name):
         return "WANDB_" + name                  # wandb.env.PROJECT
     verb, _, field = name.partition("_")
     if verb == "get" and field in VARIABLES:
-        return lambda default=None, env=None: (os.environ if env is None else env).get(VARIABLES[field], default)
+        return lambda default=None, env=None: (os.environ if env is None else env).get(
+            VARIABLES[field], default)
     if verb == "set" and field in VARIABLES:
-        return lambda value, env=None: (os.environ if env is None else env).__setitem__(VARIABLES[field], str(value))
+        return lambda value, env=None: (os.environ if env is None else env).__setitem__(
+            VARIABLES[field], str(value))
     if name[:1] == "_":
         raise AttributeError(name)
     return lambda *args, **kwargs: flag("WANDB_" + name[3:].upper()) if verb == "is" else None

@@ -10,8 +10,8 @@ from runicorn.wandb.methods import OF_RUN
 from runicorn.wandb.names import RUN
 from runicorn.writer import current
 from runicorn.writer.mappings import Config, Summary
-from runicorn.writer.notice import say
-from runicorn.writer.run import NUMBERS, name_unknown
+from runicorn.writer.notice import name_unknown, say
+from runicorn.writer.run import NUMBERS
 from runicorn.writer.values import attempt, reason
 
 _facades = WeakKeyDictionary()          # one of each run, so that `wandb.run is run`

@@ -8,7 +8,8 @@ INSTEAD = {
              "the choosing",
     "Api": "runicorn.runs() and runicorn.open_run(id) read runs", "launch": "start the program yourself, or "
                                                                             "by Slurm",
-    "integration": "call log() in a callback of your own, or see docs/wandb.md for what there is", "report": "the viewer compares runs",
+    "integration": "call log() in a callback of your own, or see docs/wandb.md for what there is",
+    "report": "the viewer compares runs",
 }
 GROUPS = {**dict.fromkeys(("agent", "agents", "controller", "wandb_agent", "wandb_controller"), "sweep"),
           **dict.fromkeys(("InternalApi", "PublicApi", "api", "apis"), "Api"),

@@ -10,8 +10,8 @@ from runicorn.layout import META, STATUS, SUMMARY, below, legible, new_run_id, r
 from runicorn.masking import masked, names, without_masks
 from runicorn.writer import current, environment, exits, link, processes, ranks, restart
 from runicorn.writer.live import clear_stale, lives
-from runicorn.writer.notice import is_interrupt, say
-from runicorn.writer.run import Run, name_unknown
+from runicorn.writer.notice import is_interrupt, name_unknown, say
+from runicorn.writer.run import Run
 from runicorn.writer.run_folder import again, fresh, largest_step
 from runicorn.writer.silent import SilentRun
 from runicorn.writer.values import attempt, describe, key_text, plain_fields, texts, type_name
@@ -67,7 +67,8 @@ def _launch(rank):
     try:
         return ranks.launch(rank)
     except (TypeError, ValueError, OverflowError):
-        raise UsageError(f"init(rank=…) takes a number, None or \"auto\", not {type(rank).__name__}") from None
+        raise UsageError(
+            f"init(rank=…) takes a number, None or \"auto\", not {type(rank).__name__}") from None
 
 
 def _spared(not_secret):
@@ -179,7 +180,8 @@ def _root(storage):
     try:
         return root_path(storage)
     except TypeError:
-        raise UsageError(f"init(storage=…) takes the path of a folder, not {type(storage).__name__}") from None
+        raise UsageError(
+            f"init(storage=…) takes the path of a folder, not {type(storage).__name__}") from None
 
 
 def begin_program(argv, spec, fixed, storage, quiet, each_task):

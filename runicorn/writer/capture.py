@@ -148,7 +148,8 @@ def _encoded(text):
 
 def log_gap(lost):
     """Return the line (bytes) that stands for `lost` lines of output that could not be written."""
-    return f"{time.strftime('[%Y-%m-%d %H:%M:%S%z] ')}(runicorn: {lost} lines of output are missing here)\n".encode()
+    moment = time.strftime("[%Y-%m-%d %H:%M:%S%z]")
+    return f"{moment} (runicorn: {lost} lines of output are missing here)\n".encode()
 
 
 class Turn:

@@ -27,7 +27,8 @@ STALL_SECONDS = 0.1         # a terminal that takes nothing for so long is stall
 DONE, STALLED = b"k", b"s"  # how the helper answers `stop`
 BLOCK = 1 << 16
 PIPE_BYTES = 1 << 20        # what Linux lets anybody have; C code then rarely waits for the helper
-START = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.writer.capture_fd import main; main(sys.argv[2:])"
+START = ("import sys; sys.path.insert(0, sys.argv[1]); from runicorn.writer.capture_fd import main; "
+         "main(sys.argv[2:])")
 
 
 class DescriptorCapture:

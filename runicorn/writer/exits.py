@@ -8,7 +8,13 @@ import threading
 from functools import partial
 
 from runicorn.writer import signals
-from runicorn.writer.leaving import hold_prints, unwatch_exit_code, watch_children, watch_exec, watch_exit_code
+from runicorn.writer.leaving import (
+    hold_prints,
+    unwatch_exit_code,
+    watch_children,
+    watch_exec,
+    watch_exit_code,
+)
 from runicorn.writer.notice import is_interrupt, say
 
 TRIES = 9                   # of a step of ours in the middle of which a signal handler raises
@@ -301,7 +307,8 @@ def _amend(error, code=1):
 
 def _thread_excepthook(args):
     if _owner == os.getpid() and args.exc_value is not None and args.exc_type is not SystemExit:
-        _noted["thread"] = f"{args.thread.name if args.thread else 'a thread'}: {described(args.exc_value)['error']}"
+        name = args.thread.name if args.thread else "a thread"
+        _noted["thread"] = f"{name}: {described(args.exc_value)['error']}"
         _thread_fell(args.thread, args.exc_value)
     _hooks["threading"](args)
 

@@ -107,7 +107,10 @@ def unwatch_exit_code(exits):
             for kind in _subclasses(SystemExit):
                 own = vars(kind).get("code")
                 if hasattr(own, "exits"):
-                    type.__delattr__(kind, "code") if own.inherited else type.__setattr__(kind, "code", own.member)
+                    if own.inherited:
+                        type.__delattr__(kind, "code")
+                    else:
+                        type.__setattr__(kind, "code", own.member)
 
 
 def _subclass_begins(kind, **more):

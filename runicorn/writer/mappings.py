@@ -109,7 +109,8 @@ class Config(_Mapping):
         try:
             return values[name]
         except KeyError:
-            raise AttributeError(f"the config has no {name!r}; it has {', '.join(values) or 'nothing yet'}") from None
+            raise AttributeError(
+                f"the config has no {name!r}; it has {', '.join(values) or 'nothing yet'}") from None
 
     def __setattr__(self, name, value):
         self[name] = value

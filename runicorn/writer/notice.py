@@ -22,6 +22,12 @@ def uncut():
     return _lock
 
 
+def name_unknown(call, keywords):
+    """Say once for each keyword that this call does not know it."""
+    for keyword in keywords:
+        say(f"{call}({keyword}=…) is not known here and was ignored", once=("unknown", call, keyword))
+
+
 def say(message, once=None):
     """Print "runicorn: `message`" to stderr unless it, or what `once` names, was said before in this
     process."""

@@ -3,7 +3,19 @@
 import os
 import time
 
-from runicorn.layout import HIDDEN, META, RUNS, STATUS, below, legible, make_folders, own_file, read_json, run_path, slug
+from runicorn.layout import (
+    HIDDEN,
+    META,
+    RUNS,
+    STATUS,
+    below,
+    legible,
+    make_folders,
+    own_file,
+    read_json,
+    run_path,
+    slug,
+)
 from runicorn.writer.append import AppendFile
 from runicorn.writer.background import NEVER
 from runicorn.writer.live import LATE_SECONDS, has_ended, hearts, is_alive, is_of_this_machine, probe, running

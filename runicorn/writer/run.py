@@ -13,10 +13,21 @@ from runicorn.writer.background import NEVER, Heart
 from runicorn.writer.capture import Capture, log_gap
 from runicorn.writer.definitions import Definitions, Metric
 from runicorn.writer.live import Live
-from runicorn.writer.notice import is_interrupt, say
+from runicorn.writer.notice import is_interrupt, name_unknown, say
 from runicorn.writer.silent import Copied
 from runicorn.writer.small_files import SmallFiles
-from runicorn.writer.values import attempt, describe, encode_exact, fields, flatten, key_text, reason, scalar, texts, type_name
+from runicorn.writer.values import (
+    attempt,
+    encode_exact,
+    fields,
+    flatten,
+    key_text,
+    reason,
+    texts,
+    type_name,
+    whole_exit_code,
+    whole_step,
+)
 
 TICK_SECONDS = 0.5              # of the log's unfinished lines
 LAST_VALUES_SECONDS = 5.0       # how old the metrics' last values in summary.json may be
@@ -26,7 +37,6 @@ FIRST_SAMPLE_SECONDS = 1.0      # a script of seconds need not load a GPU driver
 SYNC_SECONDS = 2.0              # how old a row may be on the server of a network file system
 CHECK_SECONDS = 10.0            # how soon it is noticed that a file was removed
 FACTS_SECONDS = 2.0             # `finish` waits this long for git's answer
-STEP_LIMIT = 1 << 63
 NUMBERS = frozenset((int, float, bool))
 OVER = "finished"
 
@@ -34,16 +44,17 @@ OVER = "finished"
 class Run(Copied):
     """One run of an experiment, being written.
 
-    Public: `id`, `project`, `name` (str), `dir` (pathlib.Path: put checkpoints here), `path` (str: the run below its root),
-    `config`, `summary` (mappings), `step` (int: the largest so far), `resumed` (bool). Use it in a `with` block, or call
-    `finish()`, or neither: a script that ends by itself finishes its run. Of its methods none raises, and
-    any thread may call them.
+    Public: `id`, `project`, `name` (str), `dir` (pathlib.Path: put checkpoints here), `path` (str: the run
+    below its root), `config`, `summary` (mappings), `step` (int: the largest so far), `resumed` (bool). Use
+    it in a `with` block, or call `finish()`, or neither: a script that ends by itself finishes its run. Of
+    its methods none raises, and any thread may call them.
     """
 
-    def __init__(self, slot, meta, past, launch, capture=True, system=True, not_secret=frozenset(), announce=None):
-        """slot: where the files go. meta: dict for meta.json. past: of a resumed run its "status", "summary" and largest
-        "step". launch: ranks.Launch. not_secret: see masking.masked. announce: called when the files are there and before the output
-        is captured. Called by `init`. Raises OSError."""
+    def __init__(self, slot, meta, past, launch, capture=True, system=True, not_secret=frozenset(),
+                 announce=None):
+        """slot: where the files go. meta: dict for meta.json. past: of a resumed run its "status", "summary"
+        and largest "step". launch: ranks.Launch. not_secret: see masking.masked. announce: called when the
+        files are there and before the output is captured. Called by `init`. Raises OSError."""
         self.id, self.project, self._experiment = meta["id"], meta["project"], meta["name"]
         self._folder, self.path, self.attempt, self.rank = slot.folder, slot.path, slot.attempt, launch.rank
         self.resumed = slot.attempt > 1
@@ -51,18 +62,21 @@ class Run(Copied):
         self.threads = set()                    # identifiers of the threads that called `log`
         self.step = past.get("step", -1)
         self._root, self._last = slot.root, dict(past.get("summary", {}))
-        self._definitions = Definitions(meta["metrics"], meta.get("means", ())) if meta.get("metrics") else None
+        self._definitions = (Definitions(meta["metrics"], meta.get("means", ())) if meta.get("metrics")
+                             else None)
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
-        self._off, self._closed = None, False   # why nothing is recorded (any more); whether all files are closed
-        self._verdict = None            # the first that `conclude` was given: a signal that comes while it is written changes nothing
+        self._off, self._closed = None, False   # why nothing is recorded (any more); are all files closed
+        self._verdict = None                    # the first that `conclude` was given: no other counts
         self._patience = FACTS_SECONDS          # how long the end may wait for git
         self._last_steps = []                   # [(function, whether it may take long)]
-        self._media = self._samples_from = self._sampler = self._samples = self._network = None      # made when first needed
+        # Made when first needed
+        self._media = self._samples_from = self._sampler = self._samples = self._network = None
         self._last_rows, self._check_at = 0, 0.0
         self._events = self._own("events", _gap)
-        began = {"n": self.attempt, "started_at": round(time.time(), 3), "host": meta["hostname"], "pid": meta["pid"],
-                 "from_step": self.step + 1, "launch": launch.key}
-        self._small = SmallFiles(meta, began, past.get("status", {}), self._last, not_secret, lambda: self._heart.wake())
+        began = {"n": self.attempt, "started_at": round(time.time(), 3), "host": meta["hostname"],
+                 "pid": meta["pid"], "from_step": self.step + 1, "launch": launch.key}
+        self._small = SmallFiles(meta, began, past.get("status", {}), self._last, not_secret,
+                                 lambda: self._heart.wake())
         self.config, self.summary = self._small.config, self._small.summary
         self._place_small_files()
         self._live_facts = {name: began[name] for name in ("host", "pid", "started_at", "launch")}
@@ -94,7 +108,8 @@ class Run(Copied):
         return Capture(self._own("logs", log_gap)) if capture else None
 
     @property
-    def dir(self):      # where it is rank 0's, which has to be found first: where it would be if this rank had a run of its own
+    def dir(self):
+        # Where it is rank 0's, which has to be found first: as if this rank had a run of its own
         from pathlib import Path
         return Path(self._folder or below(self._root, run_path(self.project, self._experiment, self.id)))
 
@@ -108,25 +123,25 @@ class Run(Copied):
         """Whether this process was forked from the one that writes the run (bool)."""
         return self._off is not None and self._off is not OVER
 
-    # -- logging --------------------------------------------------------------------------------------------------
+    # -- logging ---------------------------------------------------------------------------------------------
 
     def log(self, data, step=None, commit=True, **unknown):
         """Record one row of metrics.
 
-        data: dict of name (any text) to int, float, bool, text, numpy or torch scalar, list of numbers, `Image`, list of
-        images; nested dicts are flattened with "/". Floats are kept to the last bit, NaN and infinities too. What can't be
-        logged is named once on stderr and left out. step: int; default: 1 + the largest step of the run so far.
-        commit=False: the next call without a step gets the same step.
+        data: dict of name (any text) to int, float, bool, text, numpy or torch scalar, list of numbers,
+        `Image`, list of images; nested dicts are flattened with "/". Floats are kept to the last bit, NaN and
+        infinities too. What can't be logged is named once on stderr and left out. step: int; default: 1 + the
+        largest step of the run so far. commit=False: the next call without a step gets the same step.
         """
         try:
             with self._lock:
                 if self._off is not None:
                     self._ignored()
                     return
+                if step is not None and type(step) is not int:
+                    step = whole_step(step)
                 if step is None:
                     step = self.step + 1
-                elif type(step) is not int:
-                    step = self._whole(step)
                 if commit is not True:
                     commit = attempt(bool, commit)[0] is not False
                 written, media = data, ()
@@ -134,10 +149,11 @@ class Run(Copied):
                     data, media = self._clean(data, step)
                     written = self._small.masked(data)
                 if self._definitions is not None:
-                    lacking = attempt(self._definitions.take, {**media, **data} if media else data, self._last)[0]
+                    row = {**media, **data} if media else data
+                    lacking = attempt(self._definitions.take, row, self._last)[0]
                     if lacking:
                         data, written = {**data, **lacking}, {**written, **self._small.masked(lacking)}
-                if not data and type(media) is dict:        # media, which have rows of their own, or nothing that can be logged
+                if not data and type(media) is dict:        # media have rows of their own
                     self.step = max(self.step, step if commit else step - 1)
                     return
                 now = time.time()
@@ -164,7 +180,8 @@ class Run(Copied):
         """Return (what is logged as a row, {name: None} of the media in it)."""
         pairs = data if isinstance(data, dict) else attempt(fields, data)[0]
         if pairs is None:
-            say(f"log() takes a dict, not {type_name(data)}; such calls are not recorded", once=("log", type_name(data)))
+            say(f"log() takes a dict, not {type_name(data)}; such calls are not recorded",
+                once=("log", type_name(data)))
             return {}, {}
         media = {}
         return flatten(pairs, _dropped, lambda key, value: self._take_medium(key, value, step, media)), media
@@ -176,9 +193,11 @@ class Run(Copied):
         if not kind:
             return False
         media[key] = None
-        self._media = self._media or images.Media(self.dir, f"rank{self.rank}-" if self.rank else "", self._small.masked)
+        prefix = f"rank{self.rank}-" if self.rank else ""
+        self._media = self._media or images.Media(self.dir, prefix, self._small.masked)
         several = isinstance(value, (list, tuple))
-        entries, error = attempt(lambda: [medium.entry(self._media) for medium in (value if several else [value])])
+        entries, error = attempt(
+            lambda: [medium.entry(self._media) for medium in (value if several else [value])])
         if error is not None:
             say(f"the {kind} {key!r} was not logged: {reason(error)}", once=(kind, key))
         else:
@@ -190,7 +209,8 @@ class Run(Copied):
         self._events.write((to_json(row) + "\n").encode("utf-8", "replace"))
 
     def alert(self, title, text="", level="INFO"):
-        """Write an alert at the present step: a row of type "alert" with title, text and level ("INFO", "WARN" or "ERROR")."""
+        """Write an alert at the present step: a row of type "alert" with title, text and level
+        ("INFO", "WARN" or "ERROR")."""
         with self._lock:
             if self._off is not None:
                 self._ignored()
@@ -208,35 +228,30 @@ class Run(Copied):
         else:
             raise error                 # a time limit of the script's, of the same kind
         data = flatten(data, _dropped)
-        return data, f'{{"ts":{time.time():.3f},"step":{step},"data":{encode_exact(self._small.masked(data))}}}\n'.encode()
-
-    def _whole(self, step):
-        """Return a step that was given as something else (a tensor, 3.0, "7") as an int; counts where it means none."""
-        number = attempt(scalar, step)[0]
-        n = attempt(int, number)[0]
-        if n is None:
-            say(f"step {describe(step)} is no whole number; the steps were counted instead", once="step")
-            return self.step + 1
-        if n != attempt(float, number)[0] or not -STEP_LIMIT < n < STEP_LIMIT:
-            say(f"step {describe(step)} is no whole number; {n} was written", once="step")
-        return n
+        text = encode_exact(self._small.masked(data))
+        return data, f'{{"ts":{time.time():.3f},"step":{step},"data":{text}}}\n'.encode()
 
     def _forget_metrics(self):
         for key in list(self._last)[METRICS_LIMIT:]:
             del self._last[key]
-        say(f"more than {METRICS_LIMIT} metrics: all are recorded, but the summary holds the first {METRICS_LIMIT} only")
+        say(f"more than {METRICS_LIMIT} metrics: all are recorded, "
+            f"but the summary holds the first {METRICS_LIMIT} only")
 
-    def define_metric(self, name, step_metric=None, step_sync=None, hidden=None, summary=None, goal=None, overwrite=None, **unknown):
-        """Say of a metric, or of all that fit a pattern ("val/*"), which values the summary keeps, as "<name>.min" and so on.
+    def define_metric(self, name, step_metric=None, step_sync=None, hidden=None, summary=None, goal=None,
+                      overwrite=None, **unknown):
+        """Say of a metric, or of all that fit a pattern ("val/*"), which values the summary keeps, as
+        "<name>.min" and so on.
 
-        summary: one or several of "min", "max", "mean", "first", "last", "best", with commas (str). goal: "minimize" or
-        "maximize", what "best" means; else the one of min and max that is named, else what the metric's name says.
-        step_metric: the metric it is drawn by; its last value joins each row that lacks it, unless step_sync is False.
-        hidden: bool. overwrite: True forgets what was said of it before. Returns an object with the `name`, as wandb does.
+        summary: one or several of "min", "max", "mean", "first", "last", "best", with commas (str). goal:
+        "minimize" or "maximize", what "best" means; else the one of min and max that is named, else what the
+        metric's name says. step_metric: the metric it is drawn by; its last value joins each row that lacks
+        it, unless step_sync is False. hidden: bool. overwrite: True forgets what was said of it before.
+        Returns an object with the `name`, as wandb does.
         """
         metric, error = attempt(self._define, name, step_metric, step_sync, hidden, summary, goal, overwrite)
         if error is not None:
-            say(f"define_metric(): {reason(error)}; this call had no effect", once=("define", type_name(error)))
+            say(f"define_metric(): {reason(error)}; this call had no effect",
+                once=("define", type_name(error)))
         name_unknown("define_metric", unknown)
         return metric or Metric(key_text(name))
 
@@ -245,7 +260,8 @@ class Run(Copied):
         with self._lock:
             definitions = self._definitions or Definitions()
             for word in definitions.define(name, *words):
-                say(f"define_metric({name!r}): {word} is unknown and was ignored", once=("define", name, word))
+                say(f"define_metric({name!r}): {word} is unknown and was ignored",
+                    once=("define", name, word))
             self._definitions = definitions
         has_mean = "mean" in definitions.entries[name].get("summary", "")
         self._small.set(metrics=definitions.entries, **({"means": definitions.means} if has_mean else {}))
@@ -257,7 +273,7 @@ class Run(Copied):
     def _ignored(self):
         say(f"log() after the run ended records nothing ({self._off})", once=("off", self.id))
 
-    # -- the small files ------------------------------------------------------------------------------------------
+    # -- the small files -------------------------------------------------------------------------------------
 
     @property
     def tags(self):
@@ -270,7 +286,8 @@ class Run(Copied):
 
     @property
     def name(self):
-        """The experiment's name (str); assigning another makes it this run's display name, and moves no folder."""
+        """The experiment's name (str); assigning another makes it this run's display
+        name, and moves no folder."""
         return self._small.meta.get("display_name") or self._small.meta["name"]
 
     @name.setter
@@ -290,7 +307,7 @@ class Run(Copied):
     def notes(self, notes):
         self._small.set(notes=None if notes is None else key_text(notes))
 
-    # -- the daemon thread ----------------------------------------------------------------------------------------
+    # -- the daemon thread -----------------------------------------------------------------------------------
 
     def start(self):
         """Begin the heartbeat; returns the run."""
@@ -300,14 +317,16 @@ class Run(Copied):
         return self
 
     def _without_thread(self, now):
-        """Have what can't wait done in `log`, at most ten times a second, until there is room for a thread."""
+        """Have what can't wait done in `log`, at most ten times a second, until there
+        is room for a thread."""
         if self._heart.start():
             self._events.when_looked(None)
         else:
             self._heart.one_pass(time.monotonic(), (self._beat, self._small.flush, self._last_values))
 
     def _chores(self, system):
-        chores = [self._small.flush, self._unfinished_lines, self._beat, self._last_values, self._slow_facts, self._look_after_files]
+        chores = [self._small.flush, self._unfinished_lines, self._beat, self._last_values, self._slow_facts,
+                  self._look_after_files]
         return chores + [self._sample] if system else chores
 
     def _beat(self, now):
@@ -338,8 +357,8 @@ class Run(Copied):
             self._samples_from = now + FIRST_SAMPLE_SECONDS
         if now < self._samples_from:
             return self._samples_from - now
-        if self._sampler is None:               # made here, off the main thread: a GPU driver may take seconds to wake
-            from runicorn.writer.system import Sampler  # here, as below: off the main thread, and a short program does without
+        if self._sampler is None:               # made off the main thread: a GPU driver takes seconds to wake
+            from runicorn.writer.system import Sampler  # here, as below: a short program does without
             self._sampler = Sampler(self._root)
             if self._sampler.gpus.facts():
                 self._small.set(gpus=self._sampler.gpus.facts())
@@ -354,8 +373,8 @@ class Run(Copied):
         if self._network is None:
             from runicorn.writer.system import on_network
             self._network = on_network(self._root)
-        files = [self._events] + ([self._samples] if self._samples else []) + (self._output.files if self._output else [])
-        for file in files:
+        files = [self._events, *([self._samples] if self._samples else [])]
+        for file in files + (self._output.files if self._output else []):
             if self._network:
                 file.sync()
             if now >= self._check_at:
@@ -364,32 +383,36 @@ class Run(Copied):
             self._check_at = now + CHECK_SECONDS
         return SYNC_SECONDS if self._network else CHECK_SECONDS
 
-    # -- the end --------------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------------------
 
     def finish(self, exit_code=None, **unknown):
-        """End the run: status.json says how, the output is no longer captured. exit_code: int; 0 is finished, others failed;
-        default: interrupted if a signal is ending the process, else finished. Further calls do nothing."""
-        self.conclude(exits.verdict_now(_exit_code(exit_code)))
+        """End the run: status.json says how, the output is no longer captured. exit_code: int; 0 is
+        finished, others failed; default: interrupted if a signal is ending the process, else finished.
+        Further calls do nothing."""
+        self.conclude(exits.verdict_now(whole_exit_code(exit_code)))
 
     def conclude(self, verdict, hurry=False):
-        """End the run as `verdict` (a dict, see exits.verdict) says. That is on disk before anything else is done, and stays.
+        """End the run as `verdict` (a dict, see exits.verdict) says. That is on disk before anything else is
+        done, and stays.
 
-        hurry: the process is about to die; wait for nothing. Raises, when all is done, what a signal handler raised meanwhile.
+        hurry: the process is about to die; wait for nothing. Raises, when all is done, what a signal handler
+        raised meanwhile.
         """
         if hurry:
             self._patience, self._last_steps = 0.0, [step for step in self._last_steps if not step[1]]
         self._verdict = self._verdict or verdict
         steps = [partial(self._be_over, self._verdict)] if self._off is None else []
         if steps or self._off is OVER and not self._closed:
-            steps += [self._await_facts, self._stop_heart, *self._closing(), self._small.state_again, partial(exits.forget, self)]
+            steps += [self._await_facts, self._stop_heart, *self._closing(), self._small.state_again,
+                      partial(exits.forget, self)]
             raised = exits.each(steps)
             self._closed = True
             if raised is not None:
                 raise raised
 
     def before_closing(self, step, is_long=False):
-        """Have `step` (a function) called at the end, once the verdict is written and before the files are closed. is_long: not where the
-        process is about to die."""
+        """Have `step` (a function) called at the end, once the verdict is written and before the files are
+        closed. is_long: not where the process is about to die."""
         self._last_steps.append((step, is_long))
 
     def _be_over(self, verdict):
@@ -398,8 +421,8 @@ class Run(Copied):
         self._off = OVER
 
     def state_end(self, verdict):
-        """Have status.json say that the run ended so, without ending anything: how it ends is known, or another error than thought
-        was on its way."""
+        """Have status.json say that the run ended so, without ending anything: how it ends is known, or
+        another error than thought was on its way."""
         self._small.state_end(verdict)
 
     def _await_facts(self):
@@ -412,7 +435,8 @@ class Run(Copied):
         self._heart.stop(1.0 if self._facts_known.is_set() else 0.0)
 
     def _closing(self):
-        closing = [step for step, _ in self._last_steps] + ([self._output.stop] if self._output is not None else [])
+        closing = [step for step, _ in self._last_steps]
+        closing += [self._output.stop] if self._output is not None else []
         closing += [self._small.write, self._close_rows]
         closing += [file.end for file in (self._live,) if file is not None]
         return closing
@@ -437,9 +461,11 @@ class Run(Copied):
             self._live.beat()
 
     def abandon(self):
-        """In a forked child: the run belongs to the parent. Nothing is written from here, and locks are fresh."""
+        """In a forked child: the run belongs to the parent. Nothing is written from
+        here, and locks are fresh."""
         self._lock = threading.RLock()
-        self._off = "only the process that called init() writes; this one was forked from it" if self._off is None else self._off
+        if self._off is None:
+            self._off = "only the process that called init() writes; this one was forked from it"
         self._small.abandon()
         if self._output is not None:
             self._output.abandon()
@@ -457,22 +483,6 @@ class Run(Copied):
 
     def __repr__(self):
         return f"<runicorn.Run {self.path}>"
-
-
-def _exit_code(code):
-    """Return an exit code of any kind as an int or None; what is no number means failed, as it does to sys.exit."""
-    if code is None:
-        return None
-    number = attempt(lambda: int(scalar(code)))[0]
-    if number is None:
-        say(f"finish(exit_code={describe(code)}) is no number; the run counts as failed", once="exit_code")
-    return 1 if number is None else number
-
-
-def name_unknown(call, keywords):
-    """Say once for each keyword that this call does not know it."""
-    for keyword in keywords:
-        say(f"{call}({keyword}=…) is not known here and was ignored", once=("unknown", call, keyword))
 
 
 def _dropped(key, why):

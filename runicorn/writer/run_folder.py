@@ -4,7 +4,18 @@ import os
 import re
 from collections import namedtuple
 
-from runicorn.layout import META, RUNS, below, make_folders, new_folder, new_run_id, open_regular, own_file, parse_own, slug
+from runicorn.layout import (
+    META,
+    RUNS,
+    below,
+    make_folders,
+    new_folder,
+    new_run_id,
+    open_regular,
+    own_file,
+    parse_own,
+    slug,
+)
 
 TRIES = 100                 # fresh ids tried; two runs of one second share an id once in 16 million
 STEP = re.compile(rb'^\{"ts":[^,]+,"step":(-?\d+)', re.MULTILINE)

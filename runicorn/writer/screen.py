@@ -27,10 +27,12 @@ PLAIN = "{0}(?:\x1b\\[[0-9;:]*m{0})*".format("[^\0-\x08\x0b-\x1f\x7f]*")
 CONTROLS = ["\r", "\x1b", *(chr(code) for code in (*range(9), *range(11, 32), 127)
                             if chr(code) not in "\r\x1b")]
 LONG_BLOCK = 4096           # characters; of one this long the lines are not taken apart
-OTHER_WIDTH = "[^\0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205f\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]"
+OTHER_WIDTH = ("[^\0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205f"
+               "\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]")
 TOKEN = ("(?P<text>[^\0-\x1f\x7f]+)"
                    "|\x1b\\[(?P<numbers>[0-9;:]{0,64})(?P<final>[@-~])"
-                   "|\x1b\\[[0-?]{0,64}[ -/]{0,4}[@-~]"                           # private modes and the like: nothing to see
+                   # private modes and the like: nothing to see
+                   "|\x1b\\[[0-?]{0,64}[ -/]{0,4}[@-~]"
                    "|\x1b[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\\\)"                  # titles, links
                    "|\x1b[ -/]{1,4}[0-~]"                                         # character sets
                    "|\x1b(?P<escape>[0-OQ-WYZ\\\\`-~])"

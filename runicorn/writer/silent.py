@@ -34,7 +34,8 @@ class Copied:
         from html import escape
         if not self.path:
             return f"Runicorn run, not recorded: {escape(str(self.why))}"
-        return f"Runicorn run {escape(f'{self.project} / {self.name} / {self.id}')}<br><code>{escape(str(self.dir))}</code>"
+        names = escape(f"{self.project} / {self.name} / {self.id}")
+        return f"Runicorn run {names}<br><code>{escape(str(self.dir))}</code>"
 
     def __copy__(self):
         return self

@@ -25,7 +25,8 @@ class SmallFiles:
         status.json of the attempt before, {} if there is none. last: the metrics' last values, a dict that
         `log` updates. not_secret: see masking.masked. wake: called when a change has to wait. Nothing is
         written before `place`."""
-        self.meta, self._not_secret, self._ended, self._stated, self._means_at = meta, not_secret, False, True, 0.0
+        self.meta, self._not_secret = meta, not_secret
+        self._ended, self._stated, self._means_at = False, True, 0.0
         self._history = {"started_at": before.get("started_at") or attempt["started_at"],
                          "attempts": (before.get("attempts") or []) + [attempt]}
         self._state = dict(self._history, status="running")

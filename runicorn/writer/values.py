@@ -16,6 +16,7 @@ from runicorn.writer.notice import is_interrupt, say
 
 PLAIN = frozenset((int, float, bool, str))
 DEPTH = 32              # of nested dicts and lists
+STEP_LIMIT = 1 << 63
 INT_BITS = 4096         # Python itself refuses to print an int of more than about 14,000 bits
 TEXT = 1000             # characters of a config value that is no JSON value
 LONGEST_TEXT = 100_000  # characters of a text in config, summary and rows
@@ -137,7 +138,8 @@ def _size(value):
 
 
 def _outline(value):
-    return f"<{type_name(value)} of {len(value) if cell_count(value) is None else f'shape {tuple(value.shape)}'}>"
+    return (f"<{type_name(value)} of "
+            f"{len(value) if cell_count(value) is None else f'shape {tuple(value.shape)}'}>")
 
 
 def _described(value, nested):
@@ -466,3 +468,28 @@ class _Conversion:
             text = text[:limit] + MORE
         self._room -= len(text) // CHARACTERS
         return text
+
+
+# -- whole numbers -------------------------------------------------------------------------------------------
+
+def whole_step(step):
+    """Return a step that was given as something else (a tensor, 3.0, "7") as an int, None where it means
+    none; says what it became."""
+    number = attempt(scalar, step)[0]
+    n = attempt(int, number)[0]
+    if n is None:
+        say(f"step {describe(step)} is no whole number; the steps were counted instead", once="step")
+    elif n != attempt(float, number)[0] or not -STEP_LIMIT < n < STEP_LIMIT:
+        say(f"step {describe(step)} is no whole number; {n} was written", once="step")
+    return n
+
+
+def whole_exit_code(code):
+    """Return an exit code of any kind as an int or None; what is no number means failed, as it does to
+    sys.exit."""
+    if code is None:
+        return None
+    number = attempt(lambda: int(scalar(code)))[0]
+    if number is None:
+        say(f"finish(exit_code={describe(code)}) is no number; the run counts as failed", once="exit_code")
+    return 1 if number is None else number

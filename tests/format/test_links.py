@@ -24,7 +24,7 @@ from runicorn.connections import doctor
 from runicorn.mirror import exec_look, server_answer, walk
 from runicorn.reader import first_look
 from runicorn.reader.local_root import LocalRoot
-from runicorn.reader.sources import MirrorSource
+from runicorn.reader.mirror_source import MirrorSource
 from runicorn.transfer import check
 
 NOBODY = 65534

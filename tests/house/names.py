@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "runicorn"
-EVERYDAY = set("""found known kept held told here there one given made left first now place at taken said seen done gone asked wanted
-    other rest both thing things many some whole part way what which who where when it that this they""".split())
+EVERYDAY = set("""found known kept held told here there one given made left first now place at taken said seen
+    done gone asked wanted other rest both thing things many some whole part way what which who where when it
+    that this they""".split())
 
 
 def bound(tree):

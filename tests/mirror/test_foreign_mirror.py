@@ -9,7 +9,7 @@ from tfrecords import event, simple
 
 from runicorn import foreign, manifest
 from runicorn.layout import HIDDEN
-from runicorn.reader.sources import MirrorSource
+from runicorn.reader.mirror_source import MirrorSource
 
 TABLE = b"epoch,step,loss\n" + b"".join(b"0,%d,%r\n" % (step, 1 / (step + 1)) for step in range(20))
 EVENTS = "events.out.tfevents.1737653445.gpu-01"

@@ -22,7 +22,7 @@ from refusals import (
 from runicorn import disk, layout, left_out, manifest
 from runicorn.errors import DeniedError
 from runicorn.mirror import local_copy, quota, room
-from runicorn.reader import sources
+from runicorn.reader.mirror_source import MirrorSource
 from runicorn.ssh import sftp
 from runicorn.viewer import run_files
 
@@ -112,7 +112,7 @@ def test_two_runs_that_such_a_disk_takes_for_one_are_both_mirrored(root, pair, c
     assert set(places) == {path, other}
     assert all(contents(Path(places[run])) == contents(root / run) for run in places)
     assert one.sync.state()["state"] == "live" and one.sync.state()["runs"] == 2
-    source = sources.MirrorSource("gpu", one.mirror)
+    source = MirrorSource("gpu", one.mirror)
     source.refresh(None)
     assert {run: os.fspath(source.run_folder(run)) for run in places} == places
 

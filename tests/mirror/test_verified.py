@@ -10,7 +10,7 @@ import pytest
 from pairs import OLD, RUN, grow, here, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest
-from runicorn.reader import sources
+from runicorn.reader.mirror_source import MirrorSource
 from runicorn.reader.catalog import Catalog
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
@@ -97,7 +97,7 @@ def test_a_time_that_speaks_of_a_later_index_is_not_taken_for_that_of_this_one(r
         write(place, {**live, "checked": [[path, when + 1000] for path, when in live["checked"]]})
         return found
     monkeypatch.setattr(manifest, "load", load_and_then_sync_writes)
-    source = sources.MirrorSource("gpu", one.mirror)
+    source = MirrorSource("gpu", one.mirror)
     source.refresh(None)
     _, at = source.verified("vision/resnet50/runs/20250123_180000_abc123")
     assert live["checked"] and at == live["checked"][0][1]

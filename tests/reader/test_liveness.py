@@ -20,7 +20,7 @@ from runicorn import layout, manifest
 from runicorn.reader.catalog import Catalog
 from runicorn.reader.liveness import Pulse, judge
 from runicorn.reader.local_root import LocalRoot
-from runicorn.reader.sources import MirrorSource
+from runicorn.reader.mirror_source import MirrorSource
 
 WRITER = """
 import sys, time, runicorn

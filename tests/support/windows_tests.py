@@ -10,8 +10,8 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 CHOICE = """
-    disk layout foreign_names settings manifest_timer cli_runs manifest catalog user_config windows_words loopback
-    """.split()
+    disk layout foreign_names settings manifest_timer cli_runs manifest catalog user_config windows_words
+    loopback""".split()
 NOT_HERE = "not to_pandas"   # pandas' own DLLs do not load under Wine
 SECONDS = 300               # a test that takes longer hangs: it is named, with what its threads do
 

@@ -12,7 +12,7 @@ from waiting import until
 from runicorn import manifest
 from runicorn.news import Bell
 from runicorn.reader.catalog import Catalog
-from runicorn.reader.sources import MirrorSource
+from runicorn.reader.mirror_source import MirrorSource
 from runicorn.viewer import watcher as module
 from runicorn.viewer.watcher import Poll
 

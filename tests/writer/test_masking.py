@@ -18,13 +18,13 @@ MIXED = "aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5bC7dE9f"       # 43 characters
 HEX = "0a1b2c3d" * 8
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEhunter2\nhunter2\n-----END RSA PRIVATE KEY-----"
 
-KEYS = """password passwd db_password PGPASSWORD dbPassword mysql_pwd pw passphrase smtp_pass pass secret client_secret clientSecret
-secret_key SECRET_KEY api_key apikey apiKey API-KEY openai_api_key OPENAI_KEY access_key aws_secret_access_key private_key token hf_token
-HF_TOKEN
-hfToken auth_token access_token accessToken refresh_token bot_token hub_token push_to_hub_token github_token wandb_key WANDB_API_KEY
-credential
-credentials encryption_key account_key x-api-key Authorization password2 password_prod token_prod api_key_1 security_token slack.token
-trainer.token passwords keystore_pass CI_JOB_TOKEN app_key 密码 数据库密码 口令 令牌 访问令牌 密钥 パスワード""".split()
+KEYS = """password passwd db_password PGPASSWORD dbPassword mysql_pwd pw passphrase smtp_pass pass secret
+client_secret clientSecret secret_key SECRET_KEY api_key apikey apiKey API-KEY openai_api_key OPENAI_KEY
+access_key aws_secret_access_key private_key token hf_token HF_TOKEN hfToken auth_token access_token
+accessToken refresh_token bot_token hub_token push_to_hub_token github_token wandb_key WANDB_API_KEY
+credential credentials encryption_key account_key x-api-key Authorization password2 password_prod token_prod
+api_key_1 security_token slack.token trainer.token passwords keystore_pass CI_JOB_TOKEN app_key 密码 数据库密码 口令 令牌
+访问令牌 密钥 パスワード""".split()
 
 COMMANDS = [["t.py", "--password", PW], ["--password=" + PW], ["--hf-token", PW],
             ["--hf_token=hunter2 and more"], ["password=" + PW],

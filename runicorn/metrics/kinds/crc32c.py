@@ -82,7 +82,8 @@ def wrong(frames, size):
             planes[index] ^= int.from_bytes(column.translate(plane), "little")
     sums, stored = bytearray(4 * count), bytearray(4 * count)
     for index, byte in enumerate(_rotated(crc32c(constant)).to_bytes(4, "little")):
-        sums[index::4] = (planes[index] ^ int.from_bytes(bytes([byte]) * count, "little")).to_bytes(count, "little")
+        sums[index::4] = (planes[index] ^ int.from_bytes(bytes([byte]) * count, "little")).to_bytes(
+            count, "little")
         stored[index::4] = frames[size - TAIL + index::size]
     numbers = struct.Struct(f"<{count}I")
     unshifted = [number - MASK_DELTA & BITS32 for number in numbers.unpack(stored)]

@@ -17,8 +17,10 @@ TEXTS, TEXT_BYTES = 64, 16 << 10            # tags whose last text is kept, and 
 CONFIG, CONFIG_BYTES = 1000, 1 << 20        # hyperparameters, and what they may take together
 MEDIA = {3: "histograms", 4: "images", 5: "histograms", 6: "audio"}        # fields of Summary.Value
 OTHERS = {4: "graphs", 8: "run metadata", 9: "graphs"}                      # fields of Event
-PLUGINS = {"images": "images", "audio": "audio", "histograms": "histograms", "text": "texts", "pr_curves": "PR curves",
-           "mesh": "meshes", "custom_scalars": "layouts", "hparams": "hyperparameters"}     # of tensors
+# of tensors
+PLUGINS = {"images": "images", "audio": "audio", "histograms": "histograms", "text": "texts",
+           "pr_curves": "PR curves", "mesh": "meshes", "custom_scalars": "layouts",
+           "hparams": "hyperparameters"}
 SCALARS = "scalars"
 VALUE = (2, *MEDIA, 8)      # of Summary.Value: of these one stands
 

@@ -48,7 +48,8 @@ NEVER = re.compile(r"v_num|eta|cuda|mps|npu|.*\.(?:py|cc?|cpp|h|cu|rs|go|java)")
 # A number that stands by itself, not in a name: the same lines but for these have the same shape.
 TOKEN = re.compile(r"(?<![\w.@/#%+])(?<!\w-)(\d+\.?\d*(?:[eE][-+]?\d+)?)")
 ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\^_])|\x08")
-MONTHS = {name: number for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+MONTHS = {name: number
+          for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 SYSLOG = re.compile(r"([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? ")
 GLOG = re.compile(r"[IWEF](\d\d)(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?\s")
 # detectron2, mmengine

@@ -20,8 +20,10 @@ NAMES = 500                # that are counted
 SIGN = re.compile(rb"[=:] *(?:[\[(]|tensor\(|np\.\w+\()?[-+.]?(?:0|nan|inf)")
 SMALL = bytes(48 if 48 <= byte < 58 else byte + 32 if 65 <= byte < 91 else 32 if byte == 9 else byte
               for byte in range(256))
-WORDS = re.compile(r"(?i)(?:^|[\W_\d])(?:loss(?:es)?|nll|acc(?:uracy)?|lr|learning.rate|epoch|reward|return|ppl|perplexity|f1|auc|m?ap|"
-                   r"m?iou|bleu|psnr|ssim|fid|err(?:or)?|mae|rmse|mse|grad|norm|entropy|kl|wer|cer|score|precision|recall|dice|bpb|bpc|mfu)(?:$|[\W_\d])|loss|acc$")
+WORDS = re.compile(
+    r"(?i)(?:^|[\W_\d])(?:loss(?:es)?|nll|acc(?:uracy)?|lr|learning.rate|epoch|reward|return|ppl|perplexity|f1"
+    r"|auc|m?ap|m?iou|bleu|psnr|ssim|fid|err(?:or)?|mae|rmse|mse|grad|norm|entropy|kl|wer|cer|score|precision"
+    r"|recall|dice|bpb|bpc|mfu)(?:$|[\W_\d])|loss|acc$")
 
 
 class Reader(LineReader):
