@@ -1,7 +1,7 @@
 """How old the newest line is that the page of a live run shows, at rates from a trickle to a flood, here and
 over a mirror.
 
-    python benchmarks/follow.py                         # every rate for 15 s; about three minutes, 2 GB of scratch space
+    python benchmarks/follow.py         # every rate for 15 s; about three minutes, 2 GB of scratch space
     python benchmarks/follow.py --seconds 180           # for minutes
     python benchmarks/follow.py --only 0.2 10 --local   # some rates (MB/s), without a mirror
 
@@ -35,7 +35,8 @@ KEY = f"vision/resnet50/{RUN_ID}"
 RATES = [0.02, 0.2, 1, 10, 50]          # MB/s
 MIRRORED = [0.02, 0.2, 1]
 # A line that is half written when the page looks bears no time: the one before it does.
-SHOWN = """Number([...document.querySelectorAll('li.logline .text')].slice(-2).map((node) => node.textContent.match(/^T(\\d+\\.\\d{3}) /))
+SHOWN = """Number([...document.querySelectorAll('li.logline .text')].slice(-2)
+    .map((node) => node.textContent.match(/^T(\\d+\\.\\d{3}) /))
   .findLast((found) => found)?.[1] ?? 0)"""
 WRITER = """
 import sys, time

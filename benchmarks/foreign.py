@@ -2,7 +2,8 @@
 reader on the same files.
 
     python benchmarks/foreign.py                       # a quarter of an hour; needs 3 GB of scratch space
-    python benchmarks/foreign.py --only million equal  # some sections: million, many, equal, far_list, far_growth, far_large
+    python benchmarks/foreign.py --only million equal
+        # some sections: million, many, equal, far_list, far_growth, far_large
     python benchmarks/foreign.py --scratch /tmp/s      # keeps the files for the next time
 
 The files are written by the real packages (torch's SummaryWriter, wandb offline). Painted means: the frame
@@ -150,7 +151,8 @@ folder, cache, *more = sys.argv[1:]
 series = Series(folder, cache if cache != "-" else None, ForeignFiles(".", ("tensorboard",)))
 series.refresh(0.02 if more else None)
 pictures = [series.told("run", name) for name in series.metrics()]
-print(json.dumps([time.perf_counter() - began, len(pictures), sum(facts["points"] for facts in series.metrics().values())]))
+print(json.dumps([time.perf_counter() - began, len(pictures),
+                  sum(facts["points"] for facts in series.metrics().values())]))
 """
 
 
@@ -268,7 +270,8 @@ while (data := store.scan_data()) is not None:
     record = wandb_internal_pb2.Record()
     record.ParseFromString(data)
     if record.WhichOneof("record_type") == "history":
-        items = {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+        items = {item.key or ".".join(item.nested_key): json.loads(item.value_json)
+                 for item in record.history.item}
         for name, value in items.items():
             if not name.startswith("_") and type(value) in (int, float):
                 steps, values = found.setdefault(name, [[], []])
@@ -282,7 +285,8 @@ os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_DIR=sys.argv[
 import wandb
 run, chance = wandb.init(project="p", dir=sys.argv[1]), random.Random(3)
 for step in range(20_000):
-    run.log({"train/loss": chance.random(), "lr": 1 / (step + 1), **({"val/loss": chance.random()} if step % 10 == 0 else {})})
+    run.log({"train/loss": chance.random(), "lr": 1 / (step + 1),
+             **({"val/loss": chance.random()} if step % 10 == 0 else {})})
 run.finish()
 """
 

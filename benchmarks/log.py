@@ -2,7 +2,8 @@
 in the same run.
 
     python benchmarks/log.py                  # ours, about half a minute
-    python benchmarks/log.py --peers          # and those of wandb, tensorboard, tensorboardX, trackio, aim, mlflow that are installed
+    python benchmarks/log.py --peers
+        # and those of wandb, tensorboard, tensorboardX, trackio, aim, mlflow that are installed
     python benchmarks/log.py --calls 100000   # quicker
 """
 

@@ -1,7 +1,7 @@
 """What a page costs as a root, a run or a comparison grows: each row at three sizes in a real Chromium, with
 the exponent between them.
 
-    python benchmarks/scale_pages.py                          # every row; about half an hour, 2 GB of scratch space
+    python benchmarks/scale_pages.py        # every row; about half an hour, 2 GB of scratch space
     python benchmarks/scale_pages.py --only runs charts       # some rows
     python benchmarks/scale_pages.py --only files --sizes 100 1000
     python benchmarks/scale_pages.py --scratch /tmp/s         # keeps the roots for the next time
@@ -44,7 +44,9 @@ PATIENCE = 120.0            # s until a page is given up
 SETTLE = 3.0                # s of calm after a page is painted
 COUNTED = """(() => {
     window.bytes = 0;
-    new PerformanceObserver((list) => list.getEntries().forEach((one) => { window.bytes += one.encodedBodySize; }))
+    new PerformanceObserver((list) => list.getEntries().forEach((one) => {
+        window.bytes += one.encodedBodySize;
+    }))
         .observe({type: "resource", buffered: true});
 })()"""
 SCROLL = """new Promise((resolve) => {
@@ -388,7 +390,8 @@ def compare(browser, scratch, size):
 TOLD = """(() => {
     window.curves = 0;
     const look = () => {
-        const label = document.querySelector('figure[data-chart] .plot canvas')?.closest('.plot').getAttribute('aria-label') || '';
+        const canvas = document.querySelector('figure[data-chart] .plot canvas');
+        const label = canvas?.closest('.plot').getAttribute('aria-label') || '';
         window.curves = label ? label.split(', ').length - 1 : 0;
         if (window.curves > 0) window.firstAt ??= performance.now();
         window.wholeAt = performance.now();

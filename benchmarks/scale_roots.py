@@ -12,12 +12,14 @@ import time
 from pathlib import Path
 
 STARTED = 1_740_000_000
-META = ('{"format":1,"created_at":%(at).3f,"tz":"UTC","utc_offset":0,"user":"alice","hostname":"gpu-%(host)02d","pid":%(pid)d,'
+META = ('{"format":1,"created_at":%(at).3f,"tz":"UTC","utc_offset":0,"user":"alice",'
+        '"hostname":"gpu-%(host)02d","pid":%(pid)d,'
         '"argv":["train.py","--lr","%(lr)s"],"cwd":"/home/alice/vision","python":"3.11.7","platform":"Linux-6.1.0-x86_64-with-glibc2.36",'
         '"cpus":64,"runicorn":"1.0.0","id":"%(id)s","project":"%(project)s","name":"%(name)s","config":{"lr":%(lr)s,"batch_size":%(batch)d,'
         '"model":"resnet50","optimizer":"adamw","epochs":90,"seed":%(seed)d,"weight_decay":0.05,"dataset":"imagenet"},'
         '"tags":["%(tag)s"],"notes":null}')
-STATUS = ('{"started_at":%(at).3f,"attempts":[{"n":1,"started_at":%(at).3f,"host":"gpu-%(host)02d","pid":%(pid)d,"from_step":0,'
+STATUS = ('{"started_at":%(at).3f,"attempts":[{"n":1,"started_at":%(at).3f,"host":"gpu-%(host)02d",'
+          '"pid":%(pid)d,"from_step":0,'
           '"launch":null}],"ended_at":%(end).3f,"status":"finished","exit_code":0}')
 LOG = "epoch 0: loss 2.31\nepoch 1: loss 1.07\nepoch 2: loss 0.88\n"
 
@@ -40,7 +42,8 @@ def small_run(root, number, project, name, rows=5):
     chance, at = random.Random(number), facts["at"]
     values = [(chance.random(), chance.random()) for _ in range(rows)]
     events = "".join(
-        f'{{"ts":{at + step:.3f},"step":{step},"data":{{"train/loss":{loss:.6f},"train/accuracy":{right:.4f}}}}}\n'
+        f'{{"ts":{at + step:.3f},"step":{step},'
+        f'"data":{{"train/loss":{loss:.6f},"train/accuracy":{right:.4f}}}}}\n'
         for step, (loss, right) in enumerate(values))
     summary = json.dumps({"train/loss": round(values[-1][0], 6), "train/accuracy": round(values[-1][1], 4)})
     for file_name, content in (("meta.json", META % facts), ("status.json", STATUS % facts),

@@ -16,7 +16,8 @@ def rows(number, first, count):
     chance, loss = random.Random(number * 7919 + first), 2.5
     return "".join(
         '{"ts":%.3f,"step":%d,"data":{"train/loss":%.5f,"train/accuracy":%.4f,"train/lr":%.3e,"grad_norm":%.3f}}\n'
-        % (1.74e9 + k, k, loss / (1 + k / 250) + chance.random() / 20, chance.random(), 3e-4 / (1 + k / 1000), chance.random())
+        % (1.74e9 + k, k, loss / (1 + k / 250) + chance.random() / 20, chance.random(), 3e-4 / (1 + k / 1000),
+           chance.random())
         for k in range(first, first + count)
     )
 

@@ -1,7 +1,7 @@
 """The viewer as its pages see it, over HTTP: start, memory, the run list, curves, news. Prints one table
 beside its targets.
 
-    python benchmarks/viewer.py                  # everything, about three minutes; needs 1.5 GB in the temporary folder
+    python benchmarks/viewer.py      # everything, about three minutes; needs 1.5 GB in the temporary folder
     python benchmarks/viewer.py --only runs news # some sections
 """
 
@@ -88,7 +88,8 @@ def big_run(root):
         for step in range(STEPS):
             loss = 50.0 + step if step in marked else 2.3 / (1 + step * 1e-5) + chance.random() * 0.1
             file.write(f'{{"ts":{1.74e9 + step * 0.1:.3f},"step":{step},"data":{{"train/loss":{loss:.6f},'
-                       f'"train/accuracy":{chance.random() * 100:.4f},"train/learning_rate":0.001,"epoch":{step // 1563}}}}}\n')
+                       f'"train/accuracy":{chance.random() * 100:.4f},"train/learning_rate":0.001,'
+                       f'"epoch":{step // 1563}}}}}\n')
     return folder, spikes
 
 

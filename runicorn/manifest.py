@@ -100,7 +100,7 @@ class Manifest:
         """Return (the entry, what did not fit in it (list of str)). Raises ManifestError if it is no JSON object."""
         try:
             entry = json.loads(self.lines[path].decode("utf-8"))
-            from runicorn.manifest_entry import checked  # only here: this file must also run alone, and reads no entries then
+            from runicorn.manifest_entry import checked  # not above: this file must also run alone
             return entry, checked(entry, is_object, is_number)
         except (OSError, ValueError, RecursionError) as error:
             raise ManifestError("the manifest's entry of %s is not a JSON object" % ascii(path)[:200]) from error

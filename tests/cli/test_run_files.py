@@ -136,7 +136,8 @@ def test_a_trainers_states_are_one_history(tmp_path):
     import json, os, time
     history = []
     for n in (10, 20, 30):
-        history += [{"step": n - 5, "loss": n / 10, "epoch": n / 30}, {"step": n, "eval_loss": n / 5, "epoch": n / 30}]
+        history += [{"step": n - 5, "loss": n / 10, "epoch": n / 30},
+                    {"step": n, "eval_loss": n / 5, "epoch": n / 30}]
         os.makedirs(f"out/checkpoint-{n}")
         with open(f"out/checkpoint-{n}/trainer_state.json", "w") as file:
             json.dump({"global_step": n, "max_steps": 30, "best_metric": 1, "log_history": history}, file)

@@ -250,7 +250,8 @@ def test_a_script_that_resumes_its_own_run_by_its_id_goes_on_with_it(tmp_path, b
     code = f"""
         {begin}
         for mode in ("allow", "must"):
-            run = wandb.init(project="r", id="abc123", resume=mode, **({{"name": "exp"}} if mode == "allow" else {{}}))
+            run = wandb.init(project="r", id="abc123", resume=mode,
+                             **({{"name": "exp"}} if mode == "allow" else {{}}))
             wandb.log({{"loss": 1.0}})
             wandb.log({{"loss": 2.0}})
             wandb.finish()

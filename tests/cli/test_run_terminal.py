@@ -15,7 +15,8 @@ from waiting import until
 FACTS = """
 import fcntl, os, struct, sys, termios, signal
 print([os.isatty(n) for n in range(3)], [tuple(os.get_terminal_size(n)) for n in range(3)], end=" ")
-print(os.getsid(0) == os.getppid() or os.getsid(0) == os.getpid() or "session", os.tcgetpgrp(0) == os.getpgrp())
+print(os.getsid(0) == os.getppid() or os.getsid(0) == os.getpid() or "session",
+      os.tcgetpgrp(0) == os.getpgrp())
 """
 TICKS = "import time\nfor n in range(600):\n print('tick', n, flush=True)\n time.sleep(0.1)\n"
 

@@ -97,7 +97,8 @@ def test_checkpoints_belong_to_the_folder_above_them_and_the_newest_counts(tmp_p
 
 
 def test_the_folders_of_one_wandb_run_are_one_run(tmp_path):
-    first, again, other = "offline-run-20250101_000000-abc", "run-20250102_000000-abc", "run-20250102_000000-xyz"
+    first, again = "offline-run-20250101_000000-abc", "run-20250102_000000-abc"
+    other = "run-20250102_000000-xyz"
     put(tmp_path, **{f"p/wandb/{first}/run-abc.wandb": "x", f"p/wandb/{again}/run-abc.wandb": "x",
                      f"p/wandb/{other}/run-xyz.wandb": "", f"p/wandb/{first}/files/config.yaml": "a: 1\n",
                      f"p/wandb/{first}/files/output.log": "hello\n",

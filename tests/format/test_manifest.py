@@ -63,7 +63,8 @@ def test_the_revision_grows_only_when_a_run_changed(root):
     inode = file.stat().st_ino
     second = manifest.generate(str(root))
     assert (first["revision"], second["revision"], second["changed"]) == (1, 1, False)
-    assert file.stat().st_ino == inode and file.stat().st_mtime > 1, "an unchanged manifest is touched, not written"
+    assert file.stat().st_ino == inode, "an unchanged manifest is not written …"
+    assert file.stat().st_mtime > 1, "… but touched"
     with open(run / "events.jsonl", "a") as events:
         events.write("{}\n")
     assert manifest.generate(str(root), incremental=False)["revision"] == 2

@@ -29,13 +29,15 @@ CSV = """
 from pytorch_lightning.loggers import CSVLogger
 logger = CSVLogger("lightning_logs/..", name="lightning_logs")
 for line in sys.stdin:
-    logger.log_metrics({"loss": 1 / (int(line) + 1), **({"acc": 0.5} if int(line) > 2 else {})}, step=int(line))
+    logger.log_metrics({"loss": 1 / (int(line) + 1), **({"acc": 0.5} if int(line) > 2 else {})},
+                       step=int(line))
     logger.save()
     print("written", flush=True)
 """
 WANDB = """
 import os
-os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_CONSOLE="off", WANDB_DISABLE_GIT="true", WANDB_DISABLE_CODE="true")
+os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_CONSOLE="off", WANDB_DISABLE_GIT="true",
+                  WANDB_DISABLE_CODE="true")
 import wandb
 run = wandb.init(project="p", id="abc", config={"lr": 0.1}, dir=".")
 for line in sys.stdin:

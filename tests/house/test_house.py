@@ -154,7 +154,8 @@ def test_the_server_side_works_without_site_packages(tmp_path):
         run.finish()
         from runicorn import manifest
         code = manifest.main(["--root", sys.argv[2]])
-        foreign = [name for name, module in sys.modules.items() if "site-packages" in (getattr(module, "__file__", None) or "")]
+        foreign = [name for name, module in sys.modules.items()
+                   if "site-packages" in (getattr(module, "__file__", None) or "")]
         assert not foreign, foreign
         sys.exit(code)
     """)

@@ -60,10 +60,12 @@ def test_a_short_program_is_run_without_what_only_a_long_one_needs(tmp_path):
 def test_what_is_loaded_late_is_there_all_the_same():
     code = """
 import pickle, runicorn
-assert {"Run", "Image", "runs", "open_run", "run", "config", "summary", "init", "log", "__version__"} <= set(dir(runicorn))
+assert {"Run", "Image", "runs", "open_run", "run", "config", "summary", "init", "log",
+        "__version__"} <= set(dir(runicorn))
 from runicorn import Run, init, log
 assert runicorn.Run is Run and Run.__module__ == "runicorn.writer.run" and isinstance(Run, type)
-assert all(pickle.loads(pickle.dumps(value)) is value for value in (runicorn, Run, init, log, runicorn.finish, runicorn.watch))
+assert all(pickle.loads(pickle.dumps(value)) is value
+           for value in (runicorn, Run, init, log, runicorn.finish, runicorn.watch))
 from runicorn import *
 try:
     runicorn.nothing
@@ -89,7 +91,8 @@ def test_init_without_a_descriptor_left_records_nothing_and_the_next_one_does(tm
             run.define_metric("loss", summary="min")
             run.config["more"] = {"x": 1}
             run.summary["best"] = 2
-            assert (run.config.lr, run.config["more"], run.summary["best"], run.name) == (0.1, {"x": 1}, 2, "n")
+            assert (run.config.lr, run.config["more"], run.summary["best"], run.name) == (
+                0.1, {"x": 1}, 2, "n")
             runicorn.finish()
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
         with runicorn.init(project="p", name="n") as run:

@@ -377,7 +377,8 @@ def test_a_root_with_a_hidden_folder_of_its_own_is_one_still(tmp_path):
         done = subprocess.run([sys.executable, "-m", "runicorn", "manifest", "--verbose"],
                               capture_output=True, text=True, timeout=60, cwd=tmp_path / folder,
                               env={**os.environ, "PYTHONPATH": str(PROJECT)})
-        assert f"runs        {runs}" in done.stdout and "this folder" in done.stdout, done.stdout + done.stderr
+        assert f"runs        {runs}" in done.stdout, done.stdout + done.stderr
+        assert "this folder" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_list_of_a_root_is_read_from_a_reader_that_could_keep_nothing(tmp_path, bad_home):

@@ -63,7 +63,8 @@ LATER = {"sdk.py": ["__init__.py", "sdk.py", "layout.py"], "another package": ["
 @pytest.mark.parametrize("version", ["1.0.0", "2.3"])
 def test_a_later_version_of_it_is_told_by_what_it_holds(tmp_path, version, holds):
     listed = "".join(f"runicorn/{name},sha256=x,1\n" for name in LATER[holds])
-    recorded, unpacked, linked = tmp_path / "site", tmp_path / f"runicorn-{version}-py3-none-any.whl", tmp_path / "linked"
+    recorded, linked = tmp_path / "site", tmp_path / "linked"
+    unpacked = tmp_path / f"runicorn-{version}-py3-none-any.whl"
     for folder in (recorded, linked):
         (folder / f"runicorn-{version}.dist-info").mkdir(parents=True)
     (recorded / f"runicorn-{version}.dist-info" / "RECORD").write_text(listed)

@@ -25,9 +25,11 @@ PLANTED = {
     "a program": ("def test_it(run):\n    run(['{}', '-c', 'x'])\n".format("bash"), True),
     "a keyword": ("def test_it(run):\n    run([], {}=print)\n".format("preexec_fn"), True),
     "in a class":
-    ("import os\n\nclass Shell:\n    def close(self):\n        os.{}(1, 9)\n\ndef test_it():\n    Shell()\n".format("kill"),
+    ("import os\n\nclass Shell:\n    def close(self):\n        os.{}(1, 9)\n\n"
+     "def test_it():\n    Shell()\n".format("kill"),
      True),
-    "nothing": ("import os, signal\n\ndef other():\n    os.{}()\n\ndef test_it(tmp_path):\n    signal.SIGINT\n    os.getpid()\n"
+    "nothing": ("import os, signal\n\ndef other():\n    os.{}()\n\n"
+                "def test_it(tmp_path):\n    signal.SIGINT\n    os.getpid()\n"
                 .format("fork"), False),
     "a word": ("def test_it():\n    assert 'forks are {}ed'\n".format("fork"), False),
 }

@@ -36,7 +36,8 @@ with runicorn.init(project="vision", name="resnet50", config={"lr": 0.1}) as run
         run.log({"loss": 1 / (step + 1)}, step=step)
     print("hello")
 print(run.dir)
-foreign = [name for name, module in sys.modules.items() if "site-packages" in (getattr(module, "__file__", None) or "")]
+foreign = [name for name, module in sys.modules.items()
+           if "site-packages" in (getattr(module, "__file__", None) or "")]
 assert not foreign, foreign
 """
 

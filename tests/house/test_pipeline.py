@@ -143,7 +143,8 @@ def test_a_question_is_not_kept_waiting_by_bulk(root, line):
     on_its_way, before = fetcher.in_flight, session.received
     with fetcher.held_back():
         assert list(session.read_pieces(path, 1 << 20))
-    assert session.received - before <= on_its_way + 2 * session.max_read, "what was on its way, and no read of a file more"
+    received = session.received - before
+    assert received <= on_its_way + 2 * session.max_read, "what was on its way, and no read of a file more"
     assert not fetcher.paused and fetcher.left
     while fetcher.left:
         session.pump()

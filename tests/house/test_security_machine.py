@@ -369,9 +369,11 @@ OFFLINE = textwrap.dedent("""
     del connected[:]                        # what binding the port looked up
     def ask(path, body=None):
         headers = {"Content-Type": "application/json", "X-Runicorn-Token": server.token}
-        request = urllib.request.Request(server.url + path, data=body and json.dumps(body).encode(), headers=headers)
+        request = urllib.request.Request(server.url + path, data=body and json.dumps(body).encode(),
+                                         headers=headers)
         try:
-            return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).read()
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            return opener.open(request, timeout=10).read()
         except urllib.error.HTTPError as error:
             return error.read()
     for path in ("/", "/api/runs", "/api/connections", "/api/settings"):
@@ -379,7 +381,8 @@ OFFLINE = textwrap.dedent("""
     for order in ("start", "sync", "reconnect"):
         ask("/api/connections/gpu1/" + order, {})
     for what in ("browse", "plan", "test"):
-        assert b'"offline"' in ask("/api/connections/" + what, {"name": "gpu1", "host": "192.0.2.1", "user": "alice", "path": "~"})
+        assert b'"offline"' in ask("/api/connections/" + what,
+                                   {"name": "gpu1", "host": "192.0.2.1", "user": "alice", "path": "~"})
     server.stop(); mirrors.stop()
     print(json.dumps([str(where) for where in connected if str(server.port) not in str(where)]))
 """)

@@ -45,7 +45,8 @@ def test_sorting_takes_little_memory_beside_the_points():
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak / POINTS < 60, "bytes a point, 16 of them what is returned; a list of them all takes 100 and more"
+    # Bytes a point, 16 of them what is returned; a list of them all takes 100 and more
+    assert peak / POINTS < 60
 
 
 def test_whether_numbers_ascend_is_seen_across_the_stretches_looked_at(monkeypatch):

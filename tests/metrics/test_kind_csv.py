@@ -30,7 +30,8 @@ def test_a_million_ways_to_cut_a_table_with_empty_cells():
     dice = random.Random(1)
     lines = ["val/loss,epoch,step,train loss"]
     for step in range(120):
-        lines.append(f"{'' if step % 5 else dice.random()},{step // 10},{step},{'nan' if step == 7 else dice.random() if step % 5 else ''}")
+        loss = "nan" if step == 7 else dice.random() if step % 5 else ""
+        lines.append(f"{'' if step % 5 else dice.random()},{step // 10},{step},{loss}")
     data = ("\n".join(lines) + "\n").encode()
     read = check_cuts(Reader, data)
     assert kind_of("metrics.csv", data[:4096]) == kind_of("anything.csv", data[:4096]) == "csv"

@@ -195,7 +195,8 @@ while True:
     record = wandb_internal_pb2.Record()
     record.ParseFromString(data)
     if record.WhichOneof("record_type") == "history":
-        print(json.dumps([[list(item.nested_key) or [item.key], item.value_json] for item in record.history.item]))
+        print(json.dumps([[list(item.nested_key) or [item.key], item.value_json]
+                          for item in record.history.item]))
 """
 
 

@@ -291,7 +291,7 @@ def test_what_nobody_waits_for_comes_over_the_second_line_once_the_list_was_aske
     keys = set().union(*carried)
     assert {name for _, name in keys} <= {"events.jsonl", "logs.txt"} and len(keys) >= 6
     assert RUN not in {
-        path for path, _ in keys}, "somebody may look at what is being written: it comes first, over the first line"
+        path for path, _ in keys}, "what is being written comes first, over the first line: somebody may look"
 
 
 def test_the_second_line_is_given_work_while_the_first_surveys(root, pair, monkeypatch):

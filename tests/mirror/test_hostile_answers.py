@@ -51,13 +51,17 @@ ANSWERS = {
     "800 MB that begin with nothing": "[out.write(MB) for _ in range(800)]",
     "800 MB on standard error": "[sys.stderr.buffer.write(MB) for _ in range(800)]",
     "one run of 400 MB":
-    """packed(laid_out(itertools.chain([b'"p/n/runs/a": {'], itertools.repeat(b' ' * 1000000, 400), [b'}'])))""",
-    "400 MB before the runs": """packed(itertools.chain([HEAD.encode() + b', "x": "'], itertools.repeat(b' ' * 1000000, 400)))""",
+    """packed(laid_out(itertools.chain(
+        [b'"p/n/runs/a": {'], itertools.repeat(b' ' * 1000000, 400), [b'}'])))""",
+    "400 MB before the runs": """packed(itertools.chain(
+        [HEAD.encode() + b', "x": "'], itertools.repeat(b' ' * 1000000, 400)))""",
     "7 MB of empty lists": """packed([b'{"format": 1, "runs": {"a": [' + b'[],' * 2300000 + b'[]]}}'])""",
     "runs of 7 MB of empty lists": """packed(laid_out(b'"p/n/runs/%d": %s%s' % (
         n, (ENTRY % ('[' + '[],' * 2300000 + '[]]')).encode(), b',\\n' * (n < 7)) for n in range(8)))""",
-    "300,000 runs": """packed(laid_out(b'"p/n/runs/%d": {}%s' % (n, b',\\n' if n < 299999 else b'') for n in range(300000)))""",
-    "a cut answer": """begin(); out.write(b'delta' + zlib.compress(b''.join(laid_out([b'"p/n/runs/a": {}'])))[:-9]); end()""",
+    "300,000 runs": """packed(laid_out(
+        b'"p/n/runs/%d": {}%s' % (n, b',\\n' if n < 299999 else b'') for n in range(300000)))""",
+    "a cut answer": """begin(); out.write(
+        b'delta' + zlib.compress(b''.join(laid_out([b'"p/n/runs/a": {}'])))[:-9]); end()""",
     "no end": "begin(); out.write(b'delta' + zlib.compress(b'x'))",
     "absent that is a number": "packed(laid_out([], '5'))",
     "absent that is a text": """packed(laid_out([], '"012"'))""",
@@ -65,13 +69,17 @@ ANSWERS = {
     "took that is none": """packed(laid_out([], '[]', '"long"'))""",
     "took for ever": "packed(laid_out([], '[]', '1e999'))",
     "unchanged without a head": "begin(); out.write(b'unchanged'); end()",
-    "unchanged with another one": """begin(); out.write(b'unchanged{"stamp": 5, "generated_at": "x"}'); end()""",
-    "unchanged at the end of time": """begin(); out.write(b'unchanged{"stamp": "x", "generated_at": 1e308}'); end()""",
+    "unchanged with another one":
+        """begin(); out.write(b'unchanged{"stamp": 5, "generated_at": "x"}'); end()""",
+    "unchanged at the end of time":
+        """begin(); out.write(b'unchanged{"stamp": "x", "generated_at": 1e308}'); end()""",
     "deep": "packed([b'[' * 100000])",
-    "paths out of the root": """packed(laid_out([b'"../../x/runs/a": {},\\n"/etc/n/runs/b": {},\\n"p/n/runs/..": {},\\n',
+    "paths out of the root": """packed(laid_out([
+        b'"../../x/runs/a": {},\\n"/etc/n/runs/b": {},\\n"p/n/runs/..": {},\\n',
         b'"p/n/runs/a\\\\u0000b": {}']))""",
     "a file of minus one byte": """packed(laid_out([b'"RUN": ' + (ENTRY % 'null').encode().replace(b'{}}',
-        b'{"meta.json": {"size": -1, "mtime": 1e19}, "../x": {"size": 1, "mtime": 1}, "a": {"size": 1e30}}}')]))""",
+        b'{"meta.json": {"size": -1, "mtime": 1e19}, "../x": {"size": 1, "mtime": 1}, '
+        b'"a": {"size": 1e30}}}')]))""",
     "nothing, slowly": "begin(); out.flush(); time.sleep(20)",
 }
 
@@ -84,9 +92,8 @@ ENDS = ("SftpError", "LineError", "ProtocolError", "ManifestError")
 
 def once(home, expect=0):
     """Run `sync once`; returns the most memory it took (bytes)."""
-    code = (f"{PEAK}; import runpy, atexit; atexit.register(lambda: print(peak())); sys.argv[1:] = ['sync', "
-            "'once']; " \
-           "runpy.run_module('runicorn', None, '__main__')")
+    code = (f"{PEAK}; import runpy, atexit; atexit.register(lambda: print(peak())); "
+            "sys.argv[1:] = ['sync', 'once']; runpy.run_module('runicorn', None, '__main__')")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240,
                           stdin=subprocess.DEVNULL,
                           env={**os.environ, "HOME": str(home), "RUNICORN_HOME": str(home)})
@@ -104,7 +111,9 @@ def asked(home):
     took in bytes)."""
     code = textwrap.dedent("""
         from pathlib import Path
-        from runicorn import settings; from runicorn.mirror import exec_look as execlook; from runicorn.ssh import remote
+        from runicorn import settings
+        from runicorn.mirror import exec_look as execlook
+        from runicorn.ssh import remote
         home = Path(sys.argv[1])
         saved, = settings.connections(home)
         execlook.TIMEOUT = 8.0

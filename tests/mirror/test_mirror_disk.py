@@ -565,4 +565,4 @@ def test_the_bytes_of_a_file_count_as_they_come(root, pair, monkeypatch):
     assert len(growing) >= 3 and growing == sorted(growing)
     assert [done - size for done, size in told if done < size] == []
     assert rung.count(
-        "run:gpu-server-1:vision/resnet50/20250123_180000_abc123") >= 3, "the open page hears of a file that grows"
+        "run:gpu-server-1:vision/resnet50/20250123_180000_abc123") >= 3, "the page hears of a file that grows"

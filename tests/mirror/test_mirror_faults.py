@@ -10,7 +10,23 @@ import time
 
 import pytest
 from far import Far
-from pairs import OLD, OWN, RUN, Pair, grow, here, live, make_run, mirror, pair, root, settle, told, tree, write  # noqa: F401 (fixtures)
+from pairs import (  # noqa: F401 (fixtures)
+    OLD,
+    OWN,
+    RUN,
+    Pair,
+    grow,
+    here,
+    live,
+    make_run,
+    mirror,
+    pair,
+    root,
+    settle,
+    told,
+    tree,
+    write,
+)
 
 from runicorn import manifest
 from runicorn.ssh import sftp

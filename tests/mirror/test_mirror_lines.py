@@ -251,12 +251,14 @@ def test_files_larger_than_this_disk_takes_keep_nothing_else_back(root, tmp_path
         sys.path[:0] = {sys.path!r}
         from pairs import Pair
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        one = Pair(__import__("pathlib").Path({str(root)!r}), __import__("pathlib").Path({str(tmp_path / "near")!r}))
+        from pathlib import Path
+        one = Pair(Path({str(root)!r}), Path({str(tmp_path / "near")!r}))
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
         for _ in range(20):
             one.passes(61)
         state = one.sync.state()
-        assert (state["state"], state["reason"]["code"], state["reason"]["files"]) == ("live", "live_partly", 2), state
+        assert (state["state"], state["reason"]["code"],
+                state["reason"]["files"]) == ("live", "live_partly", 2), state
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         one.passes(61)
         one.same()

@@ -10,8 +10,8 @@ import pytest
 from pairs import OLD, RUN, grow, here, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest
-from runicorn.reader.mirror_source import MirrorSource
 from runicorn.reader.catalog import Catalog
+from runicorn.reader.mirror_source import MirrorSource
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
 

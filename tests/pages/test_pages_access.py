@@ -64,7 +64,8 @@ def test_the_page_of_a_browser_without_the_token_looks_like_the_others(
     server = serve()
     colours = """() => [document.body, document.querySelector("a")].map(node => {
         const look = getComputedStyle(node);
-        return [look.backgroundColor, node === document.body ? "" : look.color, look.fontFamily, look.fontSize];
+        const color = node === document.body ? "" : look.color;
+        return [look.backgroundColor, color, look.fontFamily, look.fontSize];
     })"""
     page = open_page(server.url, theme=theme, locale=locale, width=width)
     expect(page.locator("a.brand")).to_be_visible()

@@ -175,7 +175,8 @@ def test_a_tab_in_the_background_says_the_same_as_another_once_it_is_back(runnin
     away, other = (open_page(f"{server.url}/runs/{KEY}", script=MOVED.format(skew=0)) for _ in range(2))
     for page in (away, other):
         expect(page.locator(HEAD)).to_be_visible()
-    away.evaluate("""() => { Object.defineProperty(document, 'hidden', {configurable: true, get: () => window.gone});
+    away.evaluate("""() => {
+        Object.defineProperty(document, 'hidden', {configurable: true, get: () => window.gone});
                              window.gone = true; document.dispatchEvent(new Event('visibilitychange')); }""")
     server.connections.pause(NAME)
     away.evaluate(f"window.skew = {skew * 1000}")       # the machine's clock is set meanwhile

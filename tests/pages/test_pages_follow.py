@@ -21,7 +21,8 @@ STAMP = layout.stamp(START)
 # The text of the first line in view.
 FIRST = """() => {
     const top = document.querySelector('.logscroll').getBoundingClientRect().top;
-    const shown = [...document.querySelectorAll('li.logline')].find(one => one.getBoundingClientRect().bottom > top + 1);
+    const shown = [...document.querySelectorAll('li.logline')]
+        .find(one => one.getBoundingClientRect().bottom > top + 1);
     return shown.querySelector('.text').innerText;
 }"""
 

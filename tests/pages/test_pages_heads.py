@@ -14,7 +14,8 @@ KEY = "local:vision/vit/20250123_180000_abc123"
 GB = 1e9
 CUT = """() => [...document.querySelectorAll('.chart .lgd b')].filter((value) => {
     const [own, box] = [value.getBoundingClientRect(), value.closest('.lgd').getBoundingClientRect()];
-    return own.right > box.right + 0.5 || value.scrollWidth > value.clientWidth + 1 && getComputedStyle(value).display !== 'inline';
+    return own.right > box.right + 0.5
+        || value.scrollWidth > value.clientWidth + 1 && getComputedStyle(value).display !== 'inline';
 }).map((value) => value.textContent)"""
 
 

@@ -18,8 +18,10 @@ KEY = f"local:vision/resnet50/{RUN_ID}"
 START = 1737653445.0
 IN_VIEW = """list => {
     const box = document.querySelector('.logscroll').getBoundingClientRect();
-    return list.filter(one => { const at = one.getBoundingClientRect(); return at.bottom > box.top && at.top < box.bottom; })
-        .map(one => one.innerText);
+    return list.filter(one => {
+        const at = one.getBoundingClientRect();
+        return at.bottom > box.top && at.top < box.bottom;
+    }).map(one => one.innerText);
 }"""
 
 
@@ -95,7 +97,8 @@ def test_news_that_come_in_the_moment_somebody_scrolls_up_do_not_undo_it(serve, 
         const json = Response.prototype.json;
         Response.prototype.json = async function () {
             const data = await json.call(this);
-            if (/api.logs.*from=/.test(this.url)) document.querySelector('.logscroll').scrollTop = 1000;     // its event comes after
+            // its event comes after
+            if (/api.logs.*from=/.test(this.url)) document.querySelector('.logscroll').scrollTop = 1000;
             return data;
         };
     }""")

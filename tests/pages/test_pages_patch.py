@@ -50,7 +50,8 @@ def test_a_control_that_changed_has_its_new_listener_and_the_focus(page):
 
 def test_another_key_is_another_thing_with_its_own_listeners(page):
     page.evaluate("""() => {
-      const once = (keys) => draw(keys.map((key) => dom.h("li", {data: {key}, onclick: () => said.push(key)}, "alike")));
+      const item = (key) => dom.h("li", {data: {key}, onclick: () => said.push(key)}, "alike");
+      const once = (keys) => draw(keys.map(item));
       once(["a", "b"]);
       once(["b"]);
     }""")
@@ -60,16 +61,17 @@ def test_another_key_is_another_thing_with_its_own_listeners(page):
 
 def test_an_open_box_an_open_menu_and_a_selection_survive(page):
     assert page.evaluate("""() => {
-      const once = (word) => draw(dom.h("details", {}, dom.h("summary", {}, "more"), word), dom.h("button", {}, "menu"),
-                                  dom.h("p", {}, "long text"));
+      const once = (word) => draw(dom.h("details", {}, dom.h("summary", {}, "more"), word),
+                                  dom.h("button", {}, "menu"), dom.h("p", {}, "long text"));
       once("1");
-      const [details, button, p] = ["details", "button", "p"].map((name) => document.querySelector(`#place ${name}`));
+      const [details, button, p] = ["details", "button", "p"]
+          .map((name) => document.querySelector(`#place ${name}`));
       details.open = true;
       button.setAttribute("aria-expanded", "true");
       getSelection().selectAllChildren(p);
       once("2");
-      return [details.isConnected && details.open, details.textContent, button.isConnected && button.getAttribute("aria-expanded"),
-              String(getSelection())];
+      return [details.isConnected && details.open, details.textContent,
+              button.isConnected && button.getAttribute("aria-expanded"), String(getSelection())];
     }""") == [True, "more2", "true", "long text"]
 
 

@@ -20,7 +20,9 @@ RED_PIXELS = """() => {
     const canvas = document.querySelector('figure canvas');
     const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
     let red = 0;
-    for (let i = 0; i < pixels.length; i += 4) red += pixels[i] === 185 && pixels[i + 1] === 35 && pixels[i + 2] === 43;
+    for (let i = 0; i < pixels.length; i += 4) {
+        red += pixels[i] === 185 && pixels[i + 1] === 35 && pixels[i + 2] === 43;
+    }
     return red;
 }"""
 

@@ -320,10 +320,14 @@ def test_of_a_big_root_the_newest_runs_are_shown_while_the_others_are_read(
 
 TOUCHED = """new Promise((resolve) => {
     const [box, touched] = [document.querySelector('.rows'), new Set()];
-    const heard = (news) => news.forEach(({target}) => touched.add(target.nodeType === 1 && target.closest('tbody tr')));
-    new MutationObserver(heard).observe(box, {subtree: true, attributes: true, characterData: true, childList: true});
+    const heard = (news) => news.forEach(({target}) => {
+        touched.add(target.nodeType === 1 && target.closest('tbody tr'));
+    });
+    const all = {subtree: true, attributes: true, characterData: true, childList: true};
+    new MutationObserver(heard).observe(box, all);
     box.scrollTop += 2 * 26;
-    box.addEventListener('scroll', () => requestAnimationFrame(() => requestAnimationFrame(() => resolve([...touched].length))));
+    const drawn = () => resolve([...touched].length);
+    box.addEventListener('scroll', () => requestAnimationFrame(() => requestAnimationFrame(drawn)));
 })"""
 
 
@@ -393,7 +397,8 @@ def test_a_hidden_tab_stops_asking_and_catches_up(serve, open_page, three, root)
     expect(rows(page)).to_have_count(3)
     asked = []
     page.on("request", lambda request: "/api/" in request.url and asked.append(request.url))
-    page.evaluate("""() => { Object.defineProperty(document, 'hidden', {configurable: true, get: () => window.away});
+    page.evaluate("""() => {
+        Object.defineProperty(document, 'hidden', {configurable: true, get: () => window.away});
                            window.away = true; document.dispatchEvent(new Event('visibilitychange')); }""")
     page.wait_for_timeout(2000)             # what was under way may end
     asked.clear()

@@ -13,7 +13,8 @@ pytest_plugins = ["chromium"]
 CHANGES = """(selector) => {
     window.changes = 0;
     new MutationObserver((list) => { window.changes += list.length; })
-        .observe(document.querySelector(selector), {childList: true, subtree: true, attributes: true, characterData: true});
+        .observe(document.querySelector(selector),
+                 {childList: true, subtree: true, attributes: true, characterData: true});
 }"""
 
 
@@ -90,7 +91,8 @@ def test_a_long_list_that_is_scrolled_keeps_a_bounded_number_of_rows_and_comes_b
     # A row that stands for another line while somebody scrolls goes to its place in the document when that
     # rests.
     page.wait_for_function(
-        """() => [...document.querySelectorAll('tr[data-key]')].map((row) => Number(row.dataset.key.split('/').at(-1)))
+        """() => [...document.querySelectorAll('tr[data-key]')]
+            .map((row) => Number(row.dataset.key.split('/').at(-1)))
         .every((number, at, all) => !at || all[at - 1] < number)""")
 
 
@@ -113,7 +115,8 @@ def scroll(page, top):
 
 PLACES = """() => {
     const box = document.querySelector('.chartscroll').getBoundingClientRect();
-    return [...document.querySelectorAll('figure.chart')].map((one) => [one.dataset.chart, one.getBoundingClientRect()])
+    return [...document.querySelectorAll('figure.chart')]
+        .map((one) => [one.dataset.chart, one.getBoundingClientRect()])
         .filter(([, at]) => at.bottom > box.top && at.top < box.bottom)
         .map(([name, at]) => [name, Math.round(at.left), Math.round(at.top)]);
 }"""

@@ -362,8 +362,10 @@ def test_many_connections_in_trouble_have_their_names_in_the_bar_and_overlap_not
     names = page.evaluate(
         "[...document.querySelectorAll('.conns .cname')].map((name) => name.getBoundingClientRect().width)")
     assert min(names) >= 48
-    inside = page.evaluate("""[...document.querySelectorAll('.conns > .conn[data-connection]')].map((conn) => [...conn.children]
-        .map((part) => part.getBoundingClientRect().toJSON()).filter((box) => box.width))""")      # at one moment: the words change
+    # At one moment: the words change
+    inside = page.evaluate("""[...document.querySelectorAll('.conns > .conn[data-connection]')]
+        .map((conn) => [...conn.children]
+            .map((part) => part.getBoundingClientRect().toJSON()).filter((box) => box.width))""")
     assert len(inside) == (2 if width == 900 else 3)
     for parts in inside:
         assert parts == sorted(parts, key=lambda box: box["x"])

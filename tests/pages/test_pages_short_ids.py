@@ -11,7 +11,8 @@ pytest_plugins = ["chromium"]
 COLOURED = """() => [...document.querySelectorAll('figure canvas')].some((canvas) => {
     const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     for (let i = 0; i < data.length; i += 4) {
-        if (data[i + 3] > 9 && Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 60) return true;
+        const rgb = [data[i], data[i + 1], data[i + 2]];
+        if (data[i + 3] > 9 && Math.max(...rgb) - Math.min(...rgb) > 60) return true;
     }
     return false;
 })"""

@@ -131,7 +131,8 @@ def shown(page, selector):
     their titles."""
     return page.locator(selector).evaluate_all("""all => all.map((one) => {
         const cut = one.classList.contains("midcut") && getComputedStyle(one, "::after").width !== "0px";
-        return [cut ? one.textContent.slice(0, 12) + one.dataset.tail : one.textContent, one.closest("[title]")?.title || ""];
+        const text = cut ? one.textContent.slice(0, 12) + one.dataset.tail : one.textContent;
+        return [text, one.closest("[title]")?.title || ""];
     })""")
 
 

@@ -30,7 +30,9 @@ RECORD = """
     window.fetch = (address, ...rest) => {
         const asked = new URL(address.url || address, location.href);
         if (asked.pathname === "/api/series") {
-            asked.searchParams.getAll("metric").forEach((name) => { window.axes[name] = asked.searchParams.get("x") || "step"; });
+            asked.searchParams.getAll("metric").forEach((name) => {
+                window.axes[name] = asked.searchParams.get("x") || "step";
+            });
         }
         return get(address, ...rest);
     };

@@ -381,7 +381,8 @@ def test_a_big_file_is_glanced_at_in_places(tmp_path, monkeypatch):
     folder = make_run(tmp_path)
     with open(folder / "events.jsonl", "w") as file:
         for step in range(120_000):
-            file.write(f'{{"ts":{1737655200 + step},"step":{step},"data":{{"val/loss":{1 - step / 120_000:f}}}}}\n')
+            file.write(f'{{"ts":{1737655200 + step},"step":{step},'
+                       f'"data":{{"val/loss":{1 - step / 120_000:f}}}}}\n')
     assert (folder / "events.jsonl").stat().st_size > 4 << 20
     (row,) = reader_of(tmp_path).runs(spark=True)["runs"]
     assert len(row["spark"]) == 24 and row["spark"] == sorted(row["spark"], reverse=True)

@@ -219,7 +219,8 @@ def test_the_step_is_of_the_newest_attempt_and_grows_with_the_file(tmp_path):
 
 def test_a_file_of_many_megabytes_is_looked_at_in_places_for_its_step(tmp_path):
     folder = make_run(tmp_path)
-    row = ('{{"ts":{0}.000,"step":{1},"data":{{"train/loss":0.123456789,"lr":0.001,"pad":0.123456789012345}}}}\n')
+    row = ('{{"ts":{0}.000,"step":{1},'
+           '"data":{{"train/loss":0.123456789,"lr":0.001,"pad":0.123456789012345}}}}\n')
     with open(folder / "events.jsonl", "w") as file:
         file.writelines(row.format(1000 + n, n) for n in range(60_000))
         file.writelines(row.format(90_000 + n, n) for n in range(2_000))

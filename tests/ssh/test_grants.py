@@ -17,7 +17,20 @@ from waiting import until
 from runicorn import settings
 from runicorn.connections import doctor
 from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, SftpError
-from runicorn.ssh.grants import CLOSE, GROWTH, HANDLES, LOAD, LSTAT, OPEN, READ, STANDING, Asked, Caution, Grants, Trial
+from runicorn.ssh.grants import (
+    CLOSE,
+    GROWTH,
+    HANDLES,
+    LOAD,
+    LSTAT,
+    OPEN,
+    READ,
+    STANDING,
+    Asked,
+    Caution,
+    Grants,
+    Trial,
+)
 from runicorn.ssh.sftp import Request
 
 CHAOS = pytest.mark.chaos

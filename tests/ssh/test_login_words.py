@@ -83,8 +83,8 @@ class Server(asyncssh.SSHServer):
     def password_auth_supported(self): return True
     def validate_password(self, username, password): return password == "open sesame"
 async def serve():
-    listener = await asyncssh.create_server(Server, "127.0.0.1", 0, server_host_keys=[sys.argv[1]], authorized_client_keys=sys.argv[2],
-                                            sftp_factory=True)
+    listener = await asyncssh.create_server(Server, "127.0.0.1", 0, server_host_keys=[sys.argv[1]],
+                                            authorized_client_keys=sys.argv[2], sftp_factory=True)
     print(listener.get_port(), flush=True)
     await asyncio.Event().wait()
 asyncio.run(serve())

@@ -21,7 +21,7 @@ def source():
         subprocess.run(["npm", "pack", "--silent", f"axe-core@{NAME.rpartition('-')[2]}"], cwd=BUILD,
                        check=True, stdout=subprocess.DEVNULL)
     assert hashlib.sha256(
-        archive.read_bytes()).hexdigest() == SHA256, f"{archive} is not the archive this project pins: delete it"
+        archive.read_bytes()).hexdigest() == SHA256, f"{archive} is not the one this project pins: delete it"
     with tarfile.open(archive) as package:
         return package.extractfile("package/axe.min.js").read().decode()
 

@@ -1,7 +1,7 @@
 """The pages' main walk in Firefox, in WebKit, Safari's engine, and in Chromium 115, the oldest that is
 supported.
 
-    python tests/support/browsers.py [firefox] [webkit] [chromium]       # `make browsers` does it in all three
+    python tests/support/browsers.py [firefox] [webkit] [chromium]     # `make browsers` does all three
 
 Firefox is spoken to by Marionette, WebKitGTK by WebDriver under Xvfb; both take the commands of W3C
 WebDriver. Chromium 115 is unpacked from the npm package @sparticuz/chromium@115 into build/browsers. Prints a
@@ -41,7 +41,8 @@ PREFERENCES = {"browser.shell.checkDefaultBrowser": False,
                "network.captive-portal-service.enabled": False, "network.connectivity-service.enabled": False,
                "intl.accept_languages": "en-US"}
 UNPACK = """const zlib = require('zlib'), fs = require('fs');
-    fs.writeFileSync('chromium115', zlib.brotliDecompressSync(fs.readFileSync('package/bin/chromium.br')), {mode: 0o755});"""
+    const packed = fs.readFileSync('package/bin/chromium.br');
+    fs.writeFileSync('chromium115', zlib.brotliDecompressSync(packed), {mode: 0o755});"""
 
 
 class Browser:
@@ -366,7 +367,8 @@ def settings(browser, site):
     browser.wait("the form", "document.getElementById('f-host')")
     browser.run("document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '?', bubbles: true}))")
     tops = browser.wait("the keys in two columns", """(() => {
-        const parts = [...document.querySelectorAll('dialog .keys section')].map(part => Math.round(part.getBoundingClientRect().top));
+        const parts = [...document.querySelectorAll('dialog .keys section')]
+            .map(part => Math.round(part.getBoundingClientRect().top));
         return parts.length && parts;
     })()""")
     assert tops[0] == tops[1], f"the columns begin at {tops}"

@@ -1,7 +1,8 @@
 """Render the main screens, both themes and both languages, into docs/images/, from runs that really arrive
 over SSH.
 
-    make screenshots            # or: .venv/bin/python tests/support/screenshots.py [--out FOLDER] [--width 1440] [--only run-light …]
+    make screenshots
+        # or: .venv/bin/python tests/support/screenshots.py [--out FOLDER] [--width 1440] [--only run-light …]
 """
 
 import argparse

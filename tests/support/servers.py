@@ -16,13 +16,15 @@ ASYNCSSH = """
 import asyncio, asyncssh, sys
 async def process(process):
     import subprocess
-    done = subprocess.run(["sh", "-c", process.command], input=(await process.stdin.read()), capture_output=True)
+    done = subprocess.run(["sh", "-c", process.command], input=(await process.stdin.read()),
+                          capture_output=True)
     process.stdout.write(done.stdout)
     process.stderr.write(done.stderr)
     process.exit(done.returncode)
 async def main(key, keys, port):
-    await asyncssh.create_server(asyncssh.SSHServer, "127.0.0.1", int(port), server_host_keys=[key], authorized_client_keys=keys,
-                                 sftp_factory=True, process_factory=process, encoding=None)
+    await asyncssh.create_server(asyncssh.SSHServer, "127.0.0.1", int(port), server_host_keys=[key],
+                                 authorized_client_keys=keys, sftp_factory=True, process_factory=process,
+                                 encoding=None)
     await asyncio.Event().wait()
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -50,7 +52,8 @@ class Handle(paramiko.SFTPHandle):
     def stat(self): return attributes(os.fstat(self.readfile.fileno()))
     def read(self, offset, length):
         if "short reads" in QUIRKS: length = min(length, 700)
-        if "reads past the end fail" in QUIRKS and offset >= os.fstat(self.readfile.fileno()).st_size: return paramiko.SFTP_FAILURE
+        if "reads past the end fail" in QUIRKS and offset >= os.fstat(self.readfile.fileno()).st_size:
+            return paramiko.SFTP_FAILURE
         return super().read(offset, length)
 def answered(call):
     def method(*arguments):
@@ -79,7 +82,8 @@ class Files(paramiko.SFTPServerInterface):
         if "paths begin with //" in QUIRKS: return "/" + path
         return path
 class Login(paramiko.ServerInterface):
-    def check_auth_publickey(self, user, key): return paramiko.AUTH_SUCCESSFUL if key.get_base64() in KEYS else paramiko.AUTH_FAILED
+    def check_auth_publickey(self, user, key):
+        return paramiko.AUTH_SUCCESSFUL if key.get_base64() in KEYS else paramiko.AUTH_FAILED
     def get_allowed_auths(self, user): return "publickey"
     def check_channel_request(self, kind, number): return paramiko.OPEN_SUCCEEDED
     def check_channel_subsystem_request(self, channel, name):

@@ -1,6 +1,6 @@
 """A root full of believable runs, written by the format alone: for screenshots and for looking at pages.
 
-    python tests/support/showroom.py ROOT [--live]      # make them; --live keeps two of them running until Ctrl+C
+    python tests/support/showroom.py ROOT [--live]   # make them; --live keeps two running until Ctrl+C
 """
 
 import argparse

@@ -40,7 +40,8 @@ class Sshd:
         self.host, self.user = address, getpass.getuser()
         self.home = Path(start) if start else Path("~").expanduser()
         self.port = free_port(address)
-        self.key, self.known_hosts, self.log = self.folder / "id_user", self.folder / "known_hosts", self.folder / "sshd.log"
+        self.key, self.log = self.folder / "id_user", self.folder / "sshd.log"
+        self.known_hosts = self.folder / "known_hosts"
         self.host_key = self.folder / "host_key.pub"
         self._process = None
         self._subsystem = f"internal-sftp -d {start}" if start else "internal-sftp"

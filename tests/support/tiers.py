@@ -1,7 +1,8 @@
 """Which rows of a long table stay in `make test`: @pytest.mark.few on its test; the others are marked `long`
 and run in `make chaos`.
 
-    few("id", …)   the rows of these ids, as pytest shows them in brackets; "…" at an end of one stands for any text
+    few("id", …)   the rows of these ids, as pytest shows them in brackets; "…" at an end of one stands for
+                   any text
     few(3)         three rows: the first, the last, and one between
     few()          of a product, so many rows that every value of every argument comes once
     few(…, tier="frameworks")      the others are run by `make frameworks`

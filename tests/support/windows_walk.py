@@ -66,7 +66,8 @@ while True:
                 opened += 1
             except OSError:
                 pass
-            time.sleep(0.02 + time.monotonic() - began)         # Wine has one server for all files, which is not to be the bottleneck
+            # Wine has one server for all files, which is not to be the bottleneck
+            time.sleep(0.02 + time.monotonic() - began)
     print(opened, flush=True)
 """
 

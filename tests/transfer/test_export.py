@@ -312,7 +312,8 @@ def drawn(page):
         const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         let coloured = 0;
         for (let i = 0; i < data.length; i += 4) {
-            coloured += data[i + 3] > 60 && Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 60;
+            const rgb = [data[i], data[i + 1], data[i + 2]];
+            coloured += data[i + 3] > 60 && Math.max(...rgb) - Math.min(...rgb) > 60;
         }
         return coloured;
     })""")

@@ -618,7 +618,8 @@ def test_keras_is_logged_by_wandbs_callback(tmp_path):
         wandb.init(project="p")
         model = keras.Sequential([keras.layers.Dense(1)])
         model.compile(loss="mse", optimizer=keras.optimizers.SGD(0.5))
-        model.fit(np.ones((8, 2)), np.ones(8), epochs=2, verbose=0, callbacks=[wandb.integration.keras.WandbMetricsLogger()])
+        model.fit(np.ones((8, 2)), np.ones(8), epochs=2, verbose=0,
+                  callbacks=[wandb.integration.keras.WandbMetricsLogger()])
         from runicorn.wandb.keras import WandbCallback
         model.fit(np.ones((8, 2)), np.ones(8), epochs=1, batch_size=4, verbose=0,
                   callbacks=[wandb.keras.WandbMetricsLogger(log_freq="batch"), WandbCallback()])

@@ -23,7 +23,8 @@ from runicorn.wandb import names
 REAL = Path(metadata.distribution("wandb").locate_file("wandb"))
 THEIRS = """import json, sys, wandb
 from wandb.sdk.wandb_run import Run
-print(json.dumps([[n for n in dir(wandb) if n[0] != "_"], [n for n in dir(Run) if n[0] != "_"], list(wandb.__all__)]))"""
+print(json.dumps([[n for n in dir(wandb) if n[0] != "_"], [n for n in dir(Run) if n[0] != "_"],
+                  list(wandb.__all__)]))"""
 FRAMEWORKS = ["transformers/integrations/integration_utils.py", "pytorch_lightning/loggers/wandb.py",
               "accelerate/tracking.py"]
 
@@ -148,9 +149,12 @@ def test_its_modules_can_be_imported_under_either_name(tmp_path):
         from wandb.sdk.lib.config_util import ConfigError
         from wandb.wandb_run import Run
         from wandb.sdk.data_types.trace_tree import Trace
-        assert wandb is runicorn.wandb and wandb.errors.Error is wandb.Error and wandb.sdk.wandb_run.Run is wandb.Run is Run
-        assert wandb.plot is runicorn.wandb.plot and issubclass(ConfigError, wandb.Error) and issubclass(wandb.errors.NewError, Exception)
-        assert wandb.util.generate_id() != wandb.util.generate_id() and len(wandb.sdk.lib.runid.generate_id(6)) == 6
+        assert wandb is runicorn.wandb and wandb.errors.Error is wandb.Error
+        assert wandb.sdk.wandb_run.Run is wandb.Run is Run
+        assert wandb.plot is runicorn.wandb.plot and issubclass(ConfigError, wandb.Error)
+        assert issubclass(wandb.errors.NewError, Exception)
+        assert wandb.util.generate_id() != wandb.util.generate_id()
+        assert len(wandb.sdk.lib.runid.generate_id(6)) == 6
         run = wandb.init(project="p")
         assert isinstance(run, Run) and wandb.run is run
         import runicorn
@@ -199,7 +203,8 @@ def test_a_folder_on_the_path_makes_it_wandb(tmp_path):
         assert importlib.util.find_spec("wandb") is not None
         import wandb
         from wandb.sdk.lib import RunDisabled
-        assert wandb.__version__ == importlib.metadata.version("wandb") and tuple(map(int, wandb.__version__.split("."))) >= (0, 12, 10)
+        assert wandb.__version__ == importlib.metadata.version("wandb")
+        assert tuple(map(int, wandb.__version__.split("."))) >= (0, 12, 10)
         import runicorn.wandb
         assert wandb is runicorn.wandb
         wandb.init(project="p").log({"loss": 1})

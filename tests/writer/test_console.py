@@ -458,7 +458,8 @@ def test_prints_of_data_loader_workers_need_fd(tmp_path, capture, logged, start)
                 return index * index
         if __name__ == "__main__":
             run = runicorn.init(project="p", name="n", system=False, capture={capture!r})
-            print(sum(batch.sum().item() for batch in DataLoader(Squares(), 2, num_workers=2, multiprocessing_context={start!r})))
+            loader = DataLoader(Squares(), 2, num_workers=2, multiprocessing_context={start!r})
+            print(sum(batch.sum().item() for batch in loader))
             run.finish()
         """), timeout=200)
     loads = sorted(f"worker {index // 2 % 2} loads {index}" for index in range(8))

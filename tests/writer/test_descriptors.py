@@ -133,7 +133,8 @@ def test_what_goes_astray_in_a_tight_loop_is_a_tenth_of_a_second_and_said(tmp_pa
                         libc.close(number)
                 theft = time.monotonic()
                 files = next_file(1)
-        moments = [json.loads(line)["ts"] for line in open("mine0.bin")] if (json := __import__("json")) else []
+        moments = ([json.loads(line)["ts"] for line in open("mine0.bin")] if (json := __import__("json"))
+                   else [])
         print(len(moments), moments[-1] - moments[0] if moments else 0.0, steps)
         """))
     astray, seconds, steps = out.split("\n")[-2].split()
@@ -189,7 +190,8 @@ def test_os_is_left_as_it_was_found(tmp_path):
             assert pickle.loads(pickle.dumps(os.close)) is os.close is not before[0]
             assert os.close.__module__ == "os" and os.close.__name__ == "close"
             run.finish()
-            end = time.monotonic() + 20             # the thread that hears of signals closes its end by itself
+            # the thread that hears of signals closes its end by itself
+            end = time.monotonic() + 20
             while (os.close, os.closerange, os.dup2) != before and time.monotonic() < end:
                 time.sleep(0.01)
             assert (os.close, os.closerange, os.dup2) == before

@@ -65,7 +65,8 @@ if __name__ == "__main__":
             else:
                 pool.terminate()
         elif kind == "executor":
-            with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as executor:
+            with concurrent.futures.ProcessPoolExecutor(
+                1, mp_context=multiprocessing.get_context("fork")) as executor:
                 executor.submit(work, how).exception()
         elif kind == "DataLoader":
             import torch

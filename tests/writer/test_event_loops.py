@@ -76,7 +76,8 @@ while len(numbers) < 4:
     numbers += reader.recv(64)
 assert numbers == bytes([signal.SIGUSR1] * 3 + [signal.SIGTERM]), numbers
 run.finish()
-assert signal.set_wakeup_fd.__module__ != 'runicorn.writer.signals' and signal.set_wakeup_fd(-1) == writer.fileno()
+assert signal.set_wakeup_fd.__module__ != 'runicorn.writer.signals'
+assert signal.set_wakeup_fd(-1) == writer.fileno()
 """,
 }
 
@@ -140,7 +141,8 @@ ours = signal.set_wakeup_fd, _signal.signal
 from signal import set_wakeup_fd            # and keeps it
 run.finish()
 assert ours != (signal.set_wakeup_fd, _signal.signal) and signal.set_wakeup_fd is _signal.set_wakeup_fd
-assert type(signal.set_wakeup_fd) is type(_signal.signal) is type(len) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+assert type(signal.set_wakeup_fd) is type(_signal.signal) is type(len)
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 reader, writer = os.pipe()
 os.set_blocking(writer, False)
 assert (set_wakeup_fd(writer), signal.set_wakeup_fd(-1)) == (-1, writer)

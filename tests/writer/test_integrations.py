@@ -32,9 +32,11 @@ def test_lightning(tmp_path):
 
         data = torch.utils.data.DataLoader(torch.randn(32, 4), batch_size=8)
         logger = RunicornLogger(project="p", name="lightning")
-        trainer = lightning.Trainer(max_epochs=2, logger=logger, log_every_n_steps=1, accelerator="cpu", enable_progress_bar=False)
+        trainer = lightning.Trainer(max_epochs=2, logger=logger, log_every_n_steps=1, accelerator="cpu",
+                                    enable_progress_bar=False)
         trainer.fit(Model(), data, data)
-        assert logger.name == "lightning" and logger.version == logger.experiment.id and logger.save_dir == str(logger.experiment.dir)
+        assert logger.name == "lightning" and logger.version == logger.experiment.id
+        assert logger.save_dir == str(logger.experiment.dir)
         """), timeout=120)
     run = only(tmp_path)
     found = [(row["step"], key) for row in rows(run)
@@ -73,7 +75,8 @@ def test_lightning_by_its_own_command_line(tmp_path):
     (tmp_path / "given.yaml").write_text("""
 model: {lr: 0.25}
 trainer:
-  logger: {class_path: runicorn.integrations.lightning.RunicornLogger, init_args: {project: p, name: yaml, tags: [a, b]}}
+  logger: {class_path: runicorn.integrations.lightning.RunicornLogger,
+           init_args: {project: p, name: yaml, tags: [a, b]}}
 """)
     logger = "runicorn.integrations.lightning.RunicornLogger"
     options = ["--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu",
@@ -100,11 +103,14 @@ def test_transformers(tmp_path):
         from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
         from runicorn.integrations.transformers import RunicornCallback
 
-        model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=16, n_positions=8, bos_token_id=0, eos_token_id=0))
+        model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=16, n_positions=8,
+                                           bos_token_id=0, eos_token_id=0))
         data = [{"input_ids": torch.arange(8), "labels": torch.arange(8)}] * 16
-        args = TrainingArguments("out", max_steps=4, logging_steps=1, per_device_train_batch_size=2, eval_strategy="steps", eval_steps=2,
-                                 report_to=[], save_strategy="no", use_cpu=True, disable_tqdm=True)
-        Trainer(model, args, train_dataset=data, eval_dataset=data[:2], callbacks=[RunicornCallback(project="p", name="hf")]).train()
+        args = TrainingArguments("out", max_steps=4, logging_steps=1, per_device_train_batch_size=2,
+                                 eval_strategy="steps", eval_steps=2, report_to=[], save_strategy="no",
+                                 use_cpu=True, disable_tqdm=True)
+        Trainer(model, args, train_dataset=data, eval_dataset=data[:2],
+                callbacks=[RunicornCallback(project="p", name="hf")]).train()
         """), timeout=180)
     run = only(tmp_path)
     data = [(row["step"], row["data"]) for row in rows(run)]

@@ -163,7 +163,8 @@ def test_a_time_limit_within_a_slow_value_reaches_the_script(tmp_path):
         ways = (lambda: run.log({"loss": Slow()}), lambda: run.log({"loss": 1.0}, step=Slow()),
                 lambda: run.summary.update(loss=Slow()))
         for way in ways:
-            for handler in (plain, functools.partial(with_more, 1), Handlers(ERROR), Handlers(TimeoutError())):
+            for handler in (plain, functools.partial(with_more, 1), Handlers(ERROR),
+                            Handlers(TimeoutError())):
                 signal.signal(signal.SIGALRM, handler)
                 signal.setitimer(signal.ITIMER_REAL, 0.05)
                 try:
@@ -188,7 +189,8 @@ def test_errors_of_values_and_of_our_own_stay_in_log(tmp_path):
             __str__ = __getitem__ = keys
         for handler in (signal.SIG_DFL, plain, operator.truediv):
             signal.signal(signal.SIGALRM, handler)
-            for error in (Late(), Late("odd"), ValueError(), OSError(), TimeoutError("odd"), KeyError("odd"), RuntimeError(Late())):
+            for error in (Late(), Late("odd"), ValueError(), OSError(), TimeoutError("odd"), KeyError("odd"),
+                          RuntimeError(Late())):
                 run.log({"loss": Odd(error), "good": 1.0})
                 run.log(Odd(error))
                 run.log({"loss": 1.0}, step=Odd(error))

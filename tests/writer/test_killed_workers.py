@@ -35,7 +35,8 @@ TRAIN = textwrap.dedent("""
             try:
                 for batch in loader:
                     run.log({"sum": batch.sum()})
-            except Exception:       # RuntimeError by PyTorch's handler, or ConnectionResetError where the worker was sending
+            except Exception:
+                # RuntimeError by PyTorch's handler, or ConnectionResetError where the worker was sending
                 sys.exit(3)
         elif how == "finally":
             try:
@@ -82,7 +83,8 @@ FORKS = textwrap.dedent("""
         if not child:
             os.mkdir(str(attempt))
             os.chdir(str(attempt))
-            os.environ.update(HOME=os.getcwd(), RUNICORN_HOME=os.path.abspath("home"), RUNICORN_DIR=os.path.abspath("root"))
+            os.environ.update(HOME=os.getcwd(), RUNICORN_HOME=os.path.abspath("home"),
+                              RUNICORN_DIR=os.path.abspath("root"))
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
             sys.argv[1:] = str(0.002 * (attempt % 100)), {how}[attempt % {hows}]

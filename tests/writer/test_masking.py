@@ -23,8 +23,8 @@ client_secret clientSecret secret_key SECRET_KEY api_key apikey apiKey API-KEY o
 access_key aws_secret_access_key private_key token hf_token HF_TOKEN hfToken auth_token access_token
 accessToken refresh_token bot_token hub_token push_to_hub_token github_token wandb_key WANDB_API_KEY
 credential credentials encryption_key account_key x-api-key Authorization password2 password_prod token_prod
-api_key_1 security_token slack.token trainer.token passwords keystore_pass CI_JOB_TOKEN app_key 密码 数据库密码 口令 令牌
-访问令牌 密钥 パスワード""".split()
+api_key_1 security_token slack.token trainer.token passwords keystore_pass CI_JOB_TOKEN app_key
+密码 数据库密码 口令 令牌 访问令牌 密钥 パスワード""".split()
 
 COMMANDS = [["t.py", "--password", PW], ["--password=" + PW], ["--hf-token", PW],
             ["--hf_token=hunter2 and more"], ["password=" + PW],
@@ -253,7 +253,8 @@ def test_hostile_text_takes_time_in_proportion(kind):
 SCRIPT = """
 import sys
 import runicorn
-run = runicorn.init(project="p", name="n", config={"hf_token": "hunter2", "lr": 0.1, "db": {"url": "postgres://u:hunter2@h/d"}},
+run = runicorn.init(project="p", name="n",
+                    config={"hf_token": "hunter2", "lr": 0.1, "db": {"url": "postgres://u:hunter2@h/d"}},
                     tags=["password=hunter2"], notes="the password: hunter2"%s)
 run.config.update({"api_key": "hunter2"})
 run.config["command"] = ["x", "--password", "hunter2"]

@@ -339,7 +339,8 @@ TQDM = """
     from tqdm import tqdm
     for epoch in tqdm(range(3), desc="epoch", position=0, mininterval=0.01, file=sys.stderr):
         for part in tqdm(range(3), desc="part", position=1, leave=False, mininterval=0.01, file=sys.stderr):
-            for batch in tqdm(range(20), desc="batch", position=2, leave=False, mininterval=0.01, file=sys.stderr):
+            for batch in tqdm(range(20), desc="batch", position=2, leave=False, mininterval=0.01,
+                              file=sys.stderr):
                 time.sleep(0.001)
                 if part == 1 and batch == 7: tqdm.write(f"line {epoch}", file=sys.stderr)
     print("end")

@@ -428,7 +428,8 @@ class Training:
 
 if __name__ == "__main__":
     executor = submitit.AutoExecutor("submitit")
-    executor.update_parameters(timeout_min=60, slurm_partition="low", slurm_signal_delay_s=30, cpus_per_task=1)
+    executor.update_parameters(timeout_min=60, slurm_partition="low", slurm_signal_delay_s=30,
+                               cpus_per_task=1)
     print(executor.submit(Training()).job_id)
 """
 

@@ -32,12 +32,14 @@ KINDS = ("open", "os.", "subprocess.", "import", "shutil.", "tempfile.", "socket
 
 def note(event, arguments):
     global number
-    if not armed or not event.startswith(KINDS) or threading.get_ident() != main or event in ("os.putenv", "os.kill"):
+    if (not armed or not event.startswith(KINDS) or threading.get_ident() != main
+            or event in ("os.putenv", "os.kill")):
         return
     if number == kill:
         os.kill(os.getpid(), signal.SIGKILL)
     number += 1
-    os.write(journal, (json.dumps([event] + [str(argument) for argument in arguments[:2]]) + chr(10)).encode())
+    os.write(journal,
+             (json.dumps([event] + [str(argument) for argument in arguments[:2]]) + chr(10)).encode())
 
 def noted(kind, name):
     function = getattr(kind, name)

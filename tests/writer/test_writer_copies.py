@@ -108,7 +108,8 @@ def test_a_disabled_run_copies_and_pickles(disabled):
 def test_the_module_copies_and_pickles():
     class Trainer:
         def __init__(self):
-            self.wandb, self.log, self.init, self.image = runicorn, runicorn.log, runicorn.init, runicorn.Image
+            self.wandb, self.log = runicorn, runicorn.log
+            self.init, self.image = runicorn.init, runicorn.Image
     twin = copy.deepcopy(Trainer())
     assert twin.wandb is runicorn and twin.log is runicorn.log and twin.image is runicorn.Image
     assert (pickle.loads(pickle.dumps(runicorn)) is cloudpickle.loads(cloudpickle.dumps(runicorn))
@@ -126,7 +127,8 @@ def test_a_run_unpickled_elsewhere_records_nothing_and_says_so_once(run, tmp_pat
     code = textwrap.dedent("""
         import pickle, sys, copy
         run = pickle.load(open(sys.argv[1], "rb"))["run"]
-        print(run.id, run.project, run.name, run.config.lr, run.config["net"], run.summary["loss"], run.dir, run.path)
+        print(run.id, run.project, run.name, run.config.lr, run.config["net"], run.summary["loss"], run.dir,
+              run.path)
         print(run.step, run.attempt, run.tags, run.notes)
         for n in range(3):
             run.log({"loss": n})
@@ -168,7 +170,8 @@ LOADER = """
         run = runicorn.init(project="p", name="n", config={"lr": 0.5}, system=False)
         for _ in range(2):
             data = Data(run, run.config)
-            for batch in torch.utils.data.DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context=sys.argv[1]):
+            for batch in torch.utils.data.DataLoader(data, batch_size=2, num_workers=2,
+                                                     multiprocessing_context=sys.argv[1]):
                 run.log({"sum": batch.sum()})
 """
 
@@ -265,8 +268,9 @@ SPAWNED = """
         logger = RunicornLogger(project="p", name="spawned", system=False)
         logger.log_hyperparams({"lr": 0.1})             # the first use: the run begins here
         data = torch.utils.data.DataLoader(torch.randn(16, 4), batch_size=4)
-        trainer = lightning.Trainer(max_epochs=1, logger=logger, log_every_n_steps=1, accelerator="cpu", devices=2, strategy="ddp_spawn",
-                                    enable_progress_bar=False, enable_checkpointing=False)
+        trainer = lightning.Trainer(max_epochs=1, logger=logger, log_every_n_steps=1, accelerator="cpu",
+                                    devices=2, strategy="ddp_spawn", enable_progress_bar=False,
+                                    enable_checkpointing=False)
         trainer.fit(Model(), data)
 """
 

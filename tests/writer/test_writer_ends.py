@@ -183,7 +183,8 @@ def test_a_console_that_is_closed_ends_the_run_before_the_process(tmp_path, end,
 def test_after_finish_the_process_is_as_it_was(tmp_path):
     out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
         run.finish()
-        print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
+              signal.getsignal(signal.SIGINT) is signal.default_int_handler)
         print("write" in sys.stdout.__dict__, "write" in sys.stdout.buffer.__dict__, threading.active_count())
         """))
     assert out == "True True\nFalse False 1\n"
@@ -280,7 +281,8 @@ def test_system_exit_stays_what_it_was(tmp_path):
             def code(self):
                 return self.args[0] + 1
         error = SystemExit(5)
-        assert [copy.copy(error).code, pickle.loads(pickle.dumps(error)).code, copy.copy(Leave(6)).code] == [5, 5, 6]
+        assert [copy.copy(error).code, pickle.loads(pickle.dumps(error)).code, copy.copy(Leave(6)).code] == [
+            5, 5, 6]
         class Mixin:
             code = 3
         class Mixed(Mixin, SystemExit):
@@ -289,14 +291,16 @@ def test_system_exit_stays_what_it_was(tmp_path):
                 kind.more = more
         class Deep(Mixed, more=5):
             pass
-        assert [pickle.loads(pickle.dumps(error)).code for error in (Leave(6), Own(1), Derived(1), Mixed(1))] == [6, 8, 2, 3]
+        assert [pickle.loads(pickle.dumps(error)).code
+                for error in (Leave(6), Own(1), Derived(1), Mixed(1))] == [6, 8, 2, 3]
         assert (Own.code, Mixed.code, Deep.code, Deep.more, type(Derived.code)) == (8, 3, 3, 5, property)
         own = Own(1)
         own.code = 9
         assert own.code == 9 and vars(own) == {"code": 9} and Own.code == 8
         del own.code
         assert own.code == 8 and vars(own) == {}
-        for wrong in (lambda: delattr(own, "code"), lambda: setattr(Derived(1), "code", 1), lambda: type("X", (Own,), {}, more=1)):
+        for wrong in (lambda: delattr(own, "code"), lambda: setattr(Derived(1), "code", 1),
+                      lambda: type("X", (Own,), {}, more=1)):
             try:
                 wrong()
                 sys.exit("no error")
@@ -341,7 +345,8 @@ def test_system_exit_is_as_it_was_once_the_last_run_ended(tmp_path):
         assert vars(Own)["code"] != 8 and vars(Late)["code"] != 5 and "code" in vars(Mixed)
         def same():
             is_whole = vars(Own)["code"] == 8 and vars(Late)["code"] == 5 and "code" not in vars(Mixed)
-            assert is_whole == ("__init_subclass__" not in SystemExit.__dict__) == (SystemExit.__dict__['code'] is member)
+            assert is_whole == ("__init_subclass__" not in SystemExit.__dict__) == (
+                SystemExit.__dict__['code'] is member)
             print(is_whole)
         same()
         other = runicorn.init(project="p", reinit='create_new')
@@ -400,7 +405,8 @@ def test_subinterpreters_leave_system_exit_whole(tmp_path):
     out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
         subinterpreters = __import__("_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters")
         inner = subinterpreters.create()
-        subinterpreters.run_string(inner, "import runicorn; runicorn.init(project='p', name='inner', capture=False)")
+        subinterpreters.run_string(inner,
+                                   "import runicorn; runicorn.init(project='p', name='inner', capture=False)")
         subinterpreters.destroy(inner)
         import gc
         gc.collect()

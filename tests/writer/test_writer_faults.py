@@ -89,7 +89,8 @@ def test_a_removed_root_is_said_once_and_the_training_goes_on(tmp_path):
     _, err = train(tmp_path, QUICK_CHECK + INIT + textwrap.dedent("""
         run.log({"loss": 1.0})
         while os.path.exists(os.environ["RUNICORN_DIR"]):
-            shutil.rmtree(os.environ["RUNICORN_DIR"], ignore_errors=True)       # a summary may be on its way to its place
+            # a summary may be on its way to its place
+            shutil.rmtree(os.environ["RUNICORN_DIR"], ignore_errors=True)
         while not run._events._lost:
             time.sleep(0.05)
         run._live.beat()
@@ -265,7 +266,8 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path, kind):
         run.finish()
         {kind}(os.path.join(root, ".runicorn", "live", "odd.json"))
         {kind}(os.path.join(root, ".runicorn", "live", "old.json"))
-        for name in ("nothing", "meta.json", "status.json", "summary.json", "events.jsonl", "events.jsonl", "logs.txt", ".beat"):
+        for name in ("nothing", "meta.json", "status.json", "summary.json", "events.jsonl", "events.jsonl",
+                     "logs.txt", ".beat"):
             path = os.path.join(run.dir, name)
             kept = open(path, "rb").read() if os.path.isfile(path) else None
             if os.path.lexists(path):

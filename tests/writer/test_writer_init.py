@@ -73,7 +73,8 @@ def test_init_while_the_process_ends(tmp_path):
             run.finish()
         class Late:
             def __del__(self, late=late):
-                late("destructor")          # half of Python's modules are gone: it may come to nothing, but it does not raise
+                # half of Python's modules are gone: it may come to nothing, but it does not raise
+                late("destructor")
         atexit.register(late, "atexit")
         kept = Late()
         """))
@@ -90,7 +91,8 @@ def test_a_thread_that_python_did_not_start_and_one_that_is_not_the_first(tmp_pa
                 run.log({"loss": 1.0}, step=0)
             done.append(name)
         done = []
-        _thread.start_new_thread(work, ("raw",))                # imports threading first: a main thread that is none
+        # imports threading first: a main thread that is none
+        _thread.start_new_thread(work, ("raw",))
         while len(done) < 1:
             time.sleep(0.01)
         def from_c(argument):
@@ -243,7 +245,8 @@ def test_half_characters_anywhere_in_init(tmp_path, text):
             os.chdir(text)
         except UnicodeEncodeError:
             pass                        # no name that a system takes
-        run = runicorn.init(project=text, name=text, notes=text, tags=[text], config={{text: text}}, group=text, job_type=text, id=text)
+        run = runicorn.init(project=text, name=text, notes=text, tags=[text], config={{text: text}},
+                            group=text, job_type=text, id=text)
         assert type(run).__name__ == "Run", run
         run.log({{text: 1.0, "text": text}}, step=0)
         run.summary[text] = text
@@ -300,7 +303,8 @@ def test_chinese_names_under_an_ascii_locale(tmp_path, more, where):
         import os, sys
         import runicorn
         assert sys.getfilesystemencoding() == "ascii"
-        names = dict(project="视觉", name="残差", {"storage=" + ascii(root) + ", " if where == "storage" else ""})
+        names = dict(project="视觉", name="残差",
+                     {"storage=" + ascii(root) + ", " if where == "storage" else ""})
         run = runicorn.init(notes="笔记", tags=["基线"], config={{"数据": "猫"}}, id="第一", **names)
         assert type(run).__name__ == "Run" and os.path.isdir(run.dir)
         run.log({{"损失": 1.0}}, step=3)

@@ -460,7 +460,8 @@ def test_a_rank_0_whose_own_node_did_not_fail_goes_on_too(tmp_path):
         import os, pathlib, sys, time
         import runicorn
         run = runicorn.init(project="p", name="n", all_ranks=True)
-        run.log({"launch": os.environ["LAUNCH"], "count": int(os.environ["TORCHELASTIC_RESTART_COUNT"]), "attempt": run.attempt})
+        run.log({"launch": os.environ["LAUNCH"], "count": int(os.environ["TORCHELASTIC_RESTART_COUNT"]),
+                 "attempt": run.attempt})
         while not run.path:
             time.sleep(0.05)
         rank, again = os.environ["RANK"], pathlib.Path("failed").exists()

@@ -435,14 +435,20 @@ class A:
 names = {"alpha", "beta", "gamma", "delta", "eps"}
 o = Opt()
 print(json.dumps(plain({
-    "object": o, "set": names, "frozen": frozenset([frozenset(names), (1, frozenset(names)), "x", 10, 9.5, 100, None, Opt]),
+    "object": o, "set": names,
+    "frozen": frozenset([frozenset(names), (1, frozenset(names)), "x", 10, 9.5, 100, None, Opt]),
     "numbers": {3, 20, 100},
-    "partial": functools.partial(max, 1, default=o, key=names), "nested": functools.partial(functools.partial(max, o), {"a": names}),
-    "generator": f(), "lambda": lambda: 0, "local": [lambda: 0], "class": Opt, "method": o.method, "builtin": len, "bound": [].append,
-    "keys": dict.fromkeys(names).keys() & names, "enum": Kind.A, "data": D(names), "attr": A(names), "weak": weakref.ref(o),
-    "iterator": iter([1]), "map": map(len, []), "keyed": {(1, o): 1, o: 2, frozenset(names): 3, Opt: 4, Kind.A: 5},
+    "partial": functools.partial(max, 1, default=o, key=names),
+    "nested": functools.partial(functools.partial(max, o), {"a": names}),
+    "generator": f(), "lambda": lambda: 0, "local": [lambda: 0], "class": Opt,
+    "method": o.method, "builtin": len, "bound": [].append,
+    "keys": dict.fromkeys(names).keys() & names, "enum": Kind.A, "data": D(names),
+    "attr": A(names), "weak": weakref.ref(o),
+    "iterator": iter([1]), "map": map(len, []),
+    "keyed": {(1, o): 1, o: 2, frozenset(names): 3, Opt: 4, Kind.A: 5},
     "lock": threading.Lock(), "deque": collections.deque([o]), "proxy": types.MappingProxyType({"a": names}),
-    "chain": collections.ChainMap({"a": o}), "counter": collections.Counter("abca"), "file": pathlib.Path("/x"),
+    "chain": collections.ChainMap({"a": o}), "counter": collections.Counter("abca"),
+    "file": pathlib.Path("/x"),
 }, "config")))
 """
 
@@ -616,7 +622,7 @@ def test_a_row_of_numbers_takes_three_calls_of_python(tmp_path):
     count, each = collections.Counter(), []
     for step in range(50):
         called = []
-        sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name) if event == "call" else None)  # noqa: B023
+        sys.setprofile(lambda frame, event, _: event == "call" and called.append(frame.f_code.co_name))  # noqa: B023
         run.log({"a": 0.5, "b": 1, "c": True}, step=step)
         sys.setprofile(None)
         each.append(called)
