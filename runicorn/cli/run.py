@@ -98,6 +98,8 @@ def run(options):
     if record is None:
         return _become(argv, environ)
     from runicorn.writer.program_run import joint_verdict, oom_kills, verdict
+    if options.root:
+        environ["RUNICORN_DIR"] = record.root           # for a run of its own that a script in it makes
     line, kills = _link(record, environ), oom_kills()
     if line is not None and not options.no_wandb:
         _offer_wandb(line.folder, environ)

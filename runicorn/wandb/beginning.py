@@ -8,7 +8,7 @@ from importlib import import_module
 from runicorn.layout import META, RUNS, below, legible, read_json, root_path, slug
 from runicorn.wandb import facade
 from runicorn.wandb.settings import flag, given
-from runicorn.writer import api, current
+from runicorn.writer import api, current, link
 from runicorn.writer.notice import name_unknown, say
 from runicorn.writer.values import attempt, describe, key_text, plain_fields, reason, type_name
 
@@ -83,7 +83,9 @@ def _begin(words, config, again, options):
     words.pop("mode", None)
     name_unknown("init", [key for key in words if key not in SETTLED and key[:1] != "_"])
     if resume not in (None, "never") and spec["id"] and not spec["name"]:
-        spec["name"] = attempt(_name_of, options["storage"], spec["project"] or "default",
+        above = link.ask({"ask": "place"}) or {}        # a `runicorn run`, whose command line may name it
+        project = above["project"] if "project" in above.get("fixed", ()) else spec["project"] or "default"
+        spec["name"] = attempt(_name_of, above.get("root") or options["storage"], project,
                                key_text(spec["id"]))[0]
     run = api.init(config=config, mode=_known(mode, "mode", ("online", "offline", "disabled", "shared")),
                    resume=resume, reinit=again if again in ("create_new", "return_previous")

@@ -38,9 +38,9 @@ class AppendFile:
         self._synced = 0
         self._open()
 
-    def move(self, folder):
-        """It lies in `folder` (str) now: where it is opened again, it is there."""
-        self.path = os.path.join(folder, os.path.basename(self.path))
+    def move(self, path):
+        """It lies at `path` (str) now: where it is opened again, it is there."""
+        self.path = path
 
     def _open(self):
         self._take(open_regular(self.path, FLAGS))

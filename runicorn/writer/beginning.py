@@ -6,13 +6,13 @@ import sys
 import time
 
 from runicorn.errors import NotFoundError, RunicornError, UsageError
-from runicorn.layout import META, STATUS, SUMMARY, below, legible, new_run_id, read_json, root_path, run_path
-from runicorn.masking import masked, names, without_masks
+from runicorn.layout import legible, new_run_id, root_path, run_path
+from runicorn.masking import masked, names
 from runicorn.writer import current, environment, exits, link, processes, ranks, restart
 from runicorn.writer.live import clear_stale, lives
 from runicorn.writer.notice import is_interrupt, name_unknown, say
 from runicorn.writer.run import Run
-from runicorn.writer.run_folder import again, fresh, largest_step
+from runicorn.writer.run_folder import again, fresh, next_attempt, past
 from runicorn.writer.silent import SilentRun
 from runicorn.writer.values import attempt, describe, key_text, plain_fields, texts, type_name
 
@@ -40,7 +40,8 @@ def begin(project, name, config, tags, notes, storage, id, resume, mode, capture
     if why is None:
         run = _begin(spec, storage or dir, run_id, resume,
                      {"capture": capture, "system": system, "not_secret": spared}, launch, quiet,
-                     {"project": project and spec["project"], "name": name and spec["name"], "id": run_id})
+                     {"project": project and spec["project"], "name": name and spec["name"], "id": run_id,
+                      "resume": resume})
     else:
         run = SilentRun(spec, run_id, why)
     current.begin(run)
@@ -126,8 +127,8 @@ def config_values(config):
 
 
 def _begin(spec, storage, run_id, resume, options, launch, quiet, fields):
-    """Return the Run, or a SilentRun where its files can't be made. fields: the project and name that `init`
-    was given, or None each."""
+    """Return the Run, or a SilentRun where its files can't be made. fields: the project, name and id that `init`
+    was given, or None each, and its "resume"."""
     try:
         run = _begin_below(spec, options, launch, fields) if os.environ.get(link.LINK) else None
         if run is not None:
@@ -202,7 +203,7 @@ def begin_program(argv, spec, fixed, storage, quiet, each_task):
     facts = dict(environment.gather(time.time()), argv=argv)
     if restart.is_restart(facts) and len(fixed) < 2:
         spec = dict(spec, **restart.names_of_forerunner(root, {key: spec[key] for key in fixed}, facts))
-    options = {"not_secret": _spared(()), "fixed": fixed}
+    options = {"not_secret": _spared(()), "fixed": fixed, "settings": spec["config"]}
     run = _rank_0(root, spec, run_id and legible(run_id), None, options, launch, quiet, facts, ProgramRun)
     clear_stale(root)
     return run
@@ -222,9 +223,7 @@ def _rank_0(root, spec, run_id, resume, options, launch, quiet, facts=None, kind
         differing = restart.difference(before, shown) if before else []
         say(f"going on with run {slot.id}, attempt {slot.attempt}"
             + (f"; different from the attempt before: {' and '.join(differing)}" if differing else ""))
-        before_it = {"status": read_json(below(slot.folder, STATUS)) or {},
-                     "summary": read_json(below(slot.folder, SUMMARY)) or {},
-                     "step": largest_step(slot.folder)}
+        before_it = past(slot.folder)
     quiet = quiet or os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
     announce = None if quiet else lambda: _announce(slot, spec)
     return kind(slot, _meta(facts, slot, spec, launch, shown), before_it, launch, **options,
@@ -272,12 +271,4 @@ def _meta(facts, slot, spec, launch, shown):
     for scheduler in ("slurm", "torchrun"):
         if scheduler in meta:
             meta[scheduler] = dict(meta[scheduler], config=restart.config_digest(shown["config"]))
-    if slot.attempt == 1:
-        return dict(meta, **spec)
-    before = read_json(below(slot.folder, META)) or {}
-    for scheduler in ("slurm", "torchrun"):
-        before.pop(scheduler, None)             # what began the last attempt, if anything, not an earlier one
-    stays = {key: before[key] for key in ("created_at", "format", "metrics", "means") if key in before}
-    spec = {key: value for key, value in spec.items() if value not in (None, [], {})}
-    config = dict(without_masks(before.get("config") or {}), **spec.pop("config", {}))
-    return {**before, **meta, **stays, **spec, "config": config}
+    return dict(meta, **spec) if slot.attempt == 1 else next_attempt(slot.folder, meta, spec)

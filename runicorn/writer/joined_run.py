@@ -27,7 +27,8 @@ def join(spec, fields, facts, options, launch):
     knows.
 
     spec: project, name, config, tags, notes … of `init`. fields: its project, name and id, None where it
-    names none. facts: of this process, for meta.json. options: of Run. launch: ranks.Launch. Raises OSError.
+    names none, and its "resume". facts: of this process, for meta.json. options: of Run. launch:
+    ranks.Launch. Raises OSError.
     """
     global _joined
     answer = link.ask({"ask": "join", "pid": os.getpid(), "again": not _joined, "key": launch.key, **fields})
@@ -39,7 +40,7 @@ def join(spec, fields, facts, options, launch):
     step = max(answer["step"], largest_step(place_of_run.folder)) if resumes else answer["step"]
     past = {"summary": read_json(below(place_of_run.folder, SUMMARY)) or {}, "step": step}
     meta = {**facts, **{key: value for key, value in spec.items() if value not in (None, [], {})}, **before}
-    meta["config"] = {**spec["config"], **before.get("config", {})}
+    meta["config"] = {**before.get("config", {}), **spec["config"], **answer["settings"]}
     meta["tags"] = list(dict.fromkeys([*before.get("tags", ()), *spec["tags"]]))
     meta["notes"] = before.get("notes") or spec["notes"]
     meta["python"] = facts["python"]

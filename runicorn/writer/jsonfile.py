@@ -30,8 +30,9 @@ class JsonFile:
         self.refused = 0
 
     def move(self, path):
-        """Write to `path` from now on."""
-        self.path = path
+        """Write to `path` from now on, and not to the one before."""
+        with self._lock:
+            self.path = path
 
     def changed(self):
         """Say that the content changed: written when this returns, unless one was written within

@@ -40,13 +40,12 @@ class Live:
         """slot: the run's Place. facts: dict for the file (its path is added). Raises OSError if neither can
         be written."""
         self._facts = {"path": slot.path, "interval": BEAT_SECONDS, **process(), **facts}
-        self._name, self._run = disk_path(slug(slot.id) + ".json"), slot.folder
+        self._run = slot.folder
         try:
             folder = make_folders(slot.root, f"{HIDDEN}/live")
-            self.path = os.path.join(folder, self._name)
-            twin = read_json(self.path)
-            if twin is not None and twin.get("path") != slot.path and is_fresh(self.path):
-                raise FileExistsError(self.path)        # the same id in another experiment, running too
+            self.path = os.path.join(folder, disk_path(slug(slot.id) + ".json"))
+            if _has_twin(self.path, slot):
+                raise FileExistsError(self.path)
             self._write()
         except OSError:
             self.path = os.path.join(slot.folder, BEAT)
@@ -64,6 +63,22 @@ class Live:
         except OSError as error:
             say_unwritten(self.path, error, self._run)
 
+    def move(self, slot):
+        """The run lies at another Place now, perhaps by another id."""
+        before, self._run = self.path, slot.folder
+        self.path = self._path_at(slot)
+        _beating.add((os.getpid(), self.path))
+        self.tell(path=slot.path, id=slot.id, attempt=slot.attempt)
+        if self.path != before:
+            _beating.discard((os.getpid(), before))
+            disk.discard(before)
+
+    def _path_at(self, slot):
+        if os.path.basename(self.path) == BEAT:
+            return os.path.join(slot.folder, BEAT)
+        path = os.path.join(os.path.dirname(self.path), disk_path(slug(slot.id) + ".json"))
+        return self.path if _has_twin(path, slot) else path
+
     def beat(self):
         """Move the mtime to now; makes the file again if it is gone. Returns the seconds until the next
         beat."""
@@ -80,6 +95,12 @@ class Live:
         """The run is over: no heartbeat is expected any more."""
         _beating.discard((os.getpid(), self.path))
         disk.discard(self.path)     # gone already, or its folder is: status.json says that the run ended
+
+
+def _has_twin(path, slot):
+    """Whether a run of the same id in another experiment, running too, has the live file `path`."""
+    twin = read_json(path)
+    return twin is not None and twin.get("path") != slot.path and is_fresh(path)
 
 
 def is_fresh(path, seconds=6 * BEAT_SECONDS):

@@ -6,10 +6,11 @@ import os
 import time
 
 from runicorn import disk
-from runicorn.layout import META, SUMMARY, below, make_folders, read_json, run_path
-from runicorn.writer import environment, link
+from runicorn.layout import META, STATUS, SUMMARY, below, make_folders, own_file, parse_own, read_json, run_path
+from runicorn.writer import environment, link, run_folder
 from runicorn.writer.background import NEVER
 from runicorn.writer.capture import LogFile, log_gap
+from runicorn.writer.live import lives
 from runicorn.writer.notice import say
 from runicorn.writer.run import METRICS_LIMIT, Run
 from runicorn.writer.signals import GRACE_SECONDS, STOPS
@@ -22,6 +23,8 @@ OOM = "out of memory: the kernel killed it (SIGKILL)"
 
 
 ROWS = 200                  # that are written at once
+SPEC = ("project", "name", "config", "tags", "notes")       # of meta.json, what the command line says
+RESUMES = (True, "allow", "must", "auto")
 LINKS_SECONDS = 5.0         # a program that ends before has no time to look for what dead ones left
 
 
@@ -41,9 +44,11 @@ class ProgramRun(Run):
     writer: the process that joined (its pid), whose meta.json and summary.json are then. told: {"pid",
     "verdict"} of its end."""
 
-    def __init__(self, slot, meta, past, launch, fixed=(), announce=None, **options):
-        """fixed: those of "project" and "name" that the command line says, and no script changes."""
+    def __init__(self, slot, meta, past, launch, fixed=(), settings=(), announce=None, **options):
+        """fixed: those of "project" and "name" that the command line says, and no script changes. settings:
+        dict, its part of the config, as little to be changed."""
         self._argv, self.writer, self.told, self._fixed = meta["argv"], None, None, fixed
+        self._settings = dict(settings)
         self.logged = set()                 # folders whose event files a script logs itself, as it said
         self._first_step = past.get("step", -1)
         # The second: the id that the `init` which joined was given
@@ -117,9 +122,10 @@ class ProgramRun(Run):
 
     def answer(self, question):
         """Return the answer (dict) to a question that came over the Link: {"ask": "join", "pid", "again",
-        "project", "name", "id", "key"} of an `init`; "end" with its "pid" and "verdict"; "facts" for what is
+        "project", "name", "id", "resume",
+        "key"} of an `init`; "end" with its "pid" and "verdict"; "facts" for what is
         known of the machine; "run" for where the run is, once it has been joined, or at once for the "last"
-        files that a rank writes; "place" for its root, project and name; "logged" with the "folder" of event
+        files that a rank writes; "place" for its root, project and name, and which of both are "fixed"; "logged" with the "folder" of event
         files whose rows the script logs itself."""
         request = question.get("ask")
         if request == "join":
@@ -129,62 +135,106 @@ class ProgramRun(Run):
             self.told = question
         elif request == "facts":
             return {key: self._small.meta[key] for key in ("gpus",) if key in self._small.meta}
-        elif request == "run" and (self.writer or len(self._fixed) == 2 or question.get("last")):
+        elif request == "run" and (self.writer or question.get("last")):
             return self._whereabouts()
         elif request == "logged" and len(self.logged) < 10_000:
             self.logged.add(str(question.get("folder")))
         elif request == "place":
-            return {"root": self._root, "project": self.project, "name": self.name}
+            return {"root": self._root, "project": self.project, "name": self._experiment,
+                    "fixed": list(self._fixed)}
         return {}
 
     def _whereabouts(self):
         return {"root": self._root, "path": self.path, "folder": self._folder, "id": self.id,
-                "attempt": self.attempt, "step": self._first_step}
+                "attempt": self.attempt, "step": self._first_step, "settings": self._settings}
 
     def _join(self, question):
         pid, asked_id = question.get("pid"), question.get("id")
         resumes = question.get("again") or asked_id is not None and asked_id == self._asked_id
         if self.ended or self.writer is not None and not (pid == self.writer and resumes):
             return {}
-        self._asked_id = asked_id
-        names = {key: question[key] for key in ("project", "name")
-                 if key not in self._fixed and isinstance(question.get(key), str) and question[key]}
         if self.writer is None:
-            names = {key: value for key, value in names.items() if value != getattr(self, key)}
-            if names and not self._move(**names):
-                say(f"the run stays {self.project}/{self.name}; init() said otherwise")
+            names = {"project": self.project, "name": self._experiment, "id": self.id}
+            names.update((key, question[key]) for key in names if key not in self._fixed
+                         and isinstance(question.get(key), str) and question[key])
+            if not self._be_named(names, question.get("resume")):
+                return {}
             self._small.leave()
-        self.writer, self.told = pid, None
+        self.writer, self.told, self._asked_id = pid, None, asked_id
         if isinstance(question.get("key"), str):
             self._live.tell(launch=question["key"])
         return self._whereabouts()
 
-    def _move(self, project=None, name=None):
-        """Have the run be one of another project or name; returns whether that was possible."""
-        project, name = project or self.project, name or self.name
-        path = run_path(project, name, self.id)
-        folder, before = below(self._root, path), self._folder
-        try:
-            make_folders(self._root, path.rpartition("/")[0])
-            if os.path.exists(folder):
-                return False
-            disk.rename(before, folder)
-        except OSError:
+    def _be_named(self, names, resume):
+        """Be the run that an `init` names, or one more attempt of it where it is there and to be resumed; else
+        stay, and say so. names: {"project", "name", "id"}. Returns False for one that must be there, and is
+        not."""
+        path = run_path(names["project"], names["name"], names["id"])
+        if path == self.path:
+            return True
+        folder, is_named = below(self._root, path), names["id"] != self.id
+        is_there = os.path.isfile(below(folder, META))
+        if resume == "must" and is_named and not is_there:
             return False
-        self._small.move(folder)
-        self.project, self.name, self.path, self._folder = project, name, path, folder
-        for file in (self._events, self._samples, self.log_file.file):
-            if file is not None:
-                file.move(folder)
-        self._small.set(project=project, name=name)
-        self._live.tell(path=path)
-        if self._announce is not None:
-            say(f"init() says {project}/{name} -> {folder}")
-        for _ in range(3):
-            before = os.path.dirname(before)
-            if not disk.discard_folder(before):
-                break                   # other runs lie there
+        try:
+            if is_there and resume in RESUMES and not lives(self._root, path):
+                self._be_attempt(run_folder.again(self._root, path, names["id"]), names)
+            elif not os.path.exists(folder):
+                self._move(run_folder.Place(self._root, path, folder, names["id"], self.attempt), names)
+            elif is_named:
+                say(f"there is a run {names['id']} already; this one is {self.id}"
+                    + (", as a process writes that" if resume in RESUMES
+                       else '. resume="allow" goes on with the old one'))
+                return self._be_named(dict(names, id=self.id), None)
+            else:
+                raise OSError(f"{folder} is there already")
+        except OSError as error:
+            say(f"the run stays {self.project}/{self._experiment}, id {self.id}; init() said otherwise: {error}")
         return True
+
+    def _move(self, slot, names):
+        """Lie at a Place where nothing is. Raises OSError."""
+        before = self._folder
+        make_folders(self._root, slot.path.rpartition("/")[0])
+        disk.rename(before, slot.folder)
+        self._small.move(slot.folder)
+        self._be_at(slot, names)
+        self._small.set(**names)
+        if self._announce is not None:
+            say(f"init() says {names['project']}/{names['name']} -> {slot.folder}")
+        _clear_above(before)
+
+    def _be_attempt(self, slot, names):
+        """Be one more attempt of an existing run: its Place is `slot`. Raises OSError."""
+        before, past = self._folder, run_folder.past(slot.folder)
+        given = dict(self._small.meta, **names, config=self.config.as_dict())
+        meta = run_folder.next_attempt(slot.folder, {key: given[key] for key in given if key not in SPEC},
+                                       {key: given[key] for key in SPEC if key in given})
+        for stem, _, rank in filter(None, map(parse_own, os.listdir(before))):
+            if rank or stem != "status":
+                disk.replace(below(before, own_file(stem, self.attempt, rank)),
+                             below(slot.folder, own_file(stem, slot.attempt, rank)))
+        self._first_step, self.resumed = past["step"], True
+        self.step = max(self.step, self._first_step)
+        for key, value in past["summary"].items():
+            self._last.setdefault(key, value)
+        self._be_at(slot, names)
+        self._small.be_attempt(slot.folder, meta, {"n": slot.attempt, "from_step": past["step"] + 1},
+                               past["status"])
+        say(f"going on with run {slot.id}, attempt {slot.attempt} -> {slot.folder}")
+        for name in (META, STATUS, SUMMARY):
+            disk.discard(below(before, name))
+        if disk.discard_folder(before):
+            _clear_above(before)
+
+    def _be_at(self, slot, names):
+        """Have all that is open know the Place where it lies now, and its names."""
+        self.path, self._folder, self.attempt, self.id = slot.path, slot.folder, slot.attempt, slot.id
+        self.project, self._experiment = names["project"], names["name"]
+        for stem, file in (("events", self._events), ("system", self._samples), ("logs", self.log_file.file)):
+            if file is not None:
+                file.move(below(slot.folder, own_file(stem, slot.attempt, self.rank)))
+        self._live.move(slot)
 
     def take_back(self):
         """The program is over: meta.json and summary.json are ours again, with what the script left in
@@ -192,6 +242,14 @@ class ProgramRun(Run):
         if self.writer is not None and not self.ended:
             meta, summary = (read_json(below(self._folder, name)) or {} for name in (META, SUMMARY))
             self._small.take_back(self._folder, meta, summary)
+
+
+def _clear_above(folder):
+    """Remove what a run's folder (str) leaves empty: runs, the experiment, the project."""
+    for _ in range(3):
+        folder = os.path.dirname(folder)
+        if not disk.discard_folder(folder):
+            break                       # other runs lie there
 
 
 def script_of(argv):

@@ -7,6 +7,8 @@ from collections import namedtuple
 from runicorn.layout import (
     META,
     RUNS,
+    STATUS,
+    SUMMARY,
     below,
     make_folders,
     new_folder,
@@ -14,8 +16,10 @@ from runicorn.layout import (
     open_regular,
     own_file,
     parse_own,
+    read_json,
     slug,
 )
+from runicorn.masking import without_masks
 
 TRIES = 100                 # fresh ids tried; two runs of one second share an id once in 16 million
 STEP = re.compile(rb'^\{"ts":[^,]+,"step":(-?\d+)', re.MULTILINE)
@@ -68,6 +72,25 @@ def claim_events(folder, attempt, rank=0):
             return attempt
         except FileExistsError:
             attempt += 1
+
+
+def past(folder):
+    """Return what the attempts before left in a run's folder: {"status", "summary": dicts, "step": the
+    largest (int)}."""
+    return {"status": read_json(below(folder, STATUS)) or {},
+            "summary": read_json(below(folder, SUMMARY)) or {}, "step": largest_step(folder)}
+
+
+def next_attempt(folder, facts, spec):
+    """Return the dict for meta.json of one more attempt of the run in `folder`: what it has, with what this
+    attempt was given over it. facts: of this process. spec: project, name, config, tags, notes …"""
+    before = read_json(below(folder, META)) or {}
+    for scheduler in ("slurm", "torchrun"):
+        before.pop(scheduler, None)             # what began the last attempt, if anything, not an earlier one
+    stays = {key: before[key] for key in ("created_at", "format", "metrics", "means") if key in before}
+    spec = {key: value for key, value in spec.items() if value not in (None, [], {})}
+    config = dict(without_masks(before.get("config") or {}), **spec.pop("config", {}))
+    return {**before, **facts, **stays, **spec, "config": config}
 
 
 def largest_step(folder):

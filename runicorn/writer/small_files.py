@@ -27,14 +27,17 @@ class SmallFiles:
         written before `place`."""
         self.meta, self._not_secret = meta, not_secret
         self._ended, self._stated, self._means_at = False, True, 0.0
-        self._history = {"started_at": before.get("started_at") or attempt["started_at"],
-                         "attempts": (before.get("attempts") or []) + [attempt]}
-        self._state = dict(self._history, status="running")
+        self._begin(attempt, before)
         self.config = Config(lambda: self._ended or self._meta.changed(), meta["config"])
         self.summary = Summary(lambda: self._ended or self._summary.changed(), last)
         self._meta = JsonFile(None, lambda: self._facts(dict(self.meta, config=self.config.as_dict())), wake)
         self._status = JsonFile(None, lambda: self._facts(self._state), wake)
         self._summary = JsonFile(None, lambda: self.masked(self.summary.as_dict()), wake)
+
+    def _begin(self, attempt, before):
+        self._history = {"started_at": before.get("started_at") or attempt["started_at"],
+                         "attempts": (before.get("attempts") or []) + [attempt]}
+        self._state = dict(self._history, status="running")
 
     def masked(self, value):
         """Return what is written in place of `value`: secrets stay in the process."""
@@ -55,6 +58,16 @@ class SmallFiles:
         """Write into `folder` (str) from now on, where they are already."""
         for file, name in ((self._meta, META), (self._status, STATUS), (self._summary, SUMMARY)):
             file.move(os.path.join(folder, name))
+
+    def be_attempt(self, folder, meta, attempt, before):
+        """Be those of one more attempt of the run in `folder` (str). meta: dict for meta.json. attempt: dict,
+        of this attempt's entry what has changed. before: the status.json of the attempt before."""
+        self._begin(dict(self._history["attempts"][-1], **attempt), before)
+        self.meta.update(meta)
+        self.config.update(meta["config"])
+        self.move(folder)
+        self.write()
+        self._status.write()
 
     def leave(self):
         """Write what waits: from now on meta.json and summary.json are another process's to write."""

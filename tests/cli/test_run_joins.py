@@ -266,3 +266,65 @@ def test_a_script_that_resumes_its_own_run_by_its_id_goes_on_with_it(tmp_path, b
     assert [(row["step"], row["data"]["loss"]) for row in rows(first)] == [
         (0, 1.0), (1, 2.0), (2, 1.0), (3, 2.0)]
     assert [small(run, "status")["status"] for run in (first, second)] == ["finished"] * 2
+
+
+RESUMING = """
+import os, sys
+import wandb
+wandb.init(project="r", name="exp", config={"lr": float(sys.argv[2])}, **eval(sys.argv[1]))
+for step in range(2):
+    wandb.log({"loss": step})
+wandb.run.summary["best"] = 5
+print(wandb.run.id, bool(wandb.run.resumed), wandb.run.step, flush=True)
+os._exit(3) if sys.argv[3:] else None
+"""
+
+
+def test_an_id_of_the_scripts_own_is_the_runs_and_resumes_it(tmp_path):
+    argv = script(tmp_path, RESUMING)
+    first = finished(tmp_path, [*argv, "dict(id='abc', resume='allow')", "1", "dies"], ["--config", "b=1", "--tag", "x"])
+    again = finished(tmp_path, [*argv, "dict(id='abc', resume='must')", "2"], ["--config", "c=2"])
+    assert [(status, out.split()) for status, out, _ in (first, again)] == [
+        (3, [b"abc", b"False", b"2"]), (0, [b"abc", b"True", b"4"])]
+    assert b"going on with run abc, attempt 2" in again[2]
+    run, = runs(tmp_path)
+    assert run.relative_to(tmp_path / "root").parts == ("r", "exp", "runs", "abc")
+    meta, status = small(run, "meta"), small(run, "status")
+    assert (meta["id"], meta["config"], meta["tags"]) == ("abc", {"lr": 2.0, "b": 1, "c": 2}, ["x"])
+    assert [(one["n"], one["from_step"]) for one in status["attempts"]] == [(1, 0), (2, 2)] and status["status"] == "finished"
+    assert [[row["step"] for row in rows(run, name)] for name in ("events.jsonl", "events.2.jsonl")] == [[0, 1], [2, 3]]
+    assert [shown(run, name)[-1] for name in ("logs.txt", "logs.2.txt")] == ["abc False 2", "abc True 4"]
+    assert small(run, "summary") == {"loss": 1, "best": 5}
+    assert list((tmp_path / "root" / ".runicorn" / "live").iterdir()) == []
+    assert sorted(path.name for path in (tmp_path / "root").iterdir()) == [".runicorn", "r"]
+
+
+@pytest.mark.parametrize("options", [["--project", "p"], ["--project", "p", "--name", "n"]])
+def test_a_saved_id_resumes_under_what_the_command_line_names(tmp_path, options):
+    argv = script(tmp_path, RESUMING)
+    run_id = finished(tmp_path, [*argv, "{}", "1"], options)[1].split()[0].decode()
+    bare = script(tmp_path, RESUMING.replace('name="exp", ', ""), "again.py")
+    status, out, err = finished(tmp_path, [*bare, f"dict(id={run_id!r}, resume='must')", "1"], options)
+    assert (status, out.split()) == (0, [run_id.encode(), b"True", b"4"]), err
+    assert only(tmp_path).parts[-4:-2] == ("p", "n" if "n" in options else "exp")
+
+
+def test_an_id_that_is_taken_is_not_taken_over(tmp_path):
+    argv = script(tmp_path, RESUMING)
+    assert finished(tmp_path, [*argv, "dict(id='abc')", "1"])[0] == 0
+    status, out, err = finished(tmp_path, [*argv, "dict(id='abc')", "1"])
+    assert status == 0 and out.split()[1:] == [b"False", b"2"] and b"there is a run abc already" in err
+    assert len(runs(tmp_path)) == 2 and {run.parts[-4:-2] for run in runs(tmp_path)} == {("r", "exp")}
+
+
+def test_a_run_that_must_be_there_and_is_not_is_the_scripts_error(tmp_path):
+    status, _, err = finished(tmp_path, [*script(tmp_path, RESUMING), "dict(id='abc', resume='must')", "1"])
+    assert status == 1 and b"there is no run 'abc'" in err
+    assert small(only(tmp_path), "status")["status"] == "failed"
+
+
+def test_a_run_of_its_own_lies_below_the_root_of_the_command_line(tmp_path):
+    code = "import runicorn\nfor name in 'ab': runicorn.init(name=name).finish()\n"
+    assert finished(tmp_path, script(tmp_path, code), ["--root", "other"])[0] == 0
+    assert not (tmp_path / "root").exists()
+    assert sorted(path.name for path in (tmp_path / "other" / "default").iterdir()) == ["a", "b"]
