@@ -2,8 +2,7 @@
 reader on the same files.
 
     python benchmarks/foreign.py                       # a quarter of an hour; needs 3 GB of scratch space
-    python benchmarks/foreign.py --only million equal
-        # some sections: million, many, equal, far_list, far_growth, far_large
+    python benchmarks/foreign.py --only million equal  # some sections: see --help
     python benchmarks/foreign.py --scratch /tmp/s      # keeps the files for the next time
 
 The files are written by the real packages (torch's SummaryWriter, wandb offline). Painted means: the frame
@@ -37,7 +36,7 @@ from scale_roots import made  # noqa: E402
 from sshd import Sshd, free_port  # noqa: E402
 
 WITH_DATASTORE = "wandb==0.18.7", "setuptools<81"
-RECORDS, RUNS, OF_RUN = 1_000_000, 2000, 200
+RECORDS, RUNS, OF_RUN, LINES = 1_000_000, 2000, 200, 2_000_000
 TAGS = ("train/loss", "train/accuracy", "train/lr", "val/loss")
 CHART = ("window.ready = () => document.querySelector('line-chart canvas, line-chart svg path, "
          "vz-line-chart2 path.line')")
@@ -73,6 +72,18 @@ def write_many(root):
             for step in range(OF_RUN // len(TAGS)):
                 for tag in TAGS:
                     writer.add_scalar(tag, chance.random(), step)
+
+
+def write_log(root):
+    """Write 200 MB of a text log, one line in ten with numbers of the training."""
+    chance = random.Random(11)
+    (root / "nlp" / "text").mkdir(parents=True)
+    with open(root / "nlp" / "text" / "train.log", "w") as file:
+        for step in range(LINES // 10):
+            clock = f"2026-01-01 12:{step // 60 % 60:02}:{step % 60:02}"
+            file.write(f"{clock} Schritt {step} Verlust {chance.random():.6f} Rate 0.001000\n")
+            file.writelines(f"{clock} worker {worker} took a batch of images from /data/shard-{step:07}.tar\n"
+                            for worker in range(9))
 
 
 def environment(home):
@@ -319,6 +330,36 @@ def compare(what, ours, theirs):
                 for mine in [set(zip(*ours.get(name, [[], []])))] for point in zip(*columns))
     assert ours.keys() == theirs.keys() and points == sum(len(steps) for steps, _ in ours.values())
     say(f"{what}: equal (step, value)", "100 %", f"{100 * alike / points:.4f} %")
+
+
+RULED = """
+import json, sys, time
+from runicorn import rules
+from runicorn.metrics.kinds import ruled, text_log
+path, pattern = sys.argv[1:]
+rule = json.dumps(rules.checked([{"pattern": pattern}])) if pattern else None
+reader = ruled.reader("log", rule) if rule else text_log.Reader()
+began, points, rest = time.perf_counter(), 0, b""
+with open(path, "rb") as file:
+    while block := file.read(1 << 20):
+        rest += block
+        used, parts = reader.take(rest, len(rest))
+        rest, points = rest[used:], points + sum(len(part.rows) for part in parts)
+print(json.dumps([time.perf_counter() - began, points]))
+"""
+
+
+@section
+def ruled(scratch, browser):
+    """A text log of 200 MB: by a rule of one's own, and without one."""
+    path = made(scratch / "log", write_log) / "nlp" / "text" / "train.log"
+    size = path.stat().st_size / 1e6
+    rule = r"Schritt (?P<step>\d+) Verlust (?P<loss>\S+) Rate (?P<lr>\S+)"
+    for what, pattern, rows in (("without a rule", "", 0),
+                                ("by a rule that one line in ten fits", rule, LINES // 10)):
+        (spent, found), memory = timed(RULED, path, pattern)
+        assert found == rows, found
+        say(f"a text log of {size:.0f} MB {what} / memory", "", f"{size / spent:.1f} MB/s {memory:.0f} MB")
 
 
 # -- over a connection ---------------------------------------------------------------------------------------

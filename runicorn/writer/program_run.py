@@ -6,7 +6,17 @@ import os
 import time
 
 from runicorn import disk
-from runicorn.layout import META, STATUS, SUMMARY, below, make_folders, own_file, parse_own, read_json, run_path
+from runicorn.layout import (
+    META,
+    STATUS,
+    SUMMARY,
+    below,
+    make_folders,
+    own_file,
+    parse_own,
+    read_json,
+    run_path,
+)
 from runicorn.writer import environment, link, run_folder
 from runicorn.writer.background import NEVER
 from runicorn.writer.capture import LogFile, log_gap
@@ -122,11 +132,10 @@ class ProgramRun(Run):
 
     def answer(self, question):
         """Return the answer (dict) to a question that came over the Link: {"ask": "join", "pid", "again",
-        "project", "name", "id", "resume",
-        "key"} of an `init`; "end" with its "pid" and "verdict"; "facts" for what is
-        known of the machine; "run" for where the run is, once it has been joined, or at once for the "last"
-        files that a rank writes; "place" for its root, project and name, and which of both are "fixed"; "logged" with the "folder" of event
-        files whose rows the script logs itself."""
+        "project", "name", "id", "resume", "key"} of an `init`; "end" with its "pid" and "verdict"; "facts"
+        for what is known of the machine; "run" for where the run is, once it has been joined, or at once for
+        the "last" files that a rank writes; "place" for its root, project and name, and which of both are
+        "fixed"; "logged" with the "folder" of event files whose rows the script logs itself."""
         request = question.get("ask")
         if request == "join":
             return self._join(question)
@@ -166,9 +175,9 @@ class ProgramRun(Run):
         return self._whereabouts()
 
     def _be_named(self, names, resume):
-        """Be the run that an `init` names, or one more attempt of it where it is there and to be resumed; else
-        stay, and say so. names: {"project", "name", "id"}. Returns False for one that must be there, and is
-        not."""
+        """Be the run that an `init` names, or one more attempt of it where it is there and to be resumed;
+        else stay, and say so. names: {"project", "name", "id"}. Returns False for one that must be there,
+        and is not."""
         path = run_path(names["project"], names["name"], names["id"])
         if path == self.path:
             return True
@@ -189,7 +198,8 @@ class ProgramRun(Run):
             else:
                 raise OSError(f"{folder} is there already")
         except OSError as error:
-            say(f"the run stays {self.project}/{self._experiment}, id {self.id}; init() said otherwise: {error}")
+            say(f"the run stays {self.project}/{self._experiment}, id {self.id}; init() said otherwise: "
+                f"{error}")
         return True
 
     def _move(self, slot, names):

@@ -282,7 +282,8 @@ os._exit(3) if sys.argv[3:] else None
 
 def test_an_id_of_the_scripts_own_is_the_runs_and_resumes_it(tmp_path):
     argv = script(tmp_path, RESUMING)
-    first = finished(tmp_path, [*argv, "dict(id='abc', resume='allow')", "1", "dies"], ["--config", "b=1", "--tag", "x"])
+    first = finished(tmp_path, [*argv, "dict(id='abc', resume='allow')", "1", "dies"],
+                     ["--config", "b=1", "--tag", "x"])
     again = finished(tmp_path, [*argv, "dict(id='abc', resume='must')", "2"], ["--config", "c=2"])
     assert [(status, out.split()) for status, out, _ in (first, again)] == [
         (3, [b"abc", b"False", b"2"]), (0, [b"abc", b"True", b"4"])]
@@ -291,8 +292,10 @@ def test_an_id_of_the_scripts_own_is_the_runs_and_resumes_it(tmp_path):
     assert run.relative_to(tmp_path / "root").parts == ("r", "exp", "runs", "abc")
     meta, status = small(run, "meta"), small(run, "status")
     assert (meta["id"], meta["config"], meta["tags"]) == ("abc", {"lr": 2.0, "b": 1, "c": 2}, ["x"])
-    assert [(one["n"], one["from_step"]) for one in status["attempts"]] == [(1, 0), (2, 2)] and status["status"] == "finished"
-    assert [[row["step"] for row in rows(run, name)] for name in ("events.jsonl", "events.2.jsonl")] == [[0, 1], [2, 3]]
+    assert [(one["n"], one["from_step"]) for one in status["attempts"]] == [(1, 0), (2, 2)]
+    assert status["status"] == "finished"
+    steps = [[row["step"] for row in rows(run, name)] for name in ("events.jsonl", "events.2.jsonl")]
+    assert steps == [[0, 1], [2, 3]]
     assert [shown(run, name)[-1] for name in ("logs.txt", "logs.2.txt")] == ["abc False 2", "abc True 4"]
     assert small(run, "summary") == {"loss": 1, "best": 5}
     assert list((tmp_path / "root" / ".runicorn" / "live").iterdir()) == []

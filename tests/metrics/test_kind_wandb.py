@@ -1,6 +1,5 @@
 """W&B's logs, written offline by the real package, read beside its own reader and what the script logged."""
 
-import fcntl
 import json
 import os
 import random
@@ -9,10 +8,10 @@ import subprocess
 import sys
 import time
 import zlib
-from pathlib import Path
 
 import pytest
 import wandb_script
+from environments import environment
 from kind_cuts import Growing, check_cuts, points, spoiled, whole
 
 from runicorn.metrics.columns import Table
@@ -20,7 +19,6 @@ from runicorn.metrics.kinds import names, wandb_log
 from runicorn.metrics.kinds.wandb import Reader, SystemReader, is_kind
 
 STEPS = 120
-BUILD = Path(__file__).parents[2] / "build" / "wandb"
 OLD = {"0.12.21": ["protobuf<4", "setuptools<80", "numpy<2"], "0.15.12": ["numpy<2"], "0.18.7": ["numpy<2"]}
 
 
@@ -200,23 +198,9 @@ while True:
 """
 
 
-def environment(version):
-    """Return the Python of an environment with that version of wandb, made once below build/."""
-    folder = BUILD / version
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with open(BUILD / f"{version}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)            # tests run beside each other
-        if not (folder / "done").is_file():
-            make_environment(folder, version)
-    return folder / "bin" / "python"
-
-
-def make_environment(folder, version):
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
-    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet",
-                    "--disable-pip-version-check", f"wandb=={version}", *OLD[version]], check=True,
-                   timeout=500)
-    (folder / "done").touch()
+def old(version):
+    """Return the Python of an environment with that version of wandb."""
+    return environment(f"wandb-{version}", f"wandb=={version}", *OLD[version])
 
 
 def scanned(python, path):
@@ -250,17 +234,17 @@ def _spread(path, value, row, media):
 @pytest.mark.frameworks
 @pytest.mark.parametrize("version", sorted(OLD))
 def test_older_versions_and_their_own_reader_agree(version, tmp_path):
-    path = written(environment(version), tmp_path, STEPS)
+    path = written(old(version), tmp_path, STEPS)
     growing = check_training(path.read_bytes())
     mine = {name: sorted(rows) for name, rows in logged(growing).items()}
-    theirs = {name: sorted(rows) for name, rows in scanned(environment(version), path).items()}
+    theirs = {name: sorted(rows) for name, rows in scanned(old(version), path).items()}
     assert mine == theirs and sum(map(len, mine.values())) > 6 * STEPS
     check_cuts(Reader, path.read_bytes(), rounds=2)
 
 
 @pytest.mark.frameworks
 def test_an_older_reader_agrees_on_the_newest_file(log_path, log):
-    assert scanned(environment("0.18.7"), log_path) == logged(whole(Reader, log))
+    assert scanned(old("0.18.7"), log_path) == logged(whole(Reader, log))
 
 
 # -- logs made by hand ---------------------------------------------------------------------------------------
