@@ -4,8 +4,8 @@ asked for more, and does nothing. The first use of each name says on stderr what
 from runicorn.writer.notice import say
 
 INSTEAD = {
-    "sweep": "runs of a search are runs with a config each; an optimiser such as Optuna in the script does "
-             "the choosing",
+    "sweep": "the function of a sweep is not called; an optimiser such as Optuna in the script does the "
+             "choosing, with a run of its own for each config",
     "Api": "runicorn.runs() and runicorn.open_run(id) read runs", "launch": "start the program yourself, or "
                                                                             "by Slurm",
     "integration": "call log() in a callback of your own, or see docs/wandb.md for what there is",

@@ -127,8 +127,8 @@ def config_values(config):
 
 
 def _begin(spec, storage, run_id, resume, options, launch, quiet, fields):
-    """Return the Run, or a SilentRun where its files can't be made. fields: the project, name and id that `init`
-    was given, or None each, and its "resume"."""
+    """Return the Run, or a SilentRun where its files can't be made. fields: the project, name and id that
+    `init` was given, or None each, and its "resume"."""
     try:
         run = _begin_below(spec, options, launch, fields) if os.environ.get(link.LINK) else None
         if run is not None:

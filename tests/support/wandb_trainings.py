@@ -252,20 +252,26 @@ study.optimize(objective, n_trials=4, callbacks=[callback])
 wandb.finish()
 """
 
-RAY = HEAD + """
-import time
+# By the callback, whose actor logs from a folder of Ray's own, and by a run that the trial begins itself
+RAY = """
+import os
 import ray
 from ray import tune
-from ray.air.integrations.wandb import WandbLoggerCallback
+from ray.air.integrations.wandb import WandbLoggerCallback, setup_wandb
 ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
 def train(config):
     for step in range(3):
-        # the real package needs seconds to begin, and what it has not written by the end is lost
-        time.sleep(6)
         tune.report({"loss": config["lr"] * (step + 1)})
-tune.Tuner(train, param_space={"lr": tune.grid_search([0.1])}, run_config=tune.RunConfig(
-    name="exp", storage_path=os.getcwd() + "/ray", verbose=0,
-    callbacks=[WandbLoggerCallback(project="ray", api_key="0" * 40)])).fit()
+def inside(config):
+    run = setup_wandb(config, project="ray", api_key="0" * 40)
+    for step in range(3):
+        run.log({"loss": config["lr"] * (step + 1)})
+        tune.report({"loss": 1.0})
+    run.finish()
+callback = WandbLoggerCallback(project="ray", api_key="0" * 40)
+for function, callbacks, lr in ((train, [callback], 0.1), (inside, [], 0.2)):
+    tune.Tuner(function, param_space={"lr": tune.grid_search([lr])}, run_config=tune.RunConfig(
+        name="exp", storage_path=os.getcwd() + "/ray", verbose=0, callbacks=callbacks)).fit()
 ray.shutdown()
 """
 

@@ -83,7 +83,7 @@ def same(one, other):
 def test_curves_are_equal(tmp_path, training):
     fill_folder(str(tmp_path / "names"))
     real = run_script(tmp_path / "real", training, WANDB_MODE="offline", WANDB_ERROR_REPORTING="false",
-                      WANDB_DISABLE_GIT="true")
+                      WANDB_DISABLE_GIT="true", WANDB_DIR=str(tmp_path / "real"))
     said = run_script(tmp_path / "ours", training,
                       PYTHONPATH=f"{tmp_path / 'names'}{os.pathsep}{environment(tmp_path)['PYTHONPATH']}")
     wanted, got = theirs(tmp_path / "real"), ours(tmp_path / "ours")
