@@ -6,7 +6,6 @@ import math
 
 import pytest
 from playwright.sync_api import expect
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import runicorn
 from runicorn.cli import main as cli
@@ -60,6 +59,7 @@ def test_exports_hold_the_curves(home, keys, tmp_path, monkeypatch, capsys):
     table = list(csv.DictReader((tmp_path / f"{run_id}.csv").read_text().splitlines()))
     assert set(table[0]) == {"step", "ts", "loss", "mixed"}
     assert [float(row["loss"]) for row in table] == [row["loss"] for row in ROWS]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     events = EventAccumulator(str(tmp_path / f"{run_id}.tensorboard"))
     events.Reload()
     assert set(events.Tags()["scalars"]) == {"loss", "mixed"} and len(events.Scalars("mixed")) == 15

@@ -17,10 +17,10 @@ def checks(node):
 
 
 def surely_some(over, function):
-    """Whether a loop over this runs at least once, as far as its text tells: a literal, a range, a constant
-    of a module."""
+    """Whether a loop over this runs at least once, as far as its text tells: a literal, a range,
+    a constant of a module."""
     while (isinstance(over, ast.Call)
-           and getattr(over.func, "id", "") in ("enumerate", "zip", "sorted", "list", "reversed", "range")):
+            and getattr(over.func, "id", "") in ("enumerate", "zip", "sorted", "list", "reversed", "range")):
         if over.func.id == "range":
             return True
         over = over.args[0]
@@ -66,7 +66,7 @@ def test_what_is_planted_is_seen(body, hidden):
 
 def test_no_test_may_check_nothing():
     found = [f"{path.relative_to(TESTS)}:{line} {node.name}" for path in sorted(TESTS.rglob("test_*.py"))
-             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+             for node in ast.parse(path.read_text(encoding="utf-8")).body
              if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
              and (line := hollow(node))]
     assert found == []

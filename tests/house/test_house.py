@@ -1,5 +1,5 @@
-"""The packages of the house: who may import whom, how long a module may be, what the server side may
-reach."""
+"""The packages of the house: who may import whom, how long a module may be, what the
+server side may reach."""
 
 import ast
 import functools
@@ -7,11 +7,10 @@ import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
-
-PACKAGE = Path(__file__).parents[2] / "runicorn"
+import sources
+from sources import PACKAGE
 
 # Who may import whom: a module its own folder, the ground, and what stands beside its folder here.
 GROUND = ("assets clock disk errors faults foreign foreign_rules foreign_text layout left_out local_disk "
@@ -37,22 +36,23 @@ DOORS = {"paramiko": {"ssh.remote", "cli.demo_server"}, "bottle": {"viewer.app"}
 SERVER_SIDE = ("__init__", *GROUND.split())      # and the writer
 
 
-@functools.cache
 def modules():
-    """Return {name: syntax tree} of all modules, `writer.run` for runicorn/writer/run.py, read once."""
-    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts):
-            ast.parse(path.read_text(encoding="utf-8"))
-            for path in PACKAGE.rglob("*.py")}
+    """Return the names (list) of all modules, `writer.run` for runicorn/writer/run.py."""
+    return [name.replace("/", ".") for name in sources.paths()]
+
+
+def nodes(name):
+    return sources.nodes(name.replace(".", "/"))
 
 
 @functools.cache
 def imports(name):
     """Return the modules of ours and the packages of others that a module imports anywhere."""
-    names, tree = set(), modules()[name]
-    for_types = {inner for node in ast.walk(tree)
-                 if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    names = set()
+    for_types = {inner for node in nodes(name)
+                 if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
                  for inner in ast.walk(node)}       # not run
-    for node in ast.walk(tree):
+    for node in nodes(name):
         if node in for_types:
             continue
         if isinstance(node, ast.Import):
@@ -77,24 +77,25 @@ def _asks_for_the_system(node):
 
 
 def test_systems_differ_in_few_modules_only():
-    assert ({name for name, tree in modules().items() if any(map(_asks_for_the_system, ast.walk(tree)))}
-            == SYSTEMS)
+    assert {name for name in modules() if any(map(_asks_for_the_system, nodes(name)))} == SYSTEMS
 
 
 def test_every_module_has_its_place():
     assert {name for name in modules() if "." not in name} == {*GROUND.split(), "__init__", "__main__"}
     assert {name.rpartition(".")[0] for name in modules() if "." in name} == set(PACKAGES)
-    assert all(len(modules()[f"{package}.__init__"].body) == 1
+    assert all(len(nodes(f"{package}.__init__")[0].body) == 1
                for package in PACKAGES if package != "wandb"), "a docstring alone"
 
 
-@pytest.mark.parametrize("name", sorted(set(modules()) - {"__init__", "__main__"}))
-def test_imports_follow_the_table(name):
-    package = name.rpartition(".")[0]
-    allowed = {package, *GROUND.split(), *PACKAGES.get(package, "").split(),
-               *(OWN_RUNS.split() if name == "reader.own_runs" else ())}
-    assert [other for other in sorted(imports(name)[0])
-            if not {other, other.rpartition(".")[0] or "ground"} & allowed] == []
+def test_imports_follow_the_table():
+    against = []
+    for name in set(modules()) - {"__init__", "__main__"}:
+        package = name.rpartition(".")[0]
+        allowed = {package, *GROUND.split(), *PACKAGES.get(package, "").split(),
+                   *(OWN_RUNS.split() if name == "reader.own_runs" else ())}
+        against += [(name, other) for other in imports(name)[0]
+                    if not {other, other.rpartition(".")[0] or "ground"} & allowed]
+    assert sorted(against) == []
 
 
 @pytest.mark.parametrize("package", ["", *PACKAGES])
@@ -122,22 +123,20 @@ def test_each_package_has_one_door(package):
     assert users == DOORS[package]
 
 
-@pytest.mark.parametrize("name",
-                         [name for name in modules() if name.startswith(("writer.", "wandb."))
-                          or name in SERVER_SIDE])
-def test_the_server_side_imports_the_standard_library_only(name):
-    _, others = imports(name)
-    frameworks = ({"stable_baselines3", "keras", "xgboost", "fastai"} if name == "wandb.callbacks"
-                  else {"pynvml"})
-    assert others - frameworks <= set(sys.stdlib_module_names)
+def test_the_server_side_imports_the_standard_library_only():
+    server_side = [name for name in modules()
+                   if name.startswith(("writer.", "wandb.")) or name in SERVER_SIDE]
+    frameworks = {"wandb.callbacks": {"stable_baselines3", "keras", "xgboost", "fastai"}}
+    others = {name: imports(name)[1] - frameworks.get(name, {"pynvml"}) - set(sys.stdlib_module_names)
+              for name in server_side}
+    assert set(SERVER_SIDE) < set(others) and [found for found in others.items() if found[1]] == []
 
 
-@pytest.mark.parametrize("path", [
-    *sorted(PACKAGE.rglob("*.py")), *sorted((PACKAGE.parent / "static").rglob("*.js"))],
-                         ids=lambda path: "/".join(path.parts[-2:]))
-def test_no_module_passes_500_lines(path):
-    limit = 800 if path.name == "manifest.py" else 500          # which travels alone
-    assert path.read_text(encoding="utf-8").count("\n") <= limit
+def test_no_module_passes_500_lines():
+    lengths = {path.relative_to(PACKAGE.parent).as_posix(): path.read_text(encoding="utf-8").count("\n")
+               for path in [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "static").rglob("*.js")]}
+    assert lengths.pop("runicorn/manifest.py") <= 800           # which travels alone
+    assert [item for item in lengths.items() if item[1] > 500] == []
 
 
 def test_the_server_side_works_without_site_packages(tmp_path):

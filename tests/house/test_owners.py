@@ -1,12 +1,11 @@
-"""No object writes another's fields: its owner does, when it is told or asked. What is not ours has fields to
-be written, by name."""
+"""No object writes another's fields: its owner does, when it is told or asked. What is not ours has fields
+to be written, by name."""
 
 import ast
-from pathlib import Path
 
 from owners import writes
+from sources import trees
 
-PACKAGE = Path(__file__).parents[2] / "runicorn"
 # Of others: argparse, ctypes, errors and threads of Python's, wsgiref, Ray, paramiko; and what is of one
 # thread (`inside`).
 FOREIGN = {
@@ -21,9 +20,7 @@ FOREIGN = {
 
 
 def test_no_object_writes_anothers_fields():
-    found = {(path.relative_to(PACKAGE).with_suffix("").as_posix(), target)
-             for path in PACKAGE.rglob("*.py")
-             for _, target, _ in writes(ast.parse(path.read_text(encoding="utf-8")))}
+    found = {(name, target) for name, tree in trees().items() for _, target, _ in writes(tree)}
     assert found == FOREIGN
 
 

@@ -6,14 +6,13 @@ same order.
 
 import ast
 import inspect
-from pathlib import Path
 
 import pytest
+from sources import PACKAGE, trees
 
 import runicorn
 from runicorn.reader.scripts import OpenedRun
 
-PACKAGE = Path(runicorn.__file__).parent
 TREE = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
 CLASSES = {"Run": runicorn.Run, "Image": runicorn.Image, "OpenedRun": OpenedRun}
 
@@ -62,10 +61,9 @@ TYPED = {"mirror": 180, "metrics": 60, "reader": 150, "connections": 50, "viewer
 
 
 def functions_of(package):
-    """Return the public functions and methods (list of ast.FunctionDef) of a package's modules, constructors
-    among them."""
-    bodies = [ast.parse(path.read_text(encoding="utf-8")).body
-              for path in sorted((PACKAGE / package).glob("*.py"))]
+    """Return the public functions and methods (list of ast.FunctionDef) of a package's modules,
+    constructors among them."""
+    bodies = [tree.body for name, tree in trees().items() if name.rpartition("/")[0] == package]
     bodies += [node.body for body in bodies
                for node in body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
     return [node for body in bodies for node in body

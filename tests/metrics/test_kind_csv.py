@@ -1,12 +1,11 @@
-"""Tables of trainings: what real loggers write, as it grows, is replaced and is damaged; what is no
-training."""
+"""Tables of trainings: what real loggers write, as it grows, is replaced and is
+damaged; what is no training."""
 
 import csv
 import io
 import math
 import random
 
-import pandas
 import pytest
 from kind_cuts import Growing, check_cuts, steps_and_values, whole
 from kind_of_text import kind_of
@@ -141,6 +140,7 @@ def test_seconds_since_the_start_are_a_metric_and_no_time():
 
 
 def test_pandas_writes_it_too(tmp_path):
+    import pandas  # half a second that each process which collects the tests would take
     frame = pandas.DataFrame({"step": range(0, 500, 5), "loss": [1 / (n + 1) for n in range(100)],
                               "note": ["a, b"] * 100, "val": [None if n % 10 else n / 7 for n in range(100)]})
     for more in ({}, {"index": False}, {"sep": ";"}, {"quoting": csv.QUOTE_ALL}):

@@ -1,5 +1,5 @@
-"""Hostile files of every kind: listed, opened and exported in bounded time, what can't be read is counted,
-the rest shows."""
+"""Hostile files of every kind: listed, opened and exported in bounded time, what can't be read is
+counted, the rest shows."""
 
 import json
 import os
@@ -73,62 +73,67 @@ EVENTS, TABLE, LINES = "events.out.tfevents.1.host", "metrics.csv", "metrics.jso
 CSV = b"step,loss\n" + b"".join(b"%d,0.5\n" % step for step in range(50))
 JSON = b"".join(b'{"step": %d, "loss": 0.5}\n' % step for step in range(50))
 LOG = b"".join(b"step %d loss: %d.5\n" % (step, step) for step in range(50))
-# (file, content, points of loss that show at least, whether something is counted)
+# Made where a test asks: (file, content, points of loss that show at least, whether something is counted)
 HOSTILE = {
-    "a length of 2^63": (EVENTS, scalars() + head(1 << 63) + scalars(), 100, True),
-    "a length beyond the file": (EVENTS, scalars() + head((1 << 31) - 1) + bytes(9), 50, False),
-    "nested messages": (EVENTS,
+    "a length of 2^63": lambda: (EVENTS, scalars() + head(1 << 63) + scalars(), 100, True),
+    "a length beyond the file": lambda: (EVENTS, scalars() + head((1 << 31) - 1) + bytes(9), 50, False),
+    "nested messages": lambda: (EVENTS,
         scalars() + tfevents.record(tfevents.double(1, 1.0) + tfevents.message(5, nested(5000))) + scalars(),
-                        100, False),
-    "empty records": (EVENTS, scalars() + tfevents.record(b"") * 20_000 + scalars(), 100, False),
-    "tags without end": (EVENTS, scalars()
-                         + b"".join(summary(value(f"tag{number}")) for number in range(4000)), 50, False),
-    "one value a tag": (EVENTS, scalars() + summary(*(value(f"tag{number}") for number in range(5000))), 50,
-                        False),
-    "long tags": (EVENTS, scalars()
-                  + b"".join(summary(value("t" * 100_000 + str(number))) for number in range(60)), 50, True),
-    "tags that are no UTF-8": (EVENTS, scalars() + summary(value(b"\xff\xed\xa0\x80")) + summary(value(NAME)),
-                               50, False),
-    "NaN as time": (EVENTS,
+                                100, False),
+    "empty records": lambda: (EVENTS, scalars() + tfevents.record(b"") * 20_000 + scalars(), 100, False),
+    "tags without end": lambda: (EVENTS,
+                                 scalars() + b"".join(summary(value(f"tag{number}"))
+                                                      for number in range(4000)), 50, False),
+    "one value a tag": lambda: (EVENTS,
+                                scalars() + summary(*(value(f"tag{number}") for number in range(5000))), 50,
+                                False),
+    "long tags": lambda: (EVENTS,
+                          scalars() + b"".join(summary(value("t" * 100_000 + str(number)))
+                                               for number in range(60)), 50, True),
+    "tags that are no UTF-8": lambda: (EVENTS,
+                                       scalars() + summary(value(b"\xff\xed\xa0\x80")) + summary(value(NAME)),
+                                       50, False),
+    "NaN as time": lambda: (EVENTS,
         tfevents.record(tfevents.double(1, float("nan"))
                         + tfevents.message(5, tfevents.message(1, value("loss")))), 1, False),
-    "JSON without end": ("run-a.wandb",
-                         wandb(*ROWS, *([("_step", "60"), ("loss", "[" * 9000)] for _ in range(50))), 50,
-                         False),
-    "digits without end": ("run-a.wandb",
-                           wandb(*ROWS, [("_step", "9" * 9000), ("loss", "1" * 9000)], [("\ud800", "1e999")]),
-                           50, False),
-    "a record that never ends": ("run-a.wandb",
+    "JSON without end": lambda: ("run-a.wandb",
+                                 wandb(*ROWS, *([("_step", "60"), ("loss", "[" * 9000)] for _ in range(50))),
+                                 50, False),
+    "digits without end": lambda: ("run-a.wandb",
+        wandb(*ROWS, [("_step", "9" * 9000), ("loss", "1" * 9000)], [("\ud800", "1e999")]), 50, False),
+    "a record that never ends": lambda: ("run-a.wandb",
         wandb(*ROWS) + piece(2, b"x" * 100) + b"".join(piece(3, b"x" * 100) for _ in range(200)), 50, False),
-    "noise": ("run-a.wandb", wandb(*ROWS) + os.urandom(1 << 20), 50, True),
-    "a quote that never ends": (TABLE,
+    "noise": lambda: ("run-a.wandb", wandb(*ROWS) + os.urandom(1 << 20), 50, True),
+    "a quote that never ends": lambda: (TABLE,
         CSV + b"".join(b"%d,0.5\n" % step for step in range(50, 900)) + b'900,"' + b"x,\n" * 50_000, 50,
-                                False),
-    "a line without end": (TABLE, CSV + b"9" * (3 << 20) + b"\n51,0.5\n", 51, True),
-    "names as markup": (TABLE,
+                                        False),
+    "a line without end": lambda: (TABLE, CSV + b"9" * (3 << 20) + b"\n51,0.5\n", 51, True),
+    "names as markup": lambda: (TABLE,
         CSV.replace(b"loss", b"loss," + f'"{NAME.replace(chr(34), chr(34) * 2)}"'.encode()).replace(
             b",0.5", b",0.5,1"), 50, False),
-    "infinities": (TABLE, CSV + b"51,1e999\n52,-inf\n53,nan\n", 53, False),
-    "objects in objects": (LINES, JSON + (b'{"a":' * 3000 + b"1" + b"}" * 3000 + b"\n") * 20 + JSON, 50,
-                           True),
-    "half of a letter": (LINES, JSON + b'{"step": 51, "\\ud800": 1, "loss": 1}\n', 51, False),
-    "steps of any size": (LINES,
-                          JSON + b'{"step": 1e308, "loss": 1}\n{"step": 99999999999999999999999, "loss": 1}\n'
-                                 b'', 50, False),
-    "bars and pairs": ("train.log", LOG + (b"epoch " * 100 + b"loss=0.5 " * 100 + b"\n") * 100, 50, False),
-    "ever new names": ("train.log", LOG + b"".join(b"name%d: 1.5\n" % number for number in range(5000)), 50,
-                       False),
-    "brackets": ("checkpoint-1/trainer_state.json", b'{"global_step": 1, "log_history": ' + b"[" * 100_000, 0,
-                 False),
-    "yaml of references": ("hparams.yaml", b"a: &a [x]\n" + b"b: *a\n" * 20 + b"c: " + b"[" * 50_000, 50,
-                           False),
+    "infinities": lambda: (TABLE, CSV + b"51,1e999\n52,-inf\n53,nan\n", 53, False),
+    "objects in objects": lambda: (LINES, JSON + (b'{"a":' * 3000 + b"1" + b"}" * 3000 + b"\n") * 20 + JSON,
+                                   50, True),
+    "half of a letter": lambda: (LINES, JSON + b'{"step": 51, "\\ud800": 1, "loss": 1}\n', 51, False),
+    "steps of any size": lambda: (LINES,
+                                  JSON + b'{"step": 1e308, "loss": 1}\n{"step": 99999999999999999999999, '
+                                         b'"loss": 1}\n', 50, False),
+    "bars and pairs": lambda: ("train.log", LOG + (b"epoch " * 100 + b"loss=0.5 " * 100 + b"\n") * 100, 50,
+                               False),
+    "ever new names": lambda: ("train.log",
+                               LOG + b"".join(b"name%d: 1.5\n" % number for number in range(5000)), 50,
+                               False),
+    "brackets": lambda: ("checkpoint-1/trainer_state.json",
+                         b'{"global_step": 1, "log_history": ' + b"[" * 100_000, 0, False),
+    "yaml of references": lambda: ("hparams.yaml", b"a: &a [x]\n" + b"b: *a\n" * 20 + b"c: " + b"[" * 50_000,
+                                   50, False),
 }
 
 
 @pytest.mark.few(8)
 @pytest.mark.parametrize("what", HOSTILE)
 def test_it_is_listed_opened_and_exported_in_bounded_time(tmp_path, what):
-    name, content, least, is_counted = HOSTILE[what]
+    name, content, least, is_counted = HOSTILE[what]()
     folder = tmp_path / "root" / ("offline-run-20240101_000000-a" if name.endswith(".wandb") else "run")
     (folder / name).parent.mkdir(parents=True)
     (folder / name).write_bytes(content)
@@ -150,22 +155,25 @@ def test_it_is_listed_opened_and_exported_in_bounded_time(tmp_path, what):
 
 MOST, NAMES = 2000, 2500    # of one file, instead of the twenty thousand that are read of it
 MANY = {
-    "TensorBoard, a record each": (EVENTS,
-                                   scalars()
-                                   + b"".join(summary(value(f"tag{number}")) for number in range(NAMES))),
-    "TensorBoard, in one record": (EVENTS,
-                                   scalars() + summary(*(value(f"tag{number}") for number in range(NAMES)))),
-    "W&B, in one row": ("run-a.wandb", wandb(*ROWS, *([("_step", f"{50 + block}"), *((f"k{number}", "1.5")
-        for number in range(block * 500, block * 500 + 500))] for block in range(NAMES // 500)))),
-    "W&B, a row each": ("run-a.wandb",
-                        wandb(*ROWS, *([("_step", f"{50 + number}"), (f"k{number}", "1.5")]
-                                       for number in range(NAMES)))),
-    "JSON, in one line": (LINES, JSON + b'{"step": 50, '
-                          + b", ".join(b'"n%d": 1.5' % number for number in range(NAMES)) + b"}\n"),
-    "JSON, a line each": (LINES,
-                          JSON + b"".join(b'{"step": %d, "n%d": 1.5}\n' % (50 + number, number)
-                                          for number in range(NAMES))),
-    "JSON, objects in an object": (LINES, JSON + b'{"step": 50, "a": {'
+    "TensorBoard, a record each": lambda: (EVENTS,
+                                           scalars()
+                                           + b"".join(summary(value(f"tag{number}"))
+                                                      for number in range(NAMES))),
+    "TensorBoard, in one record": lambda: (EVENTS,
+                                           scalars()
+                                           + summary(*(value(f"tag{number}") for number in range(NAMES)))),
+    "W&B, in one row": lambda: ("run-a.wandb",
+                                wandb(*ROWS, *([("_step", f"{50 + block}"), *((f"k{number}", "1.5")
+for number in range(block * 500, block * 500 + 500))] for block in range(NAMES // 500)))),
+    "W&B, a row each": lambda: ("run-a.wandb",
+        wandb(*ROWS, *([("_step", f"{50 + number}"), (f"k{number}", "1.5")] for number in range(NAMES)))),
+    "JSON, in one line": lambda: (LINES,
+                                  JSON + b'{"step": 50, '
+                                  + b", ".join(b'"n%d": 1.5' % number for number in range(NAMES)) + b"}\n"),
+    "JSON, a line each": lambda: (LINES,
+                                  JSON + b"".join(b'{"step": %d, "n%d": 1.5}\n' % (50 + number, number)
+                                                  for number in range(NAMES))),
+    "JSON, objects in an object": lambda: (LINES, JSON + b'{"step": 50, "a": {'
         + b", ".join(b'"n%d": {"b": 1.5}' % number for number in range(NAMES)) + b"}}\n"),
 }
 
@@ -175,7 +183,7 @@ def test_of_names_without_end_some_are_read_the_rest_is_counted_and_every_answer
         tmp_path, monkeypatch, what):
     monkeypatch.setattr(names, "MOST", MOST)
     monkeypatch.setattr(export, "CELLS", 1_000_000)
-    name, content = MANY[what]
+    name, content = MANY[what]()
     folder = tmp_path / "root" / ("offline-run-20240101_000000-a" if name.endswith(".wandb") else "run")
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
@@ -229,7 +237,7 @@ def test_what_could_not_be_read_is_said_by_the_page_show_and_check(
 def test_names_are_text_on_the_pages(serve, open_page, home):
     run = home / "experiments" / "<b>p" / '<img src=x onerror="document.title=1">'
     run.mkdir(parents=True)
-    (run / TABLE).write_bytes(HOSTILE["names as markup"][1])
+    (run / TABLE).write_bytes(HOSTILE["names as markup"]()[1])
     page = open_page(serve().url)
     row = page.locator("tr[data-key]")
     expect(row).to_contain_text("<img src=x onerror=")

@@ -30,6 +30,8 @@ def needs_parts(module):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.partition(".")[0])
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Later":      # support/later.py
+            names.add(node.args[0].value.partition(".")[0])
         elif isinstance(node, ast.arg):
             words.add(node.arg)
     return (bool(names & PARTS or "sshd" in words)

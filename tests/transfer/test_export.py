@@ -1,5 +1,5 @@
-"""Exports read back by those they are for: csv.reader, TensorBoard's EventAccumulator, a browser with no
-network."""
+"""Exports read back by those they are for: csv.reader, TensorBoard's EventAccumulator, a
+browser with no network."""
 
 import csv
 import io
@@ -12,9 +12,8 @@ import zipfile
 import pytest
 from catalogs import make_run as mirrored_run
 from catalogs import mirror_of
+from later import Later
 from small_runs import run_folder
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import plugin_data_pb2
 
 from runicorn import layout
 from runicorn.errors import DataError, UsageError
@@ -25,6 +24,8 @@ from runicorn.reader.catalog import Catalog
 from runicorn.transfer import export, html_report
 from runicorn.transfer.rows import Rows
 
+event_accumulator = Later("tensorboard.backend.event_processing.event_accumulator")
+plugin_data_pb2 = Later("tensorboard.plugins.hparams.plugin_data_pb2")
 pytest_plugins = ["chromium"]       # for its browser
 STEPS = 3000
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror="document.title=1"><!--'
@@ -241,7 +242,8 @@ def test_tensorboard_reads_every_step_time_value_and_tag(reader, tmp_path):
     assert archive.namelist() == ["20250123_180000_abc123/events.out.tfevents.1700000000.runicorn"]
     assert archive.testzip() is None
     archive.extractall(tmp_path / "tb")
-    found = EventAccumulator(str(tmp_path / "tb" / "20250123_180000_abc123"), size_guidance={"scalars": 0})
+    found = event_accumulator.EventAccumulator(str(tmp_path / "tb" / "20250123_180000_abc123"),
+                                               size_guidance={"scalars": 0})
     found.Reload()
     assert sorted(found.Tags()["scalars"]) == ["lr", "train/loss", "val/acc", "val/loss"]
     for tag in found.Tags()["scalars"]:
@@ -255,7 +257,7 @@ def test_tensorboard_reads_the_hyperparameters(reader, tmp_path):
     run = export.told(reader, key)
     (tmp_path / export.tensorboard_name(run)).write_bytes(
         all_of(export.tensorboard(export.rows(reader, key), run)))
-    found = EventAccumulator(str(tmp_path))
+    found = event_accumulator.EventAccumulator(str(tmp_path))
     found.Reload()
     content = found.PluginTagToContent("hparams")
     start = plugin_data_pb2.HParamsPluginData.FromString(
@@ -276,7 +278,7 @@ def test_tensorboard_with_values_float32_cannot_hold_negative_steps_and_ranks(tm
            for step, value in enumerate([1e300, -1e39, "NaN", 1e-320, "Infinity"], -3)])
     write(tmp_path, "events.rank1.jsonl", [(7, {"损失": 0.5})])
     (tmp_path / "events.out.tfevents.1.runicorn").write_bytes(all_of(export.tensorboard(Rows(tmp_path), {})))
-    found = EventAccumulator(str(tmp_path))
+    found = event_accumulator.EventAccumulator(str(tmp_path))
     found.Reload()
     assert [(event.step, repr(event.value)) for event in found.Scalars("损失")] == list(
         enumerate(["inf", "-inf", "nan", "0.0", "inf"], -3))
@@ -351,8 +353,8 @@ def test_a_report_that_compares(root, tmp_path, opened):
 
 
 def compared(tmp_path, opened, *runs):
-    """Open a report that compares `runs`, [(project, config), …] of one name; return the heads of its tables
-    and a chart's legend."""
+    """Open a report that compares `runs`, [(project, config), …] of one name; return the heads of its
+    tables and a chart's legend."""
     for number, (project, config) in enumerate(runs):
         meta = {"id": f"20250123_18000{number}_abc12{number}", "project": project, "name": "base",
                 "created_at": 1.7e9 + number, "config": config}

@@ -5,12 +5,14 @@ import collections
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
+from later import Later
 from scripts import rows
 
 import runicorn
 from runicorn.writer.notice import _sentences
+
+pd = Later("pandas")
 
 
 @pytest.fixture

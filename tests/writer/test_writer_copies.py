@@ -11,11 +11,13 @@ import textwrap
 import cloudpickle
 import dill
 import pytest
-import torch
+from later import Later
 from scripts import only, rows, runs, small, train
 
 import runicorn
 from runicorn.writer.notice import _sentences
+
+torch = Later("torch")
 
 
 @pytest.fixture(autouse=True)
