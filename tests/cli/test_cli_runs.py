@@ -221,6 +221,7 @@ def test_no_browser_without_a_terminal_or_desktop(monkeypatch):
     assert not has_desktop({}) and not has_desktop({"DISPLAY": ":0", "SSH_CONNECTION": "1"})
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 @pytest.mark.parametrize("words", ["runs", "runs --json", "show 20250123_180000_abc123", "--version"])
 def test_a_closed_stdout_or_stderr_is_no_fault(home, tmp_path, closed, words):
@@ -233,6 +234,7 @@ def test_a_closed_stdout_or_stderr_is_no_fault(home, tmp_path, closed, words):
     assert bool(ended.stdout) == (closed == "2>&-")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("command",
                          [("show",), ("tail", "--no-follow"),
                           ("export", "--format", "csv", "-o", "-", "--run-id")])

@@ -40,6 +40,7 @@ ENDS = {
 }
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("how", ENDS)
 def test_the_wait_status_is_the_programs_and_the_run_says_it(tmp_path, how):
     code, status, end = ENDS[how]
@@ -50,6 +51,7 @@ def test_the_wait_status_is_the_programs_and_the_run_says_it(tmp_path, how):
     assert list((tmp_path / "root" / ".runicorn" / "live").iterdir()) == []
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("name", [
     "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU", "SIGABRT",
     "SIGKILL"])

@@ -59,6 +59,7 @@ def test_browsing_says_where_they_lie(far, home):
     assert {folder["name"]: folder["others"] for folder in there["folders"]} == {"tb": 3, "csv": 1, "p": None}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("locale", "beside", "verdict", "choose"), [
     ("en-US", "4 of other loggers", "This folder holds 1 run of Runicorn and 4 of other loggers.",
      "Choose this folder"),

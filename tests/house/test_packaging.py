@@ -167,7 +167,7 @@ def code_and_lines(text, package=""):
     return ast.dump(tree), [node.lineno for node in ast.walk(tree) if hasattr(node, "lineno")]
 
 
-@pytest.mark.few(1)
+@pytest.mark.few("runicorn-server-copy…")
 @pytest.mark.parametrize("artefact, at_least", [("runicorn.pyz", 50), ("runicorn-server-copy", 30)])
 def test_what_is_packed_lean_holds_the_same_code_on_the_same_lines(built, source, artefact, at_least):
     if artefact.endswith(".pyz"):
@@ -267,6 +267,7 @@ def test_an_absent_package_is_one_sentence(installed, tmp_path):
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install bottle" in done.stderr
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("version", ["3.9", "3.13"])
 def test_the_single_file_on_a_bare_python(built, tmp_path, version):
     single, bare = tmp_path / "runicorn.pyz", bare_python(version)

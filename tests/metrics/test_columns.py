@@ -118,6 +118,7 @@ def check_blocks(column):
         assert (low, high) == (min(finite, default=math.inf), max(finite, default=-math.inf))
 
 
+@pytest.mark.long
 def test_a_million_bytes_of_mixed_shapes(tmp_path):
     rng, lines = random.Random(5), []
     for step in range(40_000):

@@ -49,7 +49,7 @@ def test_the_time_goes_on_with_the_wall_clock_and_never_back():
 
 # -- what comes here
 
-@pytest.mark.few()
+@pytest.mark.few(5)
 @pytest.mark.parametrize("jump", JUMPS)
 @pytest.mark.parametrize("source", ["sftp", "exec", "manifest"])
 def test_new_runs_are_listed_within_the_interval(root, pair, source, jump):
@@ -77,6 +77,7 @@ def test_new_runs_are_listed_within_the_interval(root, pair, source, jump):
     assert told(one)["state"]["last_news"] < one.now + 60 and told(one)["line"]["up"]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("jump", JUMPS)
 def test_a_watched_run_goes_on_growing(root, pair, jump):
     run = make_run(root, status="running")
@@ -92,6 +93,7 @@ def test_a_watched_run_goes_on_growing(root, pair, jump):
         assert (one.mirror / RUN / "events.jsonl").read_bytes() == (run / "events.jsonl").read_bytes()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("jump", JUMPS)
 def test_a_line_that_is_down_is_tried_again_as_soon_as_before(root, pair, jump):
     make_run(root)
@@ -154,6 +156,7 @@ def test_a_sleep_is_noticed_while_nothing_is_due(root, pair, monkeypatch):
 
 # -- what is said
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("jump", JUMPS)
 def test_a_copy_is_never_said_to_be_verified_later_than_it_was(root, pair, tmp_path, jump):
     make_run(root)
@@ -180,6 +183,7 @@ def test_a_time_that_has_not_come_yet_tells_nothing():
     assert one.times == {"a": 900.0}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("jump", JUMPS)
 def test_the_line_of_a_live_mirror_is_up_for_the_reader(root, pair, tmp_path, monkeypatch, jump):
     make_run(root)
@@ -208,6 +212,7 @@ def test_a_mirror_whose_writer_died_long_ago_is_down_from_the_start(root, pair, 
     assert not reader.sources["gpu"].up
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("jump", JUMPS)
 def test_new_runs_of_a_local_root_are_listed(tmp_path, monkeypatch, jump):
     write_run(tmp_path / "local", "p", "n", "20250123_180000_abc123", started=OLD)

@@ -247,6 +247,7 @@ def test_notes_of_parts_are_those_on_the_disk_and_those_made_since(tmp_path):
     assert first.begun(other) is None and Parts(folder).begun(other) is None and os.listdir(folder) == []
 
 
+@pytest.mark.long
 def test_a_folder_that_the_other_lines_thread_makes_in_the_same_moment_is_no_trouble(tmp_path, monkeypatch):
     near, path = local_copy.LocalCopy(tmp_path), "p/n/runs/r"
     near.lock()

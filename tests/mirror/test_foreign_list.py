@@ -313,6 +313,7 @@ ANSWERS = {"nothing": b"", "no end": b"others", "a list": b"[]", "a number": b'{
            b'"known": 5, "took": -1}'}
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("what", ANSWERS)
 def test_an_answer_that_no_program_of_ours_gives_costs_nothing(mixed, pair, monkeypatch, what):
     answer = ANSWERS[what] if what in ("nothing", "no end") else b"others" + zlib.compress(ANSWERS[what])

@@ -302,6 +302,7 @@ def left_out_of(one, run=RUN):
     return left_out.read(one.mirror).get(run, {})
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("number", ONE_FILE, ids=errno.errorcode.get)
 def test_a_file_this_disk_refuses_keeps_nothing_else_back(root, pair, refusing, monkeypatch, number):
     run = make_run(root)
@@ -325,6 +326,7 @@ def test_a_file_this_disk_refuses_keeps_nothing_else_back(root, pair, refusing, 
     assert left_out_of(one) == {} and one.sync.state()["reason"]["code"] == "live"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("number", WHOLE_DISK, ids=errno.errorcode.get)
 def test_a_disk_that_takes_nothing_pauses_the_mirror(root, pair, refusing, monkeypatch, number):
     run = make_run(root)

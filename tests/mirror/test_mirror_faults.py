@@ -46,7 +46,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.few()
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", ["events.jsonl", "logs.txt", "summary.json", "weights.pt"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_file_that_changed_is_here_as_it_is_there(root, pair, name, change):
@@ -60,6 +60,7 @@ def test_a_file_that_changed_is_here_as_it_is_there(root, pair, name, change):
     one.same()
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("change", [name for name in CHANGES if name != "rewritten in place"])
 def test_so_it_is_while_somebody_watches(root, pair, change):
     run = make_run(root, status="running", rows=2000, old=False)

@@ -157,7 +157,7 @@ def test_a_folder_that_is_closed_later_loses_nothing_and_is_said(closed, way, wh
     assert far.is_whole() and far.said()["left_out"] == {} and far.rows().keys() == before.keys()
 
 
-@pytest.mark.few("sftp")
+@pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_of_too_many_files_has_its_own_and_says_how_many_are_not_listed(closed, way):
     far = closed(way)
@@ -258,6 +258,7 @@ def test_sync_now_tries_all_of_them_at_once(closed, way):
     assert far.is_whole()
 
 
+@pytest.mark.long
 def test_by_sftp_alone_all_that_open_come_within_a_turn(closed):
     far = closed("sftp")
     plots = closed_plots(far, 300)

@@ -48,7 +48,7 @@ class Judge:
         return verified and at >= since
 
 
-@pytest.mark.few()
+@pytest.mark.few("same size in place-finished-exec", "deleted-finished-exec", 6)
 @pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
 @pytest.mark.parametrize("edit, status", CASES)
 def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(
@@ -120,6 +120,7 @@ def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified
     assert judge.check(edited) or source == "manifest"
 
 
+@pytest.mark.few("exec")
 @pytest.mark.parametrize("source", ["exec", "sftp"])
 def test_a_row_that_a_server_s_clock_does_not_show_is_verified_once_its_log_rests(
         root, tmp_path, pair, source):
@@ -162,7 +163,7 @@ def rewrite(path):
     path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:])
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("status", ["finished", "running"])
 @pytest.mark.parametrize("name", FILES)
 def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_that_not_verified(
@@ -252,6 +253,7 @@ def cut_in_the_middle(pair, run, name, source="sftp"):
     return came
 
 
+@pytest.mark.few("sftp-last.pt")
 @pytest.mark.parametrize("name", ["logs.txt", "last.pt"])
 @pytest.mark.parametrize("source", ["sftp", "exec"])
 def test_a_first_fetch_that_was_cut_goes_on_in_the_next_session_and_is_read_once(
@@ -288,6 +290,7 @@ def test_the_progress_of_a_fetch_that_goes_on_after_a_cut_counts_what_is_here_an
     assert [progress["rate"] for progress in told if progress["rate"] > (2 << 20) / 60 * 1.2] == []
 
 
+@pytest.mark.few("rewritten")
 @pytest.mark.parametrize("edit", ["grown", "rewritten", "touched"])
 def test_a_first_fetch_that_was_cut_is_not_believed_where_the_file_changed_meanwhile(
         root, tmp_path, pair, edit):

@@ -167,6 +167,7 @@ def test_after_a_sleep_the_page_asks_what_time_it_is(running, site, open_page):
         assert [abs(seconds(text) - found["api"]) < 2 for text in said] == [True, True], (skew, said, found)
 
 
+@pytest.mark.long
 @pytest.mark.few("3600")
 @pytest.mark.parametrize("skew", [HOUR, -HOUR])
 def test_a_tab_in_the_background_says_the_same_as_another_once_it_is_back(running, site, open_page, skew):
@@ -212,6 +213,7 @@ def test_the_sample_of_a_run_that_ended_has_a_time_and_no_age(home, serve, open_
     assert page.locator(".rail [data-ago]").count() == 0
 
 
+@pytest.mark.long
 def test_of_a_run_of_this_machine_the_sample_is_as_old_as_its_file(home, serve, open_page):
     root = home / "experiments"
     folder = write_run(root, "vision", "resnet50", RUN_ID, "running")

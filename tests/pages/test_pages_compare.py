@@ -121,6 +121,7 @@ def test_a_baseline_a_hidden_run_and_a_removed_one_live_in_the_address(serve, op
     assert three[0] not in again.url
 
 
+@pytest.mark.long
 def test_runs_are_added_from_here(serve, open_page, three):
     page = open_compare(open_page, serve(), three[:2])
     page.get_by_role("button", name="Add a run…").click()
@@ -188,6 +189,7 @@ def test_with_nothing_to_compare_the_next_step_is_said(serve, open_page):
     expect(page.get_by_role("link", name="Go to the runs")).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_chart_has_the_same_axis_in_the_list_on_the_page_of_a_run_and_beside_other_runs(
         serve, open_page, root):
     folder = write_run(root, "vision", "schedule", "20250123_180000_abc123", rows=0,
@@ -204,6 +206,7 @@ def test_a_chart_has_the_same_axis_in_the_list_on_the_page_of_a_run_and_beside_o
         expect(page.locator("figure.chart header", has_text="lr")).not_to_contain_text(" log")
 
 
+@pytest.mark.long
 def test_an_axis_of_another_metric_is_named_in_the_bar(serve, open_page, three):
     page = open_compare(open_page, serve(), three)
     axis = page.get_by_role("radiogroup", name="Horizontal axis")
@@ -215,6 +218,7 @@ def test_an_axis_of_another_metric_is_named_in_the_bar(serve, open_page, three):
     expect(axis.get_by_role("radio").last).to_have_attribute("aria-checked", "false")
 
 
+@pytest.mark.long
 def test_a_metric_that_a_run_logs_later_gets_its_chart(serve, open_page, root):
     key, folder = make(root, 0, *GUIDE[0], status="running")
     beat(root, folder, key.rsplit("/", 1)[1])

@@ -52,6 +52,7 @@ FULL = {"en-US":
         "zh-CN": "无法写入 {home}（磁盘已满）：不能保存更改，也不再保存新内容；已有内容仍可查看。"}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("locale", FULL)
 def test_a_home_that_fills_up_and_empties_is_said_while_it_lasts(home, serve, open_page, locale):
     write_run(home / "experiments", "vision", "resnet50", RUN_ID)

@@ -104,6 +104,7 @@ OLD = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("lacks", OLD)
 def test_an_older_browser_is_told_so_in_both_languages(serve, open_page, runs, lacks):
     page = open_page(serve().url, script=OLD[lacks], quiet=("",))
@@ -119,6 +120,7 @@ def test_a_browser_at_the_floor_is_told_nothing_and_needs_no_abortsignal_any(ser
     expect(page.locator("tr[data-key]")).to_have_count(3)
 
 
+@pytest.mark.long
 def test_under_the_locale_c_charts_are_drawn(serve, open_page, runs):
     script = "Object.defineProperty(Navigator.prototype, 'language', {get: () => 'C', configurable: true});"
     page = open_page(f"{serve().url}/runs/{runs[0]}", script=script)

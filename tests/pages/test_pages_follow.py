@@ -67,6 +67,7 @@ def shows_end(page, text):
     expect(follow(page)).to_have_attribute("aria-pressed", "true")
 
 
+@pytest.mark.long
 def test_one_burst_of_any_size_ends_no_following(serve, open_page, live):
     page = opened(open_page, serve())
     for burst, count in enumerate((3000, 60_000, 1000)):
@@ -156,6 +157,7 @@ def test_following_is_paused_by_its_button_and_gone_on_with(serve, open_page, li
     shows_end(page, "later 29")
 
 
+@pytest.mark.long
 def test_a_search_while_it_follows_shows_the_hit_and_marks_what_comes(serve, open_page, live):
     page = opened(open_page, serve())
     page.locator(".logsearch input").fill("line 39")
@@ -206,6 +208,7 @@ def test_bars_that_move_for_long_stay_one_line(serve, open_page, live):
     shows_end(page, "next")
 
 
+@pytest.mark.long
 def test_news_of_a_run_that_the_address_calls_by_its_short_id_are_its_news(serve, open_page, live):
     server = serve()
     page = open_page(server.url)

@@ -62,6 +62,7 @@ def test_no_number_of_a_legend_is_cut_with_the_pointer_on_the_chart_or_without(s
     assert values["x"] + values["width"] <= buttons["x"] + 1
 
 
+@pytest.mark.long
 def test_the_crosshairs_step_is_whole_at_both_edges(serve, open_page, wide):
     page = open_page(f"{serve().url}/runs/{KEY}")
     figure = page.locator('figure[data-chart="count"]')
@@ -81,11 +82,13 @@ def test_the_crosshairs_step_is_whole_at_both_edges(serve, open_page, wide):
             "width"] + 0.5, share
 
 
+@pytest.mark.long
 def test_the_legend_tells_values_apart_that_differ_by_little(serve, open_page, wide):
     page = open_page(f"{serve().url}/runs/{KEY}")
     expect(page.locator('figure[data-chart="count"] .lgd b')).to_have_text("1,234,567.03999")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("locale, words", [("en-US", "8 GPUs: use"), ("zh-CN", "8 块 GPU 使用")])
 def test_eight_gpus_are_their_mean_and_a_fold_and_summary_and_config_stay_in_view(
         serve, open_page, wide, locale, words):
@@ -104,6 +107,7 @@ def test_eight_gpus_are_their_mean_and_a_fold_and_summary_and_config_stay_in_vie
     expect(rail.get_by_text("GPU 7").first).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_chart_of_eight_gpus_says_how_many_it_does_not_name(serve, open_page, wide):
     page = open_page(f"{serve().url}/runs/{KEY}?tab=system")
     head = page.locator("figure.chart").first.locator(".lgd")

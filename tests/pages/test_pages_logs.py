@@ -89,6 +89,7 @@ def test_stays_where_one_reads_and_counts_the_lines_below(serve, open_page, live
     expect(lines(page).last.locator(".text")).to_have_text("later 29")
 
 
+@pytest.mark.long
 def test_news_that_come_in_the_moment_somebody_scrolls_up_do_not_undo_it(serve, open_page, live):
     write_log(live, guide_lines(400))
     page = open_logs(open_page, serve())
@@ -207,6 +208,7 @@ def test_a_line_marks_the_charts_and_a_chart_finds_the_line(serve, open_page, li
     expect(page.locator("[data-log] li.on")).to_be_in_viewport()
 
 
+@pytest.mark.long
 def test_several_attempts_are_one_log_and_can_be_read_apart(serve, open_page, live):
     write_log(live, guide_lines(3))
     (live / "logs.2.txt").write_text(layout.stamp(START + 50) + "second attempt\n")
@@ -223,6 +225,7 @@ def test_several_attempts_are_one_log_and_can_be_read_apart(serve, open_page, li
     expect(lines(page).first).to_contain_text("second attempt")
 
 
+@pytest.mark.long
 def test_an_empty_log_says_so_and_fills_by_itself(serve, open_page, live):
     page = open_page(f"{serve().url}/runs/{KEY}?tab=logs")
     expect(page.locator("[data-log]")).to_contain_text("The log is empty")
@@ -237,6 +240,7 @@ def test_an_empty_log_says_so_and_fills_by_itself(serve, open_page, live):
     expect(page.locator("[data-log]")).not_to_contain_text("The log is empty")
 
 
+@pytest.mark.long
 def test_the_drawer_folds_and_its_height_is_kept(serve, open_page, live):
     write_log(live, guide_lines(100))
     server = serve()

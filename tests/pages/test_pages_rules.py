@@ -27,6 +27,7 @@ def home(tmp_path):
     return tmp_path / "viewer"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("locale", "fit", "add", "saved"), [
     ("en-US", "40 of 80 lines fit", "Add this rule", "Saved"),
     ("zh-CN", "80 行中有 40 行符合", "添加此规则", "已保存")])

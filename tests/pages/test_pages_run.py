@@ -177,6 +177,7 @@ def test_a_drag_zooms_all_charts_and_refetches_and_a_double_click_resets(serve, 
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "2000")
 
 
+@pytest.mark.long
 def test_a_stretch_whose_right_edge_is_in_view_slides_with_the_news(serve, open_page, live):
     page = open_run(open_page, serve())
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
@@ -194,6 +195,7 @@ def test_a_stretch_whose_right_edge_is_in_view_slides_with_the_news(serve, open_
     expect(page.get_by_role("button", name="New points")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_the_crosshair_is_shared_and_its_box_is_sorted_by_value(serve, open_page, live):
     page = open_run(open_page, serve())
     over = chart(page, "loss").locator(".u-over")
@@ -308,6 +310,7 @@ def test_log_axes_smoothing_and_full_screen(serve, open_page, live):
     expect(page).to_have_url(re.compile("smooth=0.61"))
 
 
+@pytest.mark.long
 def test_nan_infinity_and_superseded_points_are_shown_as_such(serve, open_page, root):
     start = time.time() - 1000
     folder = write_run(root, "vision", "resnet50", KEY.rsplit("/", 1)[1], rows=0, started=start)
@@ -365,6 +368,7 @@ def test_tabs_for_the_machine_the_config_and_the_files(serve, open_page, live):
     assert page.url.endswith("tab=config")
 
 
+@pytest.mark.long
 def test_the_config_tab_names_the_slurm_job(serve, open_page, live):
     meta = json.loads((live / "meta.json").read_text())
     meta["slurm"] = {"job_id": "77", "account": "lab", "qos": "long", "time_limit": "02:00:00", "nodes": "2",
@@ -423,6 +427,7 @@ def test_hostile_names_are_shown_as_text(serve, open_page, root):
     expect(page.get_by_role("cell", name=HOSTILE[0])).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_tree_without_uplot_says_what_to_do_in_place_of_each_chart(serve, open_page, live):
     server = serve()
     page = open_page(f"{server.url}/settings")
@@ -431,6 +436,7 @@ def test_a_tree_without_uplot_says_what_to_do_in_place_of_each_chart(serve, open
     expect(chart(page, "loss").locator(".noplot")).to_contain_text("run `make` once where there is a network")
 
 
+@pytest.mark.long
 def test_a_run_that_comes_after_its_page_was_opened_is_shown(serve, open_page, root):
     """A bookmark opened while the connection is on its way."""
     page = open_page(f"{serve().url}/runs/{KEY}?tab=logs")
@@ -490,6 +496,7 @@ def test_a_chart_is_saved_as_csv_and_as_png(serve, open_page, live):
         )
 
 
+@pytest.mark.long
 def test_focus_selection_and_an_open_menu_survive_the_news(serve, open_page, live):
     page = open_run(open_page, serve())
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")

@@ -71,6 +71,7 @@ def test_lists_runs_with_their_states_newest_first(serve, open_page, three):
     expect(page).to_have_url(re.compile("/runs/local:vision/resnet50/20250123_180000_abc123"))
 
 
+@pytest.mark.long
 def test_hovering_a_state_tells_its_reason(serve, open_page, three):
     page = open_page(serve().url)
     rows(page).nth(1).locator("td.c-state").hover()
@@ -93,6 +94,7 @@ def test_filter_lives_in_the_address_and_a_wrong_one_shows_where(serve, open_pag
     expect(rows(page)).to_have_count(3)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("locale, title, group", [("en-US", "The filter can’t be read", "Group: none"),
                                                   ("zh-CN", "无法理解筛选条件", "分组：无")])
 def test_an_address_with_a_wrong_filter_says_so_in_place_of_rows(
@@ -140,6 +142,7 @@ def test_cursor_opens_a_run_and_question_mark_lists_the_keys(serve, open_page, t
     expect(rows(page)).to_have_count(3)
 
 
+@pytest.mark.long
 def test_back_before_the_next_page_has_come_stays_on_the_list(serve, open_page, three):
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(3)
@@ -289,6 +292,7 @@ def test_ten_thousand_runs_are_a_window(serve, open_page, mirrored):
     expect(rows(page)).to_have_count(3)
 
 
+@pytest.mark.long
 def test_of_a_big_root_the_newest_runs_are_shown_while_the_others_are_read(
         serve, open_page, root, monkeypatch):
     for i in range(90):
@@ -386,6 +390,7 @@ def test_language_and_theme_are_switched_and_kept(serve, open_page, three, home)
     assert (kept["language"], kept["theme"]) == ("zh", "dark")
 
 
+@pytest.mark.long
 def test_the_browser_chooses_the_language_at_first(serve, open_page, three):
     page = open_page(serve().url, locale="zh-CN")
     expect(page.get_by_role("button", name="保存视图")).to_be_visible()
@@ -454,6 +459,7 @@ def test_an_address_that_is_no_page_leads_home(serve, open_page):
     expect(page.locator("#gear")).to_be_visible()
 
 
+@pytest.mark.long
 def test_nine_hundred_pixels_are_enough(serve, open_page, three):
     page = open_page(serve().url, width=900, height=700)
     expect(rows(page)).to_have_count(3)

@@ -144,6 +144,7 @@ def test_of_many_charts_those_near_the_view_are_in_the_document_each_at_its_plac
     assert page.evaluate("document.querySelectorAll('*').length") < 3000
 
 
+@pytest.mark.long
 def test_a_chart_far_down_is_full_found_by_the_filter_and_put_first(home, serve, open_page):
     key = wide_run(home / "experiments", [f"layer{n:04}/norm{n:04}" for n in range(1200)])
     page = open_page(f"{serve().url}/runs/{key}")
@@ -166,6 +167,7 @@ def test_a_chart_far_down_is_full_found_by_the_filter_and_put_first(home, serve,
     expect(page.locator("figure.chart").first).to_have_attribute("data-chart", "norm1199")
 
 
+@pytest.mark.long
 def test_the_end_of_the_charts_brings_the_metrics_that_the_answer_left_out(home, serve, open_page):
     key = wide_run(home / "experiments", [f"layer{n:04}/norm{n:04}" for n in range(2600)], rows=2)
     page = open_page(f"{serve().url}/runs/{key}")
@@ -181,6 +183,7 @@ def test_the_end_of_the_charts_brings_the_metrics_that_the_answer_left_out(home,
     expect(page.locator(".charttools")).not_to_contain_text("of 2,600")
 
 
+@pytest.mark.long
 def test_a_chart_of_very_many_curves_draws_some_and_says_so(home, serve, open_page):
     key = wide_run(home / "experiments", [f"layer{n:04}/norm" for n in range(400)])
     page = open_page(f"{serve().url}/runs/{key}")

@@ -82,6 +82,7 @@ def shown_fingerprint(sshd):
                           check=True).stdout
 
 
+@pytest.mark.long
 def test_refusing_the_key_ends_the_test_and_nothing_is_kept(sshd, far, serve, open_page, home):
     server = serve()
     page = open_page(f"{server.url}/settings")
@@ -202,6 +203,7 @@ def test_a_wrong_form_is_told_before_anybody_is_asked(serve, open_page):
     assert asked == []
 
 
+@pytest.mark.long
 def test_hosts_come_from_the_ssh_config(serve, open_page, home):
     ssh = home.parent / ".ssh"
     ssh.mkdir(mode=0o700)
@@ -230,6 +232,7 @@ def test_browsing_to_the_folder(sshd, far, serve, open_page, home):
     expect(page.locator("#f-root")).to_have_value(str(far))
 
 
+@pytest.mark.long
 def test_sync_now_says_that_it_looks_and_that_all_is_here(sshd, far, serve, open_page, home):
     sshd.trusted_in(home)
     server = serve()
@@ -244,6 +247,7 @@ def test_sync_now_says_that_it_looks_and_that_all_is_here(sshd, far, serve, open
     assert server.connections.row("gpu")["up_to_date"] is not None
 
 
+@pytest.mark.long
 def test_a_folder_without_runs_offers_the_one_that_has_them(sshd, far, serve, open_page, home):
     sshd.trusted_in(home)
     page = open_page(f"{serve().url}/settings")
@@ -302,6 +306,7 @@ def test_changing_and_removing_a_connection(sshd, far, serve, open_page, home):
     expect(page.locator("tr[data-key]")).to_have_count(2)
 
 
+@pytest.mark.long
 def test_offline_shows_what_is_here_and_asks_nobody(sshd, far, serve, open_page, home):
     sshd.trusted_in(home)
     online = serve()

@@ -3,6 +3,7 @@ the whole keys."""
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 from small_runs import write_run
 
@@ -27,6 +28,7 @@ def test_runs_named_by_their_ids_are_compared_with_their_curves(home, serve, ope
     expect(page).to_have_url(re.compile("local.*vision.*180000.*local.*vision.*180001.*base=local.*180001"))
 
 
+@pytest.mark.long
 def test_runs_that_an_address_ticks_by_their_ids_have_their_names_and_curves(home, serve, open_page):
     for number, run_id in enumerate(IDS):
         write_run(home / "experiments", "vision", f"resnet{number}", run_id)

@@ -40,6 +40,7 @@ def test_seeds_of_one_name_are_told_apart_in_compare(serve, open_page, seeds):
             == ",base seed=1,base seed=2,base seed=3,vit_small_patch4_warmup6k_m")
 
 
+@pytest.mark.long
 def test_seeds_are_told_apart_beside_the_list_and_no_name_is_cut_without_a_sign(serve, open_page, seeds):
     page = open_page(f"{serve().url}/?ticked={','.join(seeds)}")
     names = page.locator(".panel .lg .nm")
@@ -63,6 +64,7 @@ def test_the_list_filters_and_groups_by_the_group(serve, open_page, seeds):
     expect(page.get_by_text("3 of 4")).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_tag_that_is_shown_is_the_one_that_tells_apart(serve, open_page, seeds):
     page = open_page(serve().url)
     expect(page.locator(".chips .chip").filter(has_text="baseline")).to_have_count(3)
@@ -83,6 +85,7 @@ def test_half_a_filter_is_no_fault_in_the_console(serve, open_page, seeds):
     assert [text for text in said if "400" in text] == []
 
 
+@pytest.mark.long
 def test_half_an_expression_for_the_log_is_no_fault_in_the_console(serve, open_page, home, seeds):
     (home / "experiments/vision/base" / "runs" / seeds[0].rsplit("/", 1)[1] / "logs.txt").write_text(
         "a line\n" * 30)

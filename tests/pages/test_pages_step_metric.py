@@ -56,6 +56,7 @@ def test_a_chart_is_drawn_by_its_step_metric_until_the_reader_chooses(run, serve
     page.wait_for_function("() => window.axes['val/acc'] === 'step' && location.search.includes('x=step')")
 
 
+@pytest.mark.long
 def test_a_run_shows_the_name_it_was_given_later(run, serve, open_page):
     server = serve()
     page = open_page(server.url)
@@ -64,6 +65,7 @@ def test_a_run_shows_the_name_it_was_given_later(run, serve, open_page):
     assert [entry["name"] for entry in told["items"]] == ["n"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("other, axis", [("epoch", "metric:epoch"), (None, "step"), ("round", "step")])
 def test_compared_runs_are_drawn_by_a_step_metric_where_all_of_them_say_so(
         run, home, serve, open_page, other, axis):

@@ -12,6 +12,7 @@ pytest_plugins = ["chromium"]
 pytestmark = pytest.mark.chaos
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("locale, words, choice, passed",
                          [("en", "Set the connection to system ssh", "Use system ssh", "✓"),
                           ("zh-CN", "请将该连接改为系统 ssh", "改用系统 ssh", "✓ 连接成功")])

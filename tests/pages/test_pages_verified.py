@@ -65,6 +65,7 @@ def test_a_mirrored_run_says_when_it_was_verified(serve, open_page, pair, locale
     shot(page, f"unverified-{locale}")
 
 
+@pytest.mark.long
 def test_a_large_log_that_does_not_rest_is_named_as_the_reason(serve, open_page, pair):
     index = pair.mirror / ".index/full.json"
     text = index.read_text().replace('"ended": true', '"ended": false').replace(

@@ -120,6 +120,7 @@ def test_a_torn_line_near_the_beginning_costs_itself_and_not_the_curve(tmp_path)
         0, 1, 2, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("locale", "title", "words"), [("en-US", "Not drawn here", ["images", "histograms"]),
                                                         ("zh-CN", "此处未绘制", ["图像", "直方图"])])
 def test_pictures_and_histograms_are_counted_and_named_on_the_page(

@@ -104,6 +104,7 @@ def home(dwelling, tmp_path):
     return folder
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("locale", "words", "reason"), [
     ("en-US", "passed over", "2 Python environments"), ("zh-CN", "略过", "2 个 Python 环境")])
 def test_the_page_says_how_much_was_passed_over_and_why(serve, open_page, locale, words, reason):

@@ -130,7 +130,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(5)
 @pytest.mark.parametrize("what", HOSTILE)
 def test_it_is_listed_opened_and_exported_in_bounded_time(tmp_path, what):
     name, content, least, is_counted = HOSTILE[what]()
@@ -178,6 +178,7 @@ for number in range(block * 500, block * 500 + 500))] for block in range(NAMES /
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("what", MANY)
 def test_of_names_without_end_some_are_read_the_rest_is_counted_and_every_answer_is_bounded(
         tmp_path, monkeypatch, what):
@@ -212,6 +213,7 @@ def test_what_is_no_file_is_none_and_keeps_nobody_waiting(tmp_path, make):
     assert catalog.run(row["key"])["metrics"][0]["points"] == 50 and row["kinds"] == ["csv"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name, content, reason", [
     (EVENTS, scalars() + b"\1" * 40 + scalars(), "1 damaged heads"),
     (TABLE, CSV + b"x,y,z\n51,0.5\n", "1 not as wide as the header"),

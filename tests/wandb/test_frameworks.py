@@ -15,7 +15,7 @@ from runicorn.cli.wandb_folder import fill_folder
 from runicorn.layout import number
 from runicorn.metrics.kinds.wandb import Reader
 
-WITH_ALL = {"accelerate", "ppo", "nanogpt"}         # of the rest `make frameworks` runs all
+WITH_ALL = {"nanogpt"}         # of the rest `make frameworks` runs all
 # differs from run to run
 CLOCKED = ("runtime", "per_second", "speed", "time", "/fps", "_timestamp", "memory")
 

@@ -609,7 +609,7 @@ def end_of(folder, code):
     return done.returncode, re.sub(r"line \d+|0x[0-9a-f]+", "", done.stderr)
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("finish", ["", "run.finish()\n"])
 @pytest.mark.parametrize("what", CLOSED_PIPE)
 def test_a_closed_pipe_ends_a_script_as_without_us(tmp_path, what, finish):

@@ -51,6 +51,7 @@ WAYS = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_library_or_an_unusual_place_ends_the_run(tmp_path, way):
     code, expected = WAYS[way]

@@ -93,7 +93,7 @@ def end_of(folder, shell, code, path=None):
     return done.returncode, re.sub(r"0x[0-9a-f]+", "", done.stderr.replace(os.fspath(folder), ""))
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("what", CODES)
 @pytest.mark.parametrize("shell", SHELLS)
 def test_streams_that_take_nothing_end_a_script_as_without_us(tmp_path, shell, what):

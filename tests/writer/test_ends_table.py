@@ -14,7 +14,7 @@ def script(code):
     return before + BEGIN + after
 
 
-@pytest.mark.few(14)
+@pytest.mark.few(8)
 @pytest.mark.parametrize("code, signals, expect, run", [row[1:] for row in ENDS],
                          ids=[row[0] for row in ENDS])
 def test_what_a_run_says_of_its_end(tmp_path, code, signals, expect, run, **how):
@@ -34,7 +34,7 @@ STARTS = {"python -c": {"start": "command"}, "python -m": {"start": "module"}, "
           "nice": {"before": ("nice",)}}
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(5)
 @pytest.mark.parametrize("row", [row for row in ENDS if row[0] in ANYWHERE], ids=lambda row: row[0])
 @pytest.mark.parametrize("start", STARTS)
 def test_however_it_starts(tmp_path, start, row):

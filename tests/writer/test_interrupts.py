@@ -99,6 +99,7 @@ def test_what_a_handler_raises_reaches_the_script(tmp_path, call):
     assert len(rows(only(tmp_path))) > 100 or call is PRINT
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("call", [LOG, PRINT], ids=["log", "print"])
 @pytest.mark.parametrize("setup, kind", IN_C)
 def test_what_a_handler_in_c_raises_reaches_the_script(tmp_path, setup, kind, call):

@@ -70,6 +70,7 @@ def shown(folder):
     return done.stdout.splitlines()[1].split(" ", 1)[1]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("first", ["others", "rank 0"])
 def test_a_rank_that_raises_is_told_whichever_ends_first(tmp_path, first):
     run, codes = launch(tmp_path, RAISES, first)

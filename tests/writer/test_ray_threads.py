@@ -43,7 +43,7 @@ def runs_trial(end, name="n"):
 """
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("end, status, said, handed", [
     ("raise RuntimeError(7)", "failed", "RuntimeError: 7", "['StartTraceback']"),
     ("sys.exit(3)", "failed", None, "['SystemExit']"),

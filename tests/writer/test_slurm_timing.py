@@ -117,7 +117,7 @@ def test_the_verdict_is_the_first_thing_that_an_end_writes(tmp_path, slow_git, e
     assert small(only(tmp_path), "status")["status"] == state
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("end", ENDS)
 def test_a_process_killed_at_any_moment_of_its_end_says_how_it_ended(tmp_path, end):
     """Killed before one of the operations of its end: up to the rename it is running, from there on it is
@@ -217,7 +217,7 @@ run.log({"loss": 0.5})
 SLURM = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_STEP_ID": "0"}
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("code", [0, 1, 143])
 @pytest.mark.parametrize("handler", ["before", "after"])
 @pytest.mark.parametrize("name", ["SIGUSR1", "SIGTERM"])

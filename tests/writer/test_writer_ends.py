@@ -25,6 +25,7 @@ def is_over(folder):
     return not list((folder / LIVE).glob("*.json"))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("code, expect, state, exit_code", [
     ("run.finish()", 0, "finished", 0),
     ("run.finish(exit_code=3)", 0, "failed", 3),
@@ -99,6 +100,7 @@ def test_an_exception_in_another_thread_is_noted_and_the_run_goes_on(tmp_path):
     assert len(rows(only(tmp_path))) == 2
 
 
+@pytest.mark.few("…SIGKILL…")
 @pytest.mark.parametrize("code", ["os._exit(7)", "os.kill(os.getpid(), signal.SIGKILL)", "os.abort()"])
 def test_a_death_that_nobody_can_see_leaves_a_stopped_heart(tmp_path, code):
     process = start(tmp_path, BEGIN + "print('last words')\n" + code)
@@ -221,6 +223,7 @@ def test_a_handler_of_the_script_s_is_left_where_it_is(tmp_path):
     assert status(tmp_path)["status"] == "finished"
 
 
+@pytest.mark.long
 def test_sweeps_whose_errors_are_caught_outside_end_as_they_did(tmp_path):
     """An error's id is soon another's: only a run that ended while this very error was on its way has failed
     by it."""
@@ -479,6 +482,7 @@ def test_a_signal_in_the_moment_in_which_the_verdict_is_written_changes_nothing_
             status(tmp_path)["exit_code"]) == (code, "failed", 3), err
 
 
+@pytest.mark.long
 def test_the_verdict_is_there_while_the_rest_is_being_done(tmp_path):
     """Git's answer takes five seconds; a kill, another signal or a Ctrl+C meanwhile changes neither the
     verdict nor the exit code."""

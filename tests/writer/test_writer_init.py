@@ -232,6 +232,7 @@ def test_a_forked_child_writes_none_of_the_small_files(tmp_path):
 HALVES = ["\ud800", "a\udfffb", "\udce8\udca7\udc86", "caf\udce9", "\udc80", "视\ud83d觉"]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("text", HALVES, ids=ascii)
 def test_half_characters_anywhere_in_init(tmp_path, text):
     _, err = train(tmp_path, textwrap.dedent(f"""
@@ -288,6 +289,7 @@ def test_a_root_that_can_not_be_is_said(tmp_path, storage):
 ASCII = {"LC_ALL": "C", "LANG": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("more",
                          [{"PYTHONIOENCODING": ""}, {"PYTHONIOENCODING": "ascii:strict"},
                           {"PYTHONIOENCODING": "utf-8"}], ids=str)

@@ -114,6 +114,7 @@ def test_a_requeued_job_goes_on_with_its_run_and_loses_no_curve(tmp_path):
     assert small(run, "status")["attempts"][1]["from_step"] == 30
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("other",
                          [{"SLURM_JOB_ID": "78"}, {"SLURM_ARRAY_TASK_ID": "2"}, {"SLURM_STEP_ID": "1"},
                           {"SLURM_PROCID": "1"}, {"SLURM_CLUSTER_NAME": "b"}], ids=str)
@@ -138,6 +139,7 @@ def test_each_task_of_a_sweep_goes_on_with_its_own_run(tmp_path):
         assert len(who) == 2 and len(set(who)) == 1
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("end, status", [
     ("run.finish()", "finished"), ("sys.exit(3)", "failed"), ("raise ValueError('x')", "failed"),
     ("os.kill(os.getpid(), 15)", "interrupted"), ("os.kill(os.getpid(), 9)", "running"),

@@ -366,6 +366,7 @@ LARGE = {
 }
 
 
+@pytest.mark.few("frame", "torch", "generator", "text", "nested")
 @pytest.mark.parametrize("large", LARGE.values(), ids=LARGE)
 def test_large_values_cost_little_and_keep_the_rest(begin, large):
     run = begin(config={"large": large(), "later": {"lr": 0.1, "deep": {"er": 2}}})
