@@ -24,9 +24,10 @@ OF_FOLDER = 100                                 # … of one folder, the newest;
 HEAD, TAIL = 4096, 16384
 SKIPPED_FOLDER = re.compile(r"[.:]|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include"
                             r"|pkgs|venv|env|envs|lost\+found)$")
-OURS = {"status.json", "events.jsonl"}          # beside a meta.json
-ENVIRONMENT = {"pyvenv.cfg", "conda-meta"}      # in a folder: of Python, whatever it is called
-MARKS = ENVIRONMENT | OURS | {"meta.json"}      # files that are none of a run but say what a folder is
+META, OURS = "meta.json", {"status.json", "events.jsonl"}       # one of these beside the first: a run of ours
+# What is in a folder that holds no runs, whatever it is called
+NEVER_IN = {"pyvenv.cfg": "Python environments", "conda-meta": "Python environments", ".index": "mirrors of Runicorn's"}
+MARKS = {*NEVER_IN, *OURS, META}                # files that are none of a run but say what a folder is
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})$")
 WANDB = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([^/]+)$")
 STATE, LOGS = "trainer_state.json", (".log", ".out", ".txt")
@@ -76,6 +77,23 @@ def kind_by_name(name):
     return "log" if low.endswith(LOGS) else None
 
 
+def is_own_run(names):
+    """Whether a folder that holds the files `names` (a set) is a run of ours, wherever it lies: in
+    PROJECT/NAME/runs, manifest.is_ours tells."""
+    return META in names and not OURS.isdisjoint(names)
+
+
+def why_none(names):
+    """Return why what holds the files and folders `names` (a set), or is below it, is no run of another logger
+    (str), None where it may be one."""
+    return ELSEWHERE if is_own_run(names) else next((NEVER_IN[name] for name in NEVER_IN if name in names), None)
+
+
+def is_looked_into(name):
+    """Whether a folder that is called `name` (str) may be, or hold, a run of another logger."""
+    return not SKIPPED_FOLDER.match(name)
+
+
 def is_of_use(name, rules=None):
     """Whether a Finder wants to know of a file of this name. rules: foreign_rules.Rules, if there are any."""
     return (bool(kind_by_name(name) or rules and rules.may_name(name) and CLAIMED.match(name))
@@ -122,8 +140,9 @@ class Finder:
         return the paths of folders in it to be listed next."""
         self.visited.add(path)
         names = {entry[0] for entry in entries}
-        if not ENVIRONMENT.isdisjoint(names) or "meta.json" in names and not OURS.isdisjoint(names):
-            self.passed[ELSEWHERE if "meta.json" in names else "Python environments"] += 1
+        reason = why_none(names)
+        if reason:
+            self.passed[reason] += 1
             return []
         if len(entries) > ENTRIES:
             self.skipped["entries beyond %d of a folder" % ENTRIES] += len(entries) - ENTRIES
@@ -144,7 +163,7 @@ class Finder:
     def _is_looked_into(self, path, name):
         if CHECKPOINT.match(path.rpartition("/")[2]) or _is_of_wandb(path):
             return False
-        return not SKIPPED_FOLDER.match(name) and below(path, name) not in self._ours
+        return is_looked_into(name) and below(path, name) not in self._ours
 
     def _within_bounds(self, path, folders):
         depth = path.count("/") + 1 if path else 0
@@ -244,7 +263,7 @@ def is_path(path):
     folders = ([] if path == "." else above.split("/") if above and last[:1] == ":" else [] if last[:1] == ":"
                else path.split("/"))
     return (path.count("/") < DEPTH and last != ":" and "\0" not in path and _is_utf8(path)
-            and not any(not folder or SKIPPED_FOLDER.match(folder) for folder in folders))
+            and all(folder and is_looked_into(folder) for folder in folders))
 
 
 def belongs(path, name, rules=None):

@@ -22,6 +22,7 @@ SMALL = (META, STATUS, SUMMARY)
 STEMS = ("meta", "status", "summary")                       # of SMALL
 RUNS = "runs"
 HIDDEN, LIVE = ".runicorn", "live"  # below a root: manifests, and in the second the live files
+EXPERIMENTS = f"{HIDDEN}/experiments"       # below a home that is named as root: a root in it
 BEAT = ".beat"                      # in a run's folder, where the root's live folder can't be written
 BESIDE = ".tmp"                     # ends the name of a file that is not whole yet
 ENDED = ("finished", "failed", "interrupted")               # states in status.json of a run that is over
@@ -67,13 +68,6 @@ def default_root(storage=None, environ=os.environ):
     HOME_DIR/experiments."""
     from pathlib import Path
     return Path(root_path(storage, environ))
-
-
-def own_experiments(folder):
-    """Return the folder of experiments in a home that is `folder` (Path) as a list; [] where there is
-    none."""
-    inside = folder / HIDDEN / "experiments"
-    return [inside] if os.path.isdir(inside) else []
 
 
 def root_path(storage=None, environ=os.environ):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runicorn import local_disk
 from runicorn.errors import LayoutError
-from runicorn.layout import DEVICES, HIDDEN, RUNS, SMALL, escaped_name, name_bytes, parse_own, slug
+from runicorn.layout import DEVICES, EXPERIMENTS, HIDDEN, RUNS, SMALL, escaped_name, name_bytes, parse_own, slug
 
 RANK_STATUS = re.compile(r"^status\.rank([1-9]\d{0,8})(?:\.(\d{1,9}))?\.json\Z")
 # What nearly any disk takes in one component; a name of our own for a neighbour fits too
@@ -67,12 +67,12 @@ def is_own(name):
 
 
 def split_run_path(path):
-    """Return (project slug, name slug, id) of "project/name/runs/id"; raises LayoutError for anything
-    else."""
-    parts = safe_relative(path).split("/")
-    if not _are_ours(parts) or parts[0] == HIDDEN:
+    """Return (project slug, name slug, id) of "project/name/runs/id", behind a home's EXPERIMENTS or not;
+    raises LayoutError for anything else."""
+    parts = _own_parts(safe_relative(path))
+    if not parts or any(part.startswith(".") for part in parts):
         raise LayoutError(f"{path!r} is not project/name/runs/id")
-    return parts[0], parts[1], parts[3]
+    return parts
 
 
 def is_run_path(path):
@@ -84,31 +84,41 @@ def is_run_path(path):
     return True
 
 
-def _are_ours(parts):
-    return len(parts) == 4 and parts[2] == RUNS
+def root_of(path):
+    """Return the root (str) in which the run of ours at `path` below a root lies: "", or that in a home."""
+    return EXPERIMENTS if path.startswith(EXPERIMENTS + "/") else ""
+
+
+def in_its_root(path):
+    """Return the path (str) below `root_of(path)` of the run of ours at `path`."""
+    return path[len(root_of(path)):].lstrip("/")
+
+
+def _own_parts(path):
+    """Return (project slug, name slug, id) of a path that is like that of a run of ours, else None."""
+    parts = in_its_root(path).split("/")
+    return (parts[0], parts[1], parts[3]) if len(parts) == 4 and parts[2] == RUNS else None
 
 
 def run_parts(path):
     """Return (project slug, name slug, id) of a run's path: of another logger's run, the first part, what is
     between, and the last."""
     parts = path.split("/")
-    if _are_ours(parts):
-        return parts[0], parts[1], parts[3]
-    return parts[0], "/".join(parts[1:-1]) or parts[-1].lstrip(":"), parts[-1].lstrip(":")
+    return _own_parts(path) or (parts[0], "/".join(parts[1:-1]) or parts[-1].lstrip(":"), parts[-1].lstrip(":"))
 
 
 def run_key(slug, path):
     """Return the key of a run: "gpu-1:vision/resnet50/20250123_180000_abc123" of its source's slug and its
     path (str)."""
-    parts = path.split("/")
-    return f"{slug}:{parts[0]}/{parts[1]}/{parts[3]}" if _are_ours(parts) else f"{slug}:{path}"
+    return f"{slug}:{'/'.join(_own_parts(path) or (path,))}"
 
 
 def paths_of(name):
     """Return the paths (list of str) at which the run lies whose key ends in `name` behind the source's slug:
-    of a run of ours, then of another logger's."""
+    of a run of ours, of one in a home, then of another logger's."""
     parts = name.split("/")
-    return [*(["/".join((*parts[:2], RUNS, parts[2]))] if len(parts) == 3 else []), name]
+    own = ["/".join((*parts[:2], RUNS, parts[2]))] if len(parts) == 3 else []
+    return [*own, *(f"{EXPERIMENTS}/{path}" for path in own), name]
 
 
 def connection_slug(name):
@@ -119,7 +129,8 @@ def connection_slug(name):
 def local_name(component, hidden=True, escaped=None):
     """Return a component of a server's path as it may stand on any disk; safe ones stay as they are.
 
-    hidden: whether a leading dot may stay (not in a mirror's top folder: `.index` is ours). escaped: the
+    hidden: whether a leading dot may stay (not in a mirror's top folder, but of `.runicorn`: `.index` is
+    ours). escaped: the
     place of a character that must not stay.
     """
     if escaped is None and ORDINARY.match(component) and not DEVICES.match(component):
@@ -147,7 +158,7 @@ def local_path(folder, path, plain=()):
     path and for one that would pass through a symbolic link. plain: folders known to be no links."""
     local = os.fspath(folder)
     for level, component in enumerate(safe_relative(path).split("/")):
-        local = os.path.join(local, local_name(component, hidden=level > 0))
+        local = os.path.join(local, local_name(component, hidden=level > 0 or component == HIDDEN))
         if local not in plain and local_disk.is_link(local):
             raise LayoutError(f"{local} is a symbolic link; the mirror never follows one")
     return Path(local)

@@ -24,15 +24,14 @@ from os import scandir
 from os.path import islink as is_link
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
-FORMAT, HIDDEN = 1, ".runicorn"
+FORMAT, HIDDEN, EXPERIMENTS = 1, ".runicorn", ".runicorn/experiments"       # the last: where a home that is named as root keeps its runs
 FULL, ACTIVE = "full_manifest.json", "active_manifest.json"
 SMALL = ("meta.json", "status.json", "summary.json")
 ENDED = ("finished", "failed", "interrupted")
 TAIL = 4096                     # bytes hashed at the end of each file: an append changes them, and reading them is cheap
-INLINE = 64 << 10               # a larger small JSON file becomes a stub
+INLINE, NESTED = 64 << 10, 64   # of a small JSON file: a larger one becomes a stub; with more levels, what reads it would run out of stack
 DEPTH, FILES = 8, 10000         # a run with more below it is listed to here
-EXPERIMENT, RUN = 2, 4          # levels below the root: project, experiment, "runs", run
-MOST_LINKS = 10000              # followed at one level
+EXPERIMENT, RUN, MOST_LINKS = 2, 4, 10000      # levels below the root: project, experiment, "runs", run; links followed at one level
 NO_UTF8, IN_RUNS = "names that are no UTF-8", "links in runs"       # reasons why something is passed over
 TOO_DEEP, FULL_RUN = "folders deeper than %d" % DEPTH, "files beyond %d of a run" % FILES
 SETTLED = 2.0                   # s; a file changed later than this before a look can change again under the same mtime (1 s on NFS)
@@ -51,7 +50,6 @@ OWN = re.compile(r"(?:(?:meta|status|summary)\.json|(?:(?:events|system)(?:\.ran
 TIME = rb'-?\d{1,15}(?:\.\d{1,20})?(?:e-\d\d)?'
 HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": (' + TIME + rb'), "ended": (true|false), "count": (\d{1,9}), '
                   rb'"bytes": (\d{1,18}), (?:"stamp": "([0-9a-f]{16})", "changed": (' + TIME + rb'), )?"beat": (null|' + TIME + rb'), ')
-NESTED = 64                     # levels of a small JSON file; what reads it would run out of stack
 
 
 def owners(link):
@@ -341,15 +339,17 @@ def digest(pairs):
 
 
 def runs(root, skipped):
-    """Yield (path, folder) of every run below the root, path as "project/name/runs/id"; those behind symbolic links come last.
-
-    skipped: a Counter of what is passed over. Raises ManifestError if there is no such root."""
+    """Yield (path, folder) of every run below the root, path as "project/name/runs/id"; those of a home's EXPERIMENTS are behind that;
+    those behind symbolic links come last. skipped: a Counter of what is passed over. Raises ManifestError if there is no such root."""
     if not os.path.isdir(root):
         raise ManifestError("%s is not a folder; name the root with --root" % root)
     plain, links, top = [[] for _ in range(RUN + 1)], [[] for _ in range(RUN + 1)], os.path.join(root, "")      # paths by level: runs at 4
-    for path in _below(top, "", 0, skipped, plain, links):
-        yield said(path), top + path
-    for path in _linked(top, plain, links, skipped) if any(links) else ():
+    home = [EXPERIMENTS] if os.path.isdir(reach(top + EXPERIMENTS)) else []
+    linked = [link for link in (HIDDEN, EXPERIMENTS) if home and is_link(top + link)]
+    for start in [""] if linked else [""] + home:
+        for path in _below(top, start, 0, skipped, plain, links):
+            yield said(path), top + path
+    for path in _linked(top, plain, links, skipped, linked) if linked or any(links) else ():
         yield said(path), top + path
 
 
@@ -382,7 +382,7 @@ def _folders(folder, level, skipped):
             for item in items:
                 if UNDECODABLE.search(said(item.name)):
                     skipped[NO_UTF8] += 1
-                elif level or item.name != HIDDEN:
+                elif item.name[:1] != ".":         # no slug begins so
                     is_folder = item.is_dir(follow_symlinks=False)
                     if is_folder or item.is_symlink():
                         (folders if is_folder else links).append(item.name)
@@ -462,9 +462,11 @@ def _above(paths):
     return above
 
 
-def _linked(top, plain, links, skipped):
-    """Return the paths of the runs that links lead to. plain, links: what `_below` found at each level."""
+def _linked(top, plain, links, skipped, of_home):
+    """Return the paths of the runs that links lead to. plain, links: what `_below` found at each level; of_home: those to EXPERIMENTS."""
     decided, own, linked = Links(os.path.realpath(top).replace(os.sep, "/"), skipped), list(plain[RUN]), []
+    if of_home and all(decided.follow({link: _target(top + link)}, ()) for link in of_home):
+        linked += _below(top, EXPERIMENTS, 0, skipped, plain, links)
     for level in range(1, RUN + 1):
         for path in decided.follow({path: _target(top + path) for path in links[level]}, plain[level]):
             linked += [path] if level == RUN else _below(top, path, level, skipped, plain, links)
@@ -482,14 +484,17 @@ def _target(link):
 def _beats(root):
     """Return {run id: mtime of its live file, s}."""
     beats = {}
-    try:
-        with scandir(os.path.join(root, HIDDEN, "live")) as items:
+    for place in ("", EXPERIMENTS):
+        with contextlib.suppress(OSError), scandir(os.path.join(root, place, HIDDEN, "live")) as items:     # none: nothing is running
             for item in items:
                 if item.name.endswith(".json"):
                     beats[item.name[:-5]] = item.stat(follow_symlinks=False).st_mtime
-    except OSError:
-        pass        # no live folder: nothing is running, or it was made by other means
     return beats
+
+
+def is_ours(names):
+    """Whether a folder in `runs` that holds the files `names`, in it and below, is a run of Runicorn: one that is being made is empty."""
+    return not names or any(map(OWN.match, names))
 
 
 def looks(root, skipped, find_others=None):
@@ -497,7 +502,7 @@ def looks(root, skipped, find_others=None):
     beats, ours = _beats(root), set()
     for path, folder in runs(root, skipped):
         look = look_at(folder, beats.get(folder.rpartition("/")[2]) if beats else None, skipped)
-        if look and (not find_others or not look.files or any(map(OWN.match, [file[0] for file in look.files]))):
+        if look and (look.beat or is_ours([file[0] for file in look.files])):
             ours.add(path.rpartition("/" + "runs/")[0])
             yield path, look
     for run in find_others(root, skipped, ours) if find_others else ():
@@ -595,15 +600,10 @@ def seconds(nanoseconds):
 def _is_same(head, look, trusted):
     """Whether the `head` of a run's line of an earlier manifest is of the very files that the Look shows.
 
-    trusted: s; what changed later than this may have changed again under the same times after it was read.
+    trusted: s; what changed later than this may have changed again under the same times after it was read, but for a mtime set by hand.
     """
-    return head.group(6) == look.stamp.encode() and (
-        look.changed < trusted or all(_settled(file[2], file[CHANGED], trusted) for file in look.files))
-
-
-def _settled(mtime, changed, trusted):
-    """Whether a file can't change any more without another mtime: it changed long ago, or its mtime was set by hand."""
-    return changed / 1e9 < trusted or mtime < changed - SETTLED * 1e9
+    return head.group(6) == look.stamp.encode() and (look.changed < trusted or all(
+        file[CHANGED] / 1e9 < trusted or file[2] < file[CHANGED] - SETTLED * 1e9 for file in look.files))
 
 
 def scan(look, skipped):
@@ -737,7 +737,7 @@ def _root(argument):
     """Return (root, how it was chosen): the one given, this folder if it holds runs, else the default root."""
     if argument:
         return os.path.expanduser(argument), "as given"
-    if os.path.isdir(HIDDEN) > os.path.isdir(HIDDEN + "/experiments") or next(runs(".", collections.Counter()), None):
+    if os.path.isdir(HIDDEN) > os.path.isdir(EXPERIMENTS) or any(path[:1] != "." for path, _ in runs(".", collections.Counter())):
         return os.getcwd(), "this folder"       # no home, though
     home = os.path.expanduser(os.environ.get("RUNICORN_HOME") or "~/.runicorn")
     try:

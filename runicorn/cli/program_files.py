@@ -116,7 +116,7 @@ class ProgramFiles:
                     continue
                 from runicorn import foreign  # here: a short program without such files does without
                 if entry.is_dir(follow_symlinks=False):
-                    if not foreign.SKIPPED_FOLDER.match(entry.name):
+                    if foreign.is_looked_into(entry.name):
                         folders.append(entry.path)
                 elif (entry.path not in self._stood and entry.path not in self._files
                       and foreign.kind_by_name(entry.name) and entry.is_file(follow_symlinks=False)):

@@ -18,6 +18,7 @@ from runicorn.errors import NotFoundError
 from runicorn.layout import (
     BEAT,
     ENDED,
+    EXPERIMENTS,
     HIDDEN,
     INDEX,
     INDEX_FULL,
@@ -147,7 +148,7 @@ def run_folders(root, run_id=None):
     """Yield the folder (str) of each run below `root`, or of those with that id or an id that ends like
     this."""
     for path, folder in manifest.runs(root, Counter()) if os.path.isdir(root) else ():
-        if not path.startswith(".") and (run_id is None or path.endswith((f"/{run_id}", f"_{run_id}"))):
+        if run_id is None or path.endswith((f"/{run_id}", f"_{run_id}")):
             yield manifest.reach(folder)
 
 
@@ -247,11 +248,12 @@ class Tail:
         """Return a line on each of the files that ends here before it does on the server, as the mirror's
         index knows it: [] elsewhere."""
         *_, project, name, runs, run_id = os.path.normpath(self._folder).split(os.sep)
-        index = os.path.join(self._folder, *[os.pardir] * 4, INDEX, INDEX_FULL)
+        root, path = os.path.normpath(os.path.join(self._folder, *[os.pardir] * 4)), "/".join((project, name, runs, run_id))
+        of_home = f"{os.sep}{os.path.normpath(EXPERIMENTS)}"
+        if root.endswith(of_home):
+            root, path = root[:-len(of_home)], f"{EXPERIMENTS}/{path}"
         try:
-            files = manifest.load(os.path.normpath(index)).entry(
-                                                                 "/".join((project, name, runs,
-                                                                           run_id)))["files"]
+            files = manifest.load(os.path.join(root, INDEX, INDEX_FULL)).entry(path)["files"]
         except (manifest.ManifestError, KeyError):
             return []           # no mirror, or one that has not listed the run
         own = [(name, parse_own(name)) for name in sorted(files) if parse_own(name)]

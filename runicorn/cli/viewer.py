@@ -16,7 +16,7 @@ from runicorn.cli.dialogue import end_as_ctrl_c_does
 from runicorn.cli.sync import at_work
 from runicorn.cli.terminal import unicode_fits
 from runicorn.errors import BusyError, UsageError
-from runicorn.layout import default_root, home_dir, own_experiments
+from runicorn.layout import default_root, home_dir
 from runicorn.version import VERSION
 
 if TYPE_CHECKING:
@@ -79,16 +79,15 @@ def viewer(options):
 
 
 def local_roots(folders: list[str] | None) -> list[Any]:
-    """Return [(slug, Path)] of the local roots: "local", "local2", …; where a home is named, its experiments
-    follow it. Raises UsageError for one that is no folder."""
+    """Return [(slug, Path)] of the local roots: "local", "local2", …. Raises UsageError for one that is no
+    folder."""
     for folder in folders or ():
         if not Path(folder).expanduser().is_dir():
             raise UsageError(f"the root {folder} is not a folder on this machine; a server's root belongs "
                              f"to a connection "
                              "(runicorn config ssh add)")
     paths = [Path(folder).expanduser().absolute() for folder in folders] if folders else [default_root()]
-    paths = list(dict.fromkeys(root for path in paths for root in [path, *own_experiments(path)]))
-    return [("local" if n == 1 else f"local{n}", path) for n, path in enumerate(paths, 1)]
+    return [("local" if n == 1 else f"local{n}", path) for n, path in enumerate(dict.fromkeys(paths), 1)]
 
 
 def connections_named(connections, names):

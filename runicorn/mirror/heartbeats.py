@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from runicorn import layout
+from runicorn import layout, local_names
 from runicorn.errors import MissingFileError, SftpError
 from runicorn.mirror import plan, walk
 from runicorn.mirror.looks import Turns
@@ -23,6 +23,14 @@ GROWING, EXPECTED = 600.0, 90.0
 PLACES = 50                     # live files LSTATed per look, in turn
 
 
+class LiveFolder:
+    """A folder of live files: `root`, the root in the root whose it is (str), its mtime, and when that was first
+    observed (s)."""
+
+    def __init__(self, root: str) -> None:
+        self.root, self.mtime, self.observed = root, None, 0.0
+
+
 class Beats:
     """The running runs of one server: `runs` is {run path: {"beat", "seen", "first", "looked", "read"}}.
 
@@ -35,22 +43,28 @@ class Beats:
     def __init__(self, client: Client, root: str, wall: Callable[[float], float]) -> None:
         """wall: clock.Clock.wall."""
         self.client, self._wall = client, wall
-        self.folder = f"{root}/{layout.HIDDEN}/live"
+        self._root, self._folders = root, {}        # absolute path -> LiveFolder
+        self.look_into([""])
         self.runs = {}
         self._files = {}                # absolute path of a live file -> run path
         self._own = {}                  # absolute path of a .beat -> run path
         self._expected = {}             # run path of another logger -> since when
         self._beating = set()           # run paths that have either
-        self._mtime, self._observed = None, 0.0
         self._turns = Turns()
 
+    def look_into(self, roots):
+        """Look at the live files of the roots in the root, too (list of str, relative)."""
+        for inner in roots:
+            folder = "/".join(filter(None, (self._root, inner, layout.HIDDEN, layout.LIVE)))
+            self._folders.setdefault(folder, LiveFolder(inner))
+
     def ask(self):
-        """Return the absolute paths to LSTAT now: the live folder, and hearts in turn."""
+        """Return the absolute paths to LSTAT now: the live folders, and hearts in turn."""
         self._beating = {*self._files.values(), *self._own.values()}
-        return [self.folder, *self._turns.take(sorted([*self._files, *self._own]), PLACES)]
+        return [*self._folders, *self._turns.take(sorted([*self._files, *self._own]), PLACES)]
 
     def take(self, stats, now):
-        """Take the answers ({absolute path: Attrs or SftpError}); lists the folder when it moved. Returns new
+        """Take the answers ({absolute path: Attrs or SftpError}); lists a folder when it moved. Returns new
         run paths (list)."""
         for path, attrs in stats.items():
             run = self._files.get(path) or self._own.get(path)
@@ -58,47 +72,54 @@ class Beats:
                 self.beat(run, attrs.mtime, now)
             elif run:
                 self._own.pop(path, None)       # of the live files, the listing of their folder tells
-        folder = stats.get(self.folder)
-        if folder is None or isinstance(folder, SftpError):
-            return self._none() if isinstance(folder, MissingFileError) else []
-        moved = folder.mtime != self._mtime
-        if not moved and plan.settled(folder.mtime, self._observed, now, self._wall(now)):
+        return [run for folder, live in self._folders.items()
+                for run in self._take_folder(folder, live, stats.get(folder), now)]
+
+    def _take_folder(self, folder, live, attrs, now):
+        if attrs is None or isinstance(attrs, SftpError):
+            if isinstance(attrs, MissingFileError):
+                self._keep(folder, ())
+            return []
+        moved = attrs.mtime != live.mtime
+        if not moved and plan.settled(attrs.mtime, live.observed, now, self._wall(now)):
             return []
         if moved:
-            self._mtime, self._observed = folder.mtime, now
-        elif now >= self._observed + 2:
-            self._observed = 0.0        # this listing is the last one this mtime needs
-        return self._list(now)
+            live.mtime, live.observed = attrs.mtime, now
+        elif now >= live.observed + 2:
+            live.observed = 0.0         # this listing is the last one this mtime needs
+        return self._list(folder, live.root, now)
 
-    def _none(self):
-        self._files.clear()
-        return []
+    def _keep(self, folder, hearts):
+        """Forget the live files in a folder but for `hearts` (a container of absolute paths)."""
+        self._files = {path: run for path, run in self._files.items()
+                       if path in hearts or path.rpartition("/")[0] != folder}
 
-    def _list(self, now):
-        listing = walk.list_folders(self.client, [self.folder])[self.folder]
+    def _list(self, folder, root, now):
+        listing = walk.list_folders(self.client, [folder])[folder]
         if isinstance(listing, SftpError):
             return []
-        hearts = {f"{self.folder}/{name}": attrs for name, attrs in listing
+        hearts = {f"{folder}/{name}": attrs for name, attrs in listing
                  if name.endswith(".json") and sftp.is_file(attrs) and (attrs.size or 0) <= LIMIT}
-        for path in set(self._files) - set(hearts):
-            del self._files[path]
-        new = self._read([path for path in hearts if path not in self._files])
+        self._keep(folder, hearts)
+        new = self._read([path for path in hearts if path not in self._files], root)
         self._files.update(new)
-        for path, run in self._files.items():
-            self.beat(run, hearts[path].mtime, now)
+        for path, attrs in hearts.items():
+            if path in self._files:
+                self.beat(self._files[path], attrs.mtime, now)
         return list(new.values())
 
-    def _read(self, paths):
-        """Return {live file: run path} of new live files, those that name a run of their own id."""
+    def _read(self, paths, root):
+        """Return {live file: run path} of new live files of a root in the root ("": itself), those that name a
+        run of their own id."""
         runs = {}
         for path, text in zip(paths, self.client.parts([(path, 0, LIMIT) for path in paths])):
             try:
                 run = json.loads(text).get("path")
             except (ValueError, TypeError, AttributeError, RecursionError):
                 continue            # half written, or no live file: the next listing shows it again
-            if (isinstance(run, str) and plan.believable(run)
+            if (isinstance(run, str) and plan.believable(run) and not local_names.root_of(run)
                     and path.endswith(f"/{run.rsplit('/', 1)[-1]}.json")):
-                runs[path] = run
+                runs[path] = f"{root}/{run}" if root else run
         return runs
 
     def own_heart(self, run: str, path: str, mtime: float | None, now: float) -> None:

@@ -1,7 +1,7 @@
 """What listings of runs' folders show, taken into the index: which runs are new, which changed, and which are
 gone."""
 
-from runicorn import local_names
+from runicorn import manifest
 from runicorn.errors import DeniedError, MissingFileError, SftpError
 from runicorn.mirror import plan, remote_index, walk
 from runicorn.ssh import sftp_answers
@@ -176,7 +176,7 @@ class Listings:
         """Whether a listing shows files and none that a run of ours has, and no earlier one did."""
         names = [name for name in files if name != "." and not name.endswith("/")]
         known = self._index.entry(path)["files"] if path in self._index else ()
-        return bool(names) and ".beat" not in names and not any(map(local_names.is_own, [*names, *known]))
+        return not manifest.is_ours([*names, *known])
 
     def is_known_as_another(self, path, mtime):
         """Whether a folder in `runs`, of that mtime, was listed already and is no run of ours."""

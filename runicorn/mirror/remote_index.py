@@ -15,7 +15,7 @@ from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quote
 from typing import Any, TypedDict
 
-from runicorn import foreign, layout, left_out, local_names, manifest
+from runicorn import foreign, layout, left_out, manifest
 from runicorn.manifest_entry import kinds_of
 from runicorn.mirror import plan
 
@@ -398,7 +398,7 @@ def _is_none_of_ours(listed, path):
     """Whether a manifest's entry has files and none that a run of ours has: whoever made it did not look for
     runs of other loggers."""
     try:
-        return not any(map(local_names.is_own, listed.entry(path)["files"]))
+        return not manifest.is_ours(listed.entry(path)["files"])
     except manifest.ManifestError:
         return False
 

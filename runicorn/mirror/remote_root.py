@@ -343,6 +343,7 @@ class RemoteRoot:
             # It just told of all; the next survey lists what is above
             return self._listings.relist(set(), {}, now)
         mtimes = self.skeleton.refresh(now)
+        self.beats.look_into(self.skeleton.home)
         self.beats.rename(self.skeleton.listed_as)
         self.moves.follow_entries(self.list.new)
         doubtful = self.copies.doubtful

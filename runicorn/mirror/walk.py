@@ -154,12 +154,12 @@ def _ignored(answer):
 # -- the folders above the runs ------------------------------------------------------------------------------
 
 class Skeleton:
-    """The folders from the root down to project/name/runs, and the runs in them; asked again only where an
-    mtime moved.
+    """The folders from the root, and from EXPERIMENTS in it where it is a home, down to project/name/runs, and
+    the runs in them; asked again only where an mtime moved.
 
     Symbolic links to folders are followed as manifest.Links decides. root: absolute, where it really is as
     far as the server tells. `skipped` is {reason: count} of what the last whole refresh passed over;
-    `complete` says whether there was one.
+    `complete` says whether there was one; `home` is EXPERIMENTS as a list, [] where the root is no home.
     """
 
     def __init__(self, client, root, wall=lambda now: now, listed=lambda folder, listing, now: None):
@@ -175,13 +175,14 @@ class Skeleton:
         self._listed_at = {}        # folder -> its absolute path when it was listed
         self._targets = {}          # link -> (uid, uid of the folder, where that really is, its mtime)
         self._decided = manifest.Links(root, collections.Counter())
+        self.home, self._home_links = [], {}        # … and the links to it, as `_resolve` takes them
         self.complete = False       # `refresh` reached the runs
 
     def told(self):
         """Return what `resume` takes: {folder: [its mtime, {name: mtime} of the folders in it, {reason:
         count}]} of what can't have changed unseen (dict); {} where there are links, which no mtime speaks
         for."""
-        if not self.complete or any(self._links.values()):
+        if not self.complete or any(self._links.values()) or self._home_links:
             return {}
         sure = {}
         for folder, children in self._children.items():
@@ -202,6 +203,7 @@ class Skeleton:
             self._children[folder], self._links[folder] = children, {}
             self._passed[folder] = collections.Counter(passed)
             self._listed_at[folder] = self.absolute(folder)
+            self.home = [folder] if folder == layout.EXPERIMENTS else self.home
             if mtime is not None:
                 self._mtimes[folder] = mtime, 0.0, 2.0
 
@@ -271,7 +273,8 @@ class Skeleton:
         Raises SftpError when the root can't be listed.
         """
         self._decided = decided = manifest.Links(self.root, collections.Counter())
-        folders, passed = [""], collections.Counter()
+        self._find_home()
+        folders, passed = ["", *self.home], collections.Counter()
         # What opens it, an access list or another owner, need not show in any LSTAT
         for folder in list(self._closed)[:CLOSED]:
             self._children.pop(folder, None)
@@ -293,6 +296,23 @@ class Skeleton:
         runs = {run: mtimes[run] for run in self._apart(folders) if plan.believable(run)}
         self.skipped, self.complete = dict(passed + decided.skipped), True
         return runs
+
+    def _find_home(self):
+        """See whether the root is a home, where it has to be listed anyway, and whether links to what it keeps
+        are followed."""
+        if "" not in self._children:
+            places = manifest.HIDDEN, layout.EXPERIMENTS
+            answers = self.client.batch([sftp.lstat(self.absolute(place)) for place in places])
+            stats = {place: attrs for place, attrs in zip(places, answers) if not isinstance(attrs, SftpError)}
+            self._home_links = {place: attrs.uid for place, attrs in stats.items() if sftp.is_link(attrs)}
+            inside = stats.get(layout.EXPERIMENTS)
+            self.home = [layout.EXPERIMENTS] if inside and (sftp.is_dir(inside) or self._home_links) else []
+            for link in self._home_links:
+                self._targets.pop(link, None)
+        if self.home and self._home_links:
+            self._resolve(self._home_links)
+            if not all(self._decided.follow({link: self._targets[link][:3]}, ()) for link in self._home_links):
+                self.home = []
 
     def _is_stale(self, folder, level):
         if level == manifest.EXPERIMENT + 1 and self._links.get(folder):
@@ -340,8 +360,8 @@ class Skeleton:
         self._children[folder], self._links[folder] = {}, {}
         self._passed[folder], self._listed_at[folder] = collections.Counter(passed), self.absolute(folder)
         for name, attrs in listing:
-            if name == "." or not folder and name == layout.HIDDEN:
-                continue
+            if name.startswith("."):
+                continue            # no slug begins so
             if sftp.is_link(attrs):
                 self._links[folder][name] = attrs.uid
                 self._targets.pop(_below(folder, name), None)

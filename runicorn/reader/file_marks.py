@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -57,10 +58,11 @@ def mtime(path: str) -> float | None:
 
 
 def live_beats(root: Path) -> dict[str, Any]:
-    """Return {run id: mtime of its live file, ns}."""
-    try:
-        with os.scandir(os.path.join(root, layout.HIDDEN, layout.LIVE)) as items:
-            return {item.name[:-5]: item.stat(follow_symlinks=False).st_mtime_ns
-                    for item in items if item.name.endswith(".json")}
-    except OSError:
-        return {}               # nothing was ever live here
+    """Return {run id: mtime of its live file, ns}; of a home, those of the root in it, too."""
+    beats = {}
+    for place in (root, os.path.join(root, layout.EXPERIMENTS)):
+        # absent: nothing was ever live here
+        with contextlib.suppress(OSError), os.scandir(os.path.join(place, layout.HIDDEN, layout.LIVE)) as items:
+            beats.update((item.name[:-5], item.stat(follow_symlinks=False).st_mtime_ns)
+                         for item in items if item.name.endswith(".json"))
+    return beats

@@ -200,7 +200,9 @@ class LocalRoot(Source):
             runs = {path.rpartition("/")[0] for path, record in self.records.items() if not record.kinds}
             names = {path.rpartition("/")[0] for path in runs}
             projects = {path.rpartition("/")[0] for path in names}
-            self._listed = self.version, sorted({"", *projects, *names, *runs, *_and_above(foreign_folders)})
+            roots = {local_names.root_of(path) for path in projects}
+            self._listed = self.version, sorted({"", *roots, *projects, *names, *runs,
+                                                 *_and_above(foreign_folders)})
             self._stat_at = float("-inf")
         if now >= self._stat_at:
             started = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.layout import BEAT, HIDDEN, LIVE, read_json, slug
 from runicorn.local_disk import reach
+from runicorn.local_names import root_of
 from runicorn.reader import quick_stats
 from runicorn.reader.file_marks import mtime
 from runicorn.writer import live
@@ -40,7 +41,7 @@ class Writers:
 
     def of(self, path, record):
         """Return the Writer of the open run at `path`."""
-        for live_file in map(reach, (f"{self._root}/{HIDDEN}/{LIVE}/{slug(record.id)}.json",
+        for live_file in map(reach, (f"{self._root}/{root_of(path)}/{HIDDEN}/{LIVE}/{slug(record.id)}.json",
                                      f"{self._root}/{path}/{BEAT}")):
             try:
                 status = os.stat(live_file)

@@ -357,8 +357,9 @@ def _apply(root, entry, spool, report, cases):
             target = local_names.local_path(root, f"{foreign.folder_of(path)}/{entry['name']}".lstrip("/"))
         else:
             local_names.split_run_path(path)
-            target = local_names.local_path(root, relative)
-            cases.check(local_names.local_path(root, path))
+            # of a home: those in it are a root's like all
+            target = local_names.local_path(root, local_names.in_its_root(relative))
+            cases.check(local_names.local_path(root, local_names.in_its_root(path)))
     except LayoutError as error:        # a hostile path, or one that is another's here
         report[CLASH] += 1
         if str(error) not in cases.said:

@@ -14,6 +14,7 @@ from runicorn import foreign, local_disk, manifest
 from runicorn.errors import LayoutError, NotFoundError
 from runicorn.layout import (
     ENDED,
+    EXPERIMENTS,
     FORMAT,
     HIDDEN,
     LIVE,
@@ -24,7 +25,6 @@ from runicorn.layout import (
     home_dir,
     number,
     open_regular,
-    own_experiments,
     own_file,
     parse_own,
     slug,
@@ -32,6 +32,7 @@ from runicorn.layout import (
 from runicorn.local_names import inside, parse_rank_status, split_run_path
 from runicorn.metrics.foreign_files import ForeignFiles
 from runicorn.metrics.series import Series
+from runicorn.reader import first_look
 from runicorn.rule_book import RuleBook
 
 if TYPE_CHECKING:
@@ -62,28 +63,22 @@ def check(path, only=None):
         yield from check_run(path, "", expected=None)
         return
     skipped = Counter()
-    runs = run_folders(path, skipped)
+    runs = [(relative, folder) for relative, folder in run_folders(path, skipped) if is_run(folder)]
     rules = RuleBook(home_dir()).of_folder(path)
     if only is not None:
         yield from _foreign_findings([run for run in foreign.find(os.fspath(path), Counter(), rules=rules)
                                       if run.path == only], rules)
         return
     others = foreign.find(os.fspath(path), skipped,
-                          {relative.rpartition(f"/{RUNS}/")[0]
-                           for relative, folder in runs if is_run(folder)
-                           or not os.access(folder, os.R_OK | os.X_OK)}, rules=rules)
-    runs = [(relative, folder) for relative, folder in runs
-            if relative not in {foreign_run.path for foreign_run in others}]
-    for own in own_experiments(path):
-        for finding in check(own):
-            yield finding._replace(path=f"{own.relative_to(path).as_posix()}/{finding.path}")
+                          {relative.rpartition(f"/{RUNS}/")[0] for relative, _ in runs}, rules=rules)
     if not runs and not others and not (path / HIDDEN).is_dir():
         raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has "
                             f"{META}")
     for relative, folder in runs:
         yield from check_run(folder, relative + "/", expected=relative)
     yield from _foreign_findings(others, rules)
-    yield from check_live(path)
+    for root in ("", EXPERIMENTS):
+        yield from check_live(path, root)
     for reason, count in sorted((+skipped).items()):
         if reason != "outside":
             yield Finding(".", None, f"{count} {reason}: passed over", False)
@@ -111,6 +106,10 @@ def check_foreign(run, rules):
 
 
 def is_run(path):
+    """Whether a folder (Path) is a run of ours: by what its place in a root says of it, elsewhere by a file that
+    only such a run has."""
+    if path.parent.name == RUNS:
+        return first_look.is_ours(os.fspath(path))
     return os.path.isfile(path / META) or os.path.isfile(path / own_file("events"))
 
 
@@ -119,7 +118,7 @@ def run_folders(root, skipped):
     `skipped` (Counter)."""
     folders = manifest.runs(root, skipped)
     return sorted((path, Path(local_disk.reach(folder)))
-                  for path, folder in folders if not path.startswith("."))
+                  for path, folder in folders)
 
 
 def check_run(folder: Path, prefix: str, expected: str | None) -> Iterator[Any]:
@@ -229,21 +228,22 @@ def check_status(status: dict[str, Any], label: str) -> Iterator[Any]:
             yield Finding(label, None, f"{field} is {status[field]!r:.60}, not Unix seconds", True)
 
 
-def check_live(root):
-    """Yield a finding for each live file that names no run of this root."""
-    live = root / HIDDEN / LIVE
+def check_live(folder, root):
+    """Yield a finding for each live file that names no run of its root, which is `root` (str) in a folder (Path)
+    or, where that is "", the folder."""
+    live = folder / root / HIDDEN / LIVE
     try:
         paths = sorted(live / name for name in os.listdir(live) if name.endswith(".json"))
     except FileNotFoundError:
         return
     except OSError as error:
-        yield Finding(live.relative_to(root).as_posix(), None, f"can't be listed: {error.strerror}", True)
+        yield Finding(live.relative_to(folder).as_posix(), None, f"can't be listed: {error.strerror}", True)
         return
     for path in paths:
-        label = path.relative_to(root).as_posix()
+        label = path.relative_to(folder).as_posix()
         beat, findings = load(path, label)
         yield from findings
-        if beat is not None and not is_here(root, beat.get("path"), os.path.isdir):
+        if beat is not None and not is_here(folder / root, beat.get("path"), os.path.isdir):
             yield Finding(label, None, f"names the run {beat.get('path')!r:.100}, which is not here", True)
 
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runicorn import disk, layout, local_disk
+from runicorn import disk, foreign, layout, local_disk
 from runicorn.errors import NotFoundError
 from runicorn.transfer.event_files import EventFiles, is_event_file
 
@@ -37,7 +37,7 @@ def take_in(source: Path, root: Path, project: Any = None, name: Any = None) -> 
     report = {"runs": 0, "new": 0, "points": 0, "skipped": 0, "damage": [], "problems": []}
     far, root = Path(local_disk.long(source.absolute())), local_disk.long(root)         # paths of any length
     for folder, files in _walk(far):
-        if layout.META in files and (layout.own_file("events") in files or layout.STATUS in files):
+        if foreign.is_own_run(files):
             _take_old(folder, root, project, name, report)
         else:
             _take_tensorboard(folder, far, files, root, project, name, report)
@@ -51,8 +51,7 @@ def holds_any(source: str | os.PathLike[str], most: int = 2000) -> bool:
     """Whether the folder `source` holds anything that `take_in` would take, as far as the first `most`
     folders in it show."""
     folders = itertools.islice(_walk(Path(source)), most)
-    return any(layout.META in files and (layout.own_file("events") in files or layout.STATUS in files)
-               or _event_files(folder, files, []) for folder, files in folders)
+    return any(foreign.is_own_run(files) or _event_files(folder, files, []) for folder, files in folders)
 
 
 def _walk(source):
