@@ -492,9 +492,15 @@ def _beats(root):
     return beats
 
 
-def is_ours(names):
+def is_ours(names, beat=None):
     """Whether a folder in `runs` that holds the files `names`, in it and below, is a run of Runicorn: one that is being made is empty."""
-    return not names or any(map(OWN.match, names))
+    return bool(beat) or not names or any(map(OWN.match, names))
+
+
+def is_run(folder):
+    """Whether a folder in `runs` is a run of Runicorn; one that can't be listed is."""
+    look = look_at(folder, None, collections.Counter())
+    return not look or is_ours([file[0] for file in look.files], look.beat)
 
 
 def looks(root, skipped, find_others=None):
@@ -502,7 +508,7 @@ def looks(root, skipped, find_others=None):
     beats, ours = _beats(root), set()
     for path, folder in runs(root, skipped):
         look = look_at(folder, beats.get(folder.rpartition("/")[2]) if beats else None, skipped)
-        if look and (look.beat or is_ours([file[0] for file in look.files])):
+        if look and is_ours([file[0] for file in look.files], look.beat):
             ours.add(path.rpartition("/" + "runs/")[0])
             yield path, look
     for run in find_others(root, skipped, ours) if find_others else ():
@@ -583,13 +589,9 @@ def _listed(folder, skipped):
                 skipped[FULL_RUN] += 1
             else:
                 with contextlib.suppress(FileNotFoundError):
-                    listed.append(_state(item))
+                    stat = item.stat(follow_symlinks=False)
+                    listed.append((item.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode))
     return listed
-
-
-def _state(item):
-    stat = item.stat(follow_symlinks=False)
-    return item.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode
 
 
 def seconds(nanoseconds):
@@ -705,19 +707,15 @@ def generate(root, active_window=WINDOW, incremental=True, output=None, compress
                 os.unlink(os.path.join(live, name + ".json"))
     manifest = build(root, previous, not incremental, find)
     changed = not previous or any(manifest.header[field] != previous.header.get(field) for field in ("digest", "foreign"))
-    if not active_only:
-        _put(manifest, full, bool(ending), changed or manifest.read > 0)        # what was read again is taken over the next time
+    try:
+        if not active_only:         # a touch says "looked, nothing new"; what was read again is taken over the next time
+            save(manifest, full, bool(ending)) if changed or manifest.read else os.utime(full)
+    except OSError as error:
+        raise ManifestError("%s can't be touched: %s" % (full, error.strerror)) from error
     if not output:
         save(active(manifest, active_window), recent, bool(ending))
     return dict({"kind": "active" if active_only else "full", "output": recent if active_only else full, "compressed": bool(ending),
                  "revision": manifest.header["revision"], "changed": changed}, skipped=manifest.skipped, **manifest.header["statistics"])
-
-
-def _put(manifest, path, compress, changed):
-    try:
-        os.utime(path) if not changed else save(manifest, path, compress)       # a touch says "looked, nothing new"
-    except OSError as error:
-        raise ManifestError("%s can't be touched: %s" % (path, error.strerror)) from error
 
 
 def active(manifest, window=WINDOW):

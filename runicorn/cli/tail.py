@@ -118,10 +118,14 @@ def find(roots, tail=None):
     last = tail.replace(":", "/").split("/")[-1] if tail else None
     runs = [(key(name, folder), folder) for name, root in roots for folder in run_folders(root, last)]
     if not tail:
-        if not runs:
-            raise NotFoundError(f"there is no run in {', '.join(str(root) for _, root in roots)}")
-        return newest([folder for _, folder in runs])
-    fitting = {name: folder for name, folder in runs if ends_key(name, tail)}
+        folders = [folder for _, folder in runs]
+        while folders:
+            folder = newest(folders)
+            if manifest.is_run(folder):
+                return folder
+            folders.remove(folder)
+        raise NotFoundError(f"there is no run in {', '.join(str(root) for _, root in roots)}")
+    fitting = {name: folder for name, folder in runs if ends_key(name, tail) and manifest.is_run(folder)}
     return fitting[only(list(fitting), tail)]
 
 

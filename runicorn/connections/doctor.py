@@ -4,11 +4,12 @@ nothing there."""
 from __future__ import annotations
 
 import collections
+import re
 import statistics
 import time
 from typing import TYPE_CHECKING
 
-from runicorn import foreign, layout, left_out, manifest, namesake, rules
+from runicorn import foreign, layout, left_out, local_names, manifest, namesake, rules
 from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
 from runicorn.mirror import walk
 from runicorn.mirror.foreign_walk import ForeignWalk
@@ -37,6 +38,9 @@ OTHERS_SECONDS = 5.0        # for counting those below the root
 # Below a folder that are looked through: ~/.runicorn/experiments is two below home
 BROWSE_LEVELS = 2
 COUNTED_FOLDERS = 30        # while browsing, counting runs in more folders than these would take too long
+# What an id begins with where nobody chose it; of folders with other names so many are looked into to see whose
+# they are
+TIMED, DOUBTFUL = re.compile(r"/\d{8}_\d{6}_[^/]+$"), 1000
 SPEED_BYTES, SPEED_SECONDS = 8 << 20, 2
 # Which line an error's code belongs to; all other codes of a login are the login's.
 STAGE = {"name": "name", "port": "port", "banner": "banner", "algorithms": "banner", "channel": "jump",
@@ -315,12 +319,13 @@ def others_below(client, root, ours, seconds, own_rules=None):
 
 
 def count_runs(client: Sftp, root: str, widest: int | None = None) -> int | None:
-    """Return how many runs (project/name/runs/id) a folder holds, or None if it can't be listed.
+    """Return how many runs (project/name/runs/id) a folder holds, or None if it can't be listed; not those that
+    a home keeps, which are another folder's.
 
     widest: the same for a folder with more folders than this at one level, which is some other tree.
     """
     walked = _walked(client, root, widest)
-    return None if walked is None else len(walked[0])
+    return None if walked is None else sum(not local_names.root_of(path) for path in walked[0])
 
 
 def _walked(client, root, widest=None):
@@ -332,7 +337,18 @@ def _walked(client, root, widest=None):
                                 lambda count: bool(widest and count > widest and not wide.append(count)))
     except SftpError:
         return None
-    return None if wide else (runs, skeleton.skipped)
+    if wide:
+        return None
+    others = _others_among(client, skeleton, [path for path in runs if not TIMED.search(path)][:DOUBTFUL])
+    return {path: mtime for path, mtime in runs.items() if path not in others}, skeleton.skipped
+
+
+def _others_among(client, skeleton, paths):
+    """Return those of the folders `paths` in `runs` that hold files, but none of a run of ours (set)."""
+    places = {skeleton.absolute(path): path for path in paths}
+    listings = walk.list_folders(client, places) if places else {}
+    return {places[place] for place, listing in listings.items() if not isinstance(listing, SftpError)
+            and not manifest.is_ours([name for name, _ in listing if name != "."])}
 
 
 def _folders(client, paths):

@@ -52,17 +52,11 @@ def entries(root: str, paths: Iterator[Any] | list[str]) -> Iterator[Any]:
         raws, marks = zip(*[_raw(f"{folder}{os.sep}{small}") for small in layout.SMALL])
         if not any(raws) and not os.access(folder, os.R_OK | os.X_OK):
             continue                    # another user's: the manifest counts it
-        if raws == (None, None, None) and not is_ours(folder):
+        if raws == (None, None, None) and not manifest.is_run(folder):
             continue
         values = list(map(_parsed, raws))
         excerpt = _part(raws) if None not in values else None
         yield path, dict(zip(layout.STEMS, values)), excerpt, marks
-
-
-def is_ours(folder: str) -> bool:
-    """Whether a folder of this machine in `runs` is a run of Runicorn; one that can't be listed is."""
-    look = manifest.look_at(folder, None, collections.Counter())
-    return look is None or bool(look.beat or manifest.is_ours([file[0] for file in look.files]))
 
 
 def _raw(path):

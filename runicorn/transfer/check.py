@@ -32,7 +32,6 @@ from runicorn.layout import (
 from runicorn.local_names import inside, parse_rank_status, split_run_path
 from runicorn.metrics.foreign_files import ForeignFiles
 from runicorn.metrics.series import Series
-from runicorn.reader import first_look
 from runicorn.rule_book import RuleBook
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def is_run(path):
     """Whether a folder (Path) is a run of ours: by what its place in a root says of it, elsewhere by a file that
     only such a run has."""
     if path.parent.name == RUNS:
-        return first_look.is_ours(os.fspath(path))
+        return manifest.is_run(os.fspath(path))
     return os.path.isfile(path / META) or os.path.isfile(path / own_file("events"))
 
 
