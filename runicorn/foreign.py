@@ -338,8 +338,7 @@ def doubts(finder, known):
         if "" in finder.visited or file_path.rpartition("/")[0] in finder.visited:
             del known[file_path]
     alike = collections.Counter((path, kind) for path, _, kind, *_ in finder.doubtful if kind != "log")
-    # a data set is older than what is trained on it
-    for path, name, kind, *state in sorted(finder.doubtful, key=lambda item: -item[4]):
+    for path, name, kind, *state in _in_turns(finder.doubtful):
         is_data = alike[path, kind] > OF_FOLDER
         of_folder[path] += not is_data
         if is_data or of_folder[path] > OF_FOLDER or len(known) >= READ:
@@ -357,6 +356,16 @@ def doubts(finder, known):
             known[file_path] = state, None
             unknown.append((path, name, kind) + tuple(state))
     return unknown
+
+
+def _in_turns(doubtful):
+    """Return `doubtful` texts (list) so that each folder's newest come first, then the second ones: no data set is
+    so large that a training is left out for it."""
+    turns, of_folder = [], collections.Counter()
+    for item in sorted(doubtful, key=lambda item: (-item[4], item[:2])):
+        turns.append((of_folder[item[0]], item))
+        of_folder[item[0]] += 1
+    return [item for _, item in sorted(turns, key=lambda turn: turn[0])]
 
 
 def _in_time(patterns, lines):

@@ -36,14 +36,16 @@ class ForeignRuns:
         # Its last answer, and when it may be asked
         self._server, self._answered, self._ask_again = ForeignExec(ask, rules), None, 0.0
         self._walk = ForeignWalk(client, root, wall, rules)                                 # next, s
-        self._moved = set()             # folders whose discovery is due
+        # Folders whose discovery is due, and those below which there is too much to list: python3 there will look
+        self._moved, self._put_off = set(), set()
         # Folders of known runs and those above them; whether they are others by now
         self._near, self._stale = [], True
         # Absolute path -> (folder, name of a text file in it or "") of what is LSTATed now
         self._pending = {}
         self._folder_turns, self._file_turns = Turns(), Turns()
         self._whole_at = None           # when the last look at all folders ended, s
-        self._ours = set()              # folders that hold runs of ours, as of the last discovery
+        # Folders that hold runs of ours, as of the last discovery; those below which it looks
+        self._ours, self._tops = set(), set()
         self._is_whole = False          # the discovery under way is one
         self._rules_moved = False       # … since the last look at all folders
         self._next = self._spent = self._shown = self._began = 0.0
@@ -156,12 +158,16 @@ class ForeignRuns:
             return self._take_answer(now, listings, vanished), False
         if told_by_server and self._is_whole:
             self._walk.drop()                       # its answer came meanwhile
-        if not self._walk.busy and not self._begin(now, vanished, told_by_server):
+        may_ask = may_ask and (self._answered is not None or now >= self._ask_again)
+        waits = may_ask and now < self._ask_again       # python3 there answers, but it is too soon to ask again
+        if not self._walk.busy and not self._begin(now, vanished, told_by_server or waits, waits):
             return set(), False
-        may_ask = may_ask and now >= self._ask_again
         if may_ask and (self._is_whole and self._answered or self._walk.listed > ASKED):
             self._walk.drop()
-            self._server.start(self._ours)
+            if waits:
+                self._put_off |= self._tops
+            else:
+                self._server.start(self._ours)
             return set(), False
         began = time.thread_time()
         try:
@@ -195,11 +201,14 @@ class ForeignRuns:
         if answer is None:
             return set()
         self._answered, self._ask_again, self._whole_at = answer, now + answer.rest, now
-        self._rules_moved = False
+        self._rules_moved, self._put_off = False, set()
         return self._show(answer.runs, lambda path: True, answer.mtimes.get, listings, vanished, now)
 
-    def _begin(self, now, vanished, told_by_server):
-        """Begin a discovery if one is due; returns whether one is."""
+    def _begin(self, now, vanished, told_by_server, waits):
+        """Begin a discovery if one is due; returns whether one is. waits: whether what is too much to list has to
+        wait."""
+        self._moved, self._put_off = ((self._moved, self._put_off) if waits
+                                      else (self._moved | self._put_off, set()))
         self._is_whole = not told_by_server and (self._whole_at is None or now - self._whole_at >= AGAIN)
         if not (self._is_whole or self._moved) or now < self._next:
             return False
@@ -207,6 +216,7 @@ class ForeignRuns:
                       for path in self._index.lines.keys() - self._index.foreign - vanished}
         tops, self._moved = {""} if self._is_whole else self._moved, set()
         tops = {top for top in tops if not self._is_ours(top) and tops.isdisjoint(and_above(top)[1:])}
+        self._tops = tops
         self._walk.start(sorted(tops), self._ours)
         self._began = time.monotonic()
         self._shown = self._began + SHOWN

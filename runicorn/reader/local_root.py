@@ -26,7 +26,8 @@ FOREIGN_AGAIN = 15.0
 SETTLE = 2.5
 # s; at the first scan, folders changed so recently may be changing still (file servers' clocks differ)
 FRESH = 60.0
-PACE = 20                   # a look that took t seconds is not repeated before PACE * t
+# A look that took t seconds is not repeated before PACE * t, and before SHARE * t where nothing moved: 1 % of a core
+PACE, SHARE = 20, 100
 # So many times what it takes lie between two looks at all folders: 0.2 % of a core
 LOOK = 500
 MANY = 2000                 # runs in a root whose first look takes long enough that …
@@ -140,8 +141,8 @@ class LocalRoot(Source):
 
     def _rest(self):
         """Return after how many seconds everything is looked at again."""
-        return (FOREIGN_AGAIN if not self.records or any(record.kinds for record in self.records.values())
-                else BUILD_AGAIN)
+        has_foreign = not self.records or any(record.kinds for record in self.records.values())
+        return max(FOREIGN_AGAIN, SHARE * self._cost) if has_foreign else BUILD_AGAIN
 
     def _go_on(self):
         """Read again what beats though it had ended: a resumed run."""

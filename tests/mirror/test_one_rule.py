@@ -11,6 +11,7 @@ from small_runs import write_run
 from runicorn import foreign, manifest
 from runicorn.cli import tail
 from runicorn.connections import doctor
+from runicorn.errors import NotFoundError
 from runicorn.local_names import local_path, run_key
 from runicorn.manifest_entry import kinds_of
 from runicorn.news import Bell
@@ -81,9 +82,10 @@ def test_on_this_machine(dwelling, tmp_path, monkeypatch):
     assert not any(finding.wrong for finding in findings)
     (dwelling / OF_HOME / "status.json").write_text("[]")
     assert [finding.path for finding in check(dwelling) if finding.wrong] == [f"{OF_HOME}/status.json"]
-    assert tail.find([("local", dwelling)], ID) == str(dwelling / OF_HOME) and tail.find([("local", dwelling)], "p/n/" + OWN) == str(dwelling / OF_ROOT)
-    with pytest.raises(tail.NotFoundError):
-        tail.find([("local", dwelling)], "Jan01_host")
+    roots = [("local", dwelling)]
+    assert tail.find(roots, ID) == str(dwelling / OF_HOME) and tail.find(roots, f"p/n/{OWN}") == str(dwelling / OF_ROOT)
+    with pytest.raises(NotFoundError):
+        tail.find(roots, "Jan01_host")
 
 
 WAYS = {"SFTP": {"manifest": False}, "exec": {"source": "exec"}, "a manifest": {}}
