@@ -26,8 +26,9 @@ SKIPPED_FOLDER = re.compile(r"[.:]|(?:node_modules|site-packages|dist-packages|_
                             r"|pkgs|venv|env|envs|lost\+found)$")
 META, OURS = "meta.json", {"status.json", "events.jsonl"}       # one of these beside the first: a run of ours
 # What is in a folder that holds no runs, whatever it is called
-NEVER_IN = {"pyvenv.cfg": "Python environments", "conda-meta": "Python environments", ".index": "mirrors of Runicorn's"}
-MARKS = {*NEVER_IN, *OURS, META}                # files that are none of a run but say what a folder is
+NEVER_IN = {"pyvenv.cfg": "Python environments", "conda-meta": "Python environments"}
+MIRROR = ".index"                               # in the mirror of a server
+MARKS = {*NEVER_IN, *OURS, META, MIRROR}                # files that are none of a run but say what a folder is
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})$")
 WANDB = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([^/]+)$")
 STATE, LOGS = "trainer_state.json", (".log", ".out", ".txt")
@@ -83,10 +84,14 @@ def is_own_run(names):
     return META in names and not OURS.isdisjoint(names)
 
 
-def why_none(names):
-    """Return why what holds the files and folders `names` (a set), or is below it, is no run of another logger
-    (str), None where it may be one."""
-    return ELSEWHERE if is_own_run(names) else next((NEVER_IN[name] for name in NEVER_IN if name in names), None)
+def why_none(names, is_root=False):
+    """Return why a folder that holds the files and folders `names` (a set), and what is below it, is no run of
+    another logger (str), None where it may be one. is_root: whether it is the root, which may be a mirror."""
+    if is_own_run(names):
+        return ELSEWHERE
+    if MIRROR in names and not is_root:
+        return "mirrors of servers"
+    return next((NEVER_IN[name] for name in NEVER_IN if name in names), None)
 
 
 def is_looked_into(name):
@@ -140,7 +145,7 @@ class Finder:
         return the paths of folders in it to be listed next."""
         self.visited.add(path)
         names = {entry[0] for entry in entries}
-        reason = why_none(names)
+        reason = why_none(names, not path)
         if reason:
             self.passed[reason] += 1
             return []

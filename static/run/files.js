@@ -3,7 +3,7 @@
 import * as api from "../shared/api.js";
 import {fill, h, icon, own, place, renew} from "../shared/dom.js";
 import {ago, bytes, empty} from "../shared/widgets.js";
-import {fmt, known, t} from "../shared/words.js";
+import {fmt, known, passedTexts, t} from "../shared/words.js";
 
 const MOST = 300;                // files in the document
 const EDGE = 60;                 // files left beyond the view when others are asked for
@@ -168,7 +168,7 @@ export class FilesPart {
 
 /** A line on what is in the run's folder and not among its files, such as names that are no UTF-8. */
 function passedOver(counts) {
-  const reasons = Object.entries(counts ?? {}).map(([reason, count]) => `${fmt.int(count)} ${known(`run.passed.${reason}`, {}, reason)}`);
+  const reasons = passedTexts(counts);
   return reasons.length ? h("p.m2.small", {}, t("run.passed", {reasons: reasons.join(", ")})) : null;
 }
 

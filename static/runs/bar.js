@@ -4,7 +4,7 @@ import {compareHref} from "../shared/address.js";
 import * as clock from "../shared/clock.js";
 import {fill, h, icon, renew, text} from "../shared/dom.js";
 import {setTicked, state} from "../shared/store.js";
-import {fmt, known, t} from "../shared/words.js";
+import {fmt, passedTexts, t} from "../shared/words.js";
 import {groupLabel} from "./column_menu.js";
 import {filterBox} from "./filter_box.js";
 
@@ -58,10 +58,8 @@ export class RunsBar {
 
 /** What the search for runs of other loggers passed over: how much, and why under the pointer. */
 function passedOver(counts) {
-  const reasons = Object.entries(counts || {});
-  const all = reasons.reduce((sum, [, count]) => sum + count, 0);
-  return all ? h("span.m2", {title: reasons.map(([reason, count]) => `${fmt.int(count)} ${known(`run.passed.${reason}`, {}, reason)}`).join("\n")},
-    " · ", t("runs.passed", {n: all})) : null;
+  const all = Object.values(counts || {}).reduce((sum, count) => sum + count, 0);
+  return all ? h("span.m2", {title: passedTexts(counts).join("\n")}, " · ", t("runs.passed", {n: all})) : null;
 }
 
 export class RunsFoot {

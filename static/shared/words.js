@@ -79,6 +79,14 @@ export function known(key, values, otherwise) {
   return key in en ? t(key, values) : otherwise ?? key;
 }
 
+/** What was passed over and why, {reason: count}, as texts: "2 Python environments". A reason that names a rule has it in its middle. */
+export function passedTexts(counts) {
+  return Object.entries(counts ?? {}).map(([reason, count]) => {
+    const rule = /^text files on which the rule (.*) takes too long$/s.exec(reason)?.[1];
+    return `${fmt.int(count)} ${rule === undefined ? known(`run.passed.${reason}`, {}, quoted(reason)) : t("run.passed.rule", {rule})}`;
+  });
+}
+
 function formatter(kind, options) {
   const name = kind + JSON.stringify(options);
   cache[name] ??= kind === "number" ? new Intl.NumberFormat(LOCALES[language], options) : new Intl.DateTimeFormat(LOCALES[language],
