@@ -24,11 +24,11 @@ OF_FOLDER = 100                                 # … of one folder, the newest;
 HEAD, TAIL = 4096, 16384
 SKIPPED_FOLDER = re.compile(r"[.:]|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include"
                             r"|pkgs|venv|env|envs|lost\+found)$")
-META, OURS = "meta.json", {"status.json", "events.jsonl"}       # one of these beside the first: a run of ours
+META, OURS = "meta.json", {"status.json", "events.jsonl"}       # one of these beside the first: our run
 # What is in a folder that holds no runs, whatever it is called
 NEVER_IN = {"pyvenv.cfg": "Python environments", "conda-meta": "Python environments"}
 MIRROR = ".index"                               # in the mirror of a server
-MARKS = {*NEVER_IN, *OURS, META, MIRROR}                # files that are none of a run but say what a folder is
+MARKS = {*NEVER_IN, *OURS, META, MIRROR}        # files that are none of a run but say what a folder is
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})$")
 WANDB = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([^/]+)$")
 STATE, LOGS = "trainer_state.json", (".log", ".out", ".txt")
@@ -85,8 +85,8 @@ def is_own_run(names):
 
 
 def why_none(names, is_root=False):
-    """Return why a folder that holds the files and folders `names` (a set), and what is below it, is no run of
-    another logger (str), None where it may be one. is_root: whether it is the root, which may be a mirror."""
+    """Return why a folder that holds the files and folders `names` (a set), and what is below it, is no run
+    of another logger (str), None where it may be one. is_root: of the root, which may be a mirror."""
     if is_own_run(names):
         return ELSEWHERE
     if MIRROR in names and not is_root:
@@ -364,8 +364,8 @@ def doubts(finder, known):
 
 
 def _in_turns(doubtful):
-    """Return `doubtful` texts (list) so that each folder's newest come first, then the second ones: no data set is
-    so large that a training is left out for it."""
+    """Return `doubtful` texts (list) so that each folder's newest come first, then the second ones: no data
+    set is so large that a training is left out for it."""
     turns, of_folder = [], collections.Counter()
     for item in sorted(doubtful, key=lambda item: (-item[4], item[:2])):
         turns.append((of_folder[item[0]], item))

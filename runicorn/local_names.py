@@ -8,7 +8,17 @@ from pathlib import Path
 
 from runicorn import local_disk
 from runicorn.errors import LayoutError
-from runicorn.layout import DEVICES, EXPERIMENTS, HIDDEN, RUNS, SMALL, escaped_name, name_bytes, parse_own, slug
+from runicorn.layout import (
+    DEVICES,
+    EXPERIMENTS,
+    HIDDEN,
+    RUNS,
+    SMALL,
+    escaped_name,
+    name_bytes,
+    parse_own,
+    slug,
+)
 
 RANK_STATUS = re.compile(r"^status\.rank([1-9]\d{0,8})(?:\.(\d{1,9}))?\.json\Z")
 # What nearly any disk takes in one component; a name of our own for a neighbour fits too
@@ -104,7 +114,8 @@ def run_parts(path):
     """Return (project slug, name slug, id) of a run's path: of another logger's run, the first part, what is
     between, and the last."""
     parts = path.split("/")
-    return _own_parts(path) or (parts[0], "/".join(parts[1:-1]) or parts[-1].lstrip(":"), parts[-1].lstrip(":"))
+    last = parts[-1].lstrip(":")
+    return _own_parts(path) or (parts[0], "/".join(parts[1:-1]) or last, last)
 
 
 def run_key(slug, path):

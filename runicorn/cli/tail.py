@@ -252,7 +252,8 @@ class Tail:
         """Return a line on each of the files that ends here before it does on the server, as the mirror's
         index knows it: [] elsewhere."""
         *_, project, name, runs, run_id = os.path.normpath(self._folder).split(os.sep)
-        root, path = os.path.normpath(os.path.join(self._folder, *[os.pardir] * 4)), "/".join((project, name, runs, run_id))
+        root = os.path.normpath(os.path.join(self._folder, *[os.pardir] * 4))
+        path = "/".join((project, name, runs, run_id))
         of_home = f"{os.sep}{os.path.normpath(EXPERIMENTS)}"
         if root.endswith(of_home):
             root, path = root[:-len(of_home)], f"{EXPERIMENTS}/{path}"

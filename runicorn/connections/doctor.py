@@ -38,8 +38,8 @@ OTHERS_SECONDS = 5.0        # for counting those below the root
 # Below a folder that are looked through: ~/.runicorn/experiments is two below home
 BROWSE_LEVELS = 2
 COUNTED_FOLDERS = 30        # while browsing, counting runs in more folders than these would take too long
-# What an id begins with where nobody chose it; of folders with other names so many are looked into to see whose
-# they are
+# What an id begins with where nobody chose it; of folders with other names so many are looked into, to see
+# whose they are
 TIMED, DOUBTFUL = re.compile(r"/\d{8}_\d{6}_[^/]+$"), 1000
 SPEED_BYTES, SPEED_SECONDS = 8 << 20, 2
 # Which line an error's code belongs to; all other codes of a login are the login's.
@@ -319,8 +319,8 @@ def others_below(client, root, ours, seconds, own_rules=None):
 
 
 def count_runs(client: Sftp, root: str, widest: int | None = None) -> int | None:
-    """Return how many runs (project/name/runs/id) a folder holds, or None if it can't be listed; not those that
-    a home keeps, which are another folder's.
+    """Return how many runs (project/name/runs/id) a folder holds, or None if it can't be listed; not those
+    that a home keeps, which are another folder's.
 
     widest: the same for a folder with more folders than this at one level, which is some other tree.
     """
@@ -340,7 +340,7 @@ def _walked(client, root, widest=None):
     if wide:
         return None
     others = _others_among(client, skeleton, [path for path in runs if not TIMED.search(path)][:DOUBTFUL])
-    return {path: mtime for path, mtime in runs.items() if path not in others}, skeleton.skipped
+    return {path: runs[path] for path in runs if path not in others}, skeleton.skipped
 
 
 def _others_among(client, skeleton, paths):

@@ -36,7 +36,7 @@ class ForeignRuns:
         # Its last answer, and when it may be asked
         self._server, self._answered, self._ask_again = ForeignExec(ask, rules), None, 0.0
         self._walk = ForeignWalk(client, root, wall, rules)                                 # next, s
-        # Folders whose discovery is due, and those below which there is too much to list: python3 there will look
+        # Folders whose discovery is due; those below which there is too much to list: python3 there will look
         self._moved, self._put_off = set(), set()
         # Folders of known runs and those above them; whether they are others by now
         self._near, self._stale = [], True
@@ -159,7 +159,7 @@ class ForeignRuns:
         if told_by_server and self._is_whole:
             self._walk.drop()                       # its answer came meanwhile
         may_ask = may_ask and (self._answered is not None or now >= self._ask_again)
-        waits = may_ask and now < self._ask_again       # python3 there answers, but it is too soon to ask again
+        waits = may_ask and now < self._ask_again       # it answers, but it is too soon to ask again
         if not self._walk.busy and not self._begin(now, vanished, told_by_server or waits, waits):
             return set(), False
         if may_ask and (self._is_whole and self._answered or self._walk.listed > ASKED):
@@ -205,8 +205,8 @@ class ForeignRuns:
         return self._show(answer.runs, lambda path: True, answer.mtimes.get, listings, vanished, now)
 
     def _begin(self, now, vanished, told_by_server, waits):
-        """Begin a discovery if one is due; returns whether one is. waits: whether what is too much to list has to
-        wait."""
+        """Begin a discovery if one is due; returns whether one is. waits: whether what is too much to list
+        has to wait."""
         self._moved, self._put_off = ((self._moved, self._put_off) if waits
                                       else (self._moved | self._put_off, set()))
         self._is_whole = not told_by_server and (self._whole_at is None or now - self._whole_at >= AGAIN)

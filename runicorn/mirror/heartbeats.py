@@ -24,8 +24,8 @@ PLACES = 50                     # live files LSTATed per look, in turn
 
 
 class LiveFolder:
-    """A folder of live files: `root`, the root in the root whose it is (str), its mtime, and when that was first
-    observed (s)."""
+    """A folder of live files: `root`, the root in the root whose it is (str), its mtime, and when that was
+    first observed (s)."""
 
     def __init__(self, root: str) -> None:
         self.root, self.mtime, self.observed = root, None, 0.0
@@ -109,8 +109,8 @@ class Beats:
         return list(new.values())
 
     def _read(self, paths, root):
-        """Return {live file: run path} of new live files of a root in the root ("": itself), those that name a
-        run of their own id."""
+        """Return {live file: run path} of new live files of a root in the root ("": itself), those that name
+        a run of their own id."""
         runs = {}
         for path, text in zip(paths, self.client.parts([(path, 0, LIMIT) for path in paths])):
             try:

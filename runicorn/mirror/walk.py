@@ -154,8 +154,8 @@ def _ignored(answer):
 # -- the folders above the runs ------------------------------------------------------------------------------
 
 class Skeleton:
-    """The folders from the root, and from EXPERIMENTS in it where it is a home, down to project/name/runs, and
-    the runs in them; asked again only where an mtime moved.
+    """The folders from the root, and from EXPERIMENTS in it where it is a home, down to project/name/runs,
+    and the runs in them; asked again only where an mtime moved.
 
     Symbolic links to folders are followed as manifest.Links decides. root: absolute, where it really is as
     far as the server tells. `skipped` is {reason: count} of what the last whole refresh passed over;
@@ -298,12 +298,13 @@ class Skeleton:
         return runs
 
     def _find_home(self):
-        """See whether the root is a home, where it has to be listed anyway, and whether links to what it keeps
-        are followed."""
+        """See whether the root is a home, where it has to be listed anyway, and whether links to what it
+        keeps are followed."""
         if "" not in self._children:
             places = manifest.HIDDEN, layout.EXPERIMENTS
             answers = self.client.batch([sftp.lstat(self.absolute(place)) for place in places])
-            stats = {place: attrs for place, attrs in zip(places, answers) if not isinstance(attrs, SftpError)}
+            stats = {place: attrs for place, attrs in zip(places, answers)
+                     if not isinstance(attrs, SftpError)}
             self._home_links = {place: attrs.uid for place, attrs in stats.items() if sftp.is_link(attrs)}
             inside = stats.get(layout.EXPERIMENTS)
             self.home = [layout.EXPERIMENTS] if inside and (sftp.is_dir(inside) or self._home_links) else []
@@ -311,7 +312,8 @@ class Skeleton:
                 self._targets.pop(link, None)
         if self.home and self._home_links:
             self._resolve(self._home_links)
-            if not all(self._decided.follow({link: self._targets[link][:3]}, ()) for link in self._home_links):
+            if not all(self._decided.follow({link: self._targets[link][:3]}, ())
+                       for link in self._home_links):
                 self.home = []
 
     def _is_stale(self, folder, level):

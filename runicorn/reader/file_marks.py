@@ -61,8 +61,9 @@ def live_beats(root: Path) -> dict[str, Any]:
     """Return {run id: mtime of its live file, ns}; of a home, those of the root in it, too."""
     beats = {}
     for place in (root, os.path.join(root, layout.EXPERIMENTS)):
+        folder = os.path.join(place, layout.HIDDEN, layout.LIVE)
         # absent: nothing was ever live here
-        with contextlib.suppress(OSError), os.scandir(os.path.join(place, layout.HIDDEN, layout.LIVE)) as items:
+        with contextlib.suppress(OSError), os.scandir(folder) as items:
             beats.update((item.name[:-5], item.stat(follow_symlinks=False).st_mtime_ns)
                          for item in items if item.name.endswith(".json"))
     return beats

@@ -26,7 +26,7 @@ FOREIGN_AGAIN = 15.0
 SETTLE = 2.5
 # s; at the first scan, folders changed so recently may be changing still (file servers' clocks differ)
 FRESH = 60.0
-# A look that took t seconds is not repeated before PACE * t, and before SHARE * t where nothing moved: 1 % of a core
+# A look that took t seconds is not repeated before PACE * t, and SHARE * t where nothing moved: 1 % of a core
 PACE, SHARE = 20, 100
 # So many times what it takes lie between two looks at all folders: 0.2 % of a core
 LOOK = 500

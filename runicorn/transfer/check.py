@@ -105,8 +105,8 @@ def check_foreign(run, rules):
 
 
 def is_run(path):
-    """Whether a folder (Path) is a run of ours: by what its place in a root says of it, elsewhere by a file that
-    only such a run has."""
+    """Whether a folder (Path) is a run of ours: by what its place in a root says of it, elsewhere by a file
+    that only such a run has."""
     if path.parent.name == RUNS:
         return manifest.is_run(os.fspath(path))
     return os.path.isfile(path / META) or os.path.isfile(path / own_file("events"))
@@ -228,8 +228,8 @@ def check_status(status: dict[str, Any], label: str) -> Iterator[Any]:
 
 
 def check_live(folder, root):
-    """Yield a finding for each live file that names no run of its root, which is `root` (str) in a folder (Path)
-    or, where that is "", the folder."""
+    """Yield a finding for each live file that names no run of its root, which is `root` (str) in a folder
+    (Path) or, where that is "", the folder."""
     live = folder / root / HIDDEN / LIVE
     try:
         paths = sorted(live / name for name in os.listdir(live) if name.endswith(".json"))

@@ -1,4 +1,4 @@
-"""What is a run, ours or another logger's, and what is none: the same by every way of listing a home that is named as root."""
+"""What is a run, ours or another logger's, and what is none: the same by every way of listing a home."""
 
 import collections
 import os
@@ -22,23 +22,29 @@ from runicorn.transfer.check import check
 HOME = ".runicorn/experiments"
 ID, OWN, OTHER = "20250101_000000_abcdef", "20250101_000000_aaaaaa", "20250101_000000_bbbbbb"
 OF_HOME, OF_ROOT = f"{HOME}/p/ours/runs/{ID}", f"p/n/runs/{OWN}"
-RUNS = {OF_HOME: (), OF_ROOT: (), "work/tb": ("tensorboard",), "work/lit/version_0": ("csv",), "work/wandb/:abc": ("wandb",),
-        "work/bert": ("trainer",), "work/rows": ("jsonl",), "work/text": ("log",), "p/n2/runs/Jan01_host": ("tensorboard",)}
+RUNS = {OF_HOME: (), OF_ROOT: (), "work/tb": ("tensorboard",), "work/lit/version_0": ("csv",),
+        "work/wandb/:abc": ("wandb",), "work/bert": ("trainer",), "work/rows": ("jsonl",),
+        "work/text": ("log",), "p/n2/runs/Jan01_host": ("tensorboard",)}
 WANDB = "work/wandb/offline-run-20250101_000000"
 FILES = {
-    f"work/tb/{EVENTS}": "x" * 90, "work/lit/version_0/metrics.csv": TABLE, f"{WANDB}-abc/run-abc.wandb": "x" * 50,
-    "work/bert/checkpoint-500/trainer_state.json": "{}", "work/rows/log.jsonl": ROWS, "work/text/train.log": PAIRS,
-    f"p/n2/runs/Jan01_host/{EVENTS}": "x",
+    f"work/tb/{EVENTS}": "x" * 90, "work/lit/version_0/metrics.csv": TABLE,
+    f"{WANDB}-abc/run-abc.wandb": "x" * 50, "work/bert/checkpoint-500/trainer_state.json": "{}",
+    "work/rows/log.jsonl": ROWS, "work/text/train.log": PAIRS, f"p/n2/runs/Jan01_host/{EVENTS}": "x",
     # None of these is a run
-    "code/requirements.txt": PAIRS, "code/.git/train.log": PAIRS, f"code/.git/{EVENTS}": "x", "web/node_modules/x/metrics.csv": TABLE,
-    "conda/lib/python3.11/site-packages/t/train.log": PAIRS, "named/conda-meta/history": "", "named/out/train.log": PAIRS,
-    "mine/pyvenv.cfg": "", "mine/out/metrics.csv": TABLE, ".cache/huggingface/train.log": PAIRS, "a/.hidden/metrics.csv": TABLE,
-    "only/checkpoint-5/train.log": PAIRS, f"{WANDB}-none/files/output.log": PAIRS, f"{WANDB}-none/files/requirements.txt": PAIRS,
-    "nb/.ipynb_checkpoints/metrics.csv": TABLE, "nb/a.ipynb": "{}", "data/prompts.jsonl": '{"text": "a", "label": 1}\n',
-    "data/names.csv": "name,age\nann,3\nbob,4\n", "hf/hub/models--bert/blobs/0123": TABLE, "hf/datasets/glue/dataset_info.json": "{}",
-    "p/detect/runs/train1/weights/best.pt": "x", "p/detect/runs/train1/args.yaml": "lr: 1\n", "old/.runicorn/cache/gpu/metrics.csv": TABLE,
-    "moved/cache/gpu/.index/full.json": "{}", f"moved/cache/gpu/work/tb/{EVENTS}": "x", f".runicorn/cache/gpu/work/tb/{EVENTS}": "x",
-    **{f"series/s{number}.csv": "step,temperature\n1,2\n2,3\n3,4\n" for number in range(foreign.OF_FOLDER + 1)}}
+    "code/requirements.txt": PAIRS, "code/.git/train.log": PAIRS, f"code/.git/{EVENTS}": "x",
+    "web/node_modules/x/metrics.csv": TABLE, "conda/lib/python3.11/site-packages/t/train.log": PAIRS,
+    "named/conda-meta/history": "", "named/out/train.log": PAIRS, "mine/pyvenv.cfg": "",
+    "mine/out/metrics.csv": TABLE, ".cache/huggingface/train.log": PAIRS, "a/.hidden/metrics.csv": TABLE,
+    "only/checkpoint-5/train.log": PAIRS, f"{WANDB}-none/files/output.log": PAIRS,
+    f"{WANDB}-none/files/requirements.txt": PAIRS, "nb/.ipynb_checkpoints/metrics.csv": TABLE,
+    "nb/a.ipynb": "{}", "data/prompts.jsonl": '{"text": "a", "label": 1}\n',
+    "data/names.csv": "name,age\nann,3\nbob,4\n", "hf/hub/models--bert/blobs/0123": TABLE,
+    "hf/datasets/glue/dataset_info.json": "{}", "p/detect/runs/train1/weights/best.pt": "x",
+    "p/detect/runs/train1/args.yaml": "lr: 1\n", "old/.runicorn/cache/gpu/metrics.csv": TABLE,
+    "moved/cache/gpu/.index/full.json": "{}", f"moved/cache/gpu/work/tb/{EVENTS}": "x",
+    f".runicorn/cache/gpu/work/tb/{EVENTS}": "x",
+    **{f"series/s{number}.csv": "step,temperature\n1,2\n2,3\n3,4\n"
+       for number in range(foreign.OF_FOLDER + 1)}}
 
 
 @pytest.fixture
@@ -48,7 +54,7 @@ def dwelling(root):
         put(root, path, content)
     write_run(root / HOME, "p", "ours", ID)
     write_run(root, "p", "n", OWN)
-    for place in ("backup/2024", ".x", ".runicorn/cache/gpu"):       # runs of ours, but of no root in the root
+    for place in ("backup/2024", ".x", ".runicorn/cache/gpu"):       # of ours, but of no root in the root
         write_run(root / place, "p", "n", OTHER)
     os.symlink(root / "work", root / "linked")
     age(root)
@@ -78,12 +84,14 @@ def test_on_this_machine(dwelling, tmp_path, monkeypatch):
     assert {row["key"] for row in catalog.runs()["runs"]} == {run_key("local", path) for path in RUNS}
     assert catalog.folder(f"local:p/ours/{ID}") == dwelling / OF_HOME
     findings = list(check(dwelling))
-    assert {finding.path for finding in findings if finding.text.startswith("not ours: ")} == {path for path in RUNS if RUNS[path]}
+    others = {finding.path for finding in findings if finding.text.startswith("not ours: ")}
+    assert others == {path for path in RUNS if RUNS[path]}
     assert not any(finding.wrong for finding in findings)
     (dwelling / OF_HOME / "status.json").write_text("[]")
     assert [finding.path for finding in check(dwelling) if finding.wrong] == [f"{OF_HOME}/status.json"]
     roots = [("local", dwelling)]
-    assert tail.find(roots, ID) == str(dwelling / OF_HOME) and tail.find(roots, f"p/n/{OWN}") == str(dwelling / OF_ROOT)
+    assert tail.find(roots, ID) == str(dwelling / OF_HOME)
+    assert tail.find(roots, f"p/n/{OWN}") == str(dwelling / OF_ROOT)
     with pytest.raises(NotFoundError):
         tail.find(roots, "Jan01_host")
 

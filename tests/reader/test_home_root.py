@@ -63,7 +63,8 @@ def test_both_kinds_of_runs_stand_in_the_list_and_trainings_alone(dwelling, tmp_
 
 
 def test_a_home_that_is_named_beside_what_it_keeps_shows_each_run_once(dwelling, tmp_path):
-    opened = Catalog(local_roots([str(dwelling), str(dwelling / ".runicorn/experiments")]), home=tmp_path / "home", ring=Bell().ring)
+    roots = local_roots([str(dwelling), str(dwelling / ".runicorn/experiments")])
+    opened = Catalog(roots, home=tmp_path / "home", ring=Bell().ring)
     opened.begin()
     opened.refresh()
     assert len(opened.runs()["runs"]) == 2
