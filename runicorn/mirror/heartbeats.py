@@ -24,11 +24,23 @@ PLACES = 50                     # live files LSTATed per look, in turn
 
 
 class LiveFolder:
-    """A folder of live files: `root`, the root in the root whose it is (str), its mtime, and when that was
-    first observed (s)."""
+    """A folder of live files; `root` is the root in the root whose it is (str)."""
 
     def __init__(self, root: str) -> None:
-        self.root, self.mtime, self.observed = root, None, 0.0
+        self.root = root
+        self._mtime: float | None = None
+        self._observed = 0.0
+
+    def note(self, mtime: float | None, now: float, wall: float) -> bool:
+        """Take its mtime as it is now; returns whether it has to be listed. wall: our wall clock now."""
+        moved = mtime != self._mtime
+        if not moved and plan.settled(mtime, self._observed, now, wall):
+            return False
+        if moved:
+            self._mtime, self._observed = mtime, now
+        elif now >= self._observed + 2:
+            self._observed = 0.0        # this listing is the last one this mtime needs
+        return True
 
 
 class Beats:
@@ -80,14 +92,7 @@ class Beats:
             if isinstance(attrs, MissingFileError):
                 self._keep(folder, ())
             return []
-        moved = attrs.mtime != live.mtime
-        if not moved and plan.settled(attrs.mtime, live.observed, now, self._wall(now)):
-            return []
-        if moved:
-            live.mtime, live.observed = attrs.mtime, now
-        elif now >= live.observed + 2:
-            live.observed = 0.0         # this listing is the last one this mtime needs
-        return self._list(folder, live.root, now)
+        return self._list(folder, live.root, now) if live.note(attrs.mtime, now, self._wall(now)) else []
 
     def _keep(self, folder, hearts):
         """Forget the live files in a folder but for `hearts` (a container of absolute paths)."""
