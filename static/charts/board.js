@@ -165,9 +165,10 @@ export class Board {
 
   // -- fetching --------------------------------------------------------------------------------------------------
 
-  /** Draw what is here of the groups' curves. whole: no others are on their way. */
-  show(groups = this.grid.near(), whole = false) {
-    groups.forEach((group) => this.grid.set(group.id, this.dressed(group), whole));
+  /** Draw what is here of the groups' curves. asked: all were asked for, and what is not on its way by now does not come. */
+  show(groups = this.grid.near(), asked = false) {
+    groups.forEach((group) => this.grid.set(group.id, this.dressed(group),
+      asked && !this.pairs([group]).some((pair) => this.feed.isComing(...pair))));
   }
 
   async want(groups) {

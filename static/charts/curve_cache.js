@@ -34,7 +34,7 @@ export class Feed {
     this.how = {x: "step", smooth: 0, rank: 0};
     this.shown = null;           // {lo, hi} of a zoom
     this.slowAt = 0;
-    this.asking = new Set();     // run and metric, while an answer is on its way
+    this.asking = new Map();     // run and metric -> the last request for it (a promise), while its answer is on its way
     this.points = new Map();     // run and metric -> how many were logged
   }
 
@@ -91,6 +91,11 @@ export class Feed {
     return weight === 0 || this.get(run, metric).weight === weight;
   }
 
+  /** Whether an answer for it is on its way. */
+  isComing(run, metric) {
+    return this.asking.has(nameOf(run, metric));
+  }
+
   get(run, metric) {
     return this.held.get(nameOf(run, metric));
   }
@@ -119,12 +124,19 @@ export class Feed {
     return {whole, tails};
   }
 
-  /** Fetch whole what is not held as it should be; nothing else is asked for. rough(): it can be drawn, but is not smoothed yet. */
+  /**
+   * Fetch whole what is not held as it should be, and wait for what is on its way; nothing else is asked for. rough(): what is here can be
+   * drawn, but is not all, or not smoothed yet.
+   */
   async want(wanted, rough = () => null) {
-    const missing = wanted
-      .map((pair) => nameOf(...pair))
-      .flatMap((name, at) => (this.wholeAt.has(name) || this.asking.has(name) ? [] : [wanted[at]]));
+    const names = wanted.map((pair) => nameOf(...pair));
+    const others = [...new Set(names.map((name) => this.asking.get(name)))].filter(Boolean);
+    const missing = wanted.filter((_, at) => !this.wholeAt.has(names[at]) && !this.asking.has(names[at]));
     await this.fetch(missing);
+    if (others.length) {
+      rough();
+      await Promise.allSettled(others);
+    }
     const coarse = missing.filter((pair) => this.get(...pair) && !this.smoothed(...pair) && !this.asking.has(nameOf(...pair)));
     if (coarse.length) {
       rough();
@@ -171,21 +183,24 @@ export class Feed {
     }));
   }
 
-  async request({run, metric}, pairs, {x, from, to, tail, weight}) {
+  /** One request for those of `pairs` that it names. */
+  request({run, metric}, pairs, how) {
+    const mine = pairs.filter(([, name]) => metric.includes(name));
+    const names = mine.map((pair) => nameOf(...pair));
+    const coming = this.bring({run, metric}, mine, how).finally(() => {
+      names.filter((name) => this.asking.get(name) === coming).forEach((name) => this.asking.delete(name));
+    });
+    names.forEach((name) => this.asking.set(name, coming));
+    return coming;
+  }
+
+  async bring({run, metric}, pairs, {x, from, to, tail, weight}) {
     const {signal} = this.round;
-    const names = pairs.map((pair) => nameOf(...pair));
     const asked = performance.now();
-    names.forEach((name) => this.asking.add(name));
-    try {
-      const answer = await this.ask({run, metric, x, from, to, buckets: BUCKETS,
-        smooth: weight || null, rank: this.how.rank || null}, signal);
-      if (!signal.aborted) {
-        this.take(answer, pairs.filter((pair) => this.x(pair[1]) === x), {from: tail ? from : null, asked, weight});
-      }
-    } finally {
-      if (!signal.aborted) {
-        names.forEach((name) => this.asking.delete(name));
-      }
+    const answer = await this.ask({run, metric, x, from, to, buckets: BUCKETS,
+      smooth: weight || null, rank: this.how.rank || null}, signal);
+    if (!signal.aborted) {
+      this.take(answer, pairs.filter((pair) => this.x(pair[1]) === x), {from: tail ? from : null, asked, weight});
     }
   }
 

@@ -48,9 +48,12 @@ export class FilesPart {
   /** Look at the files again; what changed is drawn. */
   async renew() {
     const asked = performance.now();
-    const answer = await api.get("/api/files", {run: this.key, offset: this.from, limit: MOST, images: this.images});
+    const {from} = this;
+    const answer = await api.get("/api/files", {run: this.key, offset: from, limit: MOST, images: this.images});
     this.pause = Math.max(LEAST, Math.min(LONGEST, SHARE * (performance.now() - asked)));
-    this.draw(answer);
+    if (from === this.from) {          // else the reader scrolled on meanwhile, and follow() asks for what is there
+      this.draw(answer);
+    }
   }
 
   draw({files, offset, total, more, passed, images, more_images: moreImages}) {
