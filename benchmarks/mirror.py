@@ -139,8 +139,8 @@ def cost(line, work):
     took = time.monotonic() - began
     time.sleep(0.6)
     after = line.stats()
-    return found, took, after["up"] + after["down"] - before["up"] - before["down"], after["turns"] - before[
-        "turns"]
+    moved = {name: after[name] - before[name] for name in ("up", "down", "turns")}
+    return found, took, moved["up"] + moved["down"], moved["turns"]
 
 
 def median(bench, measure):

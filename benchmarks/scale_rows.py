@@ -56,8 +56,8 @@ def least(costs):
 def manifest(bench, size):
     """`runicorn manifest`, from nothing and with nothing changed."""
     root = root_of(bench, size)
-    floor, command, costs = bench.find(root).cpu, [*PROGRAM, "manifest", "--root", root, "--active-window",
-                                                   "1"], []
+    floor, costs = bench.find(root).cpu, []
+    command = [*PROGRAM, "manifest", "--root", root, "--active-window", "1"]
     for _ in range(2):
         without_manifest(root)
         costs.append(bench.once(command))

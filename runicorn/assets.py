@@ -38,8 +38,8 @@ def stamp():
     """Return a short word (str) that another state of `static/` does not have: names, sizes and times of its
     files, or of the zip."""
     states = []
-    for place in _PLACES:
-        for folder, _, names in os.walk(place):
+    for root in _PLACES:
+        for folder, _, names in os.walk(root):
             states += [(name, *_state(os.path.join(folder, name))) for name in names]
     if not states:
         states = _state(_loader.archive)

@@ -105,20 +105,20 @@ def is_of_use(name, rules=None):
             or name in BESIDE or name in MARKS or (name.startswith(WANDB_NAMES)))
 
 
-def kind_of_name(place, rules=None):
-    """Return the kind that the name of the file at `place`, below a root, speaks of (str), or None: of text,
-    a rule may say another."""
-    name = place.rpartition("/")[2]
+def kind_of_name(file_path, rules=None):
+    """Return the kind that the name of the file at `file_path`, below a root, speaks of (str), or None: of
+    text, a rule may say another."""
+    name = file_path.rpartition("/")[2]
     kind = kind_by_name(name)
-    return rules.kind_of(place, kind) if rules and kind not in SURE and CLAIMED.match(name) else kind
+    return rules.kind_of(file_path, kind) if rules and kind not in SURE and CLAIMED.match(name) else kind
 
 
-def kind_of_text(place, head, tail, rules, skipped):
-    """Return the kind (str) of the text file at `place`, below a root, or None where it is no log of a
+def kind_of_text(file_path, head, tail, rules, skipped):
+    """Return the kind (str) of the text file at `file_path`, below a root, or None where it is no log of a
     training: by a rule of one's own, else by what all such logs have. head, tail: its first bytes and its
     last; skipped: a Counter of rules that took too long."""
-    kind = kind_by_name(place.rpartition("/")[2])
-    return (rules and rules.decide(place, kind, head, tail, skipped) or kind
+    kind = kind_by_name(file_path.rpartition("/")[2])
+    return (rules and rules.decide(file_path, kind, head, tail, skipped) or kind
             and kind_by_content(kind, head, tail))
 
 
@@ -222,7 +222,7 @@ class Finder:
     def kinds_of(self, run):
         """Return {name: kind} of the files with metrics of the run at the path `run`."""
         return {prefix + name: kind for path, kinds in self._kinds.items()
-                for place, prefix in [_place(path)] if place == run for name, kind in kinds.items()}
+                for run_folder, prefix in [_place(path)] if run_folder == run for name, kind in kinds.items()}
 
 
 def _is_of_wandb(path):
@@ -379,10 +379,10 @@ def _in_time(patterns, lines):
     import signal
     signal.setitimer(signal.ITIMER_VIRTUAL, 2)
     compiled = [re.compile(pattern) for pattern in patterns]
-    matches = [(line, place, pattern.search(text)) for line, text in enumerate(lines)
-               for place, pattern in enumerate(compiled)]
+    matches = [(line, position, pattern.search(text)) for line, text in enumerate(lines)
+               for position, pattern in enumerate(compiled)]
     signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-    return [(line, place, match.groupdict()) for line, place, match in matches if match]
+    return [(line, position, match.groupdict()) for line, position, match in matches if match]
 
 
 def reply(root):
@@ -398,15 +398,15 @@ def reply(root):
     decoded, encoded = ((lambda name: os.fsdecode(name.encode("utf-8", "surrogateescape"))),
                         lambda name: os.fsencode(name).decode())
     before = {decoded(file_path): (answer[0], answer[1]) for file_path, answer in question["known"].items()}
-    known = dict(before)
-    runs_below = find(root, skipped, {decoded(path) for path in question["ours"]}, known,
+    states = dict(before)
+    runs_below = find(root, skipped, {decoded(path) for path in question["ours"]}, states,
                       Rules(question.get("rules") or (), "", _in_time))
     runs = [[encoded(run.path), run.kinds, int(os.stat(run.folder).st_mtime),
              [[encoded(name), size, mtime // 10 ** 9] for name, size, mtime, *_ in run.files]]
             for run in runs_below if os.path.isdir(run.folder)]
     answer = {"runs": runs, "skipped": +skipped, "took": time.perf_counter() - began}
-    if known != before:
-        answer["known"] = {encoded(file_path): state for file_path, state in known.items()}
+    if states != before:
+        answer["known"] = {encoded(file_path): state for file_path, state in states.items()}
     sys.stdout.buffer.write(b"others" + zlib.compress(json.dumps(answer).encode(), 6))
 
 
@@ -422,7 +422,7 @@ def in_folder(folder, path, known, rules=None):
             more = finder.take(inner, listed(os.path.join(folder, inside(inner, top)), rules))
         except OSError:
             continue            # not here yet, or taken away
-        ahead += [place for place in more if _place(place)[0] == path] if inner == top else []
+        ahead += [inner_path for inner_path in more if _place(inner_path)[0] == path] if inner == top else []
     for doubt in doubts(finder, known):
         settle(finder, known, doubt, *ends(os.path.join(folder, inside(below(*doubt[:2]), top)), doubt[3]))
     return finder
@@ -436,9 +436,9 @@ def without_twins(kinds):
                     and kinds.get(below(name.rpartition("/")[0], "scalars.json")) == kind)}
 
 
-def inside(place, top):
-    """Return the path below the folder `top` of what lies there at `place` below the root."""
-    return place[len(top):].lstrip("/")
+def inside(path, top):
+    """Return the path below the folder `top` of what lies there at `path` below the root."""
+    return path[len(top):].lstrip("/")
 
 
 def _state(item, rules):

@@ -73,13 +73,13 @@ class Rules:
 
     def _fits(self, pattern, lines, skipped):
         if self._slow.get(pattern, 0) >= SLOW:
-            found = None
+            matches = None
         else:
-            found = self._search([pattern], [line[:LINE] for line in lines])
-            self._slow[pattern] = self._slow.get(pattern, 0) + (found is None)
-        if found is None:
+            matches = self._search([pattern], [line[:LINE] for line in lines])
+            self._slow[pattern] = self._slow.get(pattern, 0) + (matches is None)
+        if matches is None:
             skipped[too_slow(pattern)] += 1
-        return any(numbers(groups) for _, _, groups in found or ())
+        return any(numbers(groups) for _, _, groups in matches or ())
 
 
 def _fits(pattern, name):
@@ -101,8 +101,8 @@ def lines_of(head, tail):
     """Return the complete lines (list of str) among the first bytes of a text file and its last."""
     if b"\0" in head.rstrip(b"\0"):
         return []
-    whole = head[:head.rfind(b"\n") + 1] + tail[tail.find(b"\n") + 1:tail.rfind(b"\n") + 1]
-    return [line.decode("utf-8", "replace") for line in re.split(rb"[\r\n]+", whole) if line.strip()]
+    complete = head[:head.rfind(b"\n") + 1] + tail[tail.find(b"\n") + 1:tail.rfind(b"\n") + 1]
+    return [line.decode("utf-8", "replace") for line in re.split(rb"[\r\n]+", complete) if line.strip()]
 
 
 def numbers(groups):
@@ -110,9 +110,9 @@ def numbers(groups):
     named = dict(groups)
     if named.get("name") and "value" in named:
         named[named.pop("name").strip()[:100]] = named.pop("value")
-    told = {name: number(text) for name, text in named.items()
-            if name not in STEPS + EPOCHS + TIMES and name != "name"}
-    return {name: value for name, value in told.items() if value is not None}
+    values = {name: number(text) for name, text in named.items()
+              if name not in STEPS + EPOCHS + TIMES and name != "name"}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def number(text):

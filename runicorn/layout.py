@@ -399,8 +399,9 @@ def ends_key(key, tail):
     "connection:" or not."""
     if key == tail or bool(tail) and key.endswith(tail) and key[-len(tail) - 1] in ":/_":
         return True
-    place, _, rest = tail.partition(":")
-    return bool(place and rest) and key.startswith(place + ":") and ends_key(key[len(place):], rest)
+    connection, _, ending = tail.partition(":")
+    return (bool(connection and ending) and key.startswith(connection + ":")
+            and ends_key(key[len(connection):], ending))
 
 
 def only(keys, tail):

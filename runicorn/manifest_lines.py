@@ -18,15 +18,15 @@ class Lines(collections.abc.MutableMapping):
         self.places, self.read = places, read
 
     def __getitem__(self, path):
-        place = self.places[path]
-        return place if type(place) is bytes else self.read(place)
+        position = self.places[path]
+        return position if type(position) is bytes else self.read(position)
 
     def head(self, path):
         """Return what manifest.HEAD matches of a line (bytes), b"" of one that is not there or can't be read
         any more."""
-        place = self.places.get(path, b"")
+        position = self.places.get(path, b"")
         try:
-            return place if type(place) is bytes else self.read(place, HEAD)
+            return position if type(position) is bytes else self.read(position, HEAD)
         except OSError:
             return b""
 
@@ -65,10 +65,10 @@ class OpenFile:
         others its start."""
         self._descriptor, self._bits, self._mask = os.dup(file.fileno()), bits, (1 << bits) - 1
 
-    def read(self, place, most=sys.maxsize):
+    def read(self, position, most=sys.maxsize):
         """Return the bytes at a place, or the first `most` of them. Raises OSError: of a network folder an
         old file may be gone."""
-        return os.pread(self._descriptor, min(place & self._mask, most), place >> self._bits)
+        return os.pread(self._descriptor, min(position & self._mask, most), position >> self._bits)
 
     def write(self, start, data):
         """Write bytes from `start` on; return how many there was room for. Raises OSError."""
@@ -92,18 +92,18 @@ class Spool(Lines):
 
     def __setitem__(self, path, line):
         try:
-            whole = self._write(self._end, line) == len(line)
+            is_complete = self._write(self._end, line) == len(line)
         except OSError:
-            whole = False           # a full disk
-        self.places[path] = (self._end << self._bits) + len(line) if whole else line
-        self._end += len(line) if whole else 0
+            is_complete = False     # a full disk
+        self.places[path] = (self._end << self._bits) + len(line) if is_complete else line
+        self._end += len(line) if is_complete else 0
 
 
 def spooled(lines, folder, bits):
     """Return {path: line} (dict or Lines) as it is, or where more than MANY of the lines are in memory as a
     Spool in `folder`."""
     places = getattr(lines, "places", lines)
-    if sum(type(place) is bytes for place in places.values()) <= MANY or not hasattr(os, "pread"):
+    if sum(type(position) is bytes for position in places.values()) <= MANY or not hasattr(os, "pread"):
         return lines
     try:
         spool = Spool(folder, bits)

@@ -79,10 +79,9 @@ def save(home, listed, folder=None, connection=None):
                                          "rules": listed})["rules"]
 
     def change(config):
-        place, folders = os.path.abspath(folder), of_folders(config)
-        config["rules"] = {**folders, place: listed} if listed else {name: kept
-                                                                     for name, kept in folders.items()
-                                                                     if name != place}
+        folder_path, folders = os.path.abspath(folder), of_folders(config)
+        without = {name: rules for name, rules in folders.items() if name != folder_path}
+        config["rules"] = {**folders, folder_path: listed} if listed else without
     settings.update(home, change)
     return listed
 

@@ -71,8 +71,8 @@ class RuleProcess:
 
     def search(self, patterns, lines):
         """Return what foreign_rules.Rules has as `search`."""
-        found, slow = self.ask(patterns, lines, SECONDS / 2)
-        return None if slow is not None and not found else [item[:3] for item in found]
+        hits, slow = self.ask(patterns, lines, SECONDS / 2)
+        return None if slow is not None and not hits else [item[:3] for item in hits]
 
 
 SHARED = RuleProcess()

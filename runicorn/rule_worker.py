@@ -21,8 +21,8 @@ def late(*_):
 
 def answer(patterns, lines, seconds):
     """Return the answer (dict) to one question."""
-    compiled, found, line, has_timer = ([re.compile(pattern) for pattern in patterns], [], None,
-                                        hasattr(signal, "setitimer"))
+    compiled, hits, line, has_timer = ([re.compile(pattern) for pattern in patterns], [], None,
+                                       hasattr(signal, "setitimer"))
     try:
         if has_timer:
             signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
@@ -31,11 +31,11 @@ def answer(patterns, lines, seconds):
                 match = pattern.search(text)
                 if match:
                     groups = {name: value for name, value in match.groupdict().items() if value is not None}
-                    found.append([line, position, groups, [list(match.span(name)) for name in groups]])
+                    hits.append([line, position, groups, [list(match.span(name)) for name in groups]])
                     break
-        return {"found": found, "slow": None}
+        return {"found": hits, "slow": None}
     except Late:
-        return {"found": found, "slow": line}
+        return {"found": hits, "slow": line}
     finally:
         if has_timer:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)

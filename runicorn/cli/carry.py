@@ -161,10 +161,10 @@ def _place(path, root):
     try:
         return tail.find(roots, path), None
     except NotFoundError as error:
-        other = tail_foreign.place(roots, path)
-        if other is None:
+        foreign_run = tail_foreign.place(roots, path)
+        if foreign_run is None:
             raise NotFoundError(f"{path} is not a folder, and {error}") from error
-        return other
+        return foreign_run
 
 
 def check(options: Namespace) -> int:

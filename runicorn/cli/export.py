@@ -129,15 +129,15 @@ def export_dataset(options):
     workers = export_dataset.LocalWorkers(view, {entry.key: entry for entry in entries})
     report = export_dataset.export(os.path.expanduser(options.output), list(map(dataset.run_of, entries)),
                                    workers, selection, options.force,
-                                   progress if sys.stderr.isatty() else lambda done, parts: None)
+                                   progress if sys.stderr.isatty() else lambda count, parts: None)
     say_report(report)
     print(options.output)
     return 1 if report.problems else 0
 
 
-def progress(done, parts):
+def progress(count, parts):
     """Say on a terminal how far the points are, in place."""
-    print(f"\r{done} of {parts} files of points", end="\n" if done == parts else "", file=sys.stderr,
+    print(f"\r{count} of {parts} files of points", end="\n" if count == parts else "", file=sys.stderr,
           flush=True)
 
 

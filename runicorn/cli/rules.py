@@ -115,30 +115,31 @@ def test_rule(options):
     path = Path(options.file).expanduser().absolute()
     rule = _given(options)
     if rule is not None:
-        listed, place = [{**rule, "files": rule["files"].rpartition("/")[2]}], path.name
+        listed, file_path = [{**rule, "files": rule["files"].rpartition("/")[2]}], path.name
     else:
         book = rule_book.RuleBook(home_dir()).of_folder(path.parent)
-        listed, place = list(book.rules), book.prefix + path.name
+        listed, file_path = list(book.rules), book.prefix + path.name
     if not listed:
         raise UsageError(f"no rules are set for {path.parent}; say one: --pattern, --step, --metric")
     try:
-        seen = rule_preview.preview(listed, place, rule_preview.read(path))
+        preview = rule_preview.preview(listed, file_path, rule_preview.read(path))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from error
-    return _print_preview(seen, path)
+    return _print_preview(preview, path)
 
 
-def _print_preview(seen, path):
-    if seen["slow"]:
-        raise UsageError(f"the rule {seen['slow'][:80]} takes too long on {path}: it is tried on no log so")
-    if seen["kind"] is None:
+def _print_preview(preview, path):
+    if preview["slow"]:
+        raise UsageError(f"the rule {preview['slow'][:80]} takes too long on {path}: "
+                         "it is tried on no log so")
+    if preview["kind"] is None:
         raise UsageError(f"no rule is for a file called {path.name}: say --files {path.name}")
-    for line in [line for line in seen["lines"] if line["fits"]][:SHOWN]:
+    for line in [line for line in preview["lines"] if line["fits"]][:SHOWN]:
         terminal.say(f"· {terminal.clean(line['text'])}")
-    print(f"{seen['matched']} of {seen['tried']} lines fit")
-    for curve in seen["curves"][:SHOWN]:
+    print(f"{preview['matched']} of {preview['tried']} lines fit")
+    for curve in preview["curves"][:SHOWN]:
         steps, values = curve["steps"], curve["values"]
         first, last = (f"{terminal.number_text(steps[index])}: {terminal.number_text(values[index])}"
                        for index in (0, -1))
         terminal.say(f"  {terminal.clean(curve['metric'])}  {curve['points']} points, step {first} … {last}")
-    return 0 if seen["curves"] else 1
+    return 0 if preview["curves"] else 1

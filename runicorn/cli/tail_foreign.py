@@ -64,10 +64,10 @@ def _runs(roots):
     """Return ({connection:path: foreign.Run}, {the same: foreign_rules.Rules or None}) of what is below
     `roots`."""
     book = RuleBook(home_dir())
-    found = [(name, run, rules) for name, root in roots for rules in [book.of_folder(root)]
-             for run in foreign.find(os.fspath(root), Counter(), rules=rules)]
-    return ({f"{name}:{run.path}": run for name, run, _ in found},
-            {f"{name}:{run.path}": rules for name, run, rules in found})
+    listed = [(name, run, rules) for name, root in roots for rules in [book.of_folder(root)]
+              for run in foreign.find(os.fspath(root), Counter(), rules=rules)]
+    return ({f"{name}:{run.path}": run for name, run, _ in listed},
+            {f"{name}:{run.path}": rules for name, run, rules in listed})
 
 
 class ForeignTail:

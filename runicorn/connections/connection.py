@@ -187,8 +187,8 @@ class Connection:
 
     def row(self, offline=False):
         """Return the connection's row (dict; never a secret)."""
-        known = self.sync.state() if self.sync else self._kept()
-        row = {**self.settings, **ROW, **{key: known[key] for key in ROW if key in known}}
+        state = self.sync.state() if self.sync else self._kept()
+        row = {**self.settings, **ROW, **{key: state[key] for key in ROW if key in state}}
         row.update(slug=self.slug, folder=str(self.folder), has_password=bool(self.secrets.get("password")),
                    offer=None if row["runs"] else self._offer, question=self._questions.waiting(self.name))
         for state, reason in self._overriding(row, offline):

@@ -123,7 +123,7 @@ class _Examination:
         """Tell whether commands run; after SFTP was closed, for servers that allow one session at a time."""
         began = time.time()
         try:
-            seconds, told = remote_shell.probe(line, EXEC_SECONDS)
+            seconds, reply = remote_shell.probe(line, EXEC_SECONDS)
         except RemoteError as error:            # SFTP worked: whatever this is, it is no missing connection
             return self.no_exec(error, line.alive)
         now = (began + time.time()) / 2
@@ -133,7 +133,7 @@ class _Examination:
                      python=f"Python {version}")
             self.namesake(namesake.told(answer))
         except RemoteError as error:
-            self.no_python(error, told)
+            self.no_python(error, reply)
         return self.clock(seconds, now)
 
     def no_exec(self, error, alive):

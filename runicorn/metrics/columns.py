@@ -109,8 +109,8 @@ def ascending(values, before=()):
     if not values or before and not before[-1] <= values[0]:
         return not values
     for start in range(0, len(values) - 1, STRETCH):            # each with the first of the next
-        some = list(values[start:start + STRETCH + 1])
-        if some != sorted(some):
+        stretch = list(values[start:start + STRETCH + 1])
+        if stretch != sorted(stretch):
             return False
     return True
 

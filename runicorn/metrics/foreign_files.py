@@ -32,10 +32,10 @@ class Ruled(NamedTuple):
         return ruled.reader(self.kind, self.rules, state)
 
 
-def maker(kind, place, rules=None):
-    """Return what makes the reader of a file of a kind that lies at `place` below a root. rules:
+def maker(kind, file_path, rules=None):
+    """Return what makes the reader of a file of a kind that lies at `file_path` below a root. rules:
     foreign_rules.Rules, if there are any."""
-    fitting = rules.of(place, foreign.kind_of_name(place)) if rules else ()
+    fitting = rules.of(file_path, foreign.kind_of_name(file_path)) if rules else ()
     fitting = ([rule for rule in fitting if ("pattern" in rule) == (kind == "log")]
                if kind in ("log", "jsonl") else ())
     return Ruled(kind, layout.to_json(fitting)) if fitting else reader_of(kind)
@@ -59,7 +59,7 @@ class ForeignFiles:
             module_of(kind)
         self._path, self._run_kinds, self._rules_of, self._rules = path, kinds, rules, None
         self._measured, self._listed, self.numbers = MEASURED if system else (), listed, {}
-        self._known = {}                        # as foreign.find has it
+        self._text_kinds = {}                   # as foreign.find has it
         # what the last look found; mtimes of the folders it was in, None: look again
         self._kinds, self._mtimes = {}, None
 
@@ -92,18 +92,19 @@ class ForeignFiles:
         rules = self._rules_of()
         if rules != self._rules:
             self._rules, self._mtimes = rules, None
-            self._known.clear()
+            self._text_kinds.clear()
 
     def _in_folder(self, folder):
         """Return {name: kind} of the files with metrics in the run's folder."""
         if self._mtimes and self._mtimes == {path: _mtime(path) for path in self._mtimes}:
             return self._kinds
         began = time.time_ns()
-        finder = foreign.in_folder(folder, self._path, self._known, self._rules)
+        finder = foreign.in_folder(folder, self._path, self._text_kinds, self._rules)
         self._kinds, top = finder.kinds_of(self._path), foreign.folder_of(self._path)
         mtimes = {path: _mtime(path)
-                  for path in (os.path.join(folder, foreign.inside(place, top)) for place in finder.visited)}
-        waits = finder.waits or any(kind is None for _, kind in self._known.values())
+                  for path in (os.path.join(folder, foreign.inside(folder_path, top))
+                               for folder_path in finder.visited)}
+        waits = finder.waits or any(kind is None for _, kind in self._text_kinds.values())
         is_settled = all(mtime is not None and mtime < began - SETTLED_NS for mtime in mtimes.values())
         self._mtimes = mtimes if is_settled and not waits else None
         return self._kinds
@@ -112,27 +113,27 @@ class ForeignFiles:
         """Return {name: kind} of the files with metrics among those that a mirror lists."""
         listed, top = {}, foreign.folder_of(self._path)
         for name, position in places.items():
-            place, path = foreign.below(top, name), os.path.join(folder, position)
-            kind = foreign.kind_of_name(place, self._rules)
+            file_path, path = foreign.below(top, name), os.path.join(folder, position)
+            kind = foreign.kind_of_name(file_path, self._rules)
             if kind and kind not in foreign.SURE:
                 try:
                     stat = os.lstat(path)
-                    kind = self._kind_of(path, place, stat) if stat.st_size else None
+                    kind = self._kind_of(path, file_path, stat) if stat.st_size else None
                 except OSError:                     # not here yet
                     kind = kind if kind in self._run_kinds else None
             listed.update({name: kind} if kind else {})
         return listed
 
-    def _kind_of(self, path, place, stat):
+    def _kind_of(self, path, file_path, stat):
         """Return the kind (str) of a text file, or None; looked into again while it is short and
         grows, or was replaced."""
         mark = stat.st_dev, stat.st_ino
-        cached = self._known.get(path)
+        cached = self._text_kinds.get(path)
         if cached and cached[0] == mark and (cached[2] or cached[1] == stat.st_size):
             return cached[2]
-        kind_now = foreign.kind_of_text(place, *foreign.ends(path, stat.st_size), self._rules,
+        kind_now = foreign.kind_of_text(file_path, *foreign.ends(path, stat.st_size), self._rules,
                                         collections.Counter())
-        self._known[path] = mark, stat.st_size, kind_now
+        self._text_kinds[path] = mark, stat.st_size, kind_now
         return kind_now
 
 

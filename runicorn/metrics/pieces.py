@@ -37,16 +37,16 @@ class Pieces:
     "[" (bytes)."""
 
     def __init__(self, head: bytes, items: list[Piece]) -> None:
-        between = [one for item in items for one in (COMMA, item)][1:]
+        between = [member for item in items for member in (COMMA, item)][1:]
         self._parts = [piece(head), *between, CLOSE]
 
     def deflated(self) -> bytes:
         """Return the whole as one zlib stream (bytes)."""
         low, high = 1, 0
-        for part in self._parts:
-            high = (high + (part.adler >> 16) + part.size * (low - 1)) % MODULUS
-            low = (low + (part.adler & 0xFFFF) - 1) % MODULUS
-        return b"".join([HEAD, *(part.deflated for part in self._parts), END,
+        for member in self._parts:
+            high = (high + (member.adler >> 16) + member.size * (low - 1)) % MODULUS
+            low = (low + (member.adler & 0xFFFF) - 1) % MODULUS
+        return b"".join([HEAD, *(member.deflated for member in self._parts), END,
                          (high << 16 | low).to_bytes(4, "big")])
 
     def plain(self) -> bytes:

@@ -35,14 +35,14 @@ def joined(head, tail):
     return head[:head.rfind(b"\n") + 1] + tail[tail.find(b"\n") + 1:]
 
 
-def preview(listed, place, data):
+def preview(listed, file_path, data):
     """Return {"kind", "tried", "matched", "slow", "lines": [{"text", "spans": [[name, begin, end], ...],
-    "fits"}, ...], "curves": [{"metric", "steps", "values", "points"}, ...]} of the file at `place` below a
-    root; "kind" is None where no rule is for it.
+    "fits"}, ...], "curves": [{"metric", "steps", "values", "points"}, ...]} of the file at `file_path` below
+    a root; "kind" is None where no rule is for it.
 
     listed: rules (list of dicts); data: what `read` gave (bytes). Raises UsageError for what is no rule.
     """
-    fitting = rules.made(rules.checked(listed)).of(place, foreign.kind_of_name(place))
+    fitting = rules.made(rules.checked(listed)).of(file_path, foreign.kind_of_name(file_path))
     kind = foreign_rules.kind_of(fitting[0]) if fitting else None
     fitting = [rule for rule in fitting if foreign_rules.kind_of(rule) == kind]
     lines = [decoded(line)
@@ -63,12 +63,12 @@ def _spans(kind, fitting, lines):
     spans = {}
     for rule in fitting:
         remaining = [number for number in range(len(lines)) if number not in spans]
-        found, slow = SHARED.ask([rule["pattern"]],
-                                 [lines[number][:foreign_rules.LINE] for number in remaining])
+        hits, slow = SHARED.ask([rule["pattern"]],
+                                [lines[number][:foreign_rules.LINE] for number in remaining])
         if slow is not None:
             return spans, rule["pattern"]
         spans.update((remaining[line], [[name, *span] for name, span in zip(groups, offset)])
-                     for line, _, groups, offset in found)
+                     for line, _, groups, offset in hits)
     return spans, None
 
 

@@ -41,14 +41,15 @@ def sample(read: Callable[..., Any], size: int, reader: Reader) -> Table:
     grid = reader.grid
     tail_at = max(0, size - ENDS) // grid * grid
     head, tail = read([(0, min(size, ENDS)), (tail_at, size - tail_at)])
-    first = reader.records(head, True)
+    head_records = reader.records(head, True)
     # Room for a whole record after a torn one
-    width = max(SAMPLE_BYTES, 3 * len(head) // max(1, len(first)))
+    width = max(SAMPLE_BYTES, 3 * len(head) // max(1, len(head_records)))
     between = max(0, tail_at - ENDS)
     count = min(SAMPLES, MOST // width, between // max(width, grid))
     spaced = read([((ENDS + between * k // count) // grid * grid, width) for k in range(count)])
     last = [tail] if size > ENDS else []
-    records = [*first, *(record for piece in [*spaced, *last] for record in reader.records(piece, False))]
+    records = [*head_records,
+               *(record for piece in [*spaced, *last] for record in reader.records(piece, False))]
     return _table(reader, reader.framed(records))
 
 

@@ -43,7 +43,8 @@ class Series(RunTables):
         self.times = Times(self)
         # (stem, metric, rank, x) -> ([(Table, points, purges), …], Curve, superseded Curve)
         self._curves = {}
-        self._told = None, 0, {}        # what the files were like, and the facts of so many metrics then
+        # what the files were like, and the facts of so many metrics then
+        self._facts_cache = None, 0, {}
         # What the files were like, and the pictures encoded since: asked -> pieces.Piece
         self._encoded = (None, {})
 
@@ -64,7 +65,7 @@ class Series(RunTables):
         start took back every point is left out.
         """
         with self.lock:
-            state, (of, upto, item) = self.state(), self._told
+            state, (of, upto, item) = self.state(), self._facts_cache
             # An answer, a report and an export want them one after the other
             if of == state and upto in (None, most):
                 return item if upto == most else dict(itertools.islice(item.items(), most))
@@ -75,8 +76,8 @@ class Series(RunTables):
                         places_of.setdefault(name, []).append((rank, attempt))
             facts = ((name, self._facts(name, places, tables_of[places[0][0]]))
                      for name, places in places_of.items())
-            self._told = state, most, dict(itertools.islice((item for item in facts if item[1]), most))
-            return self._told[2]
+            self._facts_cache = state, most, dict(itertools.islice((item for item in facts if item[1]), most))
+            return self._facts_cache[2]
 
     def _facts(self, name, places, tables):
         tables = _holding([table for _, table in tables], name)
@@ -176,9 +177,9 @@ class Series(RunTables):
     def points_of(self, metrics, rank=0):
         """Yield (metric, steps, ts, values), as `points` has them, of many metrics: what is new is read once,
         first. Raises DataError."""
-        whole = self._whole(rank)
+        all_tables = self._whole(rank)
         for metric in metrics:
-            tables = _holding(whole, metric)
+            tables = _holding(all_tables, metric)
             if not tables:
                 yield metric, array("q"), array("d"), array("d")
                 continue

@@ -111,11 +111,11 @@ class FetchQueue:
 
     def _plan_some(self):
         """Plan a few of the runs that are to be; returns whether there were any."""
-        some = self._unplanned[-LITTLE:]
+        batch = self._unplanned[-LITTLE:]
         del self._unplanned[-LITTLE:]
-        if some:
-            self.plan(some, self.now, more=self._more)
-        return bool(some)
+        if batch:
+            self.plan(batch, self.now, more=self._more)
+        return bool(batch)
 
     def plan_rest(self, paths: Iterable[str], now: float) -> None:
         """As `plan`, but for those of the runs `paths` that were planned at `now` as they were listed, and

@@ -37,7 +37,7 @@ class Answer:
                                              [(name, size, changed, 0, 0)
                                               for name, size, changed in files
                                               if plan.believable(path, name, kinds, rules)]))
-        self.skipped, self.known = left_out.checked(reply.get("skipped")), reply.get("known")
+        self.skipped, self.states = left_out.checked(reply.get("skipped")), reply.get("known")
         took = reply.get("took")
         self.rest = SHARE * min(took, exec_look.TIMEOUT) if manifest.is_number(took) and took > 0 else 0.0
 
@@ -102,9 +102,9 @@ class ForeignExec:
         answer, = self._outcome
         if isinstance(answer, Exception):
             raise answer
-        if isinstance(answer.known, dict) and len(answer.known) <= foreign.READ:
-            self.changed = self.changed or answer.known != self._states
-            self._states = answer.known
+        if isinstance(answer.states, dict) and len(answer.states) <= foreign.READ:
+            self.changed = self.changed or answer.states != self._states
+            self._states = answer.states
         return answer
 
     def told(self):

@@ -122,7 +122,7 @@ class ForeignRuns:
         folders = self._folder_turns.take(self._near, FOLDERS // part)
         files = self._file_turns.take(self._walk.undecided, FILES // part)
         self._pending = {self._walk.absolute(folder): (folder, "") for folder in folders}
-        self._pending.update((self._walk.absolute(foreign.below(*place)), place) for place in files)
+        self._pending.update((self._walk.absolute(foreign.below(*file)), file) for file in files)
         return list(self._pending)
 
     def _find_near(self):

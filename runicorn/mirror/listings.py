@@ -175,8 +175,8 @@ class Listings:
     def _is_none_of_ours(self, path, files):
         """Whether a listing shows files and none that a run of ours has, and no earlier one did."""
         names = [name for name in files if name != "." and not name.endswith("/")]
-        known = self._index.entry(path)["files"] if path in self._index else ()
-        return not manifest.is_ours([*names, *known])
+        indexed = self._index.entry(path)["files"] if path in self._index else ()
+        return not manifest.is_ours([*names, *indexed])
 
     def is_known_as_another(self, path, mtime):
         """Whether a folder in `runs`, of that mtime, was listed already and is no run of ours."""

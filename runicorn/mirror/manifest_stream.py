@@ -89,9 +89,9 @@ class _Reading:
 
     def _add(self, block):
         places, skipped, _ = manifest.lines_of(io.BytesIO(block), 0)
-        for path, place in places.items():
-            start = place >> manifest.BITS
-            self._lines[path] = block[start:start + (place & manifest.MASK)]
+        for path, position in places.items():
+            start = position >> manifest.BITS
+            self._lines[path] = block[start:start + (position & manifest.MASK)]
         self._skipped += skipped
         if len(self._lines) > manifest.RUNS:
             raise ManifestError(f"{self._name} has more than {manifest.RUNS} runs")

@@ -52,9 +52,9 @@ class Progress:
         self.files_total += len(fetches)
         self._bytes_total += plan.total(fetches)
         for fetch in fetches if self._lost else ():
-            here = max(0, fetch.offset - self._lost.pop((fetch.path, fetch.name), fetch.offset))
-            self._bytes_done += here
-            self._bytes_total += here
+            resumed = max(0, fetch.offset - self._lost.pop((fetch.path, fetch.name), fetch.offset))
+            self._bytes_done += resumed
+            self._bytes_total += resumed
 
     def give_up(self, fetches: list[Fetch]) -> None:
         """Fetches (list of Fetch) were queued in vain: what does not come is no part of what is waited

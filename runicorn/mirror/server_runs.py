@@ -230,9 +230,9 @@ class RunList:
                             for path in self.places_of_owners()
                             if isinstance(stats.get(path), sftp_answers.Attrs))
         root, folder, home = map(self._owners.get, self.places_of_owners())
-        is_open = any(place and (place.mode or 0) & 0o002 for place in (root, folder))
-        if not is_open or attrs.uid is None or attrs.uid in (0,
-                                                             *(place.uid for place in (root, home) if place)):
+        is_open = any(status and (status.mode or 0) & 0o002 for status in (root, folder))
+        owners = {0, *(status.uid for status in (root, home) if status)}
+        if not is_open or attrs.uid is None or attrs.uid in owners:
             return None
         return f"is another user's (uid {attrs.uid}), in a folder that all may write to"
 

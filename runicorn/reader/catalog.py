@@ -90,8 +90,8 @@ class Catalog:
                 if not entry.record.ended and entry.state() != "lost"]
 
     def _kept(self, folder):
-        place = os.path.abspath(folder).encode("utf-8", "surrogateescape")
-        return self.home / "index" / hashlib.sha256(place).hexdigest()[:16]
+        encoded = os.path.abspath(folder).encode("utf-8", "surrogateescape")
+        return self.home / "index" / hashlib.sha256(encoded).hexdigest()[:16]
 
     # -- keeping up ------------------------------------------------------------------------------------------
 

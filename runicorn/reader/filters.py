@@ -82,24 +82,24 @@ def _piece(text, start):
     return position, pieces
 
 
-def _term(pieces, at):
+def _term(pieces, position):
     negated = pieces[0] in (("-", False), ("!", False))
     if negated:
         pieces = pieces[1:]
     plain = "".join("\0" if quoted else character for character, quoted in pieces)
     signs = [(plain.find(sign), -len(sign), sign) for sign in OPERATORS if sign in plain]
     if not signs:
-        return Term("", ":", (_text(pieces),), negated, at)
+        return Term("", ":", (_text(pieces),), negated, position)
     split, _, sign = min(signs)
     field, value = _text(pieces[:split]), pieces[split + len(sign):]
     if not field:
-        raise FilterError(f"{sign!r} at {at + 1} has no name before it, such as loss{sign}0.3", at,
-                          code="filter", said="filter_nameless", sign=sign, place=at + 1)
+        raise FilterError(f"{sign!r} at {position + 1} has no name before it, such as loss{sign}0.3",
+                          position, code="filter", said="filter_nameless", sign=sign, place=position + 1)
     values = tuple(_split(value)) if sign == ":" else (_text(value),)
     if not any(quoted for _, quoted in value) and not all(values):
-        raise FilterError(f"{field}{sign} at {at + 1} has no value after it", at, code="filter",
-                          said="filter_valueless", sign=field + sign, place=at + 1)
-    return Term(field, sign, values, negated, at)
+        raise FilterError(f"{field}{sign} at {position + 1} has no value after it", position, code="filter",
+                          said="filter_valueless", sign=field + sign, place=position + 1)
+    return Term(field, sign, values, negated, position)
 
 
 def _text(pieces):

@@ -94,8 +94,8 @@ def load_small(path, again):
 
 def _pieces(rows):
     """Yield rows packed, some at a time (bytes): all of 100,000 at once would be as much memory again."""
-    while some := list(itertools.islice(rows, ROWS)):
-        data = marshal.dumps(some)
+    while batch := list(itertools.islice(rows, ROWS)):
+        data = marshal.dumps(batch)
         yield SIZE.pack(len(data), crc32(data)) + data
 
 

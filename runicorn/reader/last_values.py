@@ -107,7 +107,7 @@ class _Search:
 def _defined(numbers, summary, definitions):
     """Return {"<metric>.max": value, …} of what define_metric has the summary keep, with the new `numbers` of
     each metric."""
-    found = {}
+    best_values = {}
     for metric, values in numbers.items() if definitions else ():
         entry = definition_of(definitions, metric)
         finite = [value for value in map(number, values) if value is not None and math.isfinite(value)]
@@ -116,8 +116,8 @@ def _defined(numbers, summary, definitions):
                                                                   "").split(",")) if finite else ():
             best = number(summary.get(f"{metric}.{rule}"))
             choose = min if (best_rule(metric, entry) if rule == "best" else rule) == "min" else max
-            found[f"{metric}.{rule}"] = choose([*finite, *([] if best is None else [best])])
-    return found
+            best_values[f"{metric}.{rule}"] = choose([*finite, *([] if best is None else [best])])
+    return best_values
 
 
 def _rows_back(folder, names, budget):

@@ -215,9 +215,9 @@ class LocalRoot(Source):
 
 def _and_above(folders):
     """Return some folders (paths) and all those above them, but for the root (set)."""
-    found = set()
+    ancestors = set()
     for folder in folders:
-        while folder and folder not in found:
-            found.add(folder)
+        while folder and folder not in ancestors:
+            ancestors.add(folder)
             folder = folder.rpartition("/")[0]
-    return found
+    return ancestors

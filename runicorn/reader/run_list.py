@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runicorn.reader.foreign_entry import ForeignEntry
     from runicorn.reader.run_entry import Entry
 
-STATE_ORDER = {state: place for place, state in enumerate(
+STATE_ORDER = {state: position for position, state in enumerate(
     ("running", "stalled", "checking", "quiet", "lost", "failed", "interrupted", "finished"))}
 MEANINGS = 5                # names that a bare one is said to stand for
 SPARK_SECONDS = 0.1         # an answer waits no longer for sparklines; the rest come with the next
@@ -264,8 +264,8 @@ class View:
     def _grouped(self, runs, field):
         get, groups = self.getter(field), {}
         for run in runs:
-            found = get(run)
-            groups.setdefault(found[0] if found else None, []).append(run)
+            group = get(run)
+            groups.setdefault(group[0] if group else None, []).append(run)
         order = sorted(groups, key=lambda value: (value is None,
                                                   STATE_ORDER[value] if field == "state"
                                                   else _ordered(value)))
@@ -283,11 +283,11 @@ def names_of(runs: tuple[Any, ...]) -> dict[str, Any]:
     numeric ones of summary; and "offered": what bounded.offered says of them."""
     config, summary, metrics = set(), set(), set()
     for run in runs:
-        said = run.known_summary
+        own_summary = run.known_summary
         config.update(run.config)
-        summary.update(said)
+        summary.update(own_summary)
         if len(metrics) < len(summary):
-            metrics.update(name for name, value in said.items()
+            metrics.update(name for name, value in own_summary.items()
                            if name not in metrics and layout.number(value) is not None)
     names = {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
     return {**names, "offered": bounded.offered(runs, names)}

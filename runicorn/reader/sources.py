@@ -313,11 +313,11 @@ def _table(value):
     return value if isinstance(value, dict) else {}
 
 
-def texts_of(known):
+def texts_of(text_states):
     """Return what Source.texts does of {path: (state, kind)} as foreign.find has it, here
     or from another machine."""
-    states = [(path, told[0], told[1])
-              for path, told in known.items() if isinstance(told, (list, tuple)) and len(told) == 2
-              and isinstance(told[0], (list, tuple)) and [type(number) for number in told[0]] == [int, int]]
+    states = [(path, state[0], state[1])
+              for path, state in text_states.items() if isinstance(state, (list, tuple)) and len(state) == 2
+              and isinstance(state[0], (list, tuple)) and [type(number) for number in state[0]] == [int, int]]
     return [{"path": path, "size": size, "changed": mtime / 1e9 if mtime > 1e12 else mtime, "kind": kind}
             for path, (size, mtime), kind in states if kind in (None, "log", "jsonl")]

@@ -72,11 +72,11 @@ def run_of(entry):
     for (stem, rank, attempt), (path, _) in sorted(files.items()):
         if stem != "system":
             try:
-                found = os.stat(path)
+                status = os.stat(path)
             except OSError:
                 continue            # gone since it was listed
-            sizes += found.st_size
-            mark = f"\0{stem} {rank} {attempt} {os.path.basename(path)} {found.st_size} {found.st_mtime_ns}"
+            sizes += status.st_size
+            mark = f"\0{stem} {rank} {attempt} {os.path.basename(path)} {status.st_size} {status.st_mtime_ns}"
             digest.update(mark.encode("utf-8", "surrogatepass"))
     names = tuple(sorted(entry.source.foreign_files(record.path))) if record.kinds else ()
     return Run(entry.key, *identity, digest.hexdigest()[:16], sizes, bool(record.ended),
@@ -97,14 +97,14 @@ def project_folder(project):
 def records(folder, note_of):
     """Return {file: {key: [mark, points, skipped]}} of the files of points in DIR, {} of one that is not
     whole. note_of: function(path) returning what a file says of itself."""
-    found, points = {}, os.path.join(folder, POINTS)
+    notes, points = {}, os.path.join(folder, POINTS)
     for project in sorted(os.listdir(points)) if os.path.isdir(points) else ():
         if project.startswith("project_folder="):
             for name in sorted(os.listdir(os.path.join(points, project))):
                 if re.fullmatch(r"part-[0-9a-f]{12}\.parquet", name):
                     note = note_of(os.path.join(points, project, name))
-                    found[f"{POINTS}/{project}/{name}"] = note.get("runs") or {} if note else {}
-    return found
+                    notes[f"{POINTS}/{project}/{name}"] = note.get("runs") or {} if note else {}
+    return notes
 
 
 def plan(runs, before):

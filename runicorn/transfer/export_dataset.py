@@ -48,13 +48,13 @@ class LocalWorkers:
         for chunk in chunks:
             yield parts.tally(map(self._entry, chunk))
 
-    def rows(self, work, chunks, told, configs, summaries):
-        """Yield the rows of the table of runs for each list of Runs. told: {key: {column:
+    def rows(self, work, chunks, facts, configs, summaries):
+        """Yield the rows of the table of runs for each list of Runs. facts: {key: {column:
         value}}, as parts.rows has it."""
         for chunk in chunks:
             entries = list(map(self._entry, chunk))
             yield parts.rows(entries,
-                             [{**tags_of(self._view, entry), **told[entry.key]} for entry in entries],
+                             [{**tags_of(self._view, entry), **facts[entry.key]} for entry in entries],
                              configs, summaries)
 
     def _entry(self, run):
@@ -124,12 +124,12 @@ def _write_runs(folder, work, runs, workers, files, problems):
             tally.merge(more)
     configs, summaries = (tally.columns() for tally in tallies)
     counted = {key: note[1:] for notes in files.values() for key, note in notes.items()}
-    told = {run.key: {"points": counted.get(run.key, (0, 0))[0], "skipped": counted.get(run.key, (0, 0))[1],
-                      **({"error": problems[run.key]} if run.key in problems else {})} for run in runs}
+    facts = {run.key: {"points": counted.get(run.key, (0, 0))[0], "skipped": counted.get(run.key, (0, 0))[1],
+                       **({"error": problems[run.key]} if run.key in problems else {})} for run in runs}
     columns, beside = parts.columns(configs, summaries), os.path.join(work, dataset.RUNS + layout.BESIDE)
     with open(beside, "xb") as file:
         table = parquet.RunsFile(file, columns)
-        for rows in workers.rows(work, chunks, told, configs, summaries):
+        for rows in workers.rows(work, chunks, facts, configs, summaries):
             table.add_file(rows) if isinstance(rows, str) else table.add(rows)
         table.close()
         os.fsync(file.fileno())
@@ -148,10 +148,10 @@ def _notes(prefix, tally, columns):
         clash = run_columns.clash(column)
         if clash:
             yield f"{prefix}.{column.name}: {clash}"
-    rest = len(tally.counts) - len(columns)
-    if rest:
-        names, verb, pronoun = (("1 name", "has", "it stands") if rest == 1
-                                else (f"{rest:,} names", "have", "they stand"))
+    dropped = len(tally.counts) - len(columns)
+    if dropped:
+        names, verb, pronoun = (("1 name", "has", "it stands") if dropped == 1
+                                else (f"{dropped:,} names", "have", "they stand"))
         yield f"{names} in the {prefix} of some runs {verb} no column: {pronoun} in {prefix}_rest, as JSON"
 
 

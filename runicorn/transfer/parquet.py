@@ -110,8 +110,8 @@ class PointsFile:
                 self._step.extend(array("d", [step]) * width)
                 self._ts.extend(array("d", [ts]) * width)
         else:
-            columns = chunk.columns if chunk.cells is None else [chunk.cells[place::width]
-                                                                 for place in range(width)]
+            columns = chunk.columns if chunk.cells is None else [chunk.cells[index::width]
+                                                                 for index in range(width)]
             for number, column in zip(numbers, columns):
                 self._value.extend(column)
                 self._metric.extend(array("i", [number]) * count)
@@ -189,8 +189,8 @@ class PointsFile:
                                             None, value)
         text = (pyarrow.array([self._texts.get(row) for row in range(count)], pyarrow.string()) if self._texts
                 else pyarrow.nulls(count, pyarrow.string()))
-        identities = [_indexed(run, [identity[place] for identity in self._runs])
-                      for place in range(len(OF_RUN))]
+        identities = [_indexed(run, [identity[index] for identity in self._runs])
+                      for index in range(len(OF_RUN))]
         flags = _from(superseded, pyarrow.uint8(), count).cast(pyarrow.bool_())
         return pyarrow.Table.from_arrays([*identities, attempt, _integers(rank), flags, _doubles(step),
                                           _doubles(ts), _indexed(_integers(metric), names), value, text],

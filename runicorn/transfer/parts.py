@@ -96,12 +96,12 @@ def tally(entries):
     return configs.top(), summaries.top()
 
 
-def rows(entries, told, configs, summaries):
-    """Return the rows of the table of runs (list of lists) for some Entries. told: for each what only
+def rows(entries, facts, configs, summaries):
+    """Return the rows of the table of runs (list of lists) for some Entries. facts: for each what only
     the catalog and the points tell, {"tags", "note", "points", "skipped", "error"}; configs, summaries:
     lists of run_columns.Column."""
     table = []
-    for entry, more in zip(entries, told):
+    for entry, more in zip(entries, facts):
         config, summary = _documents(entry)
         fixed = {**_facts(entry), **more}
         config_cells, config_rest = run_columns.row(config, ".", configs)

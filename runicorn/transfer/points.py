@@ -88,10 +88,10 @@ class Points:
                 yield from _chunks(part, steps, attempt, rank, cuts, self._kinds if not rank else {})
             for text in texts:
                 firsts[text.name] = min(text.step, firsts.get(text.name, math.inf))
-            kept = [(text, text.step >= cuts.get(text.name, math.inf))
-                    for text in texts if rank or text.name not in self._kinds]
-            if kept:
-                yield TextChunk(attempt, rank, kept)
+            chosen = [(text, text.step >= cuts.get(text.name, math.inf))
+                      for text in texts if rank or text.name not in self._kinds]
+            if chosen:
+                yield TextChunk(attempt, rank, chosen)
 
     def _blocks(self, path):
         """Yield (list of parse.Part, list of full_parse.Text) of one file, up to its end as it was at
@@ -145,8 +145,8 @@ def _chunks(part, steps, attempt, rank, cuts, without):
             alike.setdefault(cut, []).append(index)
     columns = part.columns
     for cut, places in alike.items():
-        yield Chunk(attempt, rank, _from(cut, steps), tuple([part.names[place] for place in places]), ts,
-                    steps, [columns[place] for place in places])
+        yield Chunk(attempt, rank, _from(cut, steps), tuple([part.names[number] for number in places]), ts,
+                    steps, [columns[number] for number in places])
 
 
 def _from(cut, steps):

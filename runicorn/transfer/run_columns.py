@@ -59,12 +59,12 @@ class Tally:
     def columns(self, most=COLUMNS):
         """Return the Columns (list, by name): of names that differ in case only, which engines take for one,
         that of most runs."""
-        columns, taken = [], set()
+        columns, column_names = [], set()
         for name, (runs, kinds) in sorted(self.counts.items(), key=lambda item: (-item[1][0], item[0])):
             folded = name.casefold()
             if (len(columns) < most and len(name) <= NAME_LENGTH and name.isprintable()
-                    and folded not in taken):
-                taken.add(folded)
+                    and folded not in column_names):
+                column_names.add(folded)
                 columns.append(Column(name, type_of(kinds), runs, kinds))
         return sorted(columns)
 
@@ -122,16 +122,16 @@ def clash(column):
 def row(document, joint, columns):
     """Return ([value for each of `columns`], JSON text of what has none or None) of one document. columns:
     list of Column."""
-    flat, rest = flattened(document, joint)
+    flat, remaining = flattened(document, joint)
     cells = []
     for column in columns:
         value = flat.pop(column.name, None)
         cell = cell_of(value, column.type)
         if value is not None and cell is None:
-            rest[column.name] = value               # of a type that nobody had when types were counted
+            remaining[column.name] = value          # of a type that nobody had when types were counted
         cells.append(cell)
-    rest.update(flat)
-    return cells, visible(layout.to_json(rest)) if rest else None
+    remaining.update(flat)
+    return cells, visible(layout.to_json(remaining)) if remaining else None
 
 
 def cell_of(value, type):

@@ -67,11 +67,11 @@ def opened(run, verdict=None):
 
 
 class SparkWorkers:
-    """Has the executors do what export_dataset.LocalWorkers does. context: SparkContext; seen: {key:
+    """Has the executors do what export_dataset.LocalWorkers does. context: SparkContext; verdicts: {key:
     (Verdict, tags and note)} of what only the driver knows of a run."""
 
-    def __init__(self, context, seen):
-        self._context, self._seen = context, seen
+    def __init__(self, context, verdicts):
+        self._context, self._verdicts = context, verdicts
 
     def parts(self, folder, work, planned):
         """Yield the parts.Written of each dataset.Part in `planned`: a task each, those of
@@ -85,10 +85,10 @@ class SparkWorkers:
             with open(path, "rb") as file:
                 yield pickle.load(file)             # which a task of this job wrote
 
-    def rows(self, work, chunks, told, configs, summaries):
-        """Yield paths of files with the rows of the table of runs for each list of Runs. told:
+    def rows(self, work, chunks, facts, configs, summaries):
+        """Yield paths of files with the rows of the table of runs for each list of Runs. facts:
         as LocalWorkers has it."""
-        chunks = [[(run, self._seen[run.key][0], {**self._seen[run.key][1], **told[run.key]})
+        chunks = [[(run, self._verdicts[run.key][0], {**self._verdicts[run.key][1], **facts[run.key]})
                    for run in chunk] for chunk in chunks]
         yield from self._each(chunks, functools.partial(_rows, work, configs, summaries))
 
@@ -110,7 +110,7 @@ def _tally(work, runs):
 
 
 def _rows(work, configs, summaries, chunk):
-    rows = parts.rows([opened(run, verdict) for run, verdict, _ in chunk], [told for _, _, told in chunk],
+    rows = parts.rows([opened(run, verdict) for run, verdict, _ in chunk], [facts for _, _, facts in chunk],
                       configs, summaries)
     path = os.path.join(work, uuid.uuid4().hex)
     with open(path, "xb") as file:
@@ -132,11 +132,11 @@ def export(context, root, out, filter="", again=False):
     catalog = scripts.open_reader([("local", root)], [], layout.home_dir())
     scripts.decide(catalog)
     view, entries = catalog.chosen(filter)
-    seen = {entry.key: (None if entry.record.ended else entry.source.verdict(entry.record),
-                        export_dataset.tags_of(view, entry))
-            for entry in entries}
+    verdicts = {entry.key: (None if entry.record.ended else entry.source.verdict(entry.record),
+                            export_dataset.tags_of(view, entry))
+                for entry in entries}
     selection = {"filter": filter, "run_ids": [], "roots": [root]}
-    return export_dataset.export(out, list(map(dataset.run_of, entries)), SparkWorkers(context, seen),
+    return export_dataset.export(out, list(map(dataset.run_of, entries)), SparkWorkers(context, verdicts),
                                  selection, again)
 
 

@@ -60,12 +60,14 @@ def prime(connections: Any, entry: Entry, series: Series, ranks: list[int] | tup
 
 
 def _prime(connections, entry, series, ranks, primed):
-    here, there = entry.sizes(), entry.there()
-    missing = {name: slot for name, slot in entry.slots().items() if here.get(name, 0) < there.get(name, 0)}
-    series.expect({slot: there[name] for name, (slot, _) in missing.items()})
+    sizes_here, sizes_there = entry.sizes(), entry.there()
+    missing = {name: slot for name, slot in entry.slots().items()
+               if sizes_here.get(name, 0) < sizes_there.get(name, 0)}
+    series.expect({slot: sizes_there[name] for name, (slot, _) in missing.items()})
     for name, (slot, make) in sorted(missing.items()):
-        size = there[name]
-        if slot[0] not in ranks or name in here and size - here[name] <= ENDS or primed.has(name, size):
+        size = sizes_there[name]
+        if (slot[0] not in ranks or name in sizes_here and size - sizes_here[name] <= ENDS
+                or primed.has(name, size)):
             continue
         began = time.monotonic()
         try:

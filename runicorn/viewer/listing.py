@@ -63,15 +63,15 @@ class Listing:
         """Return what find() returns, or returned for that question a moment ago, if nothing is new since."""
         of = (self._bell.last("runs"), self._catalog.versions, view.notes, view.main_metric)
         with self._lock:
-            kept = self._orders.get(question)
-        if kept is None or kept.of != of or self._clock() - kept.at > STANDS:
-            kept = Kept(self._clock(), of, find())
+            entry = self._orders.get(question)
+        if entry is None or entry.of != of or self._clock() - entry.at > STANDS:
+            entry = Kept(self._clock(), of, find())
             with self._lock:
-                self._orders[question] = kept
+                self._orders[question] = entry
                 self._orders.move_to_end(question)
                 while len(self._orders) > ORDERS:
                     self._orders.popitem(last=False)
-        return kept.found
+        return entry.found
 
     def _beside_of(self, view, hidden):
         """Return (mark, columns, tree) of what stands beside the list."""

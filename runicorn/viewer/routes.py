@@ -53,8 +53,9 @@ def route(method: str, rule: str, about: str) -> Callable[..., Any]:
 
 @route("GET", "/api", "all routes")
 def api(site: Site, ask: Ask) -> dict[str, Any]:
-    return {"version": VERSION, "routes": [{"method": one.method, "path": shown(one.rule), "about": one.about}
-                                           for one in ROUTES]}
+    return {"version": VERSION,
+            "routes": [{"method": endpoint.method, "path": shown(endpoint.rule), "about": endpoint.about}
+                       for endpoint in ROUTES]}
 
 
 def shown(rule: str) -> str:
@@ -311,9 +312,9 @@ def opened_log(site: Site, ask: Ask) -> tuple[Log | None, ForeignEntry | Entry, 
     else:
         chosen = [item["name"] for item in own
                   if item["rank"] == rank and attempt in ("all", str(item["attempt"]))]
-    if any(local.get(one, 0) < sizes[one] for one in chosen):
+    if any(local.get(name, 0) < sizes[name] for name in chosen):
         return FarLog(site.connections, entry, chosen), entry, own
-    return Log([entry.folder / one for one in chosen]) if chosen else None, entry, own
+    return Log([entry.folder / name for name in chosen]) if chosen else None, entry, own
 
 
 def writer_of(ask):

@@ -61,8 +61,8 @@ def attribute(name, above=""):
     AttributeError for what is private."""
     callback = above.rpartition(".")[2]
     if callback in names.CALLBACKS and name in names.CALLBACKS[callback]:
-        made, error = attempt(getattr(import_module(f"{OURS}.callbacks"), names.CALLBACKS[callback][name]))
-        return made if error is None else part(above, name)         # without the framework
+        member, error = attempt(getattr(import_module(f"{OURS}.callbacks"), names.CALLBACKS[callback][name]))
+        return member if error is None else part(above, name)         # without the framework
     if name in names.HOMES and (name[:1] != "_" or not above):
         home = import_module(f"{OURS}.{names.HOMES[name]}")
         return part(above, name) if isinstance(home, Module) else getattr(home, name)

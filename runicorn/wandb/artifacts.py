@@ -190,9 +190,9 @@ class Artifact:
         are there."""
         until = time.monotonic() + CALL_SECONDS
         targets = {name: os.path.join(folder, *name.split("/")) for name in self.files_at}
-        there = [copier.add(path, targets[name], until)
-                 for name, path in self.files_at.items() if os.path.isfile(path)]
-        self.__dict__.update(files_at=targets, folder=folder, version=version, _is_kept=all(there))
+        copied = [copier.add(path, targets[name], until)
+                  for name, path in self.files_at.items() if os.path.isfile(path)]
+        self.__dict__.update(files_at=targets, folder=folder, version=version, _is_kept=all(copied))
         if self._is_kept:
             self._state(facts)
         else:

@@ -79,7 +79,8 @@ def confusion_matrix(probs=None, y_true=None, preds=None, class_names=None, titl
     for pair in zip(actual, predicted):
         counts[pair] = counts.get(pair, 0) + 1
     labels = dict(zip(classes, names or map(str, classes)))
-    rows = [[labels[one], labels[two], counts.get((one, two), 0)] for one in classes for two in classes]
+    rows = [[labels[truth], labels[guess], counts.get((truth, guess), 0)] for truth in classes
+            for guess in classes]
     return CustomChart("confusion_matrix", Table(columns=["Actual", "Predicted", "nPredictions"], data=rows),
                        {"Actual": "Actual", "Predicted": "Predicted", "nPredictions": "nPredictions"}, title)
 

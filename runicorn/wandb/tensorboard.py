@@ -115,8 +115,8 @@ def _bins(histogram):
     counts, limits = list(histogram.bucket), list(histogram.bucket_limit)
     while len(counts) > 1 and not counts[-1]:
         counts.pop()
-    first = next((index for index, count in enumerate(counts) if count), 0)
-    counts, limits = counts[first:], [min(limit, histogram.max) for limit in limits[first:len(counts)]]
+    lowest = next((index for index, count in enumerate(counts) if count), 0)
+    counts, limits = counts[lowest:], [min(limit, histogram.max) for limit in limits[lowest:len(counts)]]
     together = -(-len(counts) // data_types.BINS)
     starts = range(0, len(counts), together)
     return ([sum(counts[start:start + together]) for start in starts],

@@ -93,9 +93,9 @@ def test_the_script_for_powershell_has_the_words_of_that_for_bash():
     it looked for."""
     told = {path: re.findall("'([^']*)'", words) for path, words in
             re.findall(r"^ {8}'([^']*)' = @\((.*)\)$", completion.script("powershell"), re.M)}
+    bash = completion.script("bash")
     known = {path: words.split()
-             for path, words in re.findall(r'^ {8}"([^"]*)"\) echo "([^"]*)";;$', completion.script("bash"),
-                                           re.M)}
+             for path, words in re.findall(r'^ {8}"([^"]*)"\) echo "([^"]*)";;$', bash, re.M)}
     assert told == known and len(told) > 20 and "--completion" in told[""] and "add" in told["config ssh"]
     text = completion.script("powershell")
     assert all(text.count(begin) == text.count(end) for begin, end in ("{}", "()", "[]"))

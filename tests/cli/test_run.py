@@ -321,9 +321,8 @@ def test_without_a_root_the_program_runs(tmp_path):
 def test_options_are_recorded(tmp_path):
     status, _, err = finished(tmp_path, ["true"],
                               ["--project", "vision", "--name=res net", "--tag", "a", "--tag", "b",
-                               "--config", "lr=0.1",
-                               "--config", "opt=adam", "--config", "api_key=hunter2hunter2", "--notes",
-                               "why"])
+                               "--config", "lr=0.1", "--config", "opt=adam",
+                               "--config", "api_key=hunter2hunter2", "--notes", "why"])
     meta = small(only(tmp_path), "meta")
     assert (status, err) == (0, b"")
     assert [meta[key] for key in ("project", "name", "tags", "notes", "argv")] == [

@@ -12,8 +12,9 @@ CHECKS = ("expect", "raises", "warns", "fail", "train", "until", "only", "check"
 
 def checks(node):
     """Whether a part of a test can fail by itself."""
-    return isinstance(node, ast.Assert) or isinstance(node, ast.Call) and getattr(
-        node.func, "attr", getattr(node.func, "id", "")).startswith(CHECKS)
+    if not isinstance(node, ast.Call):
+        return isinstance(node, ast.Assert)
+    return getattr(node.func, "attr", getattr(node.func, "id", "")).startswith(CHECKS)
 
 
 def surely_some(over, function):

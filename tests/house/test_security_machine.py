@@ -158,12 +158,8 @@ def test_beyond_loopback_every_request_needs_the_token(home, root):
             assert site.ask("GET", path,
                             headers=[("X-Runicorn-Token", site.token),
                                      ("Host", "gpu-server.example.com:23300")])[0] == 200
-            assert code(site.ask("GET", path,
-                                 headers=[("X-Runicorn-Token", site.token),
-                                          ("Origin", "http://evil.example")])) == (
-                                              403,
-                                              "foreign_origin",
-                                          )
+            headers = [("X-Runicorn-Token", site.token), ("Origin", "http://evil.example")]
+            assert code(site.ask("GET", path, headers=headers)) == (403, "foreign_origin")
     finally:
         site.stop()
 

@@ -32,10 +32,9 @@ def calls():
                 code = values.get("code") if getattr(call.func, "id", "").endswith("Error") else None
                 wanted = values.get("said") or code
                 if wanted is not None:
-                    yield f"{path.name}:{call.lineno}", [one.value for one in ast.walk(wanted)
-                                                         if isinstance(one, ast.Constant)
-                                                         and isinstance(one.value, str)], set(values) - {
-                                                             "code"}
+                    texts = [node.value for node in ast.walk(wanted)
+                             if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+                    yield f"{path.name}:{call.lineno}", texts, set(values) - {"code"}
 
 
 @functools.lru_cache(None)

@@ -464,8 +464,8 @@ def test_a_command_that_hangs_holds_nothing_up_and_its_answer_is_taken_when_it_c
     assert time.monotonic() - began < 20 and one.sync.state()["source"] == "walk"
     for second in range(3):
         with open(run / "events.jsonl", "a") as file:
-            file.write(json.dumps({"ts": 1737653500 + second, "step": 100 + second, "data": {"loss": 0.4}})
-                       + "\n")
+            row = {"ts": 1737653500 + second, "step": 100 + second, "data": {"loss": 0.4}}
+            file.write(json.dumps(row) + "\n")
         one.passes(1)
         one.same()
     one.far.let.set()

@@ -231,8 +231,8 @@ def test_an_empty_log_says_so_and_fills_by_itself(serve, open_page, live):
     expect(page.locator("[data-log]")).to_contain_text("The log is empty")
     # the second look is asked for when the first, which found it empty still, was taken in
     for step in (100, 101):
-        with page.expect_response(lambda answer: "/api/logs?" in answer.url), open(live / "events.jsonl",
-                                                                                   "a") as file:
+        answered = page.expect_response(lambda answer: "/api/logs?" in answer.url)
+        with answered, open(live / "events.jsonl", "a") as file:
             file.write(event(START + step, step, {"loss": 0.01}))
     expect(page.locator("[data-log]")).to_contain_text("The log is empty")
     write_log(live, [(START, "hello")])

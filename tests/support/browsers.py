@@ -299,9 +299,9 @@ def crosshair(browser, site):
 
 def zoom(browser, site):
     x, y, width, height = browser.box("figure.chart .u-over")
-    browser.point(("move", x + width // 4, y + height // 2), ("down",),
-                  ("move", x + width // 2, y + height // 2), ("move", x + width * 3 // 4, y + height // 2),
-                  ("up",))
+    middle = y + height // 2
+    browser.point(("move", x + width // 4, middle), ("down",), ("move", x + width // 2, middle),
+                  ("move", x + width * 3 // 4, middle), ("up",))
     browser.wait("the zoom's chip", "document.querySelector('.zoomed')")
     for _ in range(2):
         browser.point(("move", x + width // 2, y + height // 2), ("down",), ("up",), ("down",), ("up",))

@@ -26,8 +26,8 @@ def pose(monkeypatch):
 
     class Entry:
         def __init__(self, entry):
-            self.name, self.path, self._entry, self._is = entry.name, entry.path, entry, is_junction(
-                entry.path)
+            self.name, self.path = entry.name, entry.path
+            self._entry, self._is = entry, is_junction(entry.path)
 
         def is_symlink(self):
             return not self._is and self._entry.is_symlink()

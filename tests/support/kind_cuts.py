@@ -41,8 +41,8 @@ class Growing:
     and then."""
 
     def __init__(self, make, block=BLOCK):
-        self.make, self.block, self.reader, self.data, self.position, self.parts = make, block, make(
-            None), b"", 0, []
+        self.make, self.block, self.reader = make, block, make(None)
+        self.data, self.position, self.parts = b"", 0, []
 
     def grow(self, more, restart=False):
         """Append bytes and read; restart: go on with a reader made from the state of the last one."""

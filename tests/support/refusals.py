@@ -12,8 +12,8 @@ class Refusals:
     """Stands for an os function that Windows refuses `count` times while a reader has the file open."""
 
     def __init__(self, monkeypatch, name, count, winerror=5, only=""):
-        self.act, self.count, self.winerror, self.only, self.tries = getattr(
-            os, name), count, winerror, only, 0
+        self.act, self.count, self.tries = getattr(os, name), count, 0
+        self.winerror, self.only = winerror, only
         monkeypatch.setattr(os, name, self)
 
     def __call__(self, *names, **more):

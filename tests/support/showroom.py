@@ -104,8 +104,8 @@ class Curve:
             (0.6 + 6 * left) * math.exp(rng.gauss(0, 0.18)) * (40 if 17200 < step < 17260 else 1), 5)
         row["train/images_per_second"] = round(
             kind.speed * kind.batch * (0.75 if 12000 < step < 12600 else 1) + rng.gauss(0, 1), 3)
-        row["step/ms"], row["data/ms"] = round(1000 / kind.speed + rng.gauss(0, 3), 3), round(
-            31 + abs(rng.gauss(0, 1.5)), 3)
+        row["step/ms"] = round(1000 / kind.speed + rng.gauss(0, 3), 3)
+        row["data/ms"] = round(31 + abs(rng.gauss(0, 1.5)), 3)
         row["epoch"] = step // EPOCH
         return row
 
@@ -114,8 +114,8 @@ class Curve:
         loss = self.kind.last * 1.25 * self.quality + (self.kind.first - self.kind.last) * left
         row = {"val/loss": round(loss + self.rng.gauss(0, 0.012), 6)}
         if self.kind.accuracy:
-            row["val/accuracy"] = round(self.kind.accuracy * (1 - left) + 10 * left + self.rng.gauss(0, 0.4),
-                                        4)
+            accuracy = self.kind.accuracy * (1 - left) + 10 * left
+            row["val/accuracy"] = round(accuracy + self.rng.gauss(0, 0.4), 4)
             row["val/f1"] = round(row["val/accuracy"] / 100 - 0.006, 4)
         return row
 

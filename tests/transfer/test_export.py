@@ -159,8 +159,8 @@ def test_a_mirrored_run_is_exported_once_it_is_here_or_while_it_grows(tmp_path):
         files[name] = folder.relative_to(tmp_path / "far") / "events.jsonl"
     mirror_of(tmp_path / "far", mirror)
     for name in ("torn", "growing"):
-        (mirror / files[name]).write_bytes((tmp_path / "far" / files[name]).read_bytes().partition(b"\n")[0]
-                                           + b"\n")
+        whole = (tmp_path / "far" / files[name]).read_bytes()
+        (mirror / files[name]).write_bytes(whole.partition(b"\n")[0] + b"\n")
     (mirror / files["absent"]).unlink()
     # a log that may not be read keeps no metric back
     (mirror / files["whole"]).with_name("logs.txt").unlink()

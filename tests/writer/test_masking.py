@@ -216,8 +216,7 @@ def test_keys_can_be_named_that_hold_no_secret():
     value = {"hf_token": PW, "api_key": PW, "argv": ["--hf-token", PW, "--hf_token=" + PW, "--api-key", PW],
              "note": "hf_token=hunter2"}
     assert masked(value, names(["HF-Token"])) == {"hf_token": PW, "api_key": MASK, "note": "hf_token=hunter2",
-                                                  "argv": ["--hf-token", PW, "--hf_token=" + PW, "--api-key",
-                                                           MASK]}
+                                                  "argv": [*value["argv"][:4], MASK]}
     assert masked(value, names("*")) == value and masked(value, names(None)) != value
 
 

@@ -89,8 +89,8 @@ def wrong(frames, size):
     unshifted = [number - MASK_DELTA & BITS32 for number in numbers.unpack(stored)]
     if numbers.pack(*unshifted) == sums:
         return []
-    return [position for position, (mine, told) in enumerate(zip(numbers.unpack(sums), unshifted))
-            if mine != told]
+    return [position for position, (mine, stated) in enumerate(zip(numbers.unpack(sums), unshifted))
+            if mine != stated]
 
 
 def _planes(distance):

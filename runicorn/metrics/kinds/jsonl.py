@@ -29,10 +29,10 @@ def row(entry, roles_of):
     """Return (ts, step, {metric: number}) of an object (dict), or None if it is no row; ts or step may be
     None, where it has none.
     roles_of: as `roles`."""
-    found = roles_of(entry)
-    if found is None:
+    entry_roles = roles_of(entry)
+    if entry_roles is None:
         return None
-    time_name, step_name, prefix = found
+    time_name, step_name, prefix = entry_roles
     values = dict(leaves(entry))
     ts, step = values.pop(time_name, None), values.pop(step_name, None)
     data = {name if name in COUNTERS else prefix + name: value for name, value in values.items()
@@ -84,10 +84,10 @@ class _Template(Template):
     def roles(self, line, skeleton):
         """Return the places of the time, the step and the metrics, as the real `line` (bytes) tells which is
         which."""
-        found = self._roles_of(json.loads(line))
-        if found is None:
+        entry_roles = self._roles_of(json.loads(line))
+        if entry_roles is None:
             raise ValueError("not a row")
-        time_name, step_name, prefix = found
+        time_name, step_name, prefix = entry_roles
         places = dict(leaves(skeleton))
         ts, step = (places.get(name) if name else None for name in (time_name, step_name))
         if type(ts) is str or any(position in WORDS for position in places.values()):

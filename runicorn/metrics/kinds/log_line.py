@@ -151,14 +151,14 @@ def _shape(text, pieces, roles):
         index = begins.get(begin + sign)
         if index is not None and ends[index] == end:
             return -1.0 - index if text[begin] == "-" else index
-        is_apart = all(other <= begin or start >= end for start, other in zip(begins, ends))
+        is_apart = all(stop <= begin or start >= end for start, stop in zip(begins, ends))
         return (float(text[begin:end]),) if is_apart else None
 
     counts, pairs, is_evaluation = roles
     counted = [span if span is None else place(span) for span in counts]
     places = [place(span) for span in pairs.values()]
-    if None in places or any(type(found) is not int
-                             for found, span in zip(counted, counts) if span is not None):
+    if None in places or any(type(count) is not int
+                             for count, span in zip(counted, counts) if span is not None):
         return False
     return counted, tuple(pairs), places, is_evaluation
 

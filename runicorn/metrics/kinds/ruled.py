@@ -61,9 +61,9 @@ class RuledLog(text_log.Reader):
         """Put the groups of the lines that a pattern fits into `matches` ({place of a line: dict}), the first
         pattern's that does."""
         for pattern in [pattern for pattern in self._patterns if pattern not in self._slow]:
-            places = [place for place in range(len(texts)) if place not in matches]
-            found, slow = self._ask([pattern], [texts[place][:foreign_rules.LINE] for place in places])
-            matches.update((places[line], groups) for line, _, groups, _ in found)
+            places = [index for index in range(len(texts)) if index not in matches]
+            hits, slow = self._ask([pattern], [texts[index][:foreign_rules.LINE] for index in places])
+            matches.update((places[line], groups) for line, _, groups, _ in hits)
             if slow is not None:
                 self._slow.append(pattern)
                 self.skip(f"tries of the rule {pattern[:80]}, which takes too long")
@@ -92,13 +92,13 @@ class RuledLines(jsonl.Reader):
     def roles(self, entry):
         """Return what jsonl.roles does, by the rule."""
         leaves = dict(jsonl.leaves(entry))
-        found = jsonl.roles(entry) or (jsonl.time_key(entry), None, "")
+        entry_roles = jsonl.roles(entry) or (jsonl.time_key(entry), None, "")
         step = self._rule["step"] if is_count(leaves.get(self._rule["step"])) else None
         if self._rule["step"] and step is None:
             return None
         time = (self._rule["time"] if moment_of(leaves.get(self._rule["time"])) is not None else None
-                if self._rule["time"] else found[0])
-        return time, step, found[2]
+                if self._rule["time"] else entry_roles[0])
+        return time, step, entry_roles[2]
 
     def numbered(self, parts):
         """Number the rows where the rule names no step."""

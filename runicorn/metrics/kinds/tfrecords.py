@@ -42,11 +42,11 @@ class Heads:
         while True:
             while block[position:position + len(NULS)] == NULS:
                 position += len(NULS) - HEAD
-            found = NOT_NUL.search(block, position)
-            if not found:
+            nonzero = NOT_NUL.search(block, position)
+            if not nonzero:
                 return -1
-            end = block.find(NULS, found.start())
-            for match in PLAUSIBLE.finditer(block, max(position, found.start() - 3),
+            end = block.find(NULS, nonzero.start())
+            for match in PLAUSIBLE.finditer(block, max(position, nonzero.start() - 3),
                                             len(block) if end < 0 else end + HEAD):
                 if self.size(block[match.start():match.start() + HEAD]):
                     return match.start()
