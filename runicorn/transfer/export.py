@@ -17,7 +17,7 @@ from runicorn.layout import META
 from runicorn.local_names import local_name
 from runicorn.transfer import html_report
 from runicorn.transfer import tensorboard as tfevents
-from runicorn.transfer.rows import ForeignRows, Rows
+from runicorn.transfer.rows import ForeignRows, JoinedRows, Rows, of_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,11 +46,11 @@ def stream(reader, key, format, long=False):
     return chain([next(pieces)], pieces)
 
 
-def rows(reader: Catalog, key: str) -> ForeignRows | Rows:
-    """Return the rows.Rows of a run. Raises NotFoundError, and DataError while it is not all here; of one
-    that still runs the server may have a little more."""
+def rows(reader: Catalog, key: str) -> ForeignRows | JoinedRows | Rows:
+    """Return the rows of a run, which are as rows.Rows has them. Raises NotFoundError, and DataError while it
+    is not all here; of one that still runs the server may have a little more."""
     entry = _all_here(reader, key)
-    return ForeignRows(entry.new_series(None)) if entry.record.kinds else Rows(entry.folder)
+    return ForeignRows(entry.new_series(None)) if entry.record.kinds else of_folder(entry.folder)
 
 
 def told(reader, key):
@@ -83,7 +83,7 @@ def require_all_here(entry):
 
 # -- CSV (RFC 4180, with "\n") -------------------------------------------------------------------------------
 
-def csv(rows: ForeignRows | Rows, long: bool = False) -> Iterator[Any]:
+def csv(rows: ForeignRows | JoinedRows | Rows, long: bool = False) -> Iterator[Any]:
     """Yield the rows of a rows.Rows as CSV in UTF-8: step, ts (Unix seconds), rank if there are several, and
     a column a metric.
 

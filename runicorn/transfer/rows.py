@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from runicorn import layout
 from runicorn.errors import DataError
 from runicorn.metrics.column_file import File
+from runicorn.metrics.inner_files import InnerFiles
 from runicorn.metrics.parse import STEP_LIMIT, Part
+from runicorn.metrics.series import Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
-
-    from runicorn.metrics.series import Series
 
 
 class Rows:
@@ -104,6 +104,30 @@ class ForeignRows:
         """Yield one list of parse.Part, whose `rows` are the steps. rank: 0."""
         yield [Part(tuple(columns), list(steps), list(map(float, times)), _steps(list(steps)),
                     list(columns.values())) for steps, times, columns in self._alike]
+
+
+class JoinedRows:
+    """The same of a run of ours, `own` (Rows), in whose folder other loggers wrote, too: their rows,
+    `inner` (ForeignRows), follow those of rank 0."""
+
+    def __init__(self, own: Rows, inner: ForeignRows) -> None:
+        self._own, self._inner = own, inner
+        self.ranks = sorted({0, *own.ranks})
+        self.names = list(dict.fromkeys([*own.names, *inner.names]))
+        self.first_ts = min((ts for ts in (own.first_ts, inner.first_ts) if ts is not None), default=None)
+        self.extent = tuple(map(sum, zip(own.extent, inner.extent)))
+
+    def blocks(self, rank: int) -> Iterator[Any]:
+        """Yield what those of both do."""
+        yield from self._own.blocks(rank) if rank in self._own.ranks else ()
+        yield from self._inner.blocks(rank) if rank == 0 else ()
+
+
+def of_folder(folder: Path) -> Rows | JoinedRows:
+    """Return the rows of the run of ours in a folder, with what other loggers wrote inside it. Raises
+    DataError."""
+    own, inner = Rows(folder), InnerFiles()
+    return JoinedRows(own, ForeignRows(Series(folder, None, inner))) if inner(os.fspath(folder)) else own
 
 
 def _grown(extent, parts):

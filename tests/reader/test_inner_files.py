@@ -1,9 +1,11 @@
 """A run of ours with what other loggers wrote inside its folder: their curves join it under the name of the
 folder they lie in."""
 
+import io
 import os
 import subprocess
 import sys
+import zipfile
 
 from catalogs import make_run
 from clocks import Clock
@@ -12,6 +14,7 @@ from tfrecords import event, simple
 
 from runicorn.metrics import inner_files
 from runicorn.reader.catalog import Catalog
+from runicorn.transfer import export
 
 EVENTS = "events.out.tfevents.1737653445.gpu-01"
 TABLE = "epoch,step,acc\n" + "".join(f"0,{step},{step / 10!r}\n" for step in range(5))
@@ -71,6 +74,20 @@ def test_a_run_that_never_logged_but_by_torchs_writer_into_its_own_folder_shows_
               "writer.add_scalar('a', 0.5, 3)\nwriter.close()\n")
     subprocess.run([sys.executable, "-c", script, str(folder)], check=True, timeout=120)
     assert list(catalog(tmp_path / "root", tmp_path).series(KEY).points("tensorboard/a")[2]) == [0.5]
+
+
+def test_exports_have_them_too(tmp_path):
+    folder = make_run(tmp_path / "root", events=[{"loss": 1.0}, {"loss": 0.5}])
+    put(folder, f"tb/{EVENTS}", scalars(0, 1, 900))
+    opened = catalog(tmp_path / "root", tmp_path)
+    rows = [line.split(",") for line in b"".join(export.stream(opened, KEY, "csv")).decode().splitlines()]
+    assert rows[0] == ["step", "ts", "loss", "tb/loss"]
+    assert [(row[0], *row[2:]) for row in rows[1:]] == [
+        ("0", "1.0", ""), ("1", "0.5", ""), ("0", "", "0.0"), ("1", "", "0.25"), ("900", "", "225.0")]
+    longer = b"".join(export.stream(opened, KEY, "csv", long=True)).decode().splitlines()
+    assert [line.split(",")[0] for line in longer[1:]] == ["loss"] * 2 + ["tb/loss"] * 3
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(export.stream(opened, KEY, "tensorboard"))))
+    assert b"tb/loss" in archive.read(archive.namelist()[0])
 
 
 def test_a_run_without_any_costs_a_look_at_the_times_of_its_folders(tmp_path, monkeypatch):
