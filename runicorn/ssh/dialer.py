@@ -1,6 +1,7 @@
 """Everything one connection needs to be made: who the server is, the way there over jump hosts and commands,
 each host's login. Is handed paramiko, imports it not."""
 
+import functools
 import socket
 from collections import namedtuple
 from pathlib import Path
@@ -31,11 +32,17 @@ def silent(stage, text, **values):
 class Dialer:
     """Everything one connection needs to be made, and made again for a second line."""
 
-    def __init__(self, ssh, connection, ask, secrets, home, log):
-        self.ssh, self.connection, self.ask = ssh, connection, ask
+    def __init__(self, load, connection, ask, secrets, home, log):
+        """load(): returns paramiko, which may be on its way while the server is called."""
+        self._load = load
+        self.connection, self.ask = connection, ask
         self.secrets, self.home, self.log = secrets, home, log
         self.opened = []            # transports and sockets of the way there, nearest first
         self.asked_user = False          # somebody on the way asked what only the user could answer
+
+    @functools.cached_property
+    def ssh(self):
+        return self._load()
 
     def dial(self, compress):
         """Return (paramiko's Transport, logged in; the Target; its line.Counted). Raises RemoteError."""
@@ -54,7 +61,7 @@ class Dialer:
 
     def another(self):
         """Return a dialer for the same login that asks nobody."""
-        return Dialer(self.ssh, self.connection, None, self.secrets, self.home, silent)
+        return Dialer(lambda: self.ssh, self.connection, None, self.secrets, self.home, silent)
 
     # -- who is it
 

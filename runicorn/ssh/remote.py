@@ -2,6 +2,7 @@
 system's ssh do it."""
 
 import contextlib
+import importlib.util
 import logging
 import sys
 import threading
@@ -43,9 +44,10 @@ def connect(connection, ask=None, secrets=None, home=None, log=None, compress=Tr
     """
     secrets = {} if secrets is None else secrets
     if connection["auth"] != "system":
-        ssh = _paramiko(connection)
-        if ssh:
-            dialer = Dialer(ssh, connection, ask, secrets, Path(home), log or silent)
+        load = _ParamikoFor(connection)
+        with contextlib.suppress(_NoParamiko):
+            load.begin()
+            dialer = Dialer(load, connection, ask, secrets, Path(home), log or silent)
             return Remote(dialer, *dialer.dial(compress))
     return system_remote.SystemRemote(connection, home, compress)
 
@@ -57,22 +59,43 @@ def hosts():
             for name, options in user_config.offered().items()]
 
 
-def _paramiko(connection):
-    """Return the paramiko module; None where it is absent and the system's ssh can take its place."""
-    try:
-        # Paramiko takes half of its start to load it, for a `Match exec` that we read ourselves
-        with _without("invoke"):
-            import paramiko
-    except ImportError as error:
-        if connection["auth"] == "password":
-            raise MissingPackageError("logging in with a password needs paramiko: pip install paramiko",
-                                      code="missing", said="missing_paramiko") from error
-        return None
-    logger = logging.getLogger("paramiko")
-    if not logger.handlers:
-        # It would print tracebacks of what we report in one sentence
-        logger.addHandler(logging.NullHandler())
-    return paramiko
+class _NoParamiko(Exception):
+    """It is absent, and the system's ssh can take its place."""
+
+
+class _ParamikoFor:
+    """Paramiko for a connection: called, it returns the module. Raises _NoParamiko, MissingPackageError."""
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    def begin(self):
+        """Begin to load it: that takes as long as the server's first words do. One that is not installed is
+        told before anybody is called."""
+        if "paramiko" not in sys.modules and importlib.util.find_spec("paramiko"):
+            threading.Thread(target=self._load_ahead, name="paramiko", daemon=True).start()
+        else:
+            self()
+
+    def _load_ahead(self):
+        with contextlib.suppress(Exception):    # whoever needs it loads it then, and says what is wrong
+            self()
+
+    def __call__(self):
+        try:
+            # It takes half of its start to load that, for a `Match exec` that we read ourselves
+            with _without("invoke"):
+                import paramiko
+        except ImportError as error:
+            if self._connection["auth"] == "password":
+                raise MissingPackageError("logging in with a password needs paramiko: pip install paramiko",
+                                          code="missing", said="missing_paramiko") from error
+            raise _NoParamiko from error
+        logger = logging.getLogger("paramiko")
+        if not logger.handlers:
+            # It would print tracebacks of what we report in one sentence
+            logger.addHandler(logging.NullHandler())
+        return paramiko
 
 
 @contextlib.contextmanager

@@ -158,7 +158,7 @@ def test_a_forged_certificate_vouches_for_nobody(tmp_path, home):
     public = " ".join((tmp_path / "authority.pub").read_text().split()[:2])
     home.mkdir(parents=True)
     (home / "known_hosts").write_text(f"@cert-authority * {public}\n")
-    dialer = Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home,
+    dialer = Dialer(lambda: paramiko, settings.checked({"host": "gpu1"}), None, {}, home,
                     lambda stage, text, **_: None)
     for name, data, good in (("gpu1", blob, True), ("gpu2", blob, False),
                              ("gpu2", blob.replace(b"gpu1", b"gpu2"), False)):
