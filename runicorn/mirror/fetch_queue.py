@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runicorn.mirror.second_line import SecondLine
 
 SPACE_SECONDS = 5.0             # s between looks at the free disk
-AT_A_TIME = 200                 # runs planned between two looks whether the lines have work
+AT_A_TIME = 100                 # runs planned between two looks whether the lines have work; 40 ms
 LITTLE = 20                     # runs planned between two looks whether an answer is here; a few ms
 # Between looks what the second line did and could do, whatever the first is used for
 SHARE_SECONDS = 0.05
@@ -129,12 +129,16 @@ class FetchQueue:
         """Plan the runs `paths`, the newest first, and have the first line begin with what the run list shows
         of some while there are more, and the second with the rest; returns whether there were any."""
         newest_first = sorted(paths, key=lambda path: path.rpartition("/")[2], reverse=True)
+        # Else the newest should have the room, and a second line begins with the oldest
+        fits = self.room.fits(sum(map(self.index.size, newest_first)))
+        self.fetcher.hurry(self.opened | self.beats.runs.keys())
         for start in range(0, len(newest_first), AT_A_TIME):
             self.plan(newest_first[start:start + AT_A_TIME], now, more=True)
             self.fetcher.client.send()
+            if fits and self._may_share:        # a fast line would be idle until all are planned
+                self.second.share(self.fetcher, self._later)
         self._more = False
-        # Else the newest should have the room, and a second line begins with the oldest
-        if self.room.fits(plan.total(self._later)):
+        if fits or self.room.fits(plan.total(self._later)):         # files that nobody asked for need none
             later, self._later = self._later, []
             self._queue(later, last=True)
             self._share()

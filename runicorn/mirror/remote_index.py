@@ -220,6 +220,11 @@ class RemoteIndex:
         head = manifest.HEAD.match(self.lines[path])
         return head.group(3) == b"true" if head else self.entry(path)["ended"]
 
+    def size(self, path: str) -> int:
+        """Return how many bytes the files of a run have (int)."""
+        head = None if path in self._parsed else manifest.HEAD.match(self.lines[path])
+        return int(head.group(5)) if head else sum(file["size"] for file in self.entry(path)["files"].values())
+
     def mtime(self, path):
         """Return the mtime (s) of the run's folder as last seen, or None."""
         if path in self._parsed:

@@ -20,13 +20,17 @@ HELD = 800                      # fetches handed over at once: as many as are in
 # Bytes handed over before its bandwidth is known; of these so many are asked for at first:
 TRIAL = 8 << 20
 TRIAL_CEILING = 256 << 10
-# s, and eight round trips, after which a line that did not show that it is fast is not
-PATIENCE = 0.6
+# s, and eight round trips, after which a line that was full all the time, and did not show that it is fast, is
+# not: one that was not full waited for a processor, here or there. After so many times as long it's not either
+PATIENCE, LONGEST_TRIAL = 0.6, 5
 COUNT_SECONDS = 1.0             # between looks at whether all that waits has room
 # Looks at the first line while it is full, twenty a second, after which its bandwidth is known
 PROBE = 4
 # bytes/s on the wire; a thinner line is full with the first, compressed one alone
 FAST = 3e6
+# The first line brings so many times less than the second did: it's no line that holds it up, but a processor
+IDLE = 2.0
+AGAIN = 5.0                     # s until a line that was not fast has its second trial; twice as long each time
 LULL = 0.5                      # s after somebody waited for an answer: another question follows, mostly
 # s without work until it hangs up; before its first, the list may take long to come
 LINGER, FIRST_LINGER = 3.0, 30.0
@@ -59,6 +63,8 @@ class SecondLine:
         self._fast = None               # whether the line is; None: not known yet
         # When it was given something first, later by how long it was held back since
         self._tried = None
+        # bytes/s that a trial in vain brought; when another one is due, and how long after that the next
+        self._brought, self._again, self._pause = 0.0, math.inf, AGAIN
         self._resumes = 0.0             # when it is no more held back
         # Whether all that waits has room; when that was found out, and of how many
         self._fits, self._counted = True, (-math.inf, 0)
@@ -100,8 +106,8 @@ class SecondLine:
             return False
         self._judge(main)
         measured = main.full >= PROBE
-        if self._fast is False and measured and main.wire_rate >= FAST:
-            self._fast = self._tried = None         # worth another trial
+        if self._fast is False and measured and self._is_worth_a_trial(main):
+            self._fast = self._tried = None
         # The first, compressed one may be slow for want of a processor: the trial tells
         dialled = self._thread is not None
         thin = (self._fast is False or self._fast is None and not dialled and measured
@@ -115,6 +121,12 @@ class SecondLine:
             self._take(main, later, HELD - self.held,
                        math.inf if self._fast else TRIAL - plan.total(self._taken_over.values()))
         return self._fast is True and bool(self._taken_over)
+
+    def _is_worth_a_trial(self, main):
+        """Whether a line that was not fast may be by now: what the first one brings shows that it is, or that
+        the line is not what holds it up."""
+        return main.wire_rate >= FAST or (main.wire_rate * IDLE < self._brought
+                                          and time.monotonic() >= self._again)
 
     def _all_fits(self, main, later):
         """Whether all that waits has room (bool): else the newest should have it, and this line begins with
@@ -134,9 +146,11 @@ class SecondLine:
         if line.best_rate >= FAST or line.bytes >= TRIAL // 4 and line.bytes >= FAST * since:
             self._fast = True
         # Answers may be too rare to fill it
-        elif self._tried and time.monotonic() > self._tried + PATIENCE + 8 * main.round_trip:
-            self._fast = False
-            self._log.info("one line is enough: a second one brings %.1f MB a second", line.wire_rate / 1e6)
+        elif self._tried and time.monotonic() > self._tried + (PATIENCE + 8 * main.round_trip) * (
+                1 if line.full >= PROBE else LONGEST_TRIAL):
+            self._fast, self._brought = False, line.bytes / max(since, 0.001)
+            self._again, self._pause = time.monotonic() + self._pause, 2 * self._pause
+            self._log.info("one line is enough: a second one brings %.1f MB a second", self._brought / 1e6)
             self._hang_up()
 
     def _take(self, main, later, count, size):

@@ -16,7 +16,7 @@ from runicorn.mirror.local_copy import LocalCopy
 from runicorn.mirror.outcome import Outcome
 from runicorn.mirror.plan import Fetch
 from runicorn.mirror.room import Room
-from runicorn.mirror.second_line import FAST, TRIAL, TRIAL_CEILING, SecondLine
+from runicorn.mirror.second_line import AGAIN, FAST, LONGEST_TRIAL, PROBE, TRIAL, TRIAL_CEILING, SecondLine
 from runicorn.mirror.unsettled import Moment
 from runicorn.ssh import sftp
 
@@ -111,11 +111,37 @@ def test_a_second_line_is_fast_by_what_its_trial_took_whenever_somebody_asks(rat
     too short to fill the line."""
     second = SecondLine(None, None, "", None, None, None)
     second._tried = 100.0
-    second._fetcher = type("Line", (), {"best_rate": 0.0, "bytes": TRIAL, "wire_rate": 0.0,
+    second._fetcher = type("Line", (), {"best_rate": 0.0, "bytes": TRIAL, "full": 0,
                                         "client": type("Client", (), {"answered_at": 100.0 + TRIAL / rate})})
     monkeypatch.setattr("runicorn.mirror.second_line.time.monotonic", lambda: 100.1)
     second._judge(type("Main", (), {"round_trip": 0.05}))
     assert second._fast is fast
+
+
+def test_a_second_line_is_thin_if_it_was_full_and_slow_and_has_another_trial_where_the_first_brings_less_still(monkeypatch):
+    """One that was not full waited for a processor; so does the first, if it brings so much less."""
+    clock, line = [0.0], type("Line", (), {"best_rate": 0.0, "bytes": 1_000_000, "full": 0,
+                                          "client": type("Client", (), {"answered_at": 101.0})})
+    monkeypatch.setattr("runicorn.mirror.second_line.time.monotonic", lambda: clock[0])
+    main = type("Main", (), {"round_trip": 0.05, "full": PROBE, "wire_rate": 900_000.0,
+                             "has_waiting": lambda self, *_: False})()
+
+    def judged_at(now, full, fast):
+        clock[0], line.full = now, full
+        second._judge(main)
+        return second._fast is fast
+    second = SecondLine(None, None, "", None, logging.getLogger("t"), None)
+    second._tried, second._fetcher = 100.0, line
+    assert judged_at(100.9, PROBE, None) and judged_at(101.1, 0, None) and judged_at(101.2, PROBE, False)
+    second._fetcher = None
+    clock[0] = 120.0
+    assert not second.share(main, []) and second._fast is False, "the first one makes as much of the line"
+    main.wire_rate, clock[0] = 300_000.0, 101.3 + AGAIN - 1
+    assert not second.share(main, []) and second._fast is False, "not at once"
+    clock[0] += 1
+    assert not second.share(main, []) and second._fast is None
+    second._tried, second._fetcher = 110.0, line
+    assert judged_at(111.5, 0, None) and judged_at(110.1 + LONGEST_TRIAL, 0, False), "answers may be too rare to fill it"
 
 
 def test_what_a_manifest_tells_is_fetched_while_the_folders_above_are_listed(root, pair, monkeypatch):

@@ -15,6 +15,7 @@ from pairs import OLD, RUN, live, make_run, mirror, pair, root, write  # noqa: F
 from runicorn import layout, manifest
 from runicorn.mirror import local_copy, remote_index, room, verified, walk
 from runicorn.mirror.copies import Copies
+from runicorn.mirror.fetch_queue import FetchQueue
 from runicorn.mirror.remote_root import RemoteRoot
 from runicorn.mirror.second_line import SecondLine
 from runicorn.ssh import sftp
@@ -339,6 +340,21 @@ def test_the_second_line_is_given_work_while_the_first_surveys(root, pair, monke
     one.same()
     assert len([keys for keys in carried
                 if keys]) >= 2, "what it was tried with was all that it had until the survey ended"
+
+
+def test_the_second_line_is_given_work_while_the_rest_is_planned(root, pair, monkeypatch):
+    many_runs(root)
+    manifest.generate(str(root))
+    monkeypatch.setattr("runicorn.mirror.fetch_queue.AT_A_TIME", 10)
+    steps, share, plan = [], SecondLine.share, FetchQueue.plan
+    monkeypatch.setattr(SecondLine, "share", lambda *args: (steps.append("share"), share(*args))[1])
+    monkeypatch.setattr(FetchQueue, "plan", lambda queue, paths, *rest, **options: (
+        steps.append("plan") if options.get("more") else None, plan(queue, paths, *rest, **options))[1])
+    one = pair(manifest=True)
+    one.passes()
+    one.same()
+    first, last = steps.index("plan"), len(steps) - 1 - steps[::-1].index("plan")
+    assert steps.count("plan") == RUNS // 10 and "share" in steps[first:last]
 
 
 def test_a_run_is_compared_once_as_it_is_listed(root, pair, monkeypatch):
