@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from runicorn import foreign, layout, left_out, local_names, manifest, namesake, rules
 from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
-from runicorn.mirror import walk
+from runicorn.mirror import folder_lister, walk
 from runicorn.mirror.foreign_walk import ForeignWalk
 from runicorn.ssh import remote, remote_shell, sftp, sftp_answers
 
@@ -356,7 +356,7 @@ def _folders(client, paths):
     listed."""
     return {path: None if isinstance(listed, SftpError)
             else [name for name, attrs in listed if sftp.is_dir(attrs) and name != "."]
-            for path, listed in walk.list_folders(client, paths).items()}
+            for path, listed in folder_lister.list_folders(client, paths).items()}
 
 
 def holdings(client: Sftp, root: str) -> list[dict[str, Any]]:

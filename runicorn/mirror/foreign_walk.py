@@ -14,7 +14,7 @@ from stat import S_ISREG
 from runicorn import foreign, manifest
 from runicorn.errors import DeniedError, MissingFileError, SftpError
 from runicorn.foreign_rules import Rules
-from runicorn.mirror import plan, walk
+from runicorn.mirror import folder_lister, plan
 from runicorn.ssh import sftp
 
 # Entries of folders that one discovery takes in; each takes about 200 bytes of the line
@@ -26,7 +26,7 @@ MOVED = float("-inf")           # when a folder was listed whose LSTAT shows ano
 MANY = f"folders not looked into, as {LISTED} entries were listed"
 
 
-class Entries(walk.Listing):
+class Entries(folder_lister.Listing):
     """What of a folder a foreign.Finder has use for: [(name, Attrs), …], of its first foreign.ENTRIES
     entries."""
 
@@ -205,7 +205,7 @@ class ForeignWalk:
             """Return the absolute paths of folders to be listed beside those that are; of large ones fewer,
             to end in time."""
             nonlocal in_flight
-            room = min(walk.LISTED, max(FEW, FEW_ENTRIES * (self._count
+            room = min(folder_lister.LISTED, max(FEW, FEW_ENTRIES * (self._count
                                                             + 1) // (self._listed + 1))) - in_flight
             paths = [self._unlisted.popleft() for _ in range(min(len(self._unlisted), max(0, room)))]
             in_flight += len(paths)
@@ -220,7 +220,7 @@ class ForeignWalk:
         if self._listed >= LISTED:
             self._finder.skipped[MANY] += len(self._unlisted)
             self._unlisted.clear()
-        walk.walk_folders(self._client, more(), took, functools.partial(Entries, self._rules))
+        folder_lister.walk_folders(self._client, more(), took, functools.partial(Entries, self._rules))
 
     def _take(self, path, listing, now):
         """Take the listing of a folder; returns the folders in it that have to be listed, too."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runicorn import layout, local_names
 from runicorn.errors import MissingFileError, SftpError
-from runicorn.mirror import plan, walk
+from runicorn.mirror import folder_lister, plan
 from runicorn.mirror.looks import Turns
 from runicorn.ssh import sftp
 
@@ -100,7 +100,7 @@ class Beats:
                        if path in hearts or path.rpartition("/")[0] != folder}
 
     def _list(self, folder, root, now):
-        listing = walk.list_folders(self.client, [folder])[folder]
+        listing = folder_lister.list_folders(self.client, [folder])[folder]
         if isinstance(listing, SftpError):
             return []
         hearts = {f"{folder}/{name}": attrs for name, attrs in listing

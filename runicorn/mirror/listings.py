@@ -60,9 +60,9 @@ class Listings:
             self._queue.give_up(ghosts)
             self._index.announce()
 
-    def relist(self, paths, mtimes, now):
-        """List runs anew. mtimes: {run path: its folder's mtime}, as far as known. Returns those that changed
-        (set)."""
+    def relist(self, paths, mtimes, now, ahead=None):
+        """List runs anew. mtimes: {run path: its folder's mtime}, as far as known; ahead:
+        folder_lister.Ahead. Returns those that changed (set)."""
         due = {path for path, moment in self._copies.again.items() if moment <= now}
         foreign = self._index.foreign
         self._doubt_foreign(self._copies.doubtful & foreign)
@@ -74,7 +74,7 @@ class Listings:
             del self._copies.again[path]
         missing = {path: MissingFileError(f"{path} is beyond a link that is passed over",
                                           sftp_answers.NO_SUCH_FILE) for path in beyond}
-        changed, lost = self._list(paths, missing, mtimes, now)
+        changed, lost = self._list(paths, missing, mtimes, now, ahead)
         for path, error in missing.items():
             if isinstance(error, DeniedError):
                 self._denied(path)
@@ -82,7 +82,7 @@ class Listings:
                 self._missing(path)
         return changed | due & (paths | foreign)
 
-    def _list(self, paths, missing, mtimes, now):
+    def _list(self, paths, missing, mtimes, now, ahead):
         """List the runs `paths`; to `missing`, {path: SftpError}, those are added that can't be. Returns
         (those that changed, those of `missing` that are not there), sets of paths."""
         changed, fresh = set(), {}
@@ -101,7 +101,7 @@ class Listings:
                 changed.add(path)
                 self._queue.plan([path], now, more=True)
         try:
-            walk.list_runs(self._client, self._root, paths, took)
+            walk.list_runs(self._client, self._root, paths, took, ahead)
             lost = {path for path, error in missing.items() if isinstance(error, MissingFileError)}
             if lost:
                 # Raises when the root itself can't be seen: then nothing is known

@@ -223,7 +223,9 @@ class RemoteIndex:
     def size(self, path: str) -> int:
         """Return how many bytes the files of a run have (int)."""
         head = None if path in self._parsed else manifest.HEAD.match(self.lines[path])
-        return int(head.group(5)) if head else sum(file["size"] for file in self.entry(path)["files"].values())
+        if head:
+            return int(head.group(5))
+        return sum(file["size"] for file in self.entry(path)["files"].values())
 
     def mtime(self, path):
         """Return the mtime (s) of the run's folder as last seen, or None."""

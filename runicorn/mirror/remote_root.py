@@ -10,6 +10,7 @@ from runicorn.errors import SftpError
 from runicorn.mirror import fetcher, listings, moves, plan, remote_index, second_line, tails, verify, walk
 from runicorn.mirror.fetch_queue import FetchQueue
 from runicorn.mirror.file_changes import FileChanges
+from runicorn.mirror.folder_lister import Ahead
 from runicorn.mirror.foreign_runs import SHARE, ForeignRuns
 from runicorn.mirror.heartbeats import Beats
 from runicorn.mirror.looked_at import LookedAt
@@ -102,6 +103,7 @@ class RemoteRoot:
         self._listings = listings.Listings(self, self.changes, self.moves, self._hearsay, self.foreign.doubt)
         # Absolute path -> its LSTAT, of what the first survey need not ask again
         self._just_seen = {}
+        self._ahead = None              # Ahead, of what the first survey lists where nobody tells of it
 
     @property
     def surveyed(self):
@@ -138,12 +140,17 @@ class RemoteRoot:
         paths = set(paths)              # a folder above some runs may be that of another logger's
         for path in paths:
             self.client.ask(sftp.lstat(path), functools.partial(stats.__setitem__, path))
+        if self._planned and not asking and not self.list.had_files:
+            self._ahead = Ahead(self.client, [*self.skeleton.expected(),
+                                              *(f"{self.root}/{path}" for path in self._first_listed())])
         self.client.send()
         if self._planned:
             (self.queue.plan if asking else self.queue.plan_meanwhile)(self.index.lines.keys()
                                                                        - self.vanished, now)
         while len(stats) < len(paths):
             self.client.pump()
+            if self._ahead:
+                self._ahead.go_on()
         if not self._planned:
             self.changes.note_round_trip(time.monotonic() - began)
             self._list_above(now) if asking else None
@@ -342,7 +349,8 @@ class RemoteRoot:
             self.moves.follow_entries(self.list.new)
             # It just told of all; the next survey lists what is above
             return self._listings.relist(set(), {}, now)
-        mtimes = self.skeleton.refresh(now)
+        ahead, self._ahead = self._ahead, None
+        mtimes = self.skeleton.refresh(now, ahead=ahead)
         self.beats.look_into(self.skeleton.home)
         self.beats.rename(self.skeleton.listed_as)
         self.moves.follow_entries(self.list.new)
@@ -360,8 +368,12 @@ class RemoteRoot:
                 doubtful.add(path)
         doubtful.update(self.index.lines.keys() - mtimes.keys() - self.vanished - self.index.foreign)
         if not (self.surveyed or self.list.asking):
-            doubtful.update(self._known_by_hearsay(True)[:TOGETHER])
-        return self._listings.relist(doubtful, mtimes, now)
+            doubtful.update(self._first_listed())
+        return self._listings.relist(doubtful, mtimes, now, ahead)
+
+    def _first_listed(self):
+        """Return the ended runs known by hearsay that the first survey lists (list of paths)."""
+        return self._known_by_hearsay(True)[:TOGETHER]
 
     # -- what somebody watches
 

@@ -20,17 +20,19 @@ HELD = 800                      # fetches handed over at once: as many as are in
 # Bytes handed over before its bandwidth is known; of these so many are asked for at first:
 TRIAL = 8 << 20
 TRIAL_CEILING = 256 << 10
-# s, and eight round trips, after which a line that was full all the time, and did not show that it is fast, is
-# not: one that was not full waited for a processor, here or there. After so many times as long it's not either
+# s, and eight round trips, after which a line that was full all the time, and did not show that it is fast,
+# is not: one that was not full waited for a processor, here or there. After so many times as long it's not
+# either
 PATIENCE, LONGEST_TRIAL = 0.6, 5
 COUNT_SECONDS = 1.0             # between looks at whether all that waits has room
 # Looks at the first line while it is full, twenty a second, after which its bandwidth is known
 PROBE = 4
 # bytes/s on the wire; a thinner line is full with the first, compressed one alone
 FAST = 3e6
-# The first line brings so many times less than the second did: it's no line that holds it up, but a processor
+# The first line brings so many times less than the second did: a processor holds it up, no line
 IDLE = 2.0
-AGAIN = 5.0                     # s until a line that was not fast has its second trial; twice as long each time
+# s until a line that was not fast has its second trial; twice as long each time
+AGAIN = 5.0
 LULL = 0.5                      # s after somebody waited for an answer: another question follows, mostly
 # s without work until it hangs up; before its first, the list may take long to come
 LINGER, FIRST_LINGER = 3.0, 30.0

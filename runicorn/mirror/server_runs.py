@@ -71,6 +71,11 @@ class RunList:
         return new
 
     @property
+    def had_files(self):
+        """Whether an earlier session, or this one, read a manifest file (bool)."""
+        return bool(self._read)
+
+    @property
     def tells_foreign(self):
         """Whether the server itself tells of all runs of other loggers (bool)."""
         return self.fresh and self._looked_for_others

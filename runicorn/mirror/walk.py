@@ -1,154 +1,20 @@
-"""Walk a root on the server by SFTP: many folders listed at once, the places the layout names, links
-included. Reads no file."""
+"""Walk a root on the server by SFTP: the places the layout names, links included. Reads no file."""
 
 import collections
-import functools
 import posixpath
 
 from runicorn import layout, local_names, manifest
 from runicorn.errors import DeniedError, MissingFileError, SftpError
 from runicorn.mirror import plan
+from runicorn.mirror.folder_lister import list_folders, walk_folders
 from runicorn.ssh import sftp
 
 FOLDERS = 200_000               # folders listed below one run
 PENDING = 400_000               # folders that wait to be listed, of all runs
-# Entries of one folder that are kept; of more, those that may be a run's own file
-CROWD = 200_000
-LISTED = 400                    # folders listed at once; each takes two round trips
-MANY_NAMES = 50                 # entries in one answer that make another one likely; OpenSSH puts 100 in
 LONGEST = 4096                  # characters of a path that a link may lead to
 CLOSED = 20                     # folders above the runs that may not be listed, tried again with each look
 # Links read one after the other where the server does not say where a path really is
 HOPS = 10
-
-
-# -- listing many folders ------------------------------------------------------------------------------------
-
-def list_folders(client, paths):
-    """Return {path: [(name, Attrs), …] or SftpError} of many folders (absolute paths), listed at once."""
-    listings = {}
-    walk_folders(client, paths, listings.__setitem__)
-    return listings
-
-
-def walk_folders(client, paths, took, listing=None):
-    """List folders (absolute paths) at once; `took(path, [(name, Attrs), …] or SftpError)` is called as each
-    is done, and may return more folders to list. listing: the class of what it is called with, Listing by
-    default."""
-    lister = _Lister(client, paths, took, listing or Listing)
-    try:
-        while lister.pending:
-            lister.start()
-            client.pump()
-    finally:
-        client.count_folders(-lister.open)
-
-
-class _Lister:
-    """Folders being listed: OPENDIR, then READDIR twice ahead (most folders end with the second), then
-    CLOSE."""
-
-    def __init__(self, client, paths, took, listing):
-        self.client, self.took, self.listing = client, took, listing
-        self.queue = collections.deque(paths)
-        self.pending = len(self.queue)
-        self.open = 0
-
-    def start(self):
-        while self.queue and self.open < min(LISTED, max(1, self.client.room // 2)):
-            self.open += 1
-            self.client.count_folders(1)
-            folder = _Folder(self, self.queue.popleft())
-            self.client.ask(sftp.opendir(folder.path), folder.opened)
-
-    def end(self, folder, result):
-        self.open -= 1
-        self.client.count_folders(-1)
-        more = self.took(folder.path, result) or ()
-        self.queue.extend(more)
-        self.pending += len(more) - 1
-
-
-class Listing(list):
-    """[(name, Attrs), …] of a folder, "." among them where the server says it; `undecodable` counts names
-    that are no UTF-8; `full`: no more of it is wanted."""
-
-    undecodable, full = 0, False
-
-    def take(self, entries, names):
-        """Add `entries`, those of `names` that are of use."""
-        self += entries
-        self.undecodable += sum(name is None for name, _ in names)
-
-
-class _Folder:
-    """One folder being listed."""
-
-    __slots__ = ("lister", "path", "handle", "unanswered", "entries", "count", "ended")
-
-    def __init__(self, lister, path):
-        self.lister, self.path, self.entries = lister, path, lister.listing()
-        self.unanswered, self.count, self.ended = 0, 0, False
-
-    def opened(self, handle):
-        if isinstance(handle, SftpError):
-            return self.lister.end(self, handle)
-        self.handle = handle
-        self.ask()
-        self.ask()
-
-    def ask(self):
-        self.unanswered += 1
-        self.lister.client.ask(sftp.readdir(self.handle), self.names)
-
-    def names(self, names):
-        self.unanswered -= 1
-        if isinstance(names, SftpError):
-            self.entries, self.ended = names, True
-        elif not names:
-            self.ended = True
-        elif isinstance(self.entries, list):
-            crowded = len(self.entries) > CROWD
-            self.entries.take([(name, attrs) for name, attrs in names
-                               if name not in (None, "..") and (not crowded or local_names.is_own(name))],
-                              names)
-            self.count, self.ended = self.count + len(names), self.ended or self.entries.full
-            if self.count > sftp.MAX_NAMES:
-                self.entries, self.ended = SftpError(f"{self.path} has too many entries", 4), True
-        if self.ended and not self.unanswered:
-            self.lister.client.ask(sftp.close(self.handle), _ignored)
-            # OpenSSH lists nothing, not even ".", of a folder whose files it may not look at
-            if not self.count and self.entries == []:
-                return self.lister.client.ask(sftp.lstat(self.path + "/."), self.looked_into)
-            self.complete()
-        elif not self.ended and (len(names) >= MANY_NAMES or not self.unanswered):
-            self.ask()          # after a short answer the one on its way is most often the end
-
-    def complete(self):
-        """End; where the server lists names alone, LSTAT tells first what they are."""
-        entries = self.entries
-        bare = ([index for index, (_, attrs) in enumerate(entries) if attrs.mode is None]
-                if isinstance(entries, list) else [])
-        self.unanswered = len(bare)
-        for index in bare:
-            self.lister.client.ask(sftp.lstat(f"{self.path}/{entries[index][0]}"),
-                                   functools.partial(self.told, index))
-        if not bare:
-            self.lister.end(self, entries)
-
-    def told(self, index, attrs):
-        self.unanswered -= 1
-        if not isinstance(attrs, SftpError):
-            self.entries[index] = self.entries[index][0], attrs
-        if not self.unanswered:
-            self.lister.end(self, self.entries)
-
-    def looked_into(self, attrs):
-        self.lister.end(self, attrs if isinstance(attrs, DeniedError) else self.entries)
-
-
-def _ignored(answer):
-    """A CLOSE has nothing to tell."""
 
 
 # -- the folders above the runs ------------------------------------------------------------------------------
@@ -266,9 +132,22 @@ class Skeleton:
         self._children.clear()
         self._targets.clear()
 
-    def refresh(self, now, enough=lambda count: False):
+    def expected(self):
+        """Return the absolute paths (list of str) of the folders that the next `refresh` lists, as far as
+        what was told shows them."""
+        known = ["", *(_below(folder, name) for folder, children in self._children.items()
+                       for name in children)]
+        return [self.absolute(folder) for folder in known if folder not in self._children
+                and self._depth(folder) in (0, manifest.EXPERIMENT - 1, manifest.RUN - 1)]
+
+    def _depth(self, folder):
+        """Return how many levels a folder is below the root, or below what a home keeps (int)."""
+        depth = folder.count("/") + 1 if folder else 0
+        return depth - any(f"{folder}/".startswith(f"{inside}/") for inside in self.home)
+
+    def refresh(self, now, enough=lambda count: False, ahead=None):
         """List what is not known (any more) and return {run path: its folder's mtime}; {} once
-        `enough(count)` before the `count` folders of a level are listed.
+        `enough(count)` before the `count` folders of a level are listed. ahead: folder_lister.Ahead.
 
         Raises SftpError when the root can't be listed.
         """
@@ -281,8 +160,11 @@ class Skeleton:
         for level in range(1, manifest.RUN + 1):
             if enough(len(folders)):
                 return {}
-            list_level = self._find_runs if level == manifest.EXPERIMENT + 1 else self._list
-            list_level([folder for folder in folders if self._is_stale(folder, level)], now)
+            stale = [folder for folder in folders if self._is_stale(folder, level)]
+            if level == manifest.EXPERIMENT + 1:
+                self._find_runs(stale, now)
+            else:
+                self._list(stale, now, ahead)
             for folder in folders:
                 passed.update(self._passed.get(folder, ()))
             links = {_below(folder, name): uid for folder in folders
@@ -327,9 +209,9 @@ class Skeleton:
         plain = [run for run in runs if self._decided.where(run) == f"{self.root}/{run}"]
         return plain + self._decided.apart(plain, set(runs).difference(plain))
 
-    def _list(self, folders, now):
+    def _list(self, folders, now, ahead):
         absolute = {self.absolute(folder): folder for folder in folders}
-        for path, listing in (list_folders(self.client, absolute).items() if absolute else ()):
+        for path, listing in (list_folders(self.client, absolute, ahead).items() if absolute else ()):
             folder = absolute[path]
             self._closed.pop(folder, None)
             if isinstance(listing, SftpError):
@@ -434,9 +316,9 @@ class RunFiles(dict):
         return len(self) - self._folders >= manifest.FILES
 
 
-def list_runs(client, root, paths, took):
+def list_runs(client, root, paths, took, ahead=None):
     """List runs at once, with their folders to depth 8; as each is whole, `took(run path, files or
-    SftpError)` is called.
+    SftpError)` is called. ahead: folder_lister.Ahead.
 
     files: RunFiles {file name: {"size", "mtime", "tail": None}}, the run's own all; "." is the run's folder
     itself, and those below end in "/".
@@ -467,7 +349,7 @@ def list_runs(client, root, paths, took):
             took(path, files)
         return [f"{absolute}/{name}" for name in deeper]
 
-    walk_folders(client, list(folders), listed)
+    walk_folders(client, list(folders), listed, ahead=ahead)
 
 
 def _take_folder(files, path, prefix, listing):

@@ -16,7 +16,7 @@ from runicorn.ssh import sftp_answers
 OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, STAT = 3, 4, 5, 7, 8, 11, 12, 17
 OPENING = {OPEN, OPENDIR}
 DOUBTED = {*OPENING, CLOSE, READ, LSTAT, FSTAT, READDIR, STAT}      # kinds of request that are asked again
-REQUESTS = 512                  # at once, whose answers tell something; nobody waits for a CLOSE
+REQUESTS = 1024                 # at once, whose answers tell something; nobody waits for a CLOSE
 SPARE_HANDLES = 60              # of many files open at once, those for tails, listings and single questions
 SHORT_READ = 4096               # bytes; what a server must be able to answer that refused a longer READ
 SHORTEST_READ = 256

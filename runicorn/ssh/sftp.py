@@ -25,6 +25,7 @@ EXTENDED = 200
 FOR_READING = 1                 # SSH_FXF_READ, the only flag ever sent with OPEN
 # OpenSSH's own, 256 KiB messages less their heads; what every server must answer
 MAX_READ, SAFE_READ = 255 << 10, 32 << 10
+ENTRIES = 8 << 10               # bytes that an answer with a folder's entries has at the usual most
 MAX_NAMES = 1_000_000           # entries in one folder; a server that lists for ever is cut off there
 # Files and folders open at once, whatever the server grants; where it announces nothing
 MOST_HANDLES, USUAL_HANDLES = 1024, 100
@@ -110,7 +111,7 @@ def opendir(path):
 def readdir(handle):
     """Ask for the next entries of a folder: a list of (name, Attrs), empty at its end. Undecodable names are
     None."""
-    return Request(READDIR, _string(handle), "an open folder", SAFE_READ, answers.names)
+    return Request(READDIR, _string(handle), "an open folder", ENTRIES, answers.names)
 
 
 def realpath(path):

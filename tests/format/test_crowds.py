@@ -6,7 +6,7 @@ from far import Far
 from pairs import Pair, make_run
 
 from runicorn import local_names, manifest
-from runicorn.mirror import walk
+from runicorn.mirror import folder_lister, walk
 from runicorn.viewer import run_files
 
 RUN = "vision/resnet50/runs/20250123_180000_abc123"
@@ -48,7 +48,7 @@ def test_a_run_s_own_files_come_first_by_sftp(root, tmp_path, monkeypatch):
 
 
 def test_a_folder_of_more_entries_than_are_kept_still_shows_the_run_s_own(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(walk, "CROWD", 100)
+    monkeypatch.setattr(folder_lister, "CROWD", 100)
     run = make_run(root)
     crowd(run, 1000)
     one = Pair(root, tmp_path / "near", manifest=False)

@@ -118,7 +118,7 @@ def test_a_second_line_is_fast_by_what_its_trial_took_whenever_somebody_asks(rat
     assert second._fast is fast
 
 
-def test_a_second_line_is_thin_if_it_was_full_and_slow_and_has_another_trial_where_the_first_brings_less_still(monkeypatch):
+def test_a_second_line_is_thin_if_it_was_full_and_slow_and_has_another_trial(monkeypatch):
     """One that was not full waited for a processor; so does the first, if it brings so much less."""
     clock, line = [0.0], type("Line", (), {"best_rate": 0.0, "bytes": 1_000_000, "full": 0,
                                           "client": type("Client", (), {"answered_at": 101.0})})
@@ -141,7 +141,8 @@ def test_a_second_line_is_thin_if_it_was_full_and_slow_and_has_another_trial_whe
     clock[0] += 1
     assert not second.share(main, []) and second._fast is None
     second._tried, second._fetcher = 110.0, line
-    assert judged_at(111.5, 0, None) and judged_at(110.1 + LONGEST_TRIAL, 0, False), "answers may be too rare to fill it"
+    assert judged_at(111.5, 0, None)
+    assert judged_at(110.1 + LONGEST_TRIAL, 0, False), "answers may be too rare to fill it"
 
 
 def test_what_a_manifest_tells_is_fetched_while_the_folders_above_are_listed(root, pair, monkeypatch):

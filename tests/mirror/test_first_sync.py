@@ -120,7 +120,7 @@ def test_a_second_sync_by_sftp_alone_lists_the_ended_runs_in_one_go_with_the_oth
     again = pair(manifest=False)
     again.passes()
     again.same()
-    assert [len(paths) for _, _, paths, _ in listed if paths] == [RUNS]
+    assert [len(paths) for _, _, paths, *_ in listed if paths] == [RUNS]
     assert not again.sync._remote_root.looking
 
 
@@ -326,11 +326,11 @@ def test_the_second_line_is_given_work_while_the_first_surveys(root, pair, monke
         remote_root.queue.fetcher.pause(False)
         surveying.clear()
 
-    def refreshing(skeleton, now, *options):
+    def refreshing(skeleton, now, *options, **more):
         until = time.monotonic() + 20
         while time.monotonic() < until and queues[-1].left > 3 * 12:        # its small files
             skeleton.client.lstat(str(root))
-        return refresh(skeleton, now, *options)
+        return refresh(skeleton, now, *options, **more)
     monkeypatch.setattr(RemoteRoot, "survey", surveys)
     monkeypatch.setattr(SecondLine, "expect", expecting)
     monkeypatch.setattr(SecondLine, "_take", taking)
@@ -365,6 +365,31 @@ def test_a_run_is_compared_once_as_it_is_listed(root, pair, monkeypatch):
     one.same()
     assert len({path for _, path, *_ in planned}) >= RUNS
     assert len(planned) == len({path for _, path, *_ in planned})
+
+
+def test_what_the_first_survey_lists_is_asked_for_with_the_first_look(root, pair, monkeypatch):
+    """Unless a manifest file told of the runs before: a look at it costs less than a listing of them."""
+    many_runs(root)
+    steps, learn, pump, opendir = [], RemoteRoot.learn, sftp.Sftp.pump, sftp.opendir
+    monkeypatch.setattr(RemoteRoot, "learn", lambda *args: (steps.append("learn"), learn(*args))[1])
+    monkeypatch.setattr(sftp.Sftp, "pump", lambda client: (steps.append("wait"), pump(client))[1])
+    monkeypatch.setattr(sftp, "opendir", lambda path: (steps.append(path), opendir(path))[1])
+
+    def first_turn():
+        one = pair()
+        one.passes()
+        one.same()
+        one.close()
+        told = steps[steps.index("learn") + 1:]
+        listed = told.count(f"{root}/vision/resnet50/runs/20250123_180003_abc123")
+        steps.clear()
+        return told[:told.index("wait")], listed
+    assert first_turn() == ([], 1)
+    asked, listed = first_turn()
+    assert f"{root}/vision/resnet50/runs/20250123_180003_abc123" in asked and len(asked) >= 20 and listed == 1
+    manifest.generate(str(root))
+    first_turn()
+    assert first_turn()[0] == []
 
 
 def test_what_is_missing_here_is_found_out_while_the_folders_are_listed(root, pair, monkeypatch):

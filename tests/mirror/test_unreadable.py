@@ -15,7 +15,7 @@ from nobody import PYTHON, needs_root
 from pairs import OLD, OWN, RUN, Pair, make_run, settle, tree, write
 
 from runicorn import left_out, manifest
-from runicorn.mirror import recheck, walk
+from runicorn.mirror import folder_lister, recheck
 from runicorn.reader.catalog import Catalog
 from runicorn.viewer import run_files
 
@@ -293,7 +293,7 @@ def test_runs_of_others_that_may_not_be_listed_cost_little(closed):
 def test_an_empty_folder_is_no_closed_one(tmp_path):
     (tmp_path / "empty").mkdir()
     with Far() as far:
-        found = walk.list_folders(far.open_sftp(), [str(tmp_path / "empty")])
+        found = folder_lister.list_folders(far.open_sftp(), [str(tmp_path / "empty")])
     assert [name for name, _ in found[str(tmp_path / "empty")]] == ["."]
 
 
