@@ -79,7 +79,8 @@ TSC := build/lint/node_modules/.bin/tsc
 lint: $(VENV)/test  ## ruff, mypy over what is annotated; eslint and tsc over the pages where npm is
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(TSC) && build/lint/node_modules/.bin/eslint -c .ci/eslint.config.mjs static && $(TSC) -p .ci/tsconfig.json; \
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(TSC) && build/lint/node_modules/.bin/eslint -c .ci/eslint.config.mjs --cache --cache-location build/lint/eslint.json static && \
+		$(TSC) -p .ci/tsconfig.json --incremental --tsBuildInfoFile build/lint/tsc.json; \
 		else echo "the pages are not looked at: npm is not installed" >&2; fi
 
 $(TSC):

@@ -151,6 +151,7 @@ def test_a_rhythm_that_changes_takes_effect_at_once(root, pair):
     one.same()
 
 
+@pytest.mark.long
 def test_settings_that_change_while_it_rests_are_there_when_it_goes_on(root, pair, run):
     one = pair()
     one.sync.pause()

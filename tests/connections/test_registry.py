@@ -97,6 +97,7 @@ def test_pause_hangs_up_and_start_goes_on(mirrors, sshd, root):
     until(lambda: mirrors.row("test"), wanted=lambda row: row["state"] == "live" and row["runs"] == 3)
 
 
+@pytest.mark.long
 def test_the_interval_is_how_soon_a_run_without_a_live_file_is_seen(mirrors, sshd, root):
     saved(mirrors, sshd, interval=1)
     state(mirrors, "live")
@@ -110,6 +111,7 @@ def test_a_manual_connection_syncs_only_when_told(mirrors, sshd, root):
     until(lambda: mirrors.row("test"), wanted=lambda row: row["state"] == "live" and row["runs"] == 2)
 
 
+@pytest.mark.long
 def test_a_manual_connection_that_is_edited_while_it_syncs_is_synced_as_it_is_now(
         mirrors, sshd, root, monkeypatch):
     """Another process edits the saved settings, in the midst of a `sync once` of this one."""
@@ -175,6 +177,7 @@ def test_a_refused_login_is_tried_exactly_once(mirrors, home):
     assert "sesame" not in (home / "config.json").read_text()
 
 
+@pytest.mark.long
 def test_a_broken_ssh_config_is_a_refusal_and_mended_it_works(mirrors, sshd, root, home):
     config = home.parent / ".ssh" / "config"
     config.parent.mkdir()
@@ -210,6 +213,7 @@ def test_unknown_names_and_nonsense(mirrors):
     assert mirrors.list() == []
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("options, here", [
     ({}, {"old/events.jsonl", "old/notes.md", "new/events.jsonl", "new/notes.md"}),
     ({"small_only": False}, {"old/events.jsonl", "new/events.jsonl"}),
@@ -253,6 +257,7 @@ def test_blocks_of_a_file_that_is_not_here_come_straight_from_the_server(mirrors
     assert not (mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123/events.jsonl").exists()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("config, extra", [
     ({"MaxSessions": 1}, []),
     ({}, ["Match User *", "  ForceCommand internal-sftp -d {start}"]),
@@ -341,6 +346,7 @@ def test_a_second_viewer_follows_and_takes_over(mirrors, sshd, root, home):
         second.stdout.close()
 
 
+@pytest.mark.long
 def test_three_viewers_in_one_home_each_with_its_own_connection(home, bell, sshd, root):
     sshd.trusted_in(home)
     names = ("one", "two", "three")
@@ -525,6 +531,7 @@ def test_what_is_opened_has_room_made_for_it_and_what_is_larger_than_the_limit_h
     mirrors.stop()
 
 
+@pytest.mark.long
 def test_a_mirror_that_is_dropped_makes_room_at_once(home, bell, sshd, root):
     left_behind = home / "cache" / "gone"
     left_behind.mkdir(parents=True)
@@ -573,6 +580,7 @@ def sync_threads():
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("sync ")]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("saving", [False, True], ids=["started", "started and saved"])
 def test_many_starts_at_once_make_one_thread(mirrors, sshd, root, saving):
     saved(mirrors, sshd)
@@ -598,6 +606,7 @@ def test_many_starts_at_once_make_one_thread(mirrors, sshd, root, saving):
     assert state(mirrors, "live")["owner"]["ours"] and sync_threads() == ["sync test"]
 
 
+@pytest.mark.long
 def test_the_line_of_browsing_stays_while_somebody_browses(mirrors, sshd, root, monkeypatch):
     monkeypatch.setattr("runicorn.connections.browsing.BROWSE_SECONDS", 0.4)
     saved(mirrors, sshd, start=False)
@@ -610,6 +619,7 @@ def test_the_line_of_browsing_stays_while_somebody_browses(mirrors, sshd, root, 
     until(lambda: mirrors._browsing._line is None)
 
 
+@pytest.mark.long
 def test_a_slow_folder_is_not_cut_by_the_timer(mirrors, sshd, root, monkeypatch):
     monkeypatch.setattr("runicorn.connections.browsing.BROWSE_SECONDS", 0.2)
     saved(mirrors, sshd, start=False)
@@ -646,6 +656,7 @@ def test_the_question_of_an_abandoned_test_is_not_the_connection_s():
     assert not asking.is_alive()
 
 
+@pytest.mark.long
 def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, bell, mirrors, sshd, root):
     """As `config ssh remove --drop-cache` does beside a viewer, which notices that its connection is gone."""
     beside = Registry(home, bell)
@@ -661,6 +672,7 @@ def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, 
         beside.stop()
 
 
+@pytest.mark.long
 def test_a_mirror_that_nobody_lets_go_is_named_and_the_connection_is_gone(
         home, mirrors, sshd, root, monkeypatch):
     monkeypatch.setattr("runicorn.connections.cache.LET_GO_SECONDS", 0.3)

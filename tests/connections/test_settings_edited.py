@@ -67,6 +67,7 @@ def moving_away(file, text, pause):
     file.write_text(text)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("save, pause", [(truncating, 0.6), (moving_away, 0.15)])
 def test_an_editor_that_is_saving_ends_no_connection(mirrors, home, save, pause):
     work = at_work(mirrors)
@@ -91,6 +92,7 @@ def test_a_mistake_in_the_file_ends_no_connection_and_is_left_to_be_mended(mirro
     assert list(home.glob("config.json.broken-*")) == []
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("only", [None, ["gpu"]])
 def test_a_connection_that_was_taken_out_and_put_back_works_again(mirrors, home, only):
     mirrors.start_all(only=only)
@@ -130,6 +132,7 @@ def test_saved_without_a_start_it_does_not_start(mirrors, sshd):
     assert row["state"] == "paused" and not mirrors._connections["second"].sync
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("change", ["alias", "port", "remote_root"])
 def test_another_server_or_root_by_hand_is_gone_to(mirrors, home, root, tmp_path, change):
     at_work(mirrors)

@@ -60,7 +60,7 @@ def mirrored(tmp_path, home, sshd):
     mirrors.stop()
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("error, detail", [
     (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "Too many open files"),
     (OSError(errno.ENFILE, os.strerror(errno.ENFILE)), "Too many open files in system"),

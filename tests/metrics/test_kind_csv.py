@@ -155,6 +155,7 @@ def test_pandas_writes_it_too(tmp_path):
 # -- real loggers --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_lightnings_logger_as_it_adds_columns(tmp_path):
     from pytorch_lightning.loggers import CSVLogger
     logger = CSVLogger(str(tmp_path), name="n", version=0, flush_logs_every_n_steps=1)
@@ -215,6 +216,7 @@ def test_rows_of_another_width_are_counted():
     assert read.reader.skipped == {"not as wide as the header": 4}
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("flips", range(40))
 def test_flipped_bytes_cost_their_row(flips):
     dice = random.Random(flips)

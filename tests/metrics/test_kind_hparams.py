@@ -120,6 +120,7 @@ def test_hostile_files_cost_little(content):
     assert time.process_time() - begin < 5 and type(found) is dict and len(found) <= 10_000
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("seed", range(40))
 def test_flipped_bytes_never_raise(seed):
     dice = random.Random(seed)

@@ -166,6 +166,7 @@ def test_damage_costs_its_line():
     assert read.reader.skipped == {"no JSON": 3}
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("seed", range(30))
 def test_flipped_bytes(seed):
     dice = random.Random(seed)

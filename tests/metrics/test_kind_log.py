@@ -228,6 +228,7 @@ def test_encodings():
     assert len(steps_and_values(read.parts, "loss")) == 9
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("seed", range(30))
 def test_flipped_bytes(seed):
     dice = random.Random(seed)

@@ -31,6 +31,7 @@ def bomb(root, count, by_line=True, ended="false"):
         file.write(b'\n},\n"statistics": {}}\n' if by_line else b"}}")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("ended", ["true", "false"])
 def test_thousands_of_runs_that_are_not_there_cost_no_request_each(root, pair, caplog, ended):
     make_run(root)
@@ -67,6 +68,7 @@ def test_a_few_that_are_not_there_are_asked_for_before_they_are_forgotten(root, 
     assert listings.GHOSTS > 50 and 50 < one.far.sessions[0].requests < 400 and one.sync.state()["runs"] == 1
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("by_line", [True, False], ids=["one run a line", "one line"])
 def test_more_runs_than_any_root_has_are_refused_whole(root, pair, monkeypatch, caplog, by_line):
     monkeypatch.setattr(manifest, "RUNS", 5_000)

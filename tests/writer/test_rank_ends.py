@@ -112,7 +112,7 @@ def test_the_row_of_a_run_that_goes_on():
     assert (found.state, found.text) == PAGE[GOES_ON]
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("ways", ENDS, ids=" and ".join)
 def test_the_run_says_how_the_others_ended(tmp_path, ways):
     launch(tmp_path, ENDS[ways])
