@@ -181,7 +181,7 @@ def test_a_descriptor_for_the_program_is_not_held_open_by_us(tmp_path):
 
 
 def test_stdin_is_passed_on(tmp_path):
-    data = os.urandom(3_000_000)
+    data = os.urandom(1_000_000)
     status, out, err = finished(tmp_path, ["cat"], data=data)
     assert (status, out == data, err) == (0, True, b"")
 
@@ -231,10 +231,10 @@ def test_order_is_kept_where_both_streams_are_one(tmp_path):
 
 
 def test_a_flood_loses_nothing(tmp_path):
-    code = ("import sys, os\nfor n in range(400_000): sys.stdout.write(f'{n} the quick brown fox\\n')\n"
+    code = ("import sys, os\nfor n in range(150_000): sys.stdout.write(f'{n} the quick brown fox\\n')\n"
             "sys.stdout.flush(); sys.stderr.write('done')\nos.kill(os.getpid(), 9)")
     status, out, err = finished(tmp_path, python(code))
-    expect = "".join(f"{n} the quick brown fox\n" for n in range(400_000)).encode()
+    expect = "".join(f"{n} the quick brown fox\n" for n in range(150_000)).encode()
     assert status == -9 and out == expect and err == b"done"
     assert shown(only(tmp_path)) == [*expect.decode().splitlines(), "done"]
 

@@ -136,6 +136,7 @@ def test_with_the_viewer_gone_the_last_news_grow_old(running, site, open_page):
     assert abs(after[0] - after[1]) <= 1
 
 
+@pytest.mark.long
 @pytest.mark.few("3600")
 @pytest.mark.parametrize("off", [HOUR, -HOUR])
 def test_a_sample_is_as_old_as_it_is_whatever_the_servers_clock_shows(running, site, open_page, off):

@@ -40,6 +40,7 @@ def test_the_config_tab_says_what_is_left_out_and_finds_it(wide, serve, open_pag
     expect(page.locator(".facts-table tr")).to_have_count(before)
 
 
+@pytest.mark.long
 def test_the_charts_filter_finds_a_metric_that_the_answer_left_out(wide, serve, open_page):
     page = open_page(f"{serve().url}/runs/{KEY}?metrics=norm2999")
     expect(page.locator("figure")).to_have_count(1)

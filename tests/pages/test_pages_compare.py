@@ -81,6 +81,7 @@ def test_the_guides_table_has_config_and_the_best_accuracy_with_a_star(serve, op
     expect(accuracy.nth(1)).not_to_have_class(re.compile("best"))
 
 
+@pytest.mark.long
 def test_equal_keys_are_folded_and_shown_on_demand(serve, open_page, three):
     page = open_compare(open_page, serve(), three)
     expect(cells(page, "epochs")).to_have_count(0)
@@ -130,6 +131,7 @@ def test_runs_are_added_from_here(serve, open_page, three):
     expect(page.locator(".ct thead .nm")).to_have_text(["experiment_1", "experiment_2", "experiment_3"])
 
 
+@pytest.mark.long
 def test_from_the_ticked_runs_of_the_list(serve, open_page, three):
     page = open_page(serve().url)
     expect(page.locator("tr[data-key]")).to_have_count(3)

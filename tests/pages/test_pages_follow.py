@@ -145,6 +145,7 @@ def test_whoever_scrolled_up_stays_there_through_tabs_and_floods(serve, open_pag
     shows_end(page, "burst 5 20499")
 
 
+@pytest.mark.long
 def test_following_is_paused_by_its_button_and_gone_on_with(serve, open_page, live):
     page = opened(open_page, serve())
     follow(page).click()

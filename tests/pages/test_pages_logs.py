@@ -74,6 +74,7 @@ def test_shows_the_end_with_steps_and_the_readers_time_and_follows(serve, open_p
     expect(lines(page).last).to_be_in_viewport()
 
 
+@pytest.mark.long
 def test_stays_where_one_reads_and_counts_the_lines_below(serve, open_page, live):
     write_log(live, guide_lines(400))
     page = open_logs(open_page, serve())

@@ -59,6 +59,7 @@ def test_another_key_is_another_thing_with_its_own_listeners(page):
     assert page.evaluate("said") == ["b"]
 
 
+@pytest.mark.long
 def test_an_open_box_an_open_menu_and_a_selection_survive(page):
     assert page.evaluate("""() => {
       const once = (word) => draw(dom.h("details", {}, dom.h("summary", {}, "more"), word),

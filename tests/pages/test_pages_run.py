@@ -235,6 +235,7 @@ def test_the_box_tells_step_epoch_and_time_of_day_on_every_axis(serve, open_page
     assert len(set(starts)) == 1, "a step a second was logged, so all say the same start"
 
 
+@pytest.mark.long
 def test_a_chart_is_dragged_by_its_title_and_stays_there(serve, open_page, live):
     server = serve()
     page = open_run(open_page, server)
@@ -335,6 +336,7 @@ def test_nan_infinity_and_superseded_points_are_shown_as_such(serve, open_page, 
     assert page.evaluate(RED_PIXELS) > 20, "no triangle on the canvas"
 
 
+@pytest.mark.long
 def test_two_hundred_metrics_are_made_when_they_come_into_view(serve, open_page, root):
     start = time.time() - 100
     folder = write_run(root, "vision", "resnet50", KEY.rsplit("/", 1)[1], rows=0, started=start)
@@ -381,6 +383,7 @@ def test_the_config_tab_names_the_slurm_job(serve, open_page, live):
         [f"{name}{value}" for name, value in meta["slurm"].items() if name != "config"])
 
 
+@pytest.mark.long
 def test_tags_and_note_are_edited_here_and_never_in_the_run(serve, open_page, live):
     before = (live / "meta.json").read_bytes()
     page = open_run(open_page, serve())
@@ -452,6 +455,7 @@ def test_a_run_that_comes_after_its_page_was_opened_is_shown(serve, open_page, r
     expect(page.locator("section.log")).to_have_count(1)
 
 
+@pytest.mark.long
 def test_a_run_that_is_not_here_and_an_id_that_is_short(serve, open_page, live):
     server = serve()
     page = open_page(f"{server.url}/runs/20250101_000000_ffffff")
@@ -461,6 +465,7 @@ def test_a_run_that_is_not_here_and_an_id_that_is_short(serve, open_page, live):
     expect(chart(short, "loss").locator("canvas")).to_be_visible()
 
 
+@pytest.mark.long
 def test_keys_lead_to_the_neighbours_and_back_to_the_list(serve, open_page, live, root):
     write_run(root, "vision", "older", "20250101_180000_abc999", started=time.time() - 90000)
     page = open_run(open_page, serve())

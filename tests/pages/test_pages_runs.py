@@ -128,6 +128,7 @@ def test_keys_tick_and_compare(serve, open_page, three):
         re.compile(r"/compare\?runs=local:vision/resnet50/\w+,local:vision/resnet18/\w+"))
 
 
+@pytest.mark.long
 def test_cursor_opens_a_run_and_question_mark_lists_the_keys(serve, open_page, three):
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(3)
@@ -178,6 +179,7 @@ def test_tags_and_note_are_edited_in_place_and_kept_in_the_overlay(serve, open_p
     expect(rows(page).nth(0).locator(".chip").first).to_have_text("paper")
 
 
+@pytest.mark.long
 def test_sort_group_and_fold_are_in_the_address_and_go_back(serve, open_page, three):
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(3)
@@ -276,6 +278,7 @@ def mirrored(home):
                      + '\n},\n"statistics": {"runs": 10000, "files": 0, "bytes": 0}}\n')
 
 
+@pytest.mark.long
 def test_ten_thousand_runs_are_a_window(serve, open_page, mirrored):
     page = open_page(serve(offline=True).url)
     expect(page.locator(".counts")).to_contain_text("10,000", timeout=SLOW)

@@ -215,6 +215,7 @@ def grow(folder, page, seconds):
             page.wait_for_timeout(100)
 
 
+@pytest.mark.long
 def test_of_many_files_those_in_view_are_asked_for_and_only_what_changed_is_drawn(
         many_files, serve, open_page):
     page = open_page(f"{serve().url}/runs/local:vision/files/{many_files.name}?tab=files")

@@ -186,6 +186,7 @@ def test_a_pasted_host_goes_to_the_fields_it_names(serve, open_page):
         assert shown() == expected
 
 
+@pytest.mark.long
 def test_a_wrong_form_is_told_before_anybody_is_asked(serve, open_page):
     page = open_page(f"{serve().url}/settings")
     asked = []
@@ -215,6 +216,7 @@ def test_hosts_come_from_the_ssh_config(serve, open_page, home):
         "lab", "lab", "2222", "alice"]
 
 
+@pytest.mark.long
 def test_browsing_to_the_folder(sshd, far, serve, open_page, home):
     sshd.trusted_in(home)
     page = open_page(f"{serve().url}/settings")
@@ -323,6 +325,7 @@ def test_offline_shows_what_is_here_and_asks_nobody(sshd, far, serve, open_page,
     assert page.get_by_role("button", name="Sync now").count() == 0
 
 
+@pytest.mark.long
 def test_cache_is_shown_and_cleaned(sshd, far, serve, open_page, home):
     sshd.trusted_in(home)
     server = serve()

@@ -57,6 +57,7 @@ def test_seeds_are_told_apart_beside_the_list_and_no_name_is_cut_without_a_sign(
     assert inner["width"] <= box["width"] + 0.5
 
 
+@pytest.mark.long
 def test_the_list_filters_and_groups_by_the_group(serve, open_page, seeds):
     page = open_page(f"{serve().url}/?filter=group%3Aseeds&group=group&cols=state,name,group")
     expect(page.locator(".tb [role=row] [data-col=group], .rows .c-group").or_(
@@ -70,6 +71,7 @@ def test_the_tag_that_is_shown_is_the_one_that_tells_apart(serve, open_page, see
     expect(page.locator(".chips .chip").filter(has_text="baseline")).to_have_count(3)
 
 
+@pytest.mark.long
 def test_half_a_filter_is_no_fault_in_the_console(serve, open_page, seeds):
     page = open_page(f"{serve().url}/")
     said = []
