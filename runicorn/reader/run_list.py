@@ -77,8 +77,13 @@ class View:
         numbers = [name for name, value in summary.items()
                    if not isinstance(value, bool) and layout.number(value) is not None
                    and name.rpartition("/")[2] not in DROPPED and run.defined_of(name) is None]
-        return next((name for name in numbers if "loss" in name.rpartition("/")[2].lower()),
-                    numbers[0] if numbers else None)
+        like = [name for name in numbers if "loss" in name.rpartition("/")[2].lower()]
+        if not like:
+            return numbers[0] if numbers else None
+        # Beside "train/loss", "train/entropy_loss" is a part of it, but "val_loss" beside "loss" is none
+        above, _, last = like[0].rpartition("/")
+        whole = f"{above}/loss" if above else "loss"
+        return like[0] if last.partition("_")[0].lower() in layout.PHASES or whole not in like else whole
 
     def getter(self, field: str) -> Callable[..., Any]:
         """Return a function(run) -> values (sequence; empty if it has none) of a field, as the filter

@@ -183,6 +183,12 @@ def _name_of(storage, project, run_id):
 
 
 def _is_of_script(frame):
-    """Whether a call comes from the user's own code, not from an installed package."""
-    path = frame.f_code.co_filename.replace("\\", "/")
-    return "/site-packages/" not in path and "/dist-packages/" not in path
+    """Whether a call comes from the user's own code: the script, a notebook, or a module below the script's
+    folder or the working one; not from a package, installed or in a checkout elsewhere."""
+    if frame.f_globals.get("__name__") == "__main__":
+        return True
+    path = os.path.abspath(frame.f_code.co_filename).replace("\\", "/")
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    folders = [attempt(os.getcwd)[0], script and os.path.dirname(os.path.abspath(script))]
+    return ("/site-packages/" not in path and "/dist-packages/" not in path
+            and any(path.startswith(folder.replace("\\", "/") + "/") for folder in folders if folder))

@@ -71,3 +71,13 @@ def test_the_command_line_says_what_a_bare_name_means(tmp_path, capsys):
     runs_of(tmp_path, {"val/loss": 0.1}, {"loss": 0.2})
     assert cli.main(["runs", "loss<0.3", "--root", str(tmp_path)]) == 0
     assert "loss means loss in 1 run, val/loss in 1 run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names_logged, main", [
+    (["train/approx_kl", "train/entropy_loss", "train/loss"], "train/loss"),    # as Stable-Baselines3 logs
+    (["acc", "val_loss", "loss"], "val_loss"), (["box_loss", "cls_loss"], "box_loss"), (["b", "a"], "b"),
+    (["aux/loss_a", "loss"], "aux/loss_a"), (["train/loss", "val/loss"], "val/loss"),
+])
+def test_the_main_metric_is_the_loss_of_which_others_are_parts(tmp_path, names_logged, main):
+    row, = runs_of(tmp_path, dict.fromkeys(names_logged, 1)).runs()["runs"]
+    assert row["main"]["metric"] == main

@@ -669,3 +669,20 @@ def test_an_assignment_to_the_config_hides_no_run(tmp_path, module):
         assert wandb.config.width == 4 and wandb.config.lr == 0.2 and wandb.run.id == run.id
     """))
     assert small(only(tmp_path), "meta")["config"] == {"lr": 0.2, "width": 4}
+
+
+def test_a_folder_that_a_checkout_elsewhere_names_is_its_own_and_not_the_root(tmp_path):
+    for place in ("clone/framework.py", "script/helper.py"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).write_text("import runicorn.wandb as wandb\n"
+                                      "def begin():\n    wandb.init(project=__name__, dir='work').finish()\n")
+    train(tmp_path / "script", f"""
+import sys
+sys.path.append({str(tmp_path / "clone")!r})
+import framework, helper
+framework.begin()
+helper.begin()
+""")
+    root, work = tmp_path / "script" / "root", tmp_path / "script" / "work"
+    assert (root / "framework").is_dir() and (work / "helper").is_dir()
+    assert not (work / "framework").exists()
