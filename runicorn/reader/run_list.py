@@ -83,7 +83,9 @@ class View:
         # Beside "train/loss", "train/entropy_loss" is a part of it, but "val_loss" beside "loss" is none
         above, _, last = like[0].rpartition("/")
         whole = f"{above}/loss" if above else "loss"
-        return like[0] if last.partition("_")[0].lower() in layout.PHASES or whole not in like else whole
+        first, _, rest = last.rpartition("_")
+        is_part = rest == "loss" and first.partition("_")[0].lower() not in layout.PHASES
+        return whole if is_part and first and whole in like else like[0]
 
     def getter(self, field: str) -> Callable[..., Any]:
         """Return a function(run) -> values (sequence; empty if it has none) of a field, as the filter
