@@ -116,10 +116,14 @@ class Bench:
         """Return the best Cost of several runs of a command: the smallest of each figure."""
         return Cost(*map(min, zip(*(self.once(command, **how) for _ in range(times)))))
 
+    @staticmethod
+    def finding(root):
+        """Return the `find` that prints size and time of each file: nothing tells what changed for less."""
+        return ["find", root, "-printf", "%p %s %T@\n"]
+
     def find(self, root):
-        """Return the Cost of `find` that prints size and time of each file: nothing tells what changed for
-        less."""
-        return self.best(["find", root, "-printf", "%p %s %T@\n"])
+        """Return the Cost of that."""
+        return self.best(self.finding(root))
 
 
 def own_memory():

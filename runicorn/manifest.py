@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import marshal
+import operator
 import os
 import re
 import socket
@@ -26,8 +27,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 FORMAT, HIDDEN, EXPERIMENTS = 1, ".runicorn", ".runicorn/experiments"       # the last: where a home that is named as root keeps its runs
 FULL, ACTIVE = "full_manifest.json", "active_manifest.json"
-SMALL = ("meta.json", "status.json", "summary.json")
-ENDED = ("finished", "failed", "interrupted")
+SMALL, ENDED = ("meta.json", "status.json", "summary.json"), ("finished", "failed", "interrupted")
 TAIL = 4096                     # bytes hashed at the end of each file: an append changes them, and reading them is cheap
 INLINE, NESTED = 64 << 10, 64   # of a small JSON file: a larger one becomes a stub; with more levels, what reads it would run out of stack
 DEPTH, FILES = 8, 10000         # a run with more below it is listed to here
@@ -35,8 +35,7 @@ EXPERIMENT, RUN, MOST_LINKS = 2, 4, 10000      # levels below the root: project,
 NO_UTF8, IN_RUNS = "names that are no UTF-8", "links in runs"       # reasons why something is passed over
 TOO_DEEP, FULL_RUN = "folders deeper than %d" % DEPTH, "files beyond %d of a run" % FILES
 SETTLED = 2.0                   # s; a file changed later than this before a look can change again under the same mtime (1 s on NFS)
-WINDOW = 3600.0                 # s; what the active manifest covers
-STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by nodes that died
+WINDOW, STALE_BEAT = 3600.0, 7 * 86400.0        # s; what the active manifest covers; live files older than this are of nodes that died
 LIMIT, RUNS = 512 << 20, 200000     # bytes of a manifest, unpacked, and runs in it; 100,000 runs have 250 MB
 BITS, SHORT = 24, 256 << 10     # of a line's length; bytes of a file that is sooner read whole
 MASK, START = (1 << BITS) - 1, b'"runs": {\n'
@@ -45,6 +44,7 @@ UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a na
 UTF8 = sys.getfilesystemencoding().lower() == "utf-8"       # of names; 3.6 takes them for ASCII in the C locale, which cron has
 READING = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"))    # no wait at a pipe
 CHANGED = 2 if os.name == "nt" else 3       # which of a file's times in a Look moves with each change; Windows' ctime is when it was made
+facts = operator.attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_mode")
 OWN = re.compile(r"(?:(?:meta|status|summary)\.json|(?:(?:events|system)(?:\.rank\d+)?(?:\.\d+)?\.jsonl|logs(?:\.rank\d+)?(?:\.\d+)?\.txt)"
                  r"|\.beat)$")
 TIME = rb'-?\d{1,15}(?:\.\d{1,20})?(?:e-\d\d)?'
@@ -64,13 +64,11 @@ if os.name == "nt":             # junctions are links there, and long paths need
 
 class ManifestError(Exception):
     """The manifest can't be read, believed or written; the message is for the user."""
-
     exit_code = 1
 
 
 class Manifest:
-    """An index of runs: `header` (dict), and per run one line of JSON text that is parsed when somebody looks, in `lines` (dict, or a
-    manifest_lines.Lines)."""
+    """An index of runs: `header` (dict), and in `lines` (dict, or a manifest_lines.Lines) JSON text of each, parsed when somebody looks."""
 
     def __init__(self, header, lines, skipped=None):
         self.header, self.lines, self.skipped = header, lines, skipped or {}
@@ -90,8 +88,7 @@ class Manifest:
         return self.lines[path]
 
     def entry(self, path):
-        """Return a fresh dict {digest, mtime, ended, meta, status, summary, beat, files: {name: {size, mtime, tail}}} as
-        `manifest_entry.checked` leaves it. Raises ManifestError if the entry is no JSON object."""
+        """Return a fresh dict of the entry, as `manifest_entry.checked` leaves it. Raises ManifestError if it is no JSON object."""
         return self.mended(path)[0]
 
     def mended(self, path):
@@ -294,39 +291,41 @@ def save(manifest, path, compress=False):
 
 
 # -- making one ----------------------------------------------------------------------------------------------------
-def build(root, previous=None, rescan=False, find_others=None, into=None):
+def build(root, previous=None, rescan=False, find_others=None, into=None, share=None):
     """Look at every file of the root and return its full Manifest. Raises ManifestError if the root can't be listed.
 
-    previous: a Manifest of the same root; a run whose files all kept size and times is taken over from it without opening
-    one, unless `rescan`. find_others: see `looks`; the header's "foreign" says whether it was given. into: empty Lines to put
-    the lines into if nothing is taken over. `read`: how many runs were opened.
-    """
+    previous: a Manifest of the same root; a run whose files all kept size and times is taken over from it without opening one, unless
+    `rescan`. find_others, share: see `each`. into: empty Lines to put the lines into if nothing is taken over. `read`: how many runs were
+    opened; `newest`: when each showed a sign of change last (s, by the clock of its file system), in the order of `lines`."""
     now = time.time()
     earlier = previous.lines if previous and not rescan else {}
     places, head_of = getattr(earlier, "places", earlier), getattr(earlier, "head", earlier.get)
     trusted = previous.header.get("generated_at", 0) - SETTLED if previous else 0
-    skipped, lines, heads, read, files, size = collections.Counter(), {} if earlier or into is None else into, [], 0, 0, 0
-    for path, look in looks(root, skipped, find_others):
-        head = HEAD.match(head_of(path) or b"")
-        if head and _is_same(head, look, trusted):
-            lines[path], beat = places[path], str(look.beat or "null").encode() if look.beat else b"null"
-            if head.group(8) != beat:
-                lines[path] = earlier[path][:head.start(8)] + beat + earlier[path][head.end(8):]
-        else:
+    lines, skipped = {} if earlier or into is None else into, collections.Counter()
+    heads, newest, read, files, size = [], [], 0, 0, 0
+    def judge(path, look, skipped):
+        """Return (its line (bytes) if that is a new one, whether its files were read, its digest, number of files, bytes, newest sign)."""
+        head, line = HEAD.match(head_of(path) or b""), None
+        opened = not head or not _is_same(head, look, trusted)
+        beat = str(look.beat).encode() if look.beat else b"null"
+        if opened:
             line = scan(look, skipped)
-            if line is None:
-                continue
-            lines[path], head, read = line, HEAD.match(line), read + 1
-        found, count, total = head.group(1, 4, 5)
-        heads.append((path, found))
-        files, size = files + int(count), size + int(total)
+        elif head.group(8) != beat:
+            line = earlier[path][:head.start(8)] + beat + earlier[path][head.end(8):]
+        head = HEAD.match(line) if line else None if opened else head
+        return head and (line, opened, *head.group(1, 4, 5), max(float(head.group(7)), look.beat or 0.0))
+    for path, (line, opened, own, count, total, at) in each(root, skipped, judge, find_others, share):
+        lines[path] = line or places[path]
+        heads.append((path, own))
+        newest.append(at)
+        read, files, size = read + opened, files + int(count), size + int(total)
     found = digest(sorted(heads))
     revision = previous.header.get("revision", 0) + (previous.header["digest"] != found) if previous else 1
     header = {"format": FORMAT, "kind": "full", "revision": revision, "digest": found, "generated_at": round(now, 3), "host":
               socket.gethostname(), "root": said(os.path.abspath(root)), "foreign": bool(find_others),
               "statistics": {"runs": len(heads), "files": files, "bytes": size}}
     result = Manifest(header, earlier.other(lines) if places is not earlier else lines, dict(+skipped))
-    result.read = read
+    result.read, result.newest = read, newest
     return result
 
 
@@ -503,16 +502,22 @@ def is_run(folder):
     return not look or is_ours([file[0] for file in look.files], look.beat)
 
 
-def looks(root, skipped, find_others=None):
-    """Yield (path, Look) of every run below the root: ours, then those that find_others (foreign.find) finds, if given."""
+def each(root, skipped, act, find_others=None, share=None):
+    """Yield (path, what act(path, Look, a Counter like `skipped`) returns) of every run below the root but None: ours, then what find_others
+    (foreign.find) finds, if given. share: shares.shared_out, where other processes may do some: act returns what marshal takes, then."""
     beats, ours = _beats(root), set()
-    for path, folder in runs(root, skipped):
+    def judge(path, folder, skipped):
         look = look_at(folder, beats.get(folder.rpartition("/")[2]) if beats else None, skipped)
-        if look and is_ours([file[0] for file in look.files], look.beat):
+        return act(path, look, skipped) if look and is_ours([file[0] for file in look.files], look.beat) else None
+    tasks = list(runs(root, skipped))
+    for (path, _), answer in zip(tasks, share(tasks, judge, skipped) if share else (judge(*task, skipped) for task in tasks)):
+        if answer is not None:
             ours.add(path.rpartition("/" + "runs/")[0])
-            yield path, look
+            yield path, answer
     for run in find_others(root, skipped, ours) if find_others else ():
-        yield said(run.path), _look(run.folder, run.files, None, {}, run.kinds)
+        answer = act(said(run.path), _look(run.folder, run.files, None, {}, run.kinds), skipped)
+        if answer is not None:
+            yield said(run.path), answer
 
 
 Look = collections.namedtuple("Look", "folder files stamp changed beat skipped kinds")
@@ -542,8 +547,8 @@ def look_at(folder, beat, skipped):
 
 def _look(folder, files, beat, passed, kinds):
     more = repr([*passed.items(), *kinds]).encode() if passed or kinds else b"[]"
-    stamp = sha256(marshal.dumps(files, 2) + more).hexdigest()[:16]
-    return Look(folder, files, stamp, max([file[CHANGED] for file in files] or [0]) / 1e9, beat, passed, kinds)
+    changed = max([file[CHANGED] for file in files]) / 1e9 if files else 0.0
+    return Look(folder, files, sha256(marshal.dumps(files, 2) + more).hexdigest()[:16], changed, beat, passed, kinds)
 
 
 def _files(folder, prefix, depth, skipped, into):
@@ -575,11 +580,15 @@ def _files(folder, prefix, depth, skipped, into):
 def _listed(folder, skipped):
     """Return [(name, size, mtime, ctime, mode), ...] of what is in a folder: a run's own files all, others up to FILES."""
     try:
-        with scandir(folder) as items:
-            listed = [(item.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode)
-                      for item in itertools.islice(items, FILES + 1) for stat in (item.stat(follow_symlinks=False),)]
-        if len(listed) <= FILES:
-            return listed
+        if scandir in os.supports_fd:   # each file is looked at below the open folder: shorter paths are quicker
+            where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                with scandir(where) as items:
+                    listed = [(item.name, *facts(item.stat(follow_symlinks=False))) for item in itertools.islice(items, FILES + 1)]
+            finally:
+                os.close(where)
+            if len(listed) <= FILES:
+                return listed
     except OSError:
         pass        # one of them was removed under our eyes, or the folder can't be listed: the next try tells
     listed = []
@@ -589,8 +598,7 @@ def _listed(folder, skipped):
                 skipped[FULL_RUN] += 1
             else:
                 with contextlib.suppress(FileNotFoundError):
-                    stat = item.stat(follow_symlinks=False)
-                    listed.append((item.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode))
+                    listed.append((item.name, *facts(item.stat(follow_symlinks=False))))
     return listed
 
 
@@ -600,10 +608,8 @@ def seconds(nanoseconds):
 
 
 def _is_same(head, look, trusted):
-    """Whether the `head` of a run's line of an earlier manifest is of the very files that the Look shows.
-
-    trusted: s; what changed later than this may have changed again under the same times after it was read, but for a mtime set by hand.
-    """
+    """Whether the `head` of a run's line of an earlier manifest is of the very files that the Look shows. trusted: s; what changed later
+    than this may have changed again under the same times after it was read, unless its mtime was set by hand."""
     return head.group(6) == look.stamp.encode() and (look.changed < trusted or all(
         file[CHANGED] / 1e9 < trusted or file[2] < file[CHANGED] - SETTLED * 1e9 for file in look.files))
 
@@ -694,18 +700,19 @@ def generate(root, active_window=WINDOW, incremental=True, output=None, compress
     ending = ".gz" if compress or (output or "").endswith(".gz") else ""
     full, recent = (os.path.join(root, HIDDEN, name + ending) for name in (FULL, ACTIVE))
     full = os.path.realpath(output) if output else full     # /dev/stdout is a link
-    previous = find = None
+    previous = find = share = None
     with contextlib.suppress(ManifestError):    # none yet, or broken: it is remade from the runs
         previous = load(full)
     with contextlib.suppress(ImportError):      # this file is alone: runs of ours only
         from runicorn.foreign import find
+        from runicorn.shares import shared_out as share
     live = os.path.join(root, HIDDEN, "live")
     is_own = os.path.realpath(live) == os.path.join(os.path.realpath(root), HIDDEN, "live")      # no link that others laid
     for name, beat in _beats(root).items() if is_own else ():
         if beat < time.time() - STALE_BEAT:
             with contextlib.suppress(OSError):      # somebody else's, or gone already
                 os.unlink(os.path.join(live, name + ".json"))
-    manifest = build(root, previous, not incremental, find)
+    manifest = build(root, previous, not incremental, find, share=share)
     changed = not previous or any(manifest.header[field] != previous.header.get(field) for field in ("digest", "foreign"))
     try:
         if not active_only:         # a touch says "looked, nothing new"; what was read again is taken over the next time
@@ -721,14 +728,9 @@ def generate(root, active_window=WINDOW, incremental=True, output=None, compress
 def active(manifest, window=WINDOW):
     """Return the Manifest of what changed within `window` s, with the digest of the whole root: apply, then compare."""
     known, since = manifest.lines, manifest.header["generated_at"] - window
-    places, head_of = getattr(known, "places", known), getattr(known, "head", known.get)
-    lines = {path: places[path] for path in manifest.lines if _newest(HEAD.match(head_of(path))) >= since}
+    places = getattr(known, "places", known)
+    lines = {path: places[path] for path, at in zip(known, manifest.newest) if at >= since}
     return Manifest(dict(manifest.header, kind="active", window=window), known.other(lines) if places is not known else lines)
-
-
-def _newest(head):
-    """Return when a run of this match of HEAD last showed a sign of change (s), by the clock of its file system."""
-    return max(float(head.group(7)), 0.0 if head.group(8) == b"null" else float(head.group(8)))
 
 
 def _root(argument):
@@ -747,9 +749,9 @@ def _root(argument):
 
 
 def _parser():
-    about = "Describe a root of runs in one file, so that mirrors see at once what is new."
-    parser = argparse.ArgumentParser(prog="runicorn manifest", description=about,
-                                     epilog="example: runicorn manifest --root /data/experiments --verbose")
+    parser = argparse.ArgumentParser(
+        prog="runicorn manifest", description="Describe a root of runs in one file, so that mirrors see at once what is new.",
+        epilog="example: runicorn manifest --root /data/experiments --verbose")
     add, flag = parser.add_argument, {"action": "store_true"}
     add("place", nargs="?", metavar="ROOT", help="the same as --root")
     add("--root", help="folder of runs (default: this folder if it holds runs, else the default root)")

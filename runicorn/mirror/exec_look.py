@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 
-from runicorn import manifest
+from runicorn import manifest, shares
 from runicorn.errors import SftpError
 from runicorn.mirror import manifest_stream, server_answer
 from runicorn.ssh import remote_shell
@@ -171,19 +171,19 @@ def program():
     SFTP's paths are bytes, shown here as UTF-8 has them; python3 there may take them for ASCII (3.6 in the C
     locale) or for GBK.
     """
-    return answering(manifest, server_answer)
+    return answering(manifest, shares, server_answer)
 
 
 def answering(*modules):
     """Return the Python program (str) that calls the function `reply` of the last of some modules of ours,
     which imports from the others, with the root. What they import of other modules of ours travels, too, each
     in a namespace of its own."""
-    text = ""
+    text, own = "", tuple(f"from {module.__name__} import " for module in modules)
     for module in modules:
         present = {line for line in text.split("\n") if line.startswith(("import ", "from "))}
         lines = module.__loader__.get_source(module.__name__).split("\n")
         text += ("\n".join(line for line in lines
-                           if line not in present and not line.startswith("from runicorn.manifest import "))
+                           if line not in present and not line.startswith(own))
                  + "\n")
     text = _carried(text, "reply")
     return f"{text}\nimport sys\nreply(os.fsdecode(sys.argv[1].encode('utf-8', 'surrogateescape')))\n"

@@ -10,7 +10,8 @@ import time
 import zlib
 from hashlib import sha256
 
-from runicorn.manifest import FORMAT, Manifest, digest, looks, scan, text
+from runicorn.manifest import FORMAT, Manifest, digest, each, scan, text
+from runicorn.shares import shared_out
 
 
 def key(path, stamp):
@@ -30,11 +31,16 @@ def answer(root, hashes=b"", stamp="", since=0.0):
     began, now = time.perf_counter(), time.time()
     absent = {hashes[offset:offset + 6]: offset // 6 for offset in range(0, len(hashes), 6)}
     skipped, lines, stamps = collections.Counter(), {}, []
-    for path, look in looks(root, skipped):
-        stamps.append((path, look.stamp.encode()))
-        if absent.pop(key(path, look.stamp), None) is None and (not stamp or look.changed >= since):
-            line = scan(look, skipped)
-            lines.update({path: line} if line else {})
+
+    def judge(path, look, skipped):
+        own = key(path, look.stamp)
+        is_asked = own not in absent and (not stamp or look.changed >= since)
+        return look.stamp.encode(), own, scan(look, skipped) if is_asked else None
+
+    for path, (own_stamp, own, line) in each(root, skipped, judge, share=shared_out):
+        stamps.append((path, own_stamp))
+        absent.pop(own, None)
+        lines.update({path: line} if line else {})
     present = digest(sorted(stamps))
     header = {"format": FORMAT, "kind": "delta", "digest": present, "stamp": present,
               "generated_at": round(now, 3), "absent": sorted(absent.values()),

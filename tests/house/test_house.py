@@ -17,7 +17,7 @@ GROUND = ("assets clock disk errors faults foreign foreign_rules foreign_text la
           "local_names loopback manifest "
           "manifest_entry manifest_lines manifest_timer masking namesake news rule_book rule_process "
           "rule_worker rules schtasks settings "
-          "surrogates version")
+          "shares surrogates version")
 PACKAGES = {
     "writer": "", "integrations": "writer wandb", "wandb": "writer",
     "ssh": "", "metrics": "metrics.kinds", "metrics.kinds": "metrics.parse",

@@ -448,7 +448,7 @@ class Traced:
     def __init__(self, root, folder, previous=None):
         script = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn import manifest; " \
                  "manifest.build(sys.argv[2], manifest.load(sys.argv[3]) if sys.argv[3] else None)"
-        subprocess.run(["strace", "-f", "-o", folder / "trace", "-e", "trace=%%stat,openat,open",
+        subprocess.run(["strace", "-f", "-y", "-o", folder / "trace", "-e", "trace=%%stat,openat,open",
                         sys.executable, "-c", script, str(Path(manifest.__file__).parent.parent), str(root),
                         str(previous or "")], check=True)
         lines = [line for line in (folder / "trace").read_text().splitlines()
