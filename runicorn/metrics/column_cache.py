@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from runicorn import disk
 from runicorn.layout import BESIDE
 from runicorn.metrics.columns import Column, Group
+from runicorn.metrics.stored import LONG, POSSIBLE, Store, Stored
 
 if TYPE_CHECKING:
     from typing import Any
@@ -24,13 +25,19 @@ MAGIC = b"runicorn columns 4\n"
 
 
 def save(path: str, head: dict[str, Any], table: Table) -> None:
-    """Write what is parsed to the cache file `path`; head: dict of what the caller wants back. Raises
-    OSError."""
+    """Write what is parsed to the cache file `path`; head: dict of what the caller wants back. Long columns lie
+    there from then on. Raises OSError."""
     head = {**head, "order": sys.byteorder, "rows": table.rows, "first_ts": table.first_ts,
             "last_ts": table.last_ts, "top_step": table.top_step, "recent": list(table.recent),
             "purges": table.purges, "names": list(table.where),
             "groups": [_describe(group) for group in table.groups()]}
-    _write(path, head, [numbers for group in table.groups() for numbers in _arrays(group)])
+    arrays = [numbers for group in table.groups() for numbers in _arrays(group)]
+    store, offset, places = _write(path, head, arrays)
+    for numbers in arrays:
+        places[id(numbers)] = offset
+        offset += len(numbers) * numbers.itemsize
+    for group in table.long_groups() if store else ():
+        group.put(lambda numbers: Stored(array(numbers.typecode), [(store, places[id(numbers)], len(numbers))]))
 
 
 def load(path, table, believe):
@@ -44,7 +51,8 @@ def load(path, table, believe):
         head = json.loads(cached.readline(HEAD_LIMIT)) if cached.read(len(MAGIC)) == MAGIC else None
         if not head or head["order"] != sys.byteorder or not believe(head):
             return None
-        groups = [_read_group(cached, shape) for shape in head["groups"]]
+        store = Store(cached) if POSSIBLE and any(shape["rows"] >= LONG for shape in head["groups"]) else None
+        groups = [_read_group(cached, shape, store) for shape in head["groups"]]
     by_name = {name: group for group in groups for name in group.columns}
     table.restore({name: by_name[name] for name in head["names"]}, head)
     return head
@@ -77,18 +85,29 @@ def _describe(group):
             "columns": [[name, len(column.lows), len(column.bad)] for name, column in group.columns.items()]}
 
 
-def _read_group(file, shape):
+def _read_group(file, shape, store):
     group = Group()
     rows = shape["rows"]
+    whole = (file, store if rows >= LONG else None)
     group.ts_sorted, group.steps_sorted = shape["sorted"]
-    group.rows, group.ts = _read_array(file, "I", rows), _read_array(file, "d", rows)
-    group.steps = _read_array(file, shape["steps"], rows)
+    group.rows, group.ts = _long_array(*whole, "I", rows), _long_array(*whole, "d", rows)
+    group.steps = _long_array(*whole, shape["steps"], rows)
     for name, blocks, bad in shape["columns"]:
         column = group.columns[name] = Column()
-        column.values = _read_array(file, "d", rows)
+        column.values = _long_array(*whole, "d", rows)
         column.lows, column.highs = _read_array(file, "d", blocks), _read_array(file, "d", blocks)
         column.bad = _read_array(file, "I", bad)
     return group
+
+
+def _long_array(file, store, kind, count):
+    """Return the next `count` items, which stay in the file if there is a Store of it. Raises EOFError."""
+    if store is None:
+        return _read_array(file, kind, count)
+    offset, empty = file.tell(), array(kind)
+    if file.seek(count * empty.itemsize, os.SEEK_CUR) > os.fstat(file.fileno()).st_size:
+        raise EOFError("the cache file ends early")
+    return Stored(empty, [(store, offset, count)])
 
 
 def _read_array(file, kind, count):
@@ -104,15 +123,18 @@ def _read_array(file, kind, count):
 
 def _write(path, head, arrays):
     """Write a cache file beside `path` and rename it; streamed, because the arrays of a large run should not
-    exist twice."""
+    exist twice. Return (the Store of it, None where there can be none, where the first array begins, {})."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     beside = f"{path}.{os.getpid()}-{get_ident()}{BESIDE}"
     try:
-        with open(beside, "wb") as file:
-            file.write(MAGIC + json.dumps(head).encode() + b"\n")
+        with open(beside, "w+b") as file:
+            begin = file.write(MAGIC + json.dumps(head).encode() + b"\n")
             for numbers in arrays:
                 numbers.tofile(file)
+            file.flush()
+            store = Store(file) if POSSIBLE else None
         disk.replace(beside, path)
+        return store, begin, {}
     except OSError:
         disk.discard(beside, 0.0)
         raise

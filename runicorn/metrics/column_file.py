@@ -13,6 +13,7 @@ from runicorn.layout import open_regular
 from runicorn.metrics import column_cache
 from runicorn.metrics.columns import Table
 from runicorn.metrics.kinds import events
+from runicorn.metrics.stored import POSSIBLE, Spool
 
 if TYPE_CHECKING:
     from typing import Any
@@ -23,6 +24,7 @@ RECORD_LIMIT = 16 << 20     # what a reader does not know as one whole record by
 WRITTEN_NS = 10_000_000     # an mtime that is so close to the ctime is that of a write
 CHECKED = 4096              # bytes before the parsed end whose hash must still be the same
 SINGLE = (None, events.Reader.kind)             # kinds of files that are read in one way only
+SPOOL_BYTES = 64 << 20      # parsed until long columns are put into a file
 SAVE_BYTES = 64 << 10       # parsed in about 2 ms; less is not worth a cache file
 
 
@@ -43,6 +45,7 @@ class File:
         self.table = Table(self.reader.kind)
         self.position = self.behind = self._saved = self._torn = 0
         self._identity, self._mtime, self._size, self._guard = identity, None, None, b""
+        self._spool = None
 
     @property
     def skipped(self) -> int:
@@ -64,7 +67,8 @@ class File:
         if self._identity is None:
             self._identity = identity
             self._load(status)
-        elif identity != self._identity or status.st_size < self.position or self._is_rewritten(status):
+        elif (identity != self._identity or status.st_size < self.position or self._is_rewritten(status)
+              or isinstance(self.table, Table) and self.table.lost):
             self._begin(identity)
         self._mtime, self._size = status.st_mtime_ns, status.st_size
         self.behind = status.st_size - self.position if status.st_size != self._torn else 0
@@ -107,7 +111,19 @@ class File:
         facts = self.reader.facts()
         self.table.add(self._timed(parts, facts))
         self.table.purge(facts.get("purges", []))
+        if self.position // SPOOL_BYTES != (self.position - used) // SPOOL_BYTES:
+            self._put_aside()
         return self.behind > 0
+
+    def _put_aside(self):
+        """Put what is in memory of long columns into a nameless file beside the cache; where there is no room for
+        it, it stays in memory."""
+        groups = self.table.long_groups() if POSSIBLE and self._folder and isinstance(self.table, Table) else ()
+        with suppress(OSError):
+            for group in groups:
+                os.makedirs(self._folder, exist_ok=True)
+                self._spool = self._spool or Spool(self._folder)
+                group.put(self._spool.put)
 
     def _timed(self, parts, facts):
         """Return Parts whose rows have the times that the reader's `facts` leave open."""

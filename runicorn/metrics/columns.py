@@ -13,6 +13,7 @@ from array import array
 from collections import deque
 from typing import TYPE_CHECKING
 
+from runicorn.metrics.stored import LONG, Stored, held
 from runicorn.metrics.wide import LIMIT, Columns, WideRows, is_wide
 
 if TYPE_CHECKING:
@@ -60,12 +61,18 @@ class Column:
         if len(self.values) - len(self.lows) * BLOCK >= BLOCK:
             self._note_blocks()
 
+    def put(self, place):
+        """Put the values where place(numbers), an array or stored.Stored, returns them from then on."""
+        self.values = place(self.values)
+
     def _note_blocks(self):
         if self.lows is EMPTY:
             self.lows, self.highs = array("d"), array("d")
-        for begin in range(len(self.lows) * BLOCK, len(self.values) - BLOCK + 1, BLOCK):
-            block = self.values[begin:begin + BLOCK].tolist()
-            if self.bad and self.bad[-1] >= begin:
+        first = len(self.lows) * BLOCK
+        fresh = self.values[first:].tolist()
+        for begin in range(0, len(fresh) - BLOCK + 1, BLOCK):
+            block = fresh[begin:begin + BLOCK]
+            if self.bad and self.bad[-1] >= first + begin:
                 block = [value for value in block if math.isfinite(value)]
             self.lows.append(min(block, default=math.inf))
             self.highs.append(max(block, default=-math.inf))
@@ -93,6 +100,19 @@ class Group:
             self.steps.extend(array("d", map(float, steps)))
         for name, values in columns.items():
             self.columns[name].extend(values)
+
+    def is_long(self) -> bool:
+        """Whether its columns are worth a file."""
+        return len(self.rows) >= LONG
+
+    def put(self, place):
+        """Put all columns where place(numbers), an array or stored.Stored, returns them from then on. Raises what
+        that raises; all are whole then, too."""
+        self.rows = place(self.rows)
+        self.ts = place(self.ts)
+        self.steps = place(self.steps)
+        for column in self.columns.values():
+            column.put(place)
 
     def split(self, names: list[str]) -> Group:
         """Move the metrics `names` into a group of their own and return it; both keep all rows so far."""
@@ -222,17 +242,27 @@ class Table:
         if self.first_ts is None:
             self.first_ts = min((part.rows[0], part.ts[0]) for part in parts)[1]
 
+    def long_groups(self) -> list[Group]:
+        """Return the groups whose columns are worth a file."""
+        groups = {id(group): group for group in self._groups.values()} if self.rows >= LONG else {}
+        return [group for group in groups.values() if group.is_long()]
+
+    @property
+    def lost(self) -> bool:
+        """Whether a column that lies in a file could not be read."""
+        return any(isinstance(numbers, Stored) and numbers.lost for group in self.long_groups()
+                   for numbers in (group.rows, group.ts, group.steps, *(column.values for column in group.columns.values())))
+
     def nbytes(self) -> int:
         """Return the bytes it holds in memory: of its arrays, and of what each metric costs beside its
         values."""
         groups = {id(group): group for group in self._groups.values()}.values()
         size = sys.getsizeof(self._groups) + self._wide.nbytes()
         for group in groups:
-            size += GROUP_BYTES + sum(len(array) * array.itemsize
-                                      for array in (group.rows, group.ts, group.steps))
+            size += GROUP_BYTES + sum(map(held, (group.rows, group.ts, group.steps)))
             size += sys.getsizeof(group.columns) + sum(map(sys.getsizeof, group.columns))
             lazy = type(group.columns) is Columns
-            size += sum([COLUMN_BYTES + 8 * (len(column.values) + 2 * len(column.lows)) + 4 * len(column.bad)
+            size += sum([COLUMN_BYTES + held(column.values) + 16 * len(column.lows) + 4 * len(column.bad)
                          for column in (group.columns.made() if lazy else group.columns.values())])
             size += group.columns.nbytes() if lazy else 0
         return size

@@ -126,7 +126,10 @@ def joined(tables: list[Table], metric: str, x: str) -> tuple[tuple[Any, ...], t
         for begin, end, until in ends:          # the newest rows first
             cut = min(cut, until)
             piece = slice(bisect_left(group.rows, begin), bisect_left(group.rows, end))
-            pieces.append(_cut(group.steps[piece], group.steps_sorted, cut, xs[piece], values[piece]))
+            if math.isinf(cut) and group.steps.typecode == "q":     # all of them count
+                pieces.append(((xs[piece], values[piece]), (xs[:0], values[:0])))
+            else:
+                pieces.append(_cut(group.steps[piece], group.steps_sorted, cut, xs[piece], values[piece]))
         if table.purges is None:
             cut = min(cut, _first_step(group))
     pieces.reverse()
@@ -188,7 +191,8 @@ def _axis(table, group, x):
     values = owner.columns[name].values
     if owner is group:
         return values
-    places = (bisect_right(owner.rows, row) - 1 for row in group.rows)
+    rows, values = owner.rows[:], values[:]
+    places = (bisect_right(rows, row) - 1 for row in group.rows)
     return array("d", [values[index] if index >= 0 else math.nan for index in places])
 
 
