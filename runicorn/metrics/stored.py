@@ -24,7 +24,7 @@ POSSIBLE = hasattr(os, "pread")
 class Store:
     """A file that stays open as it is, whatever is put in its place. `lost`: whether it could not be read."""
 
-    _descriptor = None
+    _descriptor: Any = None
 
     def __init__(self, file: BinaryIO) -> None:
         """file: an open one, whose descriptor is duplicated. Raises OSError."""
@@ -35,18 +35,14 @@ class Store:
         view = memoryview(numbers).cast("B")
         try:
             while view:
-                count = os.preadv(self._descriptor, [view], offset) if hasattr(os, "preadv") else self._copy(view, offset)
-                if not count:
+                data = os.pread(self._descriptor, len(view), offset)
+                if not data:
                     raise OSError(errno.EIO, "the column cache was cut short; it is made anew at the next look")
-                view, offset = view[count:], offset + count
+                view[:len(data)] = data
+                view, offset = view[len(data):], offset + len(data)
         except OSError:
             self.lost = True
             raise
-
-    def _copy(self, view, offset):
-        data = os.pread(self._descriptor, len(view), offset)       # macOS has no preadv before version 11
-        view[:len(data)] = data
-        return len(data)
 
     def write(self, offset: int, numbers: array[Any]) -> None:
         """Write an array from `offset` on. Raises OSError."""
