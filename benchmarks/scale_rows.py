@@ -62,11 +62,11 @@ def manifest(bench, size):
         costs.append(bench.once(command))
     yield Measured("full", *least(costs), "find", bench.find(root).cpu)
     time.sleep(3)                   # a file that changed so lately is not settled
-    # In turn with the floor: other work on the machine slows both. Several processes: waiting is what counts.
+    # In turn with the floor: other work on the machine slows both. Several processes: waiting counts.
     floors, costs = zip(*((bench.once(bench.finding(root)), bench.once(command)) for _ in range(4)))
     floor, cost = least(floors), least(costs)
-    yield Measured("nothing changed", cost.seconds, None, cost.mb, "find", floor.seconds, 2 * floor.seconds + 0.1,
-                   2e-3 * size + 20)
+    yield Measured("nothing changed", cost.seconds, None, cost.mb, "find", floor.seconds,
+                   2 * floor.seconds + 0.1, 2e-3 * size + 20)
     yield Measured("processor of that", *cost, "find", floor.cpu)
 
 

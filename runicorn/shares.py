@@ -7,13 +7,14 @@ import os
 import sys
 
 SHARE, MOST, MANY = 64, 4, 2000     # tasks at a time; processes; tasks that are worth it
+PIPE_SIZE, ROOM = 1031, 1 << 20     # Linux' F_SETPIPE_SZ; bytes a process may be ahead of this one
 
 
 def shared_out(tasks, act, skipped):
-    """Yield what act(*task, a Counter like `skipped`) returns for each of the tasks (a list), in their order.
+    """Yield what act(*task, a Counter like `skipped`) returns for each of the tasks (list), in their order.
 
-    Of many tasks, other processes do a share each in turn, and tell what marshal takes. What they can't do, as
-    they could not be made or were ended, is done here.
+    Of many tasks, other processes do a share each in turn, and tell what marshal takes. What they can't do,
+    as they could not be made or were ended, is done here.
     """
     count, files, pids = _processes(len(tasks)), [], []
     try:
@@ -37,8 +38,8 @@ def shared_out(tasks, act, skipped):
 
 
 def _processes(count):
-    """Return how many processes do so many tasks (int), 0 for none but this one: a copy of a process of several
-    threads may wait for ever for what another thread held."""
+    """Return how many processes do so many tasks (int), 0 for none but this one: a copy of a process of
+    several threads may wait for ever for what another thread held."""
     if count < MANY or not hasattr(os, "fork") or not hasattr(os, "sched_getaffinity"):
         return 0
     processors = min(MOST, len(os.sched_getaffinity(0)))
@@ -46,8 +47,8 @@ def _processes(count):
 
 
 def _answered(file):
-    """Return (what `act` returned for each task of a share, {reason: count} of what it counted), ([], None) where
-    the process that should tell was ended."""
+    """Return (what `act` returned for each task of a share, {reason: count} of what it counted), ([], None)
+    where the process that should tell was ended."""
     try:
         return marshal.loads(file.read(int.from_bytes(file.read(8), "big")))
     except (OSError, EOFError, ValueError, TypeError):
@@ -57,6 +58,10 @@ def _answered(file):
 def _fork(tasks, act, count, files, pids):
     """Begin one of `count` processes; add the file to read from and its id to the lists. Raises OSError."""
     source, target = os.pipe()
+    with contextlib.suppress(OSError):
+        import fcntl  # Windows has none, and no fork
+
+        fcntl.fcntl(target, PIPE_SIZE, ROOM)
     try:
         pid = os.fork()
     except OSError:
@@ -69,7 +74,7 @@ def _fork(tasks, act, count, files, pids):
         pids.append(pid)
         return
     try:
-        for end in (source, *(file.fileno() for file in files)):    # else it could still write once nobody reads
+        for end in (source, *(file.fileno() for file in files)):    # else no write fails once nobody reads
             os.close(end)
         with open(target, "wb") as file:
             for start in range(len(files) * SHARE, len(tasks), count * SHARE):
@@ -79,4 +84,4 @@ def _fork(tasks, act, count, files, pids):
                 file.write(len(data).to_bytes(8, "big") + data)
                 file.flush()
     finally:
-        os._exit(0)                 # whatever happened: what it did not tell is done by the process that made it
+        os._exit(0)                 # whatever happened: what it did not tell is done by who made it

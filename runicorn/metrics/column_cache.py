@@ -25,8 +25,8 @@ MAGIC = b"runicorn columns 4\n"
 
 
 def save(path: str, head: dict[str, Any], table: Table) -> None:
-    """Write what is parsed to the cache file `path`; head: dict of what the caller wants back. Long columns lie
-    there from then on. Raises OSError."""
+    """Write what is parsed to the cache file `path`; head: dict of what the caller wants back. Long columns
+    lie there from then on. Raises OSError."""
     head = {**head, "order": sys.byteorder, "rows": table.rows, "first_ts": table.first_ts,
             "last_ts": table.last_ts, "top_step": table.top_step, "recent": list(table.recent),
             "purges": table.purges, "names": list(table.where),
@@ -37,7 +37,8 @@ def save(path: str, head: dict[str, Any], table: Table) -> None:
         places[id(numbers)] = offset
         offset += len(numbers) * numbers.itemsize
     for group in table.long_groups() if store else ():
-        group.put(lambda numbers: Stored(array(numbers.typecode), [(store, places[id(numbers)], len(numbers))]))
+        group.put(lambda numbers: Stored(array(numbers.typecode),
+                                         [(store, places[id(numbers)], len(numbers))]))
 
 
 def load(path, table, believe):

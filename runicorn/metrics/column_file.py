@@ -116,11 +116,12 @@ class File:
         return self.behind > 0
 
     def _put_aside(self):
-        """Put what is in memory of long columns into a nameless file beside the cache; where there is no room for
-        it, it stays in memory."""
-        groups = self.table.long_groups() if POSSIBLE and self._folder and isinstance(self.table, Table) else ()
+        """Put what is in memory of long columns into a nameless file beside the cache; where there is no room
+        for it, it stays in memory."""
+        if not POSSIBLE or not self._folder or not isinstance(self.table, Table):
+            return
         with suppress(OSError):
-            for group in groups:
+            for group in self.table.long_groups():
                 os.makedirs(self._folder, exist_ok=True)
                 self._spool = self._spool or Spool(self._folder)
                 group.put(self._spool.put)

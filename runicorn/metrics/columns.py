@@ -106,8 +106,8 @@ class Group:
         return len(self.rows) >= LONG
 
     def put(self, place):
-        """Put all columns where place(numbers), an array or stored.Stored, returns them from then on. Raises what
-        that raises; all are whole then, too."""
+        """Put all columns where place(numbers), an array or stored.Stored, returns them from then on. Raises
+        what that raises; all are whole then, too."""
         self.rows = place(self.rows)
         self.ts = place(self.ts)
         self.steps = place(self.steps)
@@ -250,8 +250,10 @@ class Table:
     @property
     def lost(self) -> bool:
         """Whether a column that lies in a file could not be read."""
-        return any(isinstance(numbers, Stored) and numbers.lost for group in self.long_groups()
-                   for numbers in (group.rows, group.ts, group.steps, *(column.values for column in group.columns.values())))
+        groups = self.long_groups()
+        columns = [column.values for group in groups for column in group.columns.values()]
+        places = [numbers for group in groups for numbers in (group.rows, group.ts, group.steps)]
+        return any(isinstance(numbers, Stored) and numbers.lost for numbers in places + columns)
 
     def nbytes(self) -> int:
         """Return the bytes it holds in memory: of its arrays, and of what each metric costs beside its

@@ -1,5 +1,5 @@
-"""Numbers that lie in a file and are read where somebody asks: ten million rows need not be in memory. What comes
-new is, until it is put beside the others."""
+"""Numbers that lie in a file and are read where somebody asks: ten million rows need not be in memory. What
+comes new is, until it is put beside the others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Store:
             while view:
                 data = os.pread(self._descriptor, len(view), offset)
                 if not data:
-                    raise OSError(errno.EIO, "the column cache was cut short; it is made anew at the next look")
+                    raise OSError(errno.EIO, "the column cache was cut short; the next look makes it anew")
                 view[:len(data)] = data
                 view, offset = view[len(data):], offset + len(data)
         except OSError:
@@ -57,10 +57,11 @@ class Store:
 
 
 class Stored:
-    """An array of which the first numbers lie in files and the last are in memory. For one thread at a time."""
+    """An array of which the first numbers lie in files and the last are in memory. One thread at a time."""
 
     def __init__(self, numbers: array[Any], pieces: Any = ()) -> None:
-        """numbers: those in memory; pieces: [(Store, offset, how many)] of those before. Reading raises OSError."""
+        """numbers: those in memory; pieces: [(Store, offset, how many)] of those before. Reading raises
+        OSError."""
         self.typecode, self.itemsize = numbers.typecode, numbers.itemsize
         self._tail, self._pieces, self._ends, self._pages = numbers, [], [], {}
         for piece in pieces:
@@ -134,8 +135,8 @@ class Stored:
             self[start:start + STRETCH].tofile(file)
 
     def settle(self, store: Store, offset: int) -> int:
-        """Write what is in memory to a Store from `offset` on and let it go; return after which offset others may
-        write. Raises OSError, and keeps it then."""
+        """Write what is in memory to a Store from `offset` on and let it go; return after which offset others
+        may write. Raises OSError, and keeps it then."""
         count = len(self._tail)
         store.write(offset, self._tail)
         self._pages.pop(self._stored // PAGE, None)         # which ended in the middle

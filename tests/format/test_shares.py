@@ -1,4 +1,4 @@
-"""Many runs are looked at by several processes: the answers are those of one, whatever happens to the others."""
+"""Many runs are looked at by several processes: the answers are those of one, whatever happens to others."""
 
 import os
 import subprocess
@@ -28,7 +28,8 @@ def nobody_left():
     except ChildProcessError:
         return True
 def right(answers, skipped):
-    assert [answer and answer[:2] for answer in answers] == [None if n == 7 else [str(n), n * n] for n in range(50)]
+    told = [answer and answer[:2] for answer in answers]
+    assert told == [None if n == 7 else [str(n), n * n] for n in range(50)]
     assert skipped == {"even": 25, "odd": 25} and nobody_left()
     return sum(answer[2] for answer in answers if answer)
 """
@@ -96,7 +97,8 @@ manifest.save(again, sys.argv[1] + "/full.json")
 """, str(tmp_path))
     several = manifest.load(tmp_path / "full.json")
     one = manifest.build(str(tmp_path))
-    assert several.lines == one.lines and several.header["digest"] == one.header["digest"] and len(several) == 40
+    assert several.lines == one.lines and several.header["digest"] == one.header["digest"]
+    assert len(several) == 40
     assert several.entry("p2/n/runs/20250123_180000_000002")["beat"] == 5000
 
 

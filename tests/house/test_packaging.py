@@ -442,7 +442,8 @@ def server_side():
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("version, files", [
-    ("3.6", lambda: [TREE / "runicorn" / name for name in ("manifest.py", "shares.py", "mirror/server_answer.py")]),
+    ("3.6", lambda: [TREE / "runicorn" / name
+                     for name in ("manifest.py", "shares.py", "mirror/server_answer.py")]),
     ("3.8", server_side),
     ("3.9", lambda: sorted((TREE / "runicorn").rglob("*.py"))),
 ])
