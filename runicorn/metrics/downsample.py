@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from runicorn.metrics.columns import BLOCK
+from runicorn.metrics.columns import BLOCK, STRETCH
 
 if TYPE_CHECKING:
     from typing import Any
@@ -191,7 +191,7 @@ def smoothed(column: Column, places: list[int], weight: float) -> list[float]:
         block = index // BLOCK
         if block * BLOCK >= position:
             position, state = block * BLOCK, states[block - 1] if block else 0.0
-        state = _average(column, position, index + 1, state, 1 - weight)
+        state = _average(column.values[position:index + 1], position, column.bad, state, 1 - weight)
         position = index + 1
         out.append(state / (1 - weight ** (position - bisect_left(column.bad, position))))
     return out
@@ -204,14 +204,18 @@ def _states(column, weight):
     while len(column.smoothed) > WEIGHTS_KEPT:
         del column.smoothed[next(iter(column.smoothed))]
     state = states[-1] if states else 0.0
-    for begin in range(len(states) * BLOCK, len(column.values) - BLOCK + 1, BLOCK):
-        state = _average(column, begin, begin + BLOCK, state, 1 - weight)
-        states.append(state)
+    stop = len(column.values) // BLOCK * BLOCK
+    for start in range(len(states) * BLOCK, stop, STRETCH):
+        stretch = column.values[start:min(start + STRETCH, stop)]
+        for begin in range(0, len(stretch), BLOCK):
+            state = _average(stretch[begin:begin + BLOCK], start + begin, column.bad, state, 1 - weight)
+            states.append(state)
     return states
 
 
-def _average(column, a, b, state, share):
-    stretch, bad = column.values[a:b], column.bad
-    if bad and bisect_left(bad, a) < bisect_left(bad, b):
-        stretch = filter(math.isfinite, stretch)
-    return reduce(lambda state, value: state + share * (value - state), stretch, state)
+def _average(values, start, bad, state, share):
+    """Return the state of the average after some `values`, the first of which stands at place `start`; bad:
+    the places of those that are not finite."""
+    if bad and bisect_left(bad, start) < bisect_left(bad, start + len(values)):
+        values = filter(math.isfinite, values)
+    return reduce(lambda state, value: state + share * (value - state), values, state)
