@@ -399,7 +399,8 @@ def _held(client, folder, deadline):
     walked = _walked(client, folder, WIDEST) if time.monotonic() < deadline else None
     runs = walked and len(walked[0])
     seconds = min(BROWSE_OTHERS, deadline - time.monotonic())
-    others = others_below(client, folder, walked[0], seconds)[0] if walked and seconds > 0 else {}
+    may_hold = walked and foreign.is_looked_into(folder.rpartition("/")[2])     # as below the folder above it
+    others = others_below(client, folder, walked[0], seconds)[0] if may_hold and seconds > 0 else {}
     inside, level = 0, [folder]
     for _ in range(BROWSE_LEVELS if runs == 0 else 0):
         listed = _folders(client, level) if time.monotonic() < deadline else {}

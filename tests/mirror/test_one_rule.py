@@ -120,6 +120,9 @@ def test_the_doctor_counts_the_same(dwelling, pair):
     ours = doctor._walked(client, str(dwelling))[0]
     counts, is_complete = doctor.others_below(client, str(dwelling), ours, 60)
     assert set(ours) == {OF_HOME, OF_ROOT} and is_complete
+    told = {folder["name"]: folder for folder in doctor.browse(client, str(dwelling))["folders"]}
+    assert not (told[".cache"]["others"] or told[".runicorn"]["others"])
+    assert told[".runicorn"]["inside"] == 1
     assert counts == collections.Counter(kinds[0] for kinds in RUNS.values() if kinds)
 
 
