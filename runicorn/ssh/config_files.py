@@ -25,6 +25,7 @@ MANY = {"identityfile", "certificatefile"}      # keywords whose values add up; 
 WHOLE = {"proxycommand", "knownhostscommand"}   # keywords whose value is the rest of the line, quotes and all
 SYSTEM_CONFIG = local.system_file("ssh_config")
 PATTERN = re.compile(r"[*?!]")
+KEYWORD, MARKS = re.compile(r"(\w+)(?:\s*=\s*|\s+)"), re.compile(r"""["'\\#]""")
 COARSE = 3.0                # s within which two changes of a folder may have one mtime
 
 Block = collections.namedtuple("Block", "condition lines")
@@ -285,7 +286,8 @@ def _stamp(path):
 def _lines(path):
     """Return (keyword, values) of every line of a file; an absent or unreadable file has none."""
     try:
-        text = local_disk.utf8(Path(path).read_bytes()).decode("utf-8", "surrogateescape")
+        with open(path, "rb") as file:
+            text = local_disk.utf8(file.read()).decode("utf-8", "surrogateescape")
     except OSError:
         return []           # ssh passes over it as well
     return [line for line in (_line(raw, path, number) for number, raw in enumerate(text.splitlines(), 1))
@@ -296,11 +298,11 @@ def _line(raw, path, number):
     raw = raw.strip()
     if not raw or raw.startswith("#"):
         return None
-    keyword, _, values = re.sub(r"^(\w+)\s*=\s*|^(\w+)\s+", lambda match: (match[1] or match[2]) + "\0", raw,
-                                count=1).partition("\0")
+    match = KEYWORD.match(raw)
+    keyword, values = (match[1], raw[match.end():]) if match else (raw, "")
     if keyword.lower() in WHOLE:
         return keyword.lower(), [values.strip()]
-    if not re.search(r"""["'\\#]""", values):
+    if not MARKS.search(values):
         return keyword.lower(), values.split()
     words = _words(values)
     if words is None:

@@ -64,9 +64,9 @@ def offered():
     global _offered
     home = os.path.expanduser("~")
     if _offered is None or _offered[0] != home or not _offered[1].unchanged():
-        files = Files()
-        _offered = (home, files, {name: lookup(name, commands=False, files=files)
-                                  for name in hosts(files=files)})
+        files, folder = Files(), f"{home}/.ssh"
+        _offered = (home, files, {name: lookup(name, folder=folder, commands=False, files=files)
+                                  for name in hosts(folder=folder, files=files)})
     return _offered[2]
 
 

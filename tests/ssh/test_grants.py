@@ -25,6 +25,7 @@ from runicorn.ssh.grants import (
     LSTAT,
     OPEN,
     READ,
+    REQUESTS,
     STANDING,
     Asked,
     Caution,
@@ -197,7 +198,7 @@ def test_refusals_in_a_row_are_believed_in_the_end():
     for _ in range(STANDING):
         again = granted(grants, LSTAT, refused())
         assert again is None
-    assert grants.judge(asked(LSTAT), refused(), 80) is None and grants.at_once == 512
+    assert grants.judge(asked(LSTAT), refused(), 80) is None and grants.at_once == REQUESTS
 
 
 @pytest.mark.parametrize("announced", [16, 8, 4, 1024])
@@ -218,7 +219,7 @@ def test_a_request_that_is_given_up_while_it_waits_for_a_handle_slows_the_others
     assert again.trial.why is LOAD and grants.at_once == 1
     assert granted(grants, OPEN) is None and not grants.opens(again), "another file came first"
     assert list(grants.take_deferred()) == [again]
-    assert granted(grants, READ) is None and grants.at_once == 512
+    assert granted(grants, READ) is None and grants.at_once == REQUESTS
 
 
 class Line:
@@ -243,6 +244,6 @@ def test_lines_cut_under_many_requests_make_the_next_more_careful_and_long_ones_
     for line in (Line(500), Line(500), Line(60), Line(16), Line(16, answered_at=100.0)):
         caution.lost(line, LineError("cut"))
         levels.append(at_once())
-    assert levels == [512, 64, 16, 4, 16]
+    assert levels == [REQUESTS, 64, 16, 4, 16]
     caution.lost(Line(500), ProtocolError("garbage"))
     assert at_once() == 64
