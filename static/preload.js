@@ -26,8 +26,13 @@
       one.catch(() => null);     // whoever takes it is told
     }
   };
+  const [compared] = (page === "compare" && new URLSearchParams(location.search).get("runs") || "").split(",");
   if (page === "run") {
     fetchEarly(`/api${location.pathname}`);
+  } else if (compared) {
+    const path = `/api/details?${new URLSearchParams({run: compared.replaceAll("%2C", ",").replaceAll("%25", "%")})}`;
+    globalThis.early[path] = fetch(path);      // read as it comes
+    globalThis.early[path].catch(() => null);
   } else if (page === "runs" && !location.search) {
     fetchEarly(recall("listAsked") || "/api/runs?sort=-started&spark=1&partial=1&offset=0&limit=50");
   }
@@ -35,7 +40,7 @@
   fetchEarly("/api/settings");
 
   const plots = "charts/axes charts/axis_text charts/board charts/head charts/chart charts/tooltip charts/toolbar charts/difference "
-    + "charts/curve_cache charts/grid charts/grid_window charts/crosshair charts/moments charts/paint charts/reorder shared/throttle "
+    + "charts/curve_cache charts/turns charts/grid charts/grid_window charts/crosshair charts/moments charts/paint charts/reorder shared/throttle "
     + "shared/states charts/curves";
   const modules = {
     all: "shared/address shared/api shared/clock shared/dom shared/flatten shared/foreign shared/run_names shared/store shared/topbar shared/widgets "

@@ -11,6 +11,7 @@ import math
 import weakref
 from bisect import bisect_left, bisect_right
 from functools import reduce
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from runicorn.metrics.columns import BLOCK, STRETCH
@@ -185,6 +186,8 @@ def smoothed(column: Column, places: list[int], weight: float) -> list[float]:
     As TensorBoard's: s_n = w s_(n-1) + (1 - w) v_n from s_0 = 0, told as s_n / (1 - w^n); w = `weight` in [0,
     1), n counts finite values only. (Kingma and Ba, "Adam", 2014, section 3, has the debiasing.)
     """
+    if places and not column.bad and places[-1] - places[0] < len(places) * BLOCK:
+        return _smoothed_densely(column, places, weight)
     states = _states(column, weight)
     out, position, state = [], 0, 0.0
     for index in places:
@@ -195,6 +198,17 @@ def smoothed(column: Column, places: list[int], weight: float) -> list[float]:
         position = index + 1
         out.append(state / (1 - weight ** (position - bisect_left(column.bad, position))))
     return out
+
+
+def _smoothed_densely(column, places, weight):
+    """Return what `smoothed` does of finite values with so few between the places that all are averaged at
+    once."""
+    block, share = places[0] // BLOCK, 1 - weight
+    start = block * BLOCK
+    before = _states(column, weight)[block - 1] if block else 0.0
+    averages = list(accumulate(column.values[start:places[-1] + 1],
+                               lambda state, value: state + share * (value - state), initial=before))
+    return [averages[index - start + 1] / (1 - weight ** (index + 1)) for index in places]
 
 
 def _states(column, weight):

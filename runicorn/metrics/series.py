@@ -43,8 +43,8 @@ class Series(RunTables):
         self.times = Times(self)
         # (stem, metric, rank, x) -> ([(Table, points, purges), …], Curve, superseded Curve)
         self._curves = {}
-        # what the files were like, and the facts of so many metrics then
-        self._facts_cache = None, 0, {}
+        # what the files were like, which metrics' facts were asked for, and the facts
+        self._facts_cache = None, None, {}
         # What the files were like, and the pictures encoded since: asked -> pieces.Piece
         self._encoded = (None, {})
 
@@ -56,8 +56,9 @@ class Series(RunTables):
         pictures = sum(len(encoded.deflated) for encoded in [*self._encoded[1].values()] if encoded)
         return self.bytes_of_columns + sum(copies) * POINT_BYTES + pictures
 
-    def metrics(self, most=None):
-        """Return {name: facts} of every metric, or of the first `most`, in the order they were first logged.
+    def metrics(self, most=None, also=None):
+        """Return {name: facts} of every metric, or of the first `most` and the one named `also`, in the order
+        they were first logged.
 
         Facts are of the lowest rank that logged it, superseded points left out: "points", "first_step",
         "last_step", "last" (float, maybe NaN), "last_ts", "best": {"min": (value, step), "max": (value,
@@ -65,19 +66,35 @@ class Series(RunTables):
         start took back every point is left out.
         """
         with self.lock:
-            state, (of, upto, item) = self.state(), self._facts_cache
+            state, (cached_state, cached_question, cached) = self.state(), self._facts_cache
             # An answer, a report and an export want them one after the other
-            if of == state and upto in (None, most):
-                return item if upto == most else dict(itertools.islice(item.items(), most))
-            places_of, tables_of = {}, {rank: self.all_of(rank)[0] for rank in self.ranks}
-            for rank, tables in tables_of.items():
-                for attempt, table in tables:
-                    for name in table.where:
-                        places_of.setdefault(name, []).append((rank, attempt))
+            if cached_state == state and cached_question in ((None, None), (most, also)):
+                return cached if cached_question == (most, also) else {
+                    name: facts for index, (name, facts) in enumerate(cached.items())
+                    if index < most or name == also}
+            tables_of, places_of = {rank: self.all_of(rank)[0] for rank in self.ranks}, self._places()
             facts = ((name, self._facts(name, places, tables_of[places[0][0]]))
                      for name, places in places_of.items())
-            self._facts_cache = state, most, dict(itertools.islice((item for item in facts if item[1]), most))
-            return self._facts_cache[2]
+            chosen = dict(itertools.islice((item for item in facts if item[1]), most))
+            if also in places_of and also not in chosen:
+                more = self._facts(also, places_of[also], tables_of[places_of[also][0][0]])
+                chosen.update({also: more} if more else {})
+            self._facts_cache = state, (most, also), chosen
+            return chosen
+
+    def count(self):
+        """Return how many metrics were logged (int)."""
+        with self.lock:
+            return len(self._places())
+
+    def _places(self):
+        """Return {metric: [(rank, attempt), …] of the tables that hold it}, in the order first logged."""
+        places_of = {}
+        for rank in self.ranks:
+            for attempt, table in self.all_of(rank)[0]:
+                for name in table.where:
+                    places_of.setdefault(name, []).append((rank, attempt))
+        return places_of
 
     def _facts(self, name, places, tables):
         tables = _holding([table for _, table in tables], name)

@@ -29,6 +29,7 @@ def run(answer: dict[str, Any], main: str | None = None) -> dict[str, Any]:
     for field in PARTS:
         bounded[field], more[field] = some(answer[field])
     bounded["metrics"], more["metrics"] = _metrics(answer["metrics"], main)
+    more["metrics"] += bounded.pop("metrics_left")
     return {**bounded, "more": {field: count for field, count in more.items() if count}}
 
 

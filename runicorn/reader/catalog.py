@@ -416,9 +416,10 @@ class Catalog:
 
     # -- one run ---------------------------------------------------------------------------------------------
 
-    def run(self, key):
-        """Return everything about one run but its points (dict; see the README, "HTTP API"). Raises
-        NotFoundError, AmbiguousError."""
+    def run(self, key, most=None):
+        """Return everything about one run but its points (dict; see the README, "HTTP API"). most: of so many
+        metrics, and of the main one, the facts are told, and "metrics_left" says how many others there are.
+        Raises NotFoundError, AmbiguousError."""
         entry = self.entry(key)
         entry.source.reread(entry.record.path)
         self._merge()
@@ -432,14 +433,15 @@ class Catalog:
             entry.learn_step(series.last_step)
         view = self.view()
         metrics = [{**metric_facts(name, facts, view.rule(name, entry)), **entry.definition(name)}
-                   for name, facts in series.metrics().items()]
-        row = view.row(entry, spark=True, deadline=float("inf"))
-        if not series.behind:
+                   for name, facts in series.metrics(most, most and view.main_name(entry)).items()]
+        row = view.row(entry, spark=bool(series.behind), deadline=float("inf"))
+        if not series.behind:           # all is in memory: the file need not be searched for a sparkline
             row["main"] = with_best(row["main"], metrics)
+            row["spark"] = row["main"] and series.spark(row["main"]["metric"], rank=series.first_rank) or None
         return {**row, "config": config, "summary": summary,
                 "meta": {name: value for name, value in meta.items() if name != "config"},
-                "status": status, "attempts": attempts(status, entry),
-                "metrics": metrics,
+                "status": status, "attempts": attempts(status, entry), "metrics": metrics,
+                "metrics_left": series.count() - len(metrics) if most and len(metrics) >= most else 0,
                 "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks),
                 "files_here": entry.here(), "path": local_disk.short(entry.folder),
                 "remote_path": entry.source.remote_path(entry.record.path), "skipped": series.skipped,

@@ -233,8 +233,9 @@ def spark(folder: Path, sizes: dict[str, int], metric: str, n: int = 24) -> Spar
     for name in reversed(events):
         blocks, complete = _blocks(os.path.join(folder, name), sizes[name])
         exact = exact and complete
-        older = [(_value(match[1]), block, match.start()) for block in blocks
-                 for match in pattern.finditer(block)]
+        matches = [(block, match) for block in blocks for match in pattern.finditer(block)]
+        values = _values([match[1] for _, match in matches])
+        older = [(value, block, match.start()) for value, (block, match) in zip(values, matches)]
         if len(events) > 1:             # what a newer attempt logged again is superseded
             steps = [_step(point) or 0 for point in older]
             older = [point for point, step in zip(older, steps) if step < cut]
@@ -272,6 +273,15 @@ def _spaced(path, size, places, length):
     except OSError as error:
         local_disk.pass_over(error)
         return []           # gone since it was listed
+
+
+def _values(texts):
+    """Return the floats that texts (list of bytes: JSON) stand for, None for one that is no number."""
+    try:
+        values = json.loads(b"[" + b",".join(texts) + b"]")     # one by one takes ten times as long
+    except ValueError:
+        values = []
+    return list(map(number, values)) if len(values) == len(texts) else list(map(_value, texts))
 
 
 def _value(text):

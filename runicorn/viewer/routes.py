@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NEWS_SECONDS = 25.0         # under the 30 s at which many proxies cut an idle request
 MOST_CURVES = 4000          # runs x metrics in one answer
+MOST_DETAILS = 200          # runs in one answer
 LOG_LIMIT = 1 << 20         # bytes of log in one answer
 EMPTY = {"size": 0, "start": 0, "end": 0, "lines": [], "more_before": False, "more_after": False}
 ROUTES = []                 # every route of the API, in the order they are listed
@@ -127,8 +128,26 @@ def run(site, ask, key):
     if not entry.source.local:
         site.connections.want(entry.source.slug, entry.record.path)
     curves(site, entry)
-    answer = site.catalog.run(entry.key)
+    answer = site.catalog.run(entry.key, bounded.METRICS)
     return {"news": mark, **bounded.run(answer, (answer["main"] or {}).get("metric"))}
+
+
+@route("GET", "/api/details",
+       "several runs, streamed as one JSON object a line, {\"asked\", \"run\" or \"refused\"}: ?run=KEY (may "
+       "repeat)")
+def details(site: Site, ask: Ask) -> Answer:
+    keys = list(dict.fromkeys(ask.all("run", "runs")))
+    if not 0 < len(keys) <= MOST_DETAILS:
+        raise UsageError(f"name the runs, at most {MOST_DETAILS}: ?run=KEY&run=KEY")
+    return Answer((detail(site, ask, key) for key in keys), "application/x-ndjson")
+
+
+def detail(site: Site, ask: Ask, key: str) -> bytes:
+    """Return the line of `details` about one run."""
+    try:
+        return to_json({"asked": key, "run": run(site, ask, key)}).body
+    except RunicornError as error:
+        return to_json({"asked": key, "refused": json.loads(to_error(error).body)}).body
 
 
 @route("GET", "/api/part", "more of a run than its answer holds: "

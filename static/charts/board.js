@@ -172,7 +172,11 @@ export class Board {
   }
 
   async want(groups) {
-    await this.feed.want(this.pairs(groups), () => this.show(groups)).catch(api.quiet);
+    const came = (metrics) => this.show(groups.filter((group) => group.metrics.some((metric) => metrics.includes(metric))));
+    const whole = await this.feed.want(this.pairs(groups), came).catch((error) => { api.quiet(error); return true; });
+    if (!whole) {
+      return;                    // given up for what is wanted now, which shows them
+    }
     this.slide();
     this.show(groups, true);
     this.feed.letGo(this.pairs(this.grid.near()));

@@ -1,23 +1,29 @@
 // Holds the curves a page shows: fetches them whole, then only what is new, and joins the two.
 
 import {joinTail, noisy, overgrown, pointWeight} from "./curves.js";
+import {Turns} from "./turns.js";
 
 const BUCKETS = 600;
+const CROWD = 12;                // runs over each other from which half as many buckets of each look the same
 const SLOW_SHARE = 0.05;         // a curve that ended this far (share of the run) before the newest point is asked for once a second only
 const SLOW_MS = 1000;
 const WHOLE_MS = 30000;          // the newest points come joined; now and then everything is fetched anew
 const MANY = 200_000;            // points from which smoothing is felt
 const AT_ONCE = 40;              // curves in one request
+const IN_FLIGHT = 2;             // requests at the same time: the viewer works on one while the other is on its way
 const MOST_HELD = 1000;          // curves that are kept when their charts are no longer near
 
 const nameOf = (run, metric) => `${run}\n${metric}`;
 
-/** Pairs of run and metric as requests of all runs and some metrics each: [{run: [keys], metric: [names]}]. */
+/** Pairs of run and metric as requests of all runs and some metrics each: [{run: [keys], metric: [names], pairs}]. */
 function parts(pairs) {
   const run = [...new Set(pairs.map(([key]) => key))];
-  const metrics = [...new Set(pairs.map(([, metric]) => metric))];
+  const byMetric = new Map();
+  pairs.forEach((pair) => byMetric.set(pair[1], [...(byMetric.get(pair[1]) || []), pair]));
+  const metrics = [...byMetric.keys()];
   const some = Math.max(1, Math.floor(AT_ONCE / run.length));
-  return Array.from({length: Math.ceil(metrics.length / some)}, (_, i) => ({run, metric: metrics.slice(i * some, (i + 1) * some)}));
+  return Array.from({length: Math.ceil(metrics.length / some)}, (_, i) => metrics.slice(i * some, (i + 1) * some))
+    .map((metric) => ({run, metric, pairs: metric.flatMap((name) => byMetric.get(name))}));
 }
 
 export class Feed {
@@ -34,13 +40,21 @@ export class Feed {
     this.how = {x: "step", smooth: 0, rank: 0};
     this.shown = null;           // {lo, hi} of a zoom
     this.slowAt = 0;
-    this.asking = new Map();     // run and metric -> the last request for it (a promise), while its answer is on its way
+    this.asking = new Map();     // run and metric -> the promise of an answer that is on its way
+    this.turns = new Turns(IN_FLIGHT);
+    this.round = new AbortController();      // ends what was asked for when something else is wanted
+    this.buckets = BUCKETS;
     this.points = new Map();     // run and metric -> how many were logged
   }
 
   /** Learn how many points the metrics of a run have: the smoothing is meant for what is seen, whatever their number. */
   count(run, metrics) {
     metrics.forEach(({name, points}) => this.points.set(nameOf(run, name), points));
+  }
+
+  /** Learn over how many runs each chart goes. */
+  crowd(runs) {
+    this.buckets = runs > CROWD ? BUCKETS / 2 : BUCKETS;
   }
 
   /** A curve without noise is not smoothed; one of very many points is first drawn as it is, because smoothing all of them takes long. */
@@ -63,7 +77,7 @@ export class Feed {
     this.shown = shown;
     this.wholeAt.clear();
     this.asking.clear();
-    this.round?.abort();
+    this.round.abort();
     this.round = new AbortController();
   }
 
@@ -118,30 +132,30 @@ export class Feed {
         !held.approximate &&
         this.smoothed(run, metric) &&
         !this.x(metric).startsWith("metric:") &&
-        !overgrown(held, BUCKETS);
+        !overgrown(held, this.buckets);
       (old || !joins ? whole : tails).push([run, metric]);
     }
     return {whole, tails};
   }
 
   /**
-   * Fetch whole what is not held as it should be, and wait for what is on its way; nothing else is asked for. rough(): what is here can be
-   * drawn, but is not all, or not smoothed yet.
+   * Fetch whole what is not held as it should be, and wait for what is on its way; nothing else is asked for. Charts are fetched in
+   * the order of `wanted`; came(metrics): some of their curves are here. Resolves to whether all are, and nothing else is wanted now.
    */
-  async want(wanted, rough = () => null) {
+  async want(wanted, came = (_metrics) => null) {
+    const {signal} = this.round;
     const names = wanted.map((pair) => nameOf(...pair));
-    const others = [...new Set(names.map((name) => this.asking.get(name)))].filter(Boolean);
     const missing = wanted.filter((_, at) => !this.wholeAt.has(names[at]) && !this.asking.has(names[at]));
-    await this.fetch(missing);
-    if (others.length) {
-      rough();
-      await Promise.allSettled(others);
+    const coming = new Set(names.map((name) => this.asking.get(name)).filter(Boolean));
+    try {
+      await Promise.all([this.fetch(missing, {came}), ...coming]);
+      await this.fetch(missing.filter((pair) => this.get(...pair) && !this.smoothed(...pair) && !this.asking.has(nameOf(...pair))), {came});
+    } catch (error) {
+      if (!signal.aborted) {
+        throw error;
+      }
     }
-    const coarse = missing.filter((pair) => this.get(...pair) && !this.smoothed(...pair) && !this.asking.has(nameOf(...pair)));
-    if (coarse.length) {
-      rough();
-      await this.fetch(coarse);
-    }
+    return !signal.aborted;
   }
 
   /** Fetch what is new of `wanted`. */
@@ -159,11 +173,14 @@ export class Feed {
     }
     const byRun = new Map();
     quick.forEach((pair) => byRun.set(pair[0], [...(byRun.get(pair[0]) || []), pair]));
-    await Promise.all([this.fetch(whole), ...[...byRun.values(), ...slow.map((one) => [one])].map((tail) => this.fetch(tail, true))]);
+    await Promise.all([this.fetch(whole), ...[...byRun.values(), ...slow.map((one) => [one])].map((tail) => this.fetch(tail, {tail: true}))]);
   }
 
-  /** Ask for `wanted` in a few requests: as many curves in one as make sense, those of one smoothing and one x together. */
-  async fetch(wanted, tail = false) {
+  /**
+   * Ask for `wanted` in a few requests: as many curves in one as make sense, those of one smoothing and one x together. tail: only what
+   * is new of them; came: see want().
+   */
+  async fetch(wanted, {tail = false, came = (_metrics) => null} = {}) {
     if (!wanted.length) {
       return;
     }
@@ -173,34 +190,35 @@ export class Feed {
       const kind = `${this.weight(...pair)}\n${this.x(pair[1])}`;
       kinds.set(kind, [...(kinds.get(kind) || []), pair]);
     }
-    this.round ??= new AbortController();
+    const order = [...new Set(wanted.map(([, metric]) => metric))];
     await Promise.all([...kinds.values()].flatMap((pairs) => {
       const [[run, metric]] = pairs;
       const own = this.axis(metric);
       const shown = own ? this.stretch(own) : this.shown;
       const how = {x: this.x(metric), weight: this.weight(run, metric), tail, from: tail ? end : shown?.lo, to: tail ? null : shown?.hi};
-      return parts(pairs).map((part) => this.request(part, pairs, how));
+      return parts(pairs).map((part) => this.request(part, how, order.indexOf(part.metric[0]), came));
     }));
   }
 
-  /** One request for those of `pairs` that it names. */
-  request({run, metric}, pairs, how) {
-    const mine = pairs.filter(([, name]) => metric.includes(name));
-    const names = mine.map((pair) => nameOf(...pair));
-    const coming = this.bring({run, metric}, mine, how).finally(() => {
-      names.filter((name) => this.asking.get(name) === coming).forEach((name) => this.asking.delete(name));
-    });
-    names.forEach((name) => this.asking.set(name, coming));
-    return coming;
+  /** Send one request when its turn has come. */
+  request(part, how, rank, came) {
+    const {signal} = this.round;
+    const names = part.pairs.map((pair) => nameOf(...pair));
+    const answered = this.turns.take(rank, () => this.send(part, how, signal, came)).finally(
+      () => names.forEach((name) => this.asking.get(name) === answered && this.asking.delete(name)));
+    names.forEach((name) => this.asking.set(name, answered));
+    return answered;
   }
 
-  async bring({run, metric}, pairs, {x, from, to, tail, weight}) {
-    const {signal} = this.round;
+  async send({run, metric, pairs}, {x, from, to, tail, weight}, signal, came) {
+    if (signal.aborted) {
+      return;
+    }
     const asked = performance.now();
-    const answer = await this.ask({run, metric, x, from, to, buckets: BUCKETS,
-      smooth: weight || null, rank: this.how.rank || null}, signal);
+    const answer = await this.ask({run, metric, x, from, to, buckets: this.buckets, smooth: weight || null, rank: this.how.rank || null}, signal);
     if (!signal.aborted) {
       this.take(answer, pairs.filter((pair) => this.x(pair[1]) === x), {from: tail ? from : null, asked, weight});
+      came(metric);
     }
   }
 
@@ -243,6 +261,6 @@ export class Feed {
   }
 
   stop() {
-    this.round?.abort();
+    this.round.abort();
   }
 }

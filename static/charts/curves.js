@@ -188,6 +188,15 @@ export function noisy({last}) {
   return turns > (last.length - 2) * NOISE;
 }
 
+function drawnAlike(one, other) {
+  const names = Object.keys(one);
+  return names.length === Object.keys(other).length
+    && names.every((name) => one[name] === other[name] || (name === "dash" && one.dash.join() === other.dash.join()));
+}
+
+/** Whether two lists are of the same curves, drawn alike. @param {Series[]} list @param {Series[]} other */
+export const sameCurves = (list, other) => list.length === other.length && list.every((one, at) => drawnAlike(one, other[at]));
+
 /** {lo, hi, tiny} of the values between x = from and to: all extremes, superseded points too; tiny: smallest magnitude but zero. */
 export function extent(list, from = -Infinity, to = Infinity) {
   let [lo, hi, tiny] = [Infinity, -Infinity, Infinity];

@@ -1,6 +1,7 @@
 // A scrolled grid of charts: each is made when it comes near the view and dropped when it is far; its name stays.
 
 import {Chart} from "./chart.js";
+import {sameCurves} from "./curves.js";
 import {GridWindow} from "./grid_window.js";
 import {fill, h, icon, own} from "../shared/dom.js";
 import {menu} from "../shared/widgets.js";
@@ -8,6 +9,7 @@ import {t} from "../shared/words.js";
 
 const NEAR = "400px 0px";        // of the visible part: charts within are alive
 const FRAME = 6;                 // ms of a frame that are spent on charts while they are scrolled
+const RESTING = 30;              // … and while they rest: the first is seen before the last is drawn
 const GATHER = 120;              // ms for which charts that came near while scrolling are gathered into one question
 
 /**
@@ -124,19 +126,28 @@ export class Grid {
     cell.chart = null;
   }
 
-  /** Make and draw what is due: all of it at once, but while the charts are scrolled what a frame has time for. */
+  /** Work once all that is shown now was handed over; while the charts are scrolled, in the next frame. */
+  wake(moving = this.window.moving) {
+    if (!this.woken) {
+      this.woken = true;
+      const work = () => { this.woken = false; this.work(); };
+      moving ? requestAnimationFrame(work) : queueMicrotask(work);
+    }
+  }
+
+  /** Make and draw what is due, in each frame what it has time for. */
   work() {
-    cancelAnimationFrame(this.next);
-    const until = performance.now() + (this.window.moving ? FRAME : Infinity);
+    const {moving} = this.window;
+    const until = performance.now() + (moving ? FRAME : RESTING);
     for (const cell of this.due) {
       this.due.delete(cell);
       this.advance(cell);
-      if (performance.now() >= until || (until < Infinity && !cell.drawn)) {
+      if (performance.now() >= until || (moving && !cell.drawn)) {
         break;                   // a chart that was made is laid out and drawn in this frame, too
       }
     }
     if (this.due.size) {
-      this.next = requestAnimationFrame(() => this.work());
+      this.wake(true);
     }
     this.ask();
   }
@@ -255,14 +266,12 @@ export class Grid {
     if (!cell?.near) {
       return;                    // it is asked for again when it comes near
     }
-    cell.series = series;
+    const settles = whole && !cell.whole;
     cell.whole ||= whole;
-    this.due.add(cell);
-    if (this.window.moving) {
-      cancelAnimationFrame(this.next);
-      this.next = requestAnimationFrame(() => this.work());
-    } else {
-      this.work();
+    if (!sameCurves(cell.series, series) || (settles && !series.length)) {
+      cell.series = series;
+      this.due.add(cell);
+      this.wake();
     }
   }
 
@@ -274,7 +283,7 @@ export class Grid {
   destroy() {
     this.watch.disconnect();
     this.window.destroy();
-    cancelAnimationFrame(this.next);
+    [this.due, this.came].forEach((set) => set.clear());
     clearTimeout(this.asking);
     this.alive.forEach((cell) => cell.chart?.destroy());
     this.cells.clear();

@@ -2,10 +2,12 @@
 
 import {colours} from "../shared/dom.js";
 
+const CROWDED = 2;               // curves that are drawn strong; more of them are fainter
 const RAW = 0.3;                 // opacity of the raw curve behind its smooth one; fainter where many runs overlap
 const RAW_CROWDED = 0.09;
 const BAND = 0.13;
 const BAND_CROWDED = 0.06;
+const CROWD = 12;                // curves from which their bands are one fog: none is drawn
 const SUPERSEDED = 0.45;
 const DOT_SPACE = 7;             // px a point must have to itself to get a dot
 const NAMES = ["ink", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8"];
@@ -105,12 +107,13 @@ function superseded(g, s, place, crowded) {
   }
 }
 
-function series(g, s, place, crowded) {
+function series(g, s, place, count) {
   if (!s.x.length) {
     return;
   }
+  const crowded = count > CROWDED;
   const dash = (s.dash || []).map((length) => length * place.scale);
-  if (!s.exact && s.min) {
+  if (!s.exact && s.min && count <= CROWD) {
     band(g, s, place, crowded);
   }
   if (s.smoothed) {
@@ -172,12 +175,11 @@ export function paint(g, list, marks, place) {
   g.clip();
   g.lineJoin = "round";
   markLines(g, marks, place);
-  const crowded = list.length > 2;
   for (const s of list) {
     g.strokeStyle = strokeOf(s);
     g.fillStyle = strokeOf(s);
-    superseded(g, s, place, crowded);
-    series(g, s, place, crowded);
+    superseded(g, s, place, list.length > CROWDED);
+    series(g, s, place, list.length);
   }
   for (const s of list) {
     badMarks(g, s, place);

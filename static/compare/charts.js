@@ -38,6 +38,11 @@ export class CompareCharts extends Board {
     this.arrange();
   }
 
+  /** So many runs will be drawn, now or as they come. */
+  expect(count) {
+    this.feed.crowd(count);
+  }
+
   /** The same runs as they are now: a metric that was not there yet gets its chart. */
   renewRuns(runs) {
     const known = this.metrics().length;

@@ -57,6 +57,7 @@ class ComparePage {
 
   async load(keys) {
     this.loading = true;
+    this.charts.expect(this.runs.keys.length);
     await this.ask(keys);
     this.loading = false;
     this.draw();

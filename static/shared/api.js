@@ -61,7 +61,8 @@ export function older(a, b) {
   return bootA === bootB && countB < countA ? b : a;
 }
 
-function heard(news) {
+/** What is shown from now on was read after `news`. @param {string} news */
+export function heard(news) {
   if (news && !polling) {
     since = since === null ? news : older(since, news);
   }
@@ -85,14 +86,17 @@ export function parameters(values = {}) {
   return text && `?${text}`;
 }
 
-async function failure(answer) {
-  const body = await answer.json().catch(() => null);
-  const told = body?.message || (typeof body?.error === "object" && body.error?.message) || answer.statusText || `HTTP ${answer.status}`;
+/** What an answer that is none says, as an error. @param {any} body of the answer; null where it is no JSON @param {string} [words] @param {number} [status] */
+export function refusal(body, words = "", status = 0) {
+  const told = body?.message || (typeof body?.error === "object" && body.error?.message) || words;
   const code = typeof body?.error === "string" ? body.error : "refused";
   const values = body?.values && Object.fromEntries(Object.entries(body.values).map(([name, value]) => [name, [value].flat().join(", ")]));
   const message = values || VALUELESS.has(code) ? known(`said.${values?.said ?? code}`, values, quoted(told)) : quoted(told);
-  return new ApiError(code, message, Number(answer.headers?.get(REFUSED)) || answer.status, body);
+  return new ApiError(code, message, status, body);
 }
+
+const failure = async (answer) => refusal(await answer.json().catch(() => null), answer.statusText || `HTTP ${answer.status}`,
+  Number(answer.headers?.get(REFUSED)) || answer.status);
 
 /** What preload.js asked for already, once. */
 function early(path) {
@@ -150,7 +154,7 @@ export const del = (path, body, signal) => call("DELETE", path, body, signal);
 export const runPath = (key) => `/api/runs/${encodeKey(key)}`;
 export const connectionPath = (name, what = "") => `/api/connections/${encodeURIComponent(name)}${what && `/${what}`}`;
 
-/** A streamed answer of one JSON object a line, as an async generator of objects. */
+/** A streamed answer of one JSON object a line, as an async generator of objects. @returns {AsyncGenerator<any>} */
 export async function* lines(path, values, signal) {
   const answer = await send("GET", path + parameters(values), null, signal);
   if (refused(answer)) {

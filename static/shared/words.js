@@ -198,11 +198,18 @@ export const fmt = {
     return typeof value === "object" ? JSON.stringify(value) : String(value);
   },
 
-  /** The same; a number that takes more than `room` characters gets fewer figures and a ≈ before them: one cut at its end would be another. */
+  /**
+   * The same; a number that takes more than `room` characters gets fewer figures and a ≈ before them: one cut at its end would be another.
+   * Where just that sign has no room, what reckoning in binary left behind (0.0014999999999999998) is not worth it.
+   */
   within(value, room) {
     const whole = fmt.given(value);
     if (typeof value !== "number" || whole.length <= room) {
       return whole;
+    }
+    const clean = fmt.given(Number(value.toPrecision(15)));
+    if (clean.length === room) {
+      return clean;
     }
     for (let figures = 16; ; figures -= 1) {
       const plain = fmt.given(Number(value.toPrecision(figures)));

@@ -9,7 +9,8 @@ import {toggled} from "../../static/charts/toolbar.js";
 import {Feed} from "../../static/charts/curve_cache.js";
 import {Rhythm} from "../../static/shared/throttle.js";
 import {Link} from "../../static/charts/crosshair.js";
-import {arrange, extent, groupMetrics, joinTail, logarithmic, lowerBound, matcher, nearest, noisy, overgrown, placed, pointWeight, shortLabel, span, toCsv, valuesAt} from "../../static/charts/curves.js";
+import {arrange, extent, groupMetrics, joinTail, logarithmic, lowerBound, matcher, nearest, noisy, overgrown, placed, pointWeight, sameCurves, shortLabel, span,
+  toCsv, valuesAt} from "../../static/charts/curves.js";
 
 function curve(x, last, more = {}) {
   return {run: "r", metric: "loss", x, last, min: last, max: last, min_x: x, max_x: x, smooth: null, nan: [], superseded: null,
@@ -331,10 +332,49 @@ test("a curve of very many points is drawn before it is smoothed, one without no
   });
   feed.count("r", [{name: "noisy", points: 1e6}, {name: "even", points: 1e6}]);
   feed.set({x: "step", smooth: 0.8});
-  let drawn = 0;
-  await feed.want([["r", "noisy"], ["r", "even"]], () => { drawn += 1; });
+  const drawn = [];
+  await feed.want([["r", "noisy"], ["r", "even"]], (metrics) => drawn.push(metrics.join()));
   assert.deepEqual(asked, [["noisy,even", null], ["noisy", pointWeight(0.8, 1e6)]]);
-  assert.equal(drawn, 1);
+  assert.deepEqual(drawn, ["noisy,even", "noisy"]);
+});
+
+test("two requests are on their way at a time, those of the first charts before all others, and what is on its way is waited for", async () => {
+  const asked = [];
+  const release = [];
+  const feed = new Feed((values) => new Promise((resolve) => {
+    asked.push(values);
+    release.push(() => resolve({series: values.run.flatMap((run) => values.metric.map((metric) => curve([0], [1], {run, metric})))}));
+  }));
+  const turn = () => new Promise((resolve) => setTimeout(resolve));
+  const runs = Array.from({length: 30}, (_, at) => `r${at}`);
+  const pairs = (metrics, some) => metrics.flatMap((metric) => some.map((run) => [run, metric]));
+  feed.set({x: "step", smooth: 0});
+  feed.crowd(31);
+  const first = feed.want(pairs(["a", "b", "c"], runs));
+  const late = feed.want(pairs(["a", "b", "c"], [...runs, "late"]));
+  assert.deepEqual(asked.map(({metric}) => metric), [["a"], ["b"]]);
+  release.splice(0, 1)[0]();
+  await turn();
+  assert.deepEqual([asked[2].run, asked[2].metric], [["late"], ["a", "b", "c"]], "the first chart's");
+  let done = false;
+  late.then(() => { done = true; });
+  release.splice(1, 1)[0]();
+  await turn();
+  assert.equal(done, false, "b and c of the others are on their way");
+  release.splice(0).forEach((answer) => answer());
+  await turn();
+  release.splice(0).forEach((answer) => answer());
+  assert.deepEqual(await Promise.all([first, late]), [true, true]);
+  assert.equal(asked.length, 4);
+  assert.equal(asked[0].buckets, 300);
+});
+
+test("curves are drawn anew only where they differ", () => {
+  const one = {...curve([0], [1]), dash: [2, 2], label: "a"};
+  assert.equal(sameCurves([one], [{...one, dash: [2, 2]}]), true);
+  assert.equal(sameCurves([one], [{...one, x: [0]}]), false);
+  assert.equal(sameCurves([one], [{...one, label: "b"}]), false);
+  assert.equal(sameCurves([one], []), false);
 });
 
 test("work asked for too often is done in its rhythm, and the last of it is never left out", async () => {

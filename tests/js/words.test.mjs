@@ -66,6 +66,7 @@ test("values keep what a reader needs", () => {
   for (const [shown, value] of Object.entries(within)) {
     assert.equal(fmt.within(value, 10), shown);
   }
+  assert.deepEqual([fmt.within(0.0014999999999999998, 6), fmt.within(0.0014999999999999998, 7)], ["0.0015", "≈0.0015"]);
 });
 
 test("durations, ages and sizes", () => {

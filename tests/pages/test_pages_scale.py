@@ -265,7 +265,7 @@ def test_compared_runs_are_drawn_while_others_are_on_their_way_and_asked_for_onc
     server = serve()
     page = open_page(f"{server.url}/settings")
     held = []
-    page.route(re.compile("/api/runs/.*run11"), lambda route: held.append(route))
+    page.route(re.compile("/api/details.*run11"), lambda route: held.append(route))
     asked = answers(page, "/api/series")
     go = "address => { history.pushState({}, '', address); dispatchEvent(new Event('runicorn:go')); }"
     page.evaluate(go, f"/compare?runs={','.join(keys)}")

@@ -91,6 +91,17 @@ def test_one_run_by_key_by_id_and_ambiguous(call, root):
     assert call("GET", "/api/runs/nothing").status == 404
 
 
+def test_several_runs_come_a_line_each_and_one_that_is_refused_costs_no_other(call):
+    reply = call("GET", "/api/details", run=["nothing", "abc123", "abc123"])
+    refused, told = map(json.loads, reply.plain.splitlines())
+    assert refused["asked"] == "nothing" and refused["refused"]["error"] == "not_found"
+    alone = call.get(f"/api/runs/{KEY}")
+    assert told["asked"] == "abc123" and told["run"]["key"] == KEY
+    assert told["run"]["metrics"] == alone["metrics"] and len(told["run"]["spark"]) == 24
+    assert "metrics_left" not in alone
+    assert call("GET", "/api/details").status == 400
+
+
 def test_own_tags_note_and_hidden(call):
     row = call("PATCH", f"/api/runs/{KEY}",
                {"tags": ["mine"], "note": "good <b>one</b>", "hidden": True}).json
@@ -511,7 +522,7 @@ def test_no_memory_for_an_answer_is_said_and_costs_that_answer_alone(
         if place == "writing":
             short.setattr(layout, "to_json", full)
         else:
-            short.setattr(server.site.catalog, "run", lambda key: full({"runs": []}))
+            short.setattr(server.site.catalog, "run", lambda key, most: full({"runs": []}))
         refused = call("GET", "/api/runs" if place == "writing" else f"/api/runs/{KEY}")
     assert (refused.status, refused.json["error"]) == (503, "short") and not caplog.records
     assert call("GET", "/api/runs").status == 200
