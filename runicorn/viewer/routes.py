@@ -142,7 +142,7 @@ def details(site: Site, ask: Ask) -> Answer:
     return Answer((detail(site, ask, key) for key in keys), "application/x-ndjson")
 
 
-def detail(site: Site, ask: Ask, key: str) -> bytes:
+def detail(site, ask, key):
     """Return the line of `details` about one run."""
     try:
         return to_json({"asked": key, "run": run(site, ask, key)}).body
