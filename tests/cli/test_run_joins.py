@@ -141,25 +141,6 @@ def test_disabled_it_does_not_join(tmp_path):
     assert rows(only(tmp_path)) == [] and only(tmp_path).parts[-4] == "default"
 
 
-@pytest.mark.few("every rank")
-@pytest.mark.parametrize("recorded", [False, True], ids=["rank 0", "every rank"])
-def test_the_runs_of_ranks_are_one(tmp_path, recorded):
-    code = """
-    import os, runicorn
-    run = runicorn.init(project="p", name="n", all_ranks=bool(os.environ.get("ALL")))
-    run.log({"loss": int(os.environ["RANK"])})
-    """
-    argv = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", script(tmp_path, code)[1]]
-    environ = {"OMP_NUM_THREADS": "1", "ALL": "1" if recorded else ""}
-    assert finished(tmp_path, argv, env=environ, timeout=120)[0] == 0
-    run = only(tmp_path)
-    names = ("events.jsonl", "events.rank1.jsonl", "events.rank2.jsonl")[:3 if recorded else 1]
-    assert [[row["data"] for row in rows(run, name)] for name in names] == (
-        [[{"loss": rank}] for rank in range(len(names))])
-    assert recorded or not (run / "events.rank1.jsonl").exists()
-    assert run.parts[-4:-2] == ("p", "n")
-
-
 def slurm(task, tasks=2):
     return {"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_PROCID": str(task), "SLURM_NTASKS": str(tasks),
             "SLURM_STEP_NUM_TASKS": str(tasks)}

@@ -4,7 +4,7 @@ one at the end."""
 SLOWEST = """house/test_packaging mirror/test_verified_edits wandb/test_frameworks cli/test_run
 guide/test_foreign_live connections/test_registry pages/test_pages_run pages/test_pages_runs
 writer/test_writer_values pages/test_pages_settings guide/test_end_to_end
-connections/test_shortage cli/test_run_joins mirror/test_unreadable mirror/test_turns
+connections/test_shortage cli/test_run_ranks mirror/test_unreadable mirror/test_turns
 mirror/test_moves pages/test_pages_ages format/test_records writer/test_writer_ranks
 reader/test_hostile_foreign mirror/test_hostile_answers connections/test_doctor
 pages/test_pages_logs pages/test_pages_compare writer/test_run_ends ssh/test_system_remote

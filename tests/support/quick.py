@@ -10,7 +10,7 @@ PARTS = set("""sshd pam servers slurm line chromium playwright ports asyncssh py
     torch lightning transformers keras tensorboard ray papermill jupyter_client dask joblib optuna
     pyarrow duckdb polars pyspark analysis""".split())
 FOLDERS = set("cli connections format house metrics mirror reader ssh transfer viewer".split())
-LONG = set("""test_packaging test_missing_room test_notebook test_demo_sshd test_readme_api
+LONG = set("""test_run_ranks test_packaging test_missing_room test_notebook test_demo_sshd test_readme_api
     test_security_machine test_verified_edits test_moves test_unreadable test_clock test_mirror_lines
     test_one_truth test_bounded test_columns_wide test_pipes""".split())
 
