@@ -62,7 +62,7 @@ themselves.
 ZIPPED = {"metrics": None, "reader": None, "wandb": None, "integrations": None,
           "cli": ("tail", "tail_foreign", "dialogue", "terminal", "program_threads", "parser",
                   "wandb_folder"),
-          "writer": ("capture_fd", "rank_run", "joined_run", "images")}
+          "writer": ("capture_fd", "rank_run", "joined_run", "images", "system")}
 ZIP = "modules.zip"
 FROM_ZIP = f"__path__.append(__file__[:-11]+'{ZIP}')"
 SERVER_README = """\
