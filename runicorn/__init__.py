@@ -49,10 +49,16 @@ def __getattr__(name):
         from runicorn.reader import scripts
         return getattr(scripts, name)
     # Of a script that says `import runicorn as wandb`
-    if name[:1] != "_" and name in _wandb("names").PUBLIC:
+    if name[:1] != "_" and not _is_module(name) and name in _wandb("names").PUBLIC:
         value = getattr(_sys.modules["runicorn.wandb"], name)
         return globals().setdefault(name, value)
     raise AttributeError("module 'runicorn' has no attribute " + repr(name))
+
+
+def _is_module(name):
+    """Whether it is one of ours, which `from runicorn import name` asks for here before it is loaded."""
+    from importlib.machinery import PathFinder
+    return PathFinder.find_spec(__name__ + "." + name, __path__) is not None
 
 
 def _wandb(module):

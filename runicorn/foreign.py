@@ -11,40 +11,26 @@ import re
 from os import scandir
 from stat import S_IFDIR, S_IFLNK, S_ISDIR, S_ISLNK, S_ISREG
 
+from runicorn.foreign_names import CHECKPOINT, KINDS, LOGS, STATE, SURE, is_looked_into, kind_by_name
 from runicorn.foreign_rules import Rules
 from runicorn.foreign_text import kind_by_content
 
-# What is believed first where two kinds of files in one folder tell the same metric.
-KINDS = ("wandb", "tensorboard", "csv", "trainer", "jsonl", "log")
-SURE = ("wandb", "tensorboard", "trainer")      # their names tell; of the others, what is in them
 # levels, folders in all, entries of a folder, text files read
 DEPTH, FOLDERS, ENTRIES, READ = 8, 200000, 20000, 5000
 OF_FOLDER = 100                                 # … of one folder, the newest; so many tables are a data set
 # Bytes of a text file's beginning and end that are read; a traceback may stand there
 HEAD, TAIL = 4096, 16384
-SKIPPED_FOLDER = re.compile(r"[.:]|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include"
-                            r"|pkgs|venv|env|envs|lost\+found)$")
 META, OURS = "meta.json", {"status.json", "events.jsonl"}       # one of these beside the first: our run
 # What is in a folder that holds no runs, whatever it is called
 NEVER_IN = {"pyvenv.cfg": "Python environments", "conda-meta": "Python environments"}
 MIRROR = ".index"                               # in the mirror of a server
 MARKS = {*NEVER_IN, *OURS, META, MIRROR}        # files that are none of a run but say what a folder is
-CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})$")
 WANDB = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([^/]+)$")
-STATE, LOGS = "trainer_state.json", (".log", ".out", ".txt")
 # What a run was configured with
 BESIDE = ("hparams.yaml", "args.yaml", "opt.yaml", "config.yaml", "args.json", "config.json")
 WANDB_FILES = ("files/config.yaml", "files/wandb-summary.json", "files/wandb-metadata.json",
                "files/output.log")
 WANDB_NAMES = "wandb-summary.json", "wandb-metadata.json"
-NEVER = re.compile(
-    r"requirements.*\.txt$|constraints.*\.txt$"
-    r"|(?:readme|licen[cs]e|notice|authors|changes|history|top_level|sources|record|cmakelists|robots|classes"
-    r"|labels|vocab|merges|words|names|files?|list|train|val|test)\.txt$"
-    r"|(?:package|config|tokenizer|vocab|args|settings|index|data|train|val|test|labels|annotations)\.jsonl?$"
-    r"|(?:train|test|val|valid|data|dataset|labels?|annotations|metadata|submission|sample_submission)\.csv$")
-JSON_LOG = re.compile(r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$"
-                      r"|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
 DATED = re.compile(r"\d{8}_\d{6}\.json$")
 # What a rule of one's own may name: text, and files without an ending.
 CLAIMED = re.compile(r"[^.].*\.(?:log|out|txt|err|json|jsonl|ndjson)$|[^.]+$", re.IGNORECASE)
@@ -55,27 +41,6 @@ Run = collections.namedtuple("Run", "path folder kinds files")
 Run.__doc__ = """One run of another logger. path: below the root (str; "." is the root itself); folder: where
 its files lie (str); kinds: of KINDS, in that order; files: [(name below the folder, size, mtime, ctime,
 mode), ...] sorted, times in ns."""
-
-
-def kind_by_name(name):
-    """Return the kind that a file's name speaks of (str), or None; unless that is one of SURE, what is in the
-    file decides."""
-    if name.startswith("."):
-        return None
-    if "tfevents" in name:
-        return "tensorboard"
-    if name.startswith("run-") and name.endswith(".wandb"):
-        return "wandb"
-    if name == STATE:
-        return "trainer"
-    low = name.lower()
-    if NEVER.match(low):
-        return None
-    if low.endswith(".csv"):
-        return "csv"
-    if JSON_LOG.match(low):
-        return "jsonl"
-    return "log" if low.endswith(LOGS) else None
 
 
 def is_own_run(names):
@@ -92,11 +57,6 @@ def why_none(names, is_root=False):
     if MIRROR in names and not is_root:
         return "mirrors of servers"
     return next((NEVER_IN[name] for name in NEVER_IN if name in names), None)
-
-
-def is_looked_into(name):
-    """Whether a folder that is called `name` (str) may be, or hold, a run of another logger."""
-    return not SKIPPED_FOLDER.match(name)
 
 
 def is_of_use(name, rules=None):

@@ -2,9 +2,9 @@
 group of processes, and to read the program's output on where `runicorn run` itself was killed, or a child of
 the program outlives it."""
 
+import _signal as signal  # as `program` has it
 import os
 import select
-import signal
 
 from runicorn.cli.streams import Pump
 from runicorn.disk import discard_tree
@@ -63,10 +63,17 @@ class Guard:
         """Have it read on, as long as anybody writes; it goes its own way then."""
         self._tell(PASS_ON)
 
-    def end(self):
-        """End it."""
+    def dismiss(self):
+        """Have it end: nothing can come any more."""
         try:
             os.kill(self.pid, signal.SIGKILL)
+        except OSError:
+            pass
+
+    def end(self):
+        """End it, and wait until it has."""
+        self.dismiss()
+        try:
             os.waitpid(self.pid, 0)
         except OSError:
             pass

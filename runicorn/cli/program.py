@@ -2,9 +2,9 @@
 terminal) for what it prints, and everything else as it would be without us. Signals that come to us alone are
 passed on to it; what ended it ends us."""
 
+import _signal as signal  # not `signal`, which makes enums first, and at each call
 import errno
 import os
-import signal
 import sys
 import time
 
@@ -17,7 +17,8 @@ from runicorn.writer.signals import STOPS
 # of our own.
 OWN = {"SIGKILL", "SIGSTOP", "SIGCHLD", "SIGWINCH", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGXFSZ", "SIGSEGV",
        "SIGBUS", "SIGFPE", "SIGILL"}
-NAMES = {int(member): member.name for member in signal.Signals}
+NAMES = {getattr(signal, name): name for name in sorted(dir(signal), reverse=True)
+         if name[:3] == "SIG" and name[3] != "_"}       # of several of a number the first: SIGABRT, SIGCHLD
 TYPED = {"SIGINT", "SIGQUIT", "SIGTSTP", "SIGHUP"}      # by keys, mostly, to a whole group
 SETTLE_SECONDS = 0.001      # while the kernel goes through a group
 TICK_SECONDS = 0.5
@@ -47,7 +48,7 @@ class Program:
         further descriptors that are for it, not for us (list of int). Raises OSError if it can't be
         started."""
         self._link = link
-        every = [int(number) for number in signal.valid_signals()]
+        every = signal.valid_signals()
         numbers = [number for number in every if _name(number) not in OWN]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, every)
         try:
@@ -167,6 +168,13 @@ class Program:
             self._link.serve()          # its last words
         if self._terminal is not None:
             self._terminal.restore()
+        if not self._is_read_on:
+            self._guard.dismiss()       # while the run ends
+
+    @property
+    def _is_read_on(self):
+        """Whether children of the program may still print."""
+        return any(channel.is_open for channel in self._pump.channels)
 
     def _drained(self):
         self._pump.drain()
@@ -228,8 +236,7 @@ class Program:
         """The program has ended and its run is over: leave what its children still print to the guard. Ends
         this process as the program ended: with its exit code, or by the same signal."""
         sys.stderr.flush()
-        self._guard.pass_on() if any(channel.is_open
-                                     for channel in self._pump.channels) else self._guard.end()
+        self._guard.pass_on() if self._is_read_on else self._guard.end()
         if self.status >= 0:
             os._exit(self.status)       # nothing is left to be done
         import resource

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 
+from runicorn.foreign_names import CHECKPOINT, KINDS, SURE, is_looked_into, kind_by_name
 from runicorn.writer.notice import say
 
 # levels, folders in all, entries of a folder, files that are followed
@@ -22,8 +23,6 @@ PASS_SECONDS = 0.3          # of reading in one pass
 LAST_SECONDS = 5.0          # of reading when the program has ended
 SEARCH_SECONDS = 0.5        # … and of looking for what is new until then
 EARLY_SECONDS = 0.05        # a disk's clock ticks that coarsely
-# Of what foreign.kind_by_name takes, or tfevents
-ENDINGS = (".wandb", ".csv", ".json", ".jsonl", ".ndjson", ".log", ".out", ".txt")
 SPLITS = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"}
 
 
@@ -111,15 +110,11 @@ class ProgramFiles:
         folders = []
         with os.scandir(folder) as entries:
             for _, entry in zip(range(ENTRIES), entries):
-                if (not entry.name.lower().endswith(ENDINGS) and "tfevents" not in entry.name
-                        and not entry.is_dir(follow_symlinks=False)):
-                    continue
-                from runicorn import foreign  # here: a short program without such files does without
                 if entry.is_dir(follow_symlinks=False):
-                    if foreign.is_looked_into(entry.name):
+                    if is_looked_into(entry.name):
                         folders.append(entry.path)
-                elif (entry.path not in self._stood and entry.path not in self._files
-                      and foreign.kind_by_name(entry.name) and entry.is_file(follow_symlinks=False)):
+                elif (kind_by_name(entry.name) and entry.path not in self._stood
+                      and entry.path not in self._files and entry.is_file(follow_symlinks=False)):
                     self._meet(entry.path, entry.stat(follow_symlinks=False), is_changed)
         return folders
 
@@ -139,9 +134,7 @@ class ProgramFiles:
     def _consider(self, path):
         """Follow a file if it is of a kind, one that stood before once it has grown; a text file is looked
         into again when it has."""
-        from runicorn import foreign
-        from runicorn.foreign_text import kind_by_content
-        kind, doubtful = (foreign.kind_by_name(os.path.basename(path)),
+        kind, doubtful = (kind_by_name(os.path.basename(path)),
                           self._doubtful.setdefault(os.path.dirname(path), {}))
         try:
             size = os.stat(path).st_size
@@ -155,17 +148,18 @@ class ProgramFiles:
             return                      # nothing came since
         if skip and _tail(path, skip) != tail:
             skip = 0                    # written anew
-        if kind not in foreign.SURE:
-            kind = kind_by_content(kind, *foreign.ends(path, size))
+        if kind not in SURE:
+            from runicorn.foreign import ends
+            from runicorn.foreign_text import kind_by_content  # here: few programs write such files
+            kind = kind_by_content(kind, *ends(path, size))
         if kind is not None:
             del doubtful[path]
             self._follow(path, kind, skip)
 
     def _follow(self, path, kind, skip):
-        from runicorn import foreign
         from runicorn.metrics.follow import Followed
         folder, key = os.path.dirname(path), path
-        if kind == "trainer" and foreign.CHECKPOINT.match(os.path.basename(folder)):
+        if kind == "trainer" and CHECKPOINT.match(os.path.basename(folder)):
             self._stood.add(path)
             folder = key = os.path.dirname(folder)
             if key in self._files:
@@ -197,7 +191,6 @@ class ProgramFiles:
 
         In one folder a metric that stands in files of two kinds is taken from the one that is believed first.
         """
-        from runicorn.foreign import KINDS
         named = {}
         for name, value in data.items():
             if KINDS.index(kind) > KINDS.index(self._kinds.setdefault((folder, name), kind)):

@@ -13,6 +13,8 @@ from runicorn.writer.notice import say
 EXAMPLES = {"run": "runicorn run --project vision --name resnet50 --config lr=0.1 -- python train.py "
                    "--epochs 90"}
 SHELLS_CODE = 127           # of a program that is not there
+# Python lets another thread of ours go on for ten times as long, while output waits to be passed on
+SWITCH_SECONDS = 0.0005
 
 
 # option: (what it is called in `Options`, its metavariable or None for a flag, help). Those in MANY may be
@@ -81,6 +83,7 @@ def _help():
 def run(options):
     """Run the program, and end as it does; returns an exit code only where it could not be started."""
     gc.disable()                # what is made until the program has started, stays
+    sys.setswitchinterval(SWITCH_SECONDS)
     if hasattr(os, "fork"):
         from runicorn.cli.program import Program
     else:

@@ -189,22 +189,23 @@ def answering(*modules):
     return f"{text}\nimport sys\nreply(os.fsdecode(sys.argv[1].encode('utf-8', 'surrogateescape')))\n"
 
 
-def _carried(text, name):
-    """Return what the function or class `name` needs of the Python module `text`, and of those that it
-    imports from."""
+def _carried(text, *names):
+    """Return what the functions, classes and constants `names` need of the Python module `text`, and of those
+    that it imports from."""
     def inlined(match):
         source = importlib.import_module(match[1]).__loader__.get_source(match[1])
-        return (f"scope = {{}}\nexec({ascii(_carried(source, match[2]))}, scope)\n"
-                f"{match[2]} = scope['{match[2]}']")
-    return re.sub(r"(?m)^from (runicorn\.\w+) import (\w+)$", inlined, excerpt(text, name))
+        imported = match[2].split(", ")
+        return "\n".join(["scope = {}", f"exec({ascii(_carried(source, *imported))}, scope)",
+                          *(f"{name} = scope['{name}']" for name in imported)])
+    return re.sub(r"(?m)^from (runicorn\.\w+) import ([\w, ]+)$", inlined, excerpt(text, *names))
 
 
-def excerpt(text, name):
-    """Return what the function `name` needs of the Python module `text` (str), without the comments and
-    docstrings."""
+def excerpt(text, *names):
+    """Return what the functions, classes and constants `names` need of the Python module `text` (str),
+    without the comments and docstrings."""
     tree, lines = ast.parse(text), text.split("\n")
     makers = {bound: node for node in tree.body for bound in _bound(node)}
-    needed, waiting = set(), [makers[name]]
+    needed, waiting = set(), [makers[name] for name in names]
     while waiting:
         node = waiting.pop()
         if node not in needed:

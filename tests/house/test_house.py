@@ -13,8 +13,8 @@ import sources
 from sources import PACKAGE
 
 # Who may import whom: a module its own folder, the ground, and what stands beside its folder here.
-GROUND = ("assets clock disk errors faults foreign foreign_rules foreign_text layout left_out local_disk "
-          "local_names loopback manifest "
+GROUND = ("assets clock disk errors faults foreign foreign_names foreign_rules foreign_text layout "
+          "left_out local_disk local_names loopback manifest "
           "manifest_entry manifest_lines manifest_timer masking namesake news rule_book rule_process "
           "rule_worker rules schtasks settings "
           "shares surrogates version")
