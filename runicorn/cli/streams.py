@@ -9,13 +9,12 @@ import stat
 
 from runicorn.writer.notice import say
 
-BLOCK = 1 << 16             # bytes that are handled at once
+BLOCK = 1 << 16             # bytes that are logged at once, at most
 PIPE_BYTES = 1 << 20        # what Linux lets anybody have; a program then rarely waits for us
 F_SETPIPE_SZ = 1031         # which fcntl names only since Python 3.10
 # PIPE_BUF: what a descriptor that is ready takes without waiting, if it is a pipe or a socket
 CHUNK = 4096
-PTY_BYTES = 4095            # what a read of a pty gives at most
-PTY_BLOCK = 5 * PTY_BYTES   # larger ones take longer: what is made of them leaves malloc's heap each time
+PTY_BYTES = 4096            # more than a read of a pty gives
 
 
 class Outlet:
@@ -32,7 +31,8 @@ class Outlet:
         return self.number if self._own is None else self._own
 
     def write(self, data):
-        """Write `data` (bytes) behind what waits; returns whether somebody may still read it."""
+        """Write `data` (bytes, or a memoryview of what may change later) behind what waits; returns whether
+        somebody may still read it."""
         view, written = (memoryview(b"".join((self.rest, data)) if self.rest and data else self.rest or data),
                          0)
         try:
@@ -55,7 +55,7 @@ class Outlet:
                 say(f"the program's output can't be written ({error.strerror or error}); it is in the run's "
                     f"log",
                     once=("outlet", error.errno))
-        self.rest = view[written:]
+        self.rest = view[written:] if view.readonly else bytes(view[written:])
         return not self.is_broken
 
     def close(self):
@@ -98,33 +98,41 @@ class Channel:
 
     def __init__(self, source, outlet, name):
         self.source, self.outlet, self.name = source, outlet, name
-        self.is_open, self._buffer = True, memoryview(bytearray(PTY_BLOCK if os.isatty(source) else BLOCK))
+        self.is_open, self._buffer = True, memoryview(bytearray(BLOCK))
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         os.set_blocking(source, False)
 
     def move(self, log):
-        """Pass on what there is, a block; returns how much there was (bytes). log: a LogFile or None."""
-        data, is_over = self._read()
-        if data and not self.outlet.write(data):
+        """Pass on what there is, a block at most, each piece as soon as it is read; returns how much there
+        was (bytes). log: a LogFile or None.
+
+        It is logged when nothing more is there, or no more is taken. A pty gives little at once, and has no
+        more until the kernel has had time to fill it: while the piece before is written.
+        """
+        size, is_over, is_heard = 0, False, True
+        while is_heard and not is_over and not self.outlet.rest and size <= BLOCK - PTY_BYTES:
+            piece = self._read(self._buffer[size:])
+            if piece is None:
+                break
+            size, is_over = size + len(piece), not piece
+            is_heard = self.outlet.write(piece)
+        if not is_heard:
             self.end(None)          # the program hears of it at its next write
-        if data and log is not None:
-            log.feed(self.name, self._decoder.decode(data))
+        if size and log is not None:
+            log.feed(self.name, self._decoder.decode(self._buffer[:size]))
         if is_over:
             self.end(log)
-        return len(data)
+        return size
 
-    def _read(self):
-        """Return (what there is, up to a block, whether nothing follows). A pty gives little at once."""
-        size, count, room, is_over = 0, PTY_BYTES, len(self._buffer), False
+    def _read(self, room):
+        """Return what there is (memoryview), read into `room`; an empty one where nothing follows, None where
+        nothing is there now."""
         try:
-            while size <= room - PTY_BYTES and count >= PTY_BYTES:          # less: there was no more
-                count = os.readv(self.source, [self._buffer[size:]])
-                size, is_over = size + count, not count
+            return room[:os.readv(self.source, [room])]
         except BlockingIOError:
-            pass
+            return None
         except OSError:             # EIO: nobody holds the program's side of a pty any more
-            is_over = True
-        return bytes(self._buffer[:size]), is_over
+            return room[:0]
 
     def end(self, log):
         """No more comes, or nobody wants more."""

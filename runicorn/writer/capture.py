@@ -68,7 +68,7 @@ class LogFile:
             screen = self._streams[key] = Screen()
         block = screen.feed_block(text, time.monotonic())
         if block is not None:
-            self._append_block(*block, screen)
+            self._append_block(block, screen)
             return
         ended = screen.feed(text, time.monotonic())
         if not ended:
@@ -92,13 +92,16 @@ class LogFile:
         mark = self._mark()
         self.file.write(_encoded(mark + (ending + mark).join(lines) + ending if lines else ""))
 
-    def _append_block(self, lines, count, screen):
-        """Append `count` lines (one str, joined by newlines), which move nothing."""
+    def _append_block(self, lines, screen):
+        """Append lines (one str, joined by newlines), which move nothing."""
         beside, self._stated = self._resting_beside(screen), (None, [])
         if beside:
             self._append(beside, "\n")
-        mark = self._mark().encode()
-        self.file.write(b"".join((mark, _encoded(lines).replace(b"\n", b"\n" + mark), b"\n")), lines=count)
+        mark, bare = self._mark().encode(), _encoded(lines)
+        marked = bare.replace(b"\n", b"\n" + mark)
+        count = (len(marked) - len(bare)) // len(mark) + 1      # to count newlines takes longer than all else
+        screen.scroll(count)
+        self.file.write(b"".join((mark, marked, b"\n")), lines=count)
 
     def _mark(self):
         second = int(time.time())

@@ -232,9 +232,9 @@ class Screen:
         return ended
 
     def feed_block(self, text, now):
-        """Take a long text of plain lines at once; returns (the lines that it ended in one str, joined by
-        newlines, how many), or None where it is short, moves something or begins in a line that is more than
-        plain: then `feed` takes it."""
+        """Take a long text of plain lines at once; returns the lines that it ended in one str, joined by
+        newlines, or None where it is short, moves something or begins in a line that is more than plain: then
+        `feed` takes it. Whoever is given lines says with `scroll` how many they are."""
         if len(text) < LONG_BLOCK or self._rows is not None or not is_plain(text):
             return None
         lines, newline, tail = text.rpartition("\n")
@@ -242,13 +242,15 @@ class Screen:
         if not newline or len(tail) > LONGEST_OPEN or "\x1b" in begun:
             return None
         lines = begun + lines
-        count = lines.count("\n") + 1
         self._pieces, self._length = [], 0
         self._past += lines.rsplit("\n", ROWS)[-ROWS:]
-        self._base += count
         self._began, self._state = None, ""
         self._plain_rest(tail, now)
-        return lines, count
+        return lines
+
+    def scroll(self, count):
+        """Take that `count` lines (int) went by in a block."""
+        self._base += count
 
     def _plain_lines(self, lines, is_bare=False):
         if self._pieces:

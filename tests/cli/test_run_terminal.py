@@ -46,6 +46,17 @@ def test_output_is_the_same_to_the_last_byte(tmp_path):
     assert shown(only(tmp_path))[-1] == "no end" and len(shown(only(tmp_path))) == 20004
 
 
+def test_a_flood_loses_nothing(tmp_path):
+    code = ("import sys, os\nfor n in range(30_000): sys.stdout.write(f'{n} the quick brown fox\\n')\n"
+            "sys.stdout.flush(); os.kill(os.getpid(), 9)")
+    with OnTerminal(tmp_path, [sys.executable, "-c", code]) as terminal:
+        time.sleep(0.5)         # the terminal is full
+        assert terminal.end() == -9
+        lines = terminal.seen.decode().split("\r\n")
+    assert lines == [*(f"{n} the quick brown fox" for n in range(30_000)), ""]
+    assert shown(only(tmp_path)) == lines[:-1]
+
+
 @pytest.mark.parametrize("lines, code, state", [
     (["caught", "again"], 130, "interrupted"), ([], -2, "interrupted")])
 def test_ctrl_c_once_and_twice(tmp_path, lines, code, state):
