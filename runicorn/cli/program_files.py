@@ -73,6 +73,7 @@ class ProgramFiles:
             self._thread.join(LAST_SECONDS)
             if self._thread.is_alive():
                 return                  # a disk hangs
+            self._search_ends = time.monotonic() + SEARCH_SECONDS
         self._one_pass(time.monotonic() + LAST_SECONDS)
 
     def _one_pass(self, deadline):
