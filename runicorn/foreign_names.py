@@ -10,6 +10,7 @@ SKIPPED_FOLDER = re.compile(r"[.:]|(?:node_modules|site-packages|dist-packages|_
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})$")
 STATE, LOGS = "trainer_state.json", (".log", ".out", ".txt")
 TEXTS = (".csv", ".json", ".jsonl", ".ndjson", *LOGS)
+# These are compiled when they are needed first: most names need neither
 NEVER = (
     r"requirements.*\.txt$|constraints.*\.txt$"
     r"|(?:readme|licen[cs]e|notice|authors|changes|history|top_level|sources|record|cmakelists|robots|classes"
@@ -19,18 +20,10 @@ NEVER = (
 JSON_LOG = (r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$"
             r"|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
 
-_compiled = {}              # of the two above, when they are needed first
-
 
 def is_looked_into(name):
     """Whether a folder that is called `name` (str) may be, or hold, a run of another logger."""
     return not SKIPPED_FOLDER.match(name)
-
-
-def _fits(pattern, name):
-    if pattern not in _compiled:
-        _compiled[pattern] = re.compile(pattern)
-    return _compiled[pattern].match(name)
 
 
 def kind_by_name(name):
@@ -45,10 +38,10 @@ def kind_by_name(name):
     if name == STATE:
         return "trainer"
     low = name.lower()
-    if not low.endswith(TEXTS) or _fits(NEVER, low):
+    if not low.endswith(TEXTS) or re.match(NEVER, low):
         return None
     if low.endswith(".csv"):
         return "csv"
     if low.endswith(LOGS):
         return "log"
-    return "jsonl" if _fits(JSON_LOG, low) else None
+    return "jsonl" if re.match(JSON_LOG, low) else None

@@ -63,17 +63,10 @@ class Guard:
         """Have it read on, as long as anybody writes; it goes its own way then."""
         self._tell(PASS_ON)
 
-    def dismiss(self):
-        """Have it end: nothing can come any more."""
+    def end(self):
+        """End it."""
         try:
             os.kill(self.pid, signal.SIGKILL)
-        except OSError:
-            pass
-
-    def end(self):
-        """End it, and wait until it has."""
-        self.dismiss()
-        try:
             os.waitpid(self.pid, 0)
         except OSError:
             pass

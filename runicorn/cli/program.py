@@ -17,8 +17,9 @@ from runicorn.writer.signals import STOPS
 # of our own.
 OWN = {"SIGKILL", "SIGSTOP", "SIGCHLD", "SIGWINCH", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGXFSZ", "SIGSEGV",
        "SIGBUS", "SIGFPE", "SIGILL"}
-NAMES = {getattr(signal, name): name for name in sorted(dir(signal), reverse=True)
-         if name[:3] == "SIG" and name[3] != "_"}       # of several of a number the first: SIGABRT, SIGCHLD
+# Of several of a number the first: SIGABRT, SIGCHLD
+NAMES = {getattr(signal, name): name for name in sorted(dir(signal))[::-1]
+         if name[:3] == "SIG" and name[3] != "_"}
 TYPED = {"SIGINT", "SIGQUIT", "SIGTSTP", "SIGHUP"}      # by keys, mostly, to a whole group
 SETTLE_SECONDS = 0.001      # while the kernel goes through a group
 TICK_SECONDS = 0.5
@@ -168,13 +169,6 @@ class Program:
             self._link.serve()          # its last words
         if self._terminal is not None:
             self._terminal.restore()
-        if not self._is_read_on:
-            self._guard.dismiss()       # while the run ends
-
-    @property
-    def _is_read_on(self):
-        """Whether children of the program may still print."""
-        return any(channel.is_open for channel in self._pump.channels)
 
     def _drained(self):
         self._pump.drain()
@@ -236,7 +230,8 @@ class Program:
         """The program has ended and its run is over: leave what its children still print to the guard. Ends
         this process as the program ended: with its exit code, or by the same signal."""
         sys.stderr.flush()
-        self._guard.pass_on() if self._is_read_on else self._guard.end()
+        self._guard.pass_on() if any(channel.is_open
+                                     for channel in self._pump.channels) else self._guard.end()
         if self.status >= 0:
             os._exit(self.status)       # nothing is left to be done
         import resource
