@@ -1,4 +1,5 @@
-// The shell: which page is shown, what it is told, and keys that work everywhere. Pages export mount(root, params).
+// The shell: which page is shown, what it is told, and keys that work everywhere. Pages export mount(root,
+// params).
 
 import * as api from "./shared/api.js";
 import {go, query, route} from "./shared/address.js";
@@ -9,10 +10,11 @@ import {applyPreferences, drawBar, startBar} from "./shared/topbar.js";
 import {ask, closePopover, empty} from "./shared/widgets.js";
 import {setLanguage, t} from "./shared/words.js";
 
-const PAGES = {runs: () => import("./runs/page.js"), run: () => import("./run/page.js"), compare: () => import("./compare/page.js"),
-  settings: () => import("./settings/page.js")};
+const PAGES = {runs: () => import("./runs/page.js"), run: () => import("./run/page.js"),
+  compare: () => import("./compare/page.js"), settings: () => import("./settings/page.js")};
 const PATIENCE = 1;              // seconds a page may take to update before the next poll starts all the same
-const REST = 0.1;                // seconds between two polls: a training at 1,000 rows a second must not make 1,000 requests
+// seconds between two polls: a training at 1,000 rows a second must not make 1,000 requests
+const REST = 0.1;
 
 let shown = null;                // the page on screen: {path, view}
 let settled = null;              // the first answer of the settings: pages are drawn as the reader chose
@@ -38,7 +40,8 @@ async function show({anew = false} = {}) {
     shown.view.addressed();
     return;
   }
-  const coming = page in PAGES ? PAGES[page]().catch((error) => ({mount: (root) => broken(root, error)})) : {mount: missing};
+  const coming = page in PAGES ? PAGES[page]().catch((error) => ({mount: (root) => broken(root, error)}))
+    : {mount: missing};
   const [code] = await Promise.all([coming, settled]);
   if (mine !== turn) {
     return;
@@ -80,11 +83,15 @@ async function readConnections() {
   change({connections: await api.get("/api/connections")});
 }
 
-const CURRENT = 1;               // s; an age that is larger is asked about: only the viewer knows whether there was news since
+// s; an age that is larger is asked about: only the viewer knows whether there was news since
+const CURRENT = 1;
 const MOVING = new Set(["live", "syncing"]);
 let asking = false;
 
-/** What the viewer does not ring for: how fresh each line is, and what its clock shows after ours was set or slept. */
+/**
+ * What the viewer does not ring for: how fresh each line is, and what its clock shows after ours was set or
+ * slept.
+ */
 async function renewAges() {
   const rows = state.connections?.connections || [];
   const old = jumped() || rows.some((row) => MOVING.has(row.state) && now() - row.last_news > CURRENT);
@@ -104,7 +111,8 @@ async function listen() {
     }
     change({down: null, heard: now()});
     if (news.topics.size || news.reset || news.back) {
-      await Promise.race([refresh(news.reset || news.back ? null : news.topics).catch(api.quiet), api.sleep(PATIENCE)]);
+      await Promise.race([refresh(news.reset || news.back ? null : news.topics).catch(api.quiet),
+        api.sleep(PATIENCE)]);
     }
     await api.sleep(REST);
   }
@@ -113,7 +121,8 @@ async function listen() {
 /** Links of ours change the page without loading it anew. */
 function followLinks(event) {
   const link = event.target.closest?.("a[href]");
-  const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey && !event.defaultPrevented;
+  const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey
+    && !event.defaultPrevented;
   if (!link || !plain || link.target || link.hasAttribute("download")) {
     return;
   }
@@ -131,7 +140,8 @@ function globalKeys(event) {
     return;
   }
   const does = {
-    "?": async () => ask(t("keys.title"), (await import("./shared/shortcuts.js")).keyList(), [{label: t("common.close"), value: "close", primary: true}], "listing"),
+    "?": async () => ask(t("keys.title"), (await import("./shared/shortcuts.js")).keyList(),
+      [{label: t("common.close"), value: "close", primary: true}], "listing"),
     g: () => go("/"),
     ",": () => go("/settings"),
   }[event.key];
@@ -153,7 +163,8 @@ function start() {
   addEventListener("runicorn:go", () => show());
   settled = readSettings().catch(api.quiet);
   show();
-  settled.then(() => refresh(new Set(["connections"]))).catch(api.quiet).finally(listen);      // the page reads the rest itself
+  // the page reads the rest itself
+  settled.then(() => refresh(new Set(["connections"]))).catch(api.quiet).finally(listen);
 }
 
 start();

@@ -1,4 +1,5 @@
-// Before anything else, in words that old browsers understand: whether this one is new enough for the pages, and a sentence where not.
+// Before anything else, in words that old browsers understand: whether this one is new enough for the pages,
+// and a sentence where not.
 (function () {
   "use strict";
   var missing = "";
@@ -17,7 +18,8 @@
     }
   }
 
-  // Each came with one of Chrome 115, Firefox 115, Safari 16.4, or shortly before: together they tell what is older.
+  // Each came with one of Chrome 115, Firefox 115, Safari 16.4, or shortly before: together they tell what is
+  // older.
   needs("modules", "noModule" in document.createElement("script"));
   needs("color-mix", window.CSS && CSS.supports && CSS.supports("color", "color-mix(in srgb, red, blue)"));
   needs("lookbehind", compiles("(?<=a)b"));
@@ -27,9 +29,10 @@
   needs("dialog", window.HTMLDialogElement);
 
   function say() {
-    var box = document.createElement("div"), english = document.createElement("p"), chinese = document.createElement("p");
-    var look = {position: "fixed", top: "0", left: "0", right: "0", zIndex: "99", padding: "12px 16px", background: "#fbf2df", color: "#1a1f26",
-      borderBottom: "1px solid #855600", fontFamily: "sans-serif"};
+    var box = document.createElement("div"), english = document.createElement("p"),
+      chinese = document.createElement("p");
+    var look = {position: "fixed", top: "0", left: "0", right: "0", zIndex: "99", padding: "12px 16px",
+      background: "#fbf2df", color: "#1a1f26", borderBottom: "1px solid #855600", fontFamily: "sans-serif"};
     for (var name in look) {
       box.style[name] = look[name];
     }

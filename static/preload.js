@@ -1,5 +1,6 @@
-// Before the first paint: the theme the reader chose, so that a dark page never flashes white; the first answers of this page and
-// its modules are asked for at once, not one level of imports after the other, and the answers are read while those load.
+// Before the first paint: the theme the reader chose, so that a dark page never flashes white; the first
+// answers of this page and its modules are asked for at once, not one level of imports after the other, and
+// the answers are read while those load.
 (() => {
   const recall = (name) => {
     try {
@@ -16,8 +17,9 @@
   const first = location.pathname.split("/")[1];
   const page = {"": "runs", runs: "run"}[first] ?? first;
   globalThis.early = {};         // address -> the answer on its way, for api.js to take
-  const read = ({ok, status, statusText, headers}, body) => ({ok, status, statusText, headers, json: () => body,
-    at: {wall: Date.now(), steady: performance.now()}});
+  const read = ({ok, status, statusText, headers}, body) =>
+    ({ok, status, statusText, headers, json: () => body,
+      at: {wall: Date.now(), steady: performance.now()}});
   const fetchEarly = (path) => {
     const answer = fetch(path);
     const body = answer.then((found) => found.json());
@@ -26,11 +28,13 @@
       one.catch(() => null);     // whoever takes it is told
     }
   };
-  const [compared] = (page === "compare" && new URLSearchParams(location.search).get("runs") || "").split(",");
+  const [compared] = (page === "compare" && new URLSearchParams(location.search).get("runs") || "")
+    .split(",");
   if (page === "run") {
     fetchEarly(`/api${location.pathname}`);
   } else if (compared) {
-    const path = `/api/details?${new URLSearchParams({run: compared.replaceAll("%2C", ",").replaceAll("%25", "%")})}`;
+    const path =
+      `/api/details?${new URLSearchParams({run: compared.replaceAll("%2C", ",").replaceAll("%25", "%")})}`;
     globalThis.early[path] = fetch(path);      // read as it comes
     globalThis.early[path].catch(() => null);
   } else if (page === "runs" && !location.search) {
@@ -39,7 +43,8 @@
 
   fetchEarly("/api/settings");
 
-  const plots = "charts/axes charts/axis_text charts/board charts/head charts/chart charts/tooltip charts/toolbar charts/difference "
+  const plots =
+    "charts/axes charts/axis_text charts/board charts/head charts/chart charts/tooltip charts/toolbar charts/difference "
     + "charts/curve_cache charts/turns charts/grid charts/grid_window charts/crosshair charts/moments charts/paint charts/reorder shared/throttle "
     + "shared/states charts/curves";
   const modules = {

@@ -2,20 +2,25 @@
 
 const FLAT = 0.05;               // half the range of a flat curve, as a share of its value
 const PAD = 0.05;                // free above and below the curves, as a share of their height
-const NEAR_ZERO = 0.3;           // a curve that comes this near to zero (share of its height) is shown from zero
+// a curve that comes this near to zero (share of its height) is shown from zero
+const NEAR_ZERO = 0.3;
 const FIGURES = 9;               // characters of a label; longer ones say how far a line is from the first
-const GEOMETRIC = 30;            // largest to smallest value of an axis, from which each line has a notation of its own
+// largest to smallest value of an axis, from which each line has a notation of its own
+const GEOMETRIC = 30;
 const MINUTE = 60;
 const DAY = 86400;
 const MONTH = 30.44 * DAY;
-const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, DAY, 2 * DAY, 3 * DAY, 7 * DAY, 14 * DAY];
+const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, DAY,
+  2 * DAY, 3 * DAY, 7 * DAY, 14 * DAY];
 const MONTH_STEPS = [1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200];
 const NEARER = 0.7;              // share of the distance wished for that lines may have at least
-const SUMMER_TIME = 3600;        // lines further apart than this keep to the reader's clock when it is put forward or back
+// lines further apart than this keep to the reader's clock when it is put forward or back
+const SUMMER_TIME = 3600;
 
 /**
- * The transform of a scale: {fwd, bwd}. Linear; or logarithmic: with `unit` 0 the plain logarithm, else one that passes
- * through zero and is mirrored below it, linear within `unit` (symlog: sign(v) log10(1 + |v| / unit)).
+ * The transform of a scale: {fwd, bwd}. Linear; or logarithmic: with `unit` 0 the plain logarithm, else one
+ * that passes through zero and is mirrored below it, linear within `unit` (symlog: sign(v) log10(1 + |v| /
+ * unit)).
  */
 export function transform(log, unit = 0) {
   if (!log) {
@@ -24,10 +29,14 @@ export function transform(log, unit = 0) {
   if (!unit) {
     return {fwd: (v) => Math.log10(v > 0 ? v : Number.MIN_VALUE), bwd: (v) => 10 ** v};
   }
-  return {fwd: (v) => Math.sign(v) * Math.log10(1 + Math.abs(v) / unit), bwd: (v) => Math.sign(v) * unit * (10 ** Math.abs(v) - 1)};
+  return {fwd: (v) => Math.sign(v) * Math.log10(1 + Math.abs(v) / unit),
+    bwd: (v) => Math.sign(v) * unit * (10 ** Math.abs(v) - 1)};
 }
 
-/** The unit of a logarithmic scale for values between lo and hi, the smallest magnitude that is not zero being `tiny`. */
+/**
+ * The unit of a logarithmic scale for values between lo and hi, the smallest magnitude that is not zero being
+ * `tiny`.
+ */
 export function logUnit({lo, hi, tiny}) {
   const largest = Math.max(Math.abs(lo), Math.abs(hi));
   return lo > 0 ? 0 : Math.max(tiny || 1, largest * 1e-9) || 1;
@@ -53,7 +62,10 @@ export function valueRange({lo, hi}, log = false, unit = 0) {
   return [Math.max(-Number.MAX_VALUE, bottom), Math.min(Number.MAX_VALUE, hi + height * PAD)];
 }
 
-/** [min, max] of an x axis: the data's own range, widened only if it has no width: around a moment by a minute, for it is no quantity. */
+/**
+ * [min, max] of an x axis: the data's own range, widened only if it has no width: around a moment by a
+ * minute, for it is no quantity.
+ */
 export function spanRange(lo, hi, kind = "step") {
   if (!(lo <= hi)) {
     return [0, 1];
@@ -95,7 +107,8 @@ export function linearTicks(lo, hi, count, whole = false) {
     return [lo];
   }
   const power = 10 ** Math.floor(Math.log10(rough));
-  const steps = [10, 5, 2.5, 2, 1, 0.5, 0.25].map((k) => k * power).filter((step) => !whole || Number.isInteger(step));
+  const steps = [10, 5, 2.5, 2, 1, 0.5, 0.25].map((k) => k * power)
+    .filter((step) => !whole || Number.isInteger(step));
   const wanted = steps.findLastIndex((step) => step >= rough * NEARER);
   const values = atLeastTwo(steps.slice(wanted), (step) => multiples(lo, hi, step));
   return values.length ? values : [lo];
@@ -111,7 +124,10 @@ function powersBetween(lo, hi, count) {
   return out;
 }
 
-/** Powers of ten between lo and hi; 2 and 5 between them where there are few; plain round values below one decade. */
+/**
+ * Powers of ten between lo and hi; 2 and 5 between them where there are few; plain round values below one
+ * decade.
+ */
 export function logTicks(lo, hi, count, unit = 0) {
   if (unit) {
     return symlogTicks(lo, hi, count, unit);
@@ -136,7 +152,10 @@ function symlogTicks(lo, hi, count, unit) {
   return values.length >= 2 ? values : linearTicks(lo, hi, count);
 }
 
-/** The steps of `all` (ascending) to try for lines that are `rough` apart: the next larger one, then the smaller ones. */
+/**
+ * The steps of `all` (ascending) to try for lines that are `rough` apart: the next larger one, then the
+ * smaller ones.
+ */
 function stepsFrom(all, rough) {
   const at = all.findIndex((step) => step >= rough * NEARER);
   return all.slice(0, (at < 0 ? all.length - 1 : at) + 1).reverse();
@@ -154,7 +173,10 @@ export function durationTicks(lo, hi, count) {
   return atLeastTwo(stepsFrom(TIME_STEPS, rough), (step) => multiples(lo, hi, step));
 }
 
-/** First days of months, every `months` of them, between two readings of a clock (seconds as if the clock showed UTC). */
+/**
+ * First days of months, every `months` of them, between two readings of a clock (seconds as if the clock
+ * showed UTC).
+ */
 function monthStarts(lo, hi, months) {
   const date = new Date(lo * 1000);
   const first = Math.ceil((date.getUTCFullYear() * 12 + date.getUTCMonth()) / months) * months;
@@ -162,21 +184,26 @@ function monthStarts(lo, hi, months) {
   return starts.filter((at) => at >= lo && at <= hi);
 }
 
-/** Readings of a clock between lo and hi, round ones: seconds, minutes, hours, days, weeks from Monday, months, years. */
+/**
+ * Readings of a clock between lo and hi, round ones: seconds, minutes, hours, days, weeks from Monday,
+ * months, years.
+ */
 function clockReadings(lo, hi, count) {
   const rough = (hi - lo) / Math.max(1, count);
   if (rough < 0.5) {
     return linearTicks(lo, hi, count);
   }
   const monday = 4 * DAY;        // the first one of 1970
-  const even = () => atLeastTwo(stepsFrom(TIME_STEPS, rough), (step) => multiples(lo - monday, hi - monday, step).map((at) => at + monday));
-  const months = rough > TIME_STEPS.at(-1) ? atLeastTwo(stepsFrom(MONTH_STEPS, rough / MONTH), (step) => monthStarts(lo, hi, step)) : [];
+  const even = () => atLeastTwo(stepsFrom(TIME_STEPS, rough),
+    (step) => multiples(lo - monday, hi - monday, step).map((at) => at + monday));
+  const months = rough > TIME_STEPS.at(-1)
+    ? atLeastTwo(stepsFrom(MONTH_STEPS, rough / MONTH), (step) => monthStarts(lo, hi, step)) : [];
   return months.length >= 2 ? months : even();
 }
 
 /**
- * Round moments of the reader's clock. zone: seconds it is ahead of UTC, a number or a function of the moment, for where it is
- * put forward and back between lo and hi: its midnights are midnights on both sides.
+ * Round moments of the reader's clock. zone: seconds it is ahead of UTC, a number or a function of the
+ * moment, for where it is put forward and back between lo and hi: its midnights are midnights on both sides.
  * @param {number} lo @param {number} hi @param {number} count @param {number | ((moment: number) => number)} zone
  * @returns {number[]}
  */
@@ -190,7 +217,7 @@ export function timeTicks(lo, hi, count, zone = 0) {
   return moments.filter((at, i) => at >= lo && at <= hi && at !== moments[i - 1]);
 }
 
-// -- what the lines say --------------------------------------------------------------------------------------------
+// -- what the lines say -------------------------------------------------------------------------------------
 
 /** @type {[number, string][]} */
 const LETTERS = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
@@ -217,7 +244,8 @@ export function places(step) {
 }
 
 /** How far lines are apart: two figures of it, for the rest is what a double of their size can't hold. */
-export const finest = (values) => Number(Math.min(...values.slice(1).map((v, i) => Math.abs(v - values[i])).filter((v) => v > 0)).toPrecision(2));
+export const finest = (values) => Number(
+  Math.min(...values.slice(1).map((v, i) => Math.abs(v - values[i])).filter((v) => v > 0)).toPrecision(2));
 
 /** What the lines of an axis say: no two the same, one notation for all of them, a real minus sign. */
 export function tickLabels(values) {
@@ -237,11 +265,15 @@ function short(value, largest) {
   return grouped(untailed((value / unit).toFixed(letter ? 6 : 10))) + letter;
 }
 
-/** Labels of lines that are `step` apart: the shortest notation that has all the digits, else how far they are from the first. */
+/**
+ * Labels of lines that are `step` apart: the shortest notation that has all the digits, else how far they are
+ * from the first.
+ */
 function evenLabels(values, largest, step) {
   const figures = Math.floor(Math.log10(largest)) - Math.floor(Math.log10(step) + 1e-9) + 2;
   const notations = notationsFor(largest, step, figures);
-  const fits = (labels) => labels.every((label) => label.length <= FIGURES) && new Set(labels).size === labels.length;
+  const fits = (labels) => labels.every((label) => label.length <= FIGURES)
+    && new Set(labels).size === labels.length;
   const written = notations.map((notation) => values.map(notation));
   return written.find(fits) || fromTheFirst(values, step, written.map(([label]) => untailed(label)));
 }
@@ -250,7 +282,8 @@ function evenLabels(values, largest, step) {
 function notationsFor(largest, step, figures) {
   const exact = (v) => scientific(v, figures);
   const plain = (v) => (v === 0 ? "0" : grouped(v.toFixed(places(step))));
-  const [size, letter] = LETTERS.find(([one]) => largest >= one * 10 || (one > 1e3 && largest >= one)) || UNIT;
+  const [size, letter] = LETTERS.find(([one]) => largest >= one * 10 || (one > 1e3 && largest >= one))
+    || UNIT;
   const lettered = (v) => (v === 0 ? "0" : untailed((v / size).toFixed(places(step / size))) + letter);
   if (largest >= 1e15 || largest < 1e-3) {
     return [exact];
@@ -258,7 +291,10 @@ function notationsFor(largest, step, figures) {
   return !letter ? [plain, exact] : places(step / size) <= 3 ? [lettered, plain] : [plain, lettered];
 }
 
-/** 1,795,712,416, +5, +10: the first line in full, in the shortest of `firsts`, the others by their distance from it. */
+/**
+ * 1,795,712,416, +5, +10: the first line in full, in the shortest of `firsts`, the others by their distance
+ * from it.
+ */
 function fromTheFirst(values, step, firsts) {
   const first = firsts.reduce((best, one) => (one.length < best.length ? one : best));
   const away = values.map((v) => Math.round((v - values[0]) / step) * step);

@@ -1,6 +1,7 @@
 // The two axes of a chart: range, transform, lines and words for what x and y are.
 
-import {durationTicks, finest, linearTicks, logTicks, logUnit, places, spanRange, tickLabels, timeTicks, transform, valueRange} from "./axes.js";
+import {durationTicks, finest, linearTicks, logTicks, logUnit, places, spanRange, tickLabels, timeTicks,
+  transform, valueRange} from "./axes.js";
 import {now} from "../shared/clock.js";
 import {fmt, t} from "../shared/words.js";
 
@@ -25,7 +26,8 @@ const dayBeside = (at, other) => (year(at) === year(other) ? fmt.day(at) : fmt.d
 const secondDigits = (seconds) => Math.max(0, Math.min(6, Math.ceil(-Math.log10(seconds) - 1e-9)));
 
 /** Which of two the moment is, where the clock is put back and shows the same twice: " GMT+1", else "". */
-const whichOfTwo = (at) => (TWICE.some((away) => fmt.clock(at + away) === fmt.clock(at)) ? ` ${fmt.zone(at)}` : "");
+const whichOfTwo = (at) => (TWICE.some((away) => fmt.clock(at + away) === fmt.clock(at))
+  ? ` ${fmt.zone(at)}` : "");
 
 /** Times of day; the first line of a day says which day, unless all of them are of today. */
 function clockLabels(ticks, today = now()) {
@@ -43,14 +45,18 @@ function clockLabels(ticks, today = now()) {
   });
 }
 
-/** 0, 30s, 1m; where those take too much room or two lines would say the same, the first one and how far the others are from it. */
+/**
+ * 0, 30s, 1m; where those take too much room or two lines would say the same, the first one and how far the
+ * others are from it.
+ */
 function durationLabels(ticks) {
   if (ticks.length > 1 && finest(ticks) < 1 || ticks.some((seconds) => !Number.isInteger(seconds))) {
     return tickLabels(ticks).map((label) => (label === "0" ? label : t("time.span.s", {n: label})));
   }
   const labels = ticks.map((seconds) => (seconds === 0 ? "0" : fmt.span(seconds)));
   const clear = new Set(labels).size === labels.length && labels.every((label) => label.length <= LONG);
-  return clear ? labels : [fmt.span(ticks[0], 4), ...ticks.slice(1).map((seconds) => `+${fmt.span(seconds - ticks[0])}`)];
+  return clear ? labels : [fmt.span(ticks[0], 4),
+    ...ticks.slice(1).map((seconds) => `+${fmt.span(seconds - ticks[0])}`)];
 }
 
 const WORDS = {
@@ -62,7 +68,10 @@ const WORDS = {
   },
 };
 
-/** How a value of this range is read off: with the digits that tell a thousandth of the range, at least those it has everywhere. */
+/**
+ * How a value of this range is read off: with the digits that tell a thousandth of the range, at least those
+ * it has everywhere.
+ */
 function readOff(range, kind) {
   const fine = (range[1] - range[0]) / FINE;
   if (kind in WORDS) {
@@ -80,8 +89,8 @@ const clear = (labels, places) => labels.slice(1).every((label, i) =>
 
 /**
  * An axis for {lo, hi, tiny, whole}: {range, unit, fwd, bwd, ticks(px), labels(ticks), exact(value)}.
- * side: "x" or "y"; log: logarithmic; kind: what x is ("step", "relative", "wall", "metric"); whole: there is nothing between two whole
- * numbers.
+ * side: "x" or "y"; log: logarithmic; kind: what x is ("step", "relative", "wall", "metric"); whole: there is
+ * nothing between two whole numbers.
  */
 export function axisFor(side, limits, log, kind = "value") {
   const known = limits.lo <= limits.hi;

@@ -1,4 +1,5 @@
-// The charts of one page: a grid of them, their curves fetched and kept new, the zoom they share, what the reader chose for them.
+// The charts of one page: a grid of them, their curves fetched and kept new, the zoom they share, what the
+// reader chose for them.
 
 import * as api from "../shared/api.js";
 import {change} from "../shared/address.js";
@@ -65,11 +66,11 @@ export class Board {
     this.link = new Link();
     this.axes = new Map();       // metric -> the metric it is drawn by, in place of the page's x
     this.links = new Map();      // of charts that are drawn by a metric of their own: by that metric's name
-    this.feed = new Feed((values, signal) => api.get("/api/series", values, signal), (metric) => this.axisOf(metric),
-      (axis) => this.links.get(axis)?.shown);
+    this.feed = new Feed((values, signal) => api.get("/api/series", values, signal),
+      (metric) => this.axisOf(metric), (axis) => this.links.get(axis)?.shown);
     this.grid = new Grid(
-      {options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart),
-        ended: () => this.ended()},
+      {options: (group) => this.options(group), wanted: (groups) => this.want(groups),
+        items: (group, chart) => this.items(group, chart), ended: () => this.ended()},
       label,
     );
     reorderable(this.grid.scroll, (id, before) => this.choose(placed(this.ids(), id, before, this.choices)));
@@ -88,7 +89,7 @@ export class Board {
     this.rank = Number(rank) || 0;
   }
 
-  // -- what is shown ---------------------------------------------------------------------------------------------
+  // -- what is shown ----------------------------------------------------------------------------------------
 
   get choices() {
     return chartChoices(this.project);
@@ -163,17 +164,22 @@ export class Board {
     ];
   }
 
-  // -- fetching --------------------------------------------------------------------------------------------------
+  // -- fetching ---------------------------------------------------------------------------------------------
 
-  /** Draw what is here of the groups' curves. asked: all were asked for, and what is not on its way by now does not come. */
+  /**
+   * Draw what is here of the groups' curves. asked: all were asked for, and what is not on its way by now
+   * does not come.
+   */
   show(groups = this.grid.near(), asked = false) {
     groups.forEach((group) => this.grid.set(group.id, this.dressed(group),
       asked && !this.pairs([group]).some((pair) => this.feed.isComing(...pair))));
   }
 
   async want(groups) {
-    const came = (metrics) => this.show(groups.filter((group) => group.metrics.some((metric) => metrics.includes(metric))));
-    const whole = await this.feed.want(this.pairs(groups), came).catch((error) => { api.quiet(error); return true; });
+    const came = (metrics) => this.show(
+      groups.filter((group) => group.metrics.some((metric) => metrics.includes(metric))));
+    const whole = await this.feed.want(this.pairs(groups), came)
+      .catch((error) => { api.quiet(error); return true; });
     if (!whole) {
       return;                    // given up for what is wanted now, which shows them
     }
@@ -182,7 +188,10 @@ export class Board {
     this.feed.letGo(this.pairs(this.grid.near()));
   }
 
-  /** There is news of curves in view: fetch what is new. A zoom that left the newest points out only learns that there are some. */
+  /**
+   * There is news of curves in view: fetch what is new. A zoom that left the newest points out only learns
+   * that there are some.
+   */
   async renew(pairs = this.pairs(this.grid.near())) {
     if (this.link.shown && !this.edge) {
       this.behind = this.alive;
@@ -202,9 +211,11 @@ export class Board {
     }, REFETCH_MS);
   }
 
-  // -- zoom ------------------------------------------------------------------------------------------------------
+  // -- zoom -------------------------------------------------------------------------------------------------
 
-  /** A stretch whose right edge was in view goes along with the newest points, whichever answer brought them. */
+  /**
+   * A stretch whose right edge was in view goes along with the newest points, whichever answer brought them.
+   */
   slide() {
     const {shown} = this.link;
     if (this.edge && shown && this.link.follow(shown.hi, this.newest())) {
@@ -215,10 +226,14 @@ export class Board {
 
   newest() {
     const drawn = this.pairs(this.grid.near()).filter(([, metric]) => !this.axisOf(metric));
-    return Math.max(-Infinity, ...drawn.map(([run, metric]) => this.feed.get(run, metric)?.x_max ?? -Infinity));
+    return Math.max(-Infinity,
+      ...drawn.map(([run, metric]) => this.feed.get(run, metric)?.x_max ?? -Infinity));
   }
 
-  /** What to fetch of a zoom: open to the right where the newest points are in view, so that it slides with the news. */
+  /**
+   * What to fetch of a zoom: open to the right where the newest points are in view, so that it slides with
+   * the news.
+   */
   stretch() {
     return this.link.shown && {lo: this.link.shown.lo, hi: this.edge ? null : this.link.shown.hi};
   }
@@ -245,10 +260,11 @@ export class Board {
   }
 
   drawHidden() {
-    fill(this.hiddenPlace, hiddenChoice(this.choices.hidden, (id) => this.choose({hidden: toggled(this.choices.hidden, id)})));
+    fill(this.hiddenPlace,
+      hiddenChoice(this.choices.hidden, (id) => this.choose({hidden: toggled(this.choices.hidden, id)})));
   }
 
-  // -- the reader chooses ----------------------------------------------------------------------------------------
+  // -- the reader chooses -----------------------------------------------------------------------------------
 
   /** Remember {pinned, hidden, order, logY, linearY, logX} for the charts of this project. */
   choose(values) {

@@ -1,4 +1,5 @@
-// One chart: axes, curves, crosshair, zoom. The only door to uPlot, which gives axes, scales, the cursor and its selection.
+// One chart: axes, curves, crosshair, zoom. The only door to uPlot, which gives axes, scales, the cursor and
+// its selection.
 
 import {axisFor} from "./axis_text.js";
 import {Head} from "./head.js";
@@ -12,7 +13,8 @@ import {fmt, t} from "../shared/words.js";
 
 const PLOT = new URL("../uplot/uPlot.iife.min.js", import.meta.url).href;
 const PLOT_CSS = new URL("../uplot/uPlot.min.css", import.meta.url).href;
-const REPAINT_MS = 230;          // four times a second; less by what an answer may come sooner than the one before
+// four times a second; less by what an answer may come sooner than the one before
+const REPAINT_MS = 230;
 const NEAR_ZERO = 0.05;          // steps that begin within this share of the last one are shown from zero
 const FEW_STEPS = 50;            // of so few, lines would stand between two of them
 const REACH = 14;                // px from the crosshair within which a curve's end still has a value
@@ -29,7 +31,9 @@ function nameLanguage() {
   }
 }
 
-/** Load uPlot once; resolves to it, to null when this tree has none, to undefined when it does not run here. */
+/**
+ * Load uPlot once; resolves to it, to null when this tree has none, to undefined when it does not run here.
+ */
 function loadPlot() {
   nameLanguage();
   loading ??= new Promise((resolve) => {
@@ -46,23 +50,29 @@ function watchTheme() {
     forgetColours();
     alive.forEach((chart) => chart.plot?.redraw(false, true));
   };
-  new MutationObserver(again).observe(document.documentElement, {attributes: true, attributeFilter: ["data-theme", "lang"]});
+  new MutationObserver(again).observe(document.documentElement,
+    {attributes: true, attributeFilter: ["data-theme", "lang"]});
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
 }
 
 /**
  * A chart in `host`. options, all may change later by set():
  *   title, sub: bold name and the faint word behind it; link: Link shared with other charts;
- *   x: "step" | "relative" | "wall" | "metric", then xName is its name; logY, logX: bool; marks: [{x, label}]; baseline: run key;
+ *   x: "step" | "relative" | "wall" | "metric", then xName is its name; logY, logX: bool; marks: [{x,
+ *   label}]; baseline: run key;
  *   include: [lo, hi], values always in view; actions: nodes at the right of the head;
  *   legend: false leaves the curves' names out; timed: false when its points belong to no step of the run;
  *   figure(value): how a value is written; else with the digits its axis tells apart.
- * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
+ * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed:
+ * false to forbid}.
  *
  * @typedef {Object} ChartOptions
- * @property {string} [title] @property {string} [sub] @property {Link} [link] @property {string} [x] @property {string} [xName]
- * @property {boolean} [logY] @property {boolean} [logX] @property {{x: number, label: string}[]} [marks] @property {string | null} [baseline]
- * @property {[number, number] | null} [include] @property {Node[]} [actions] @property {boolean} [legend] @property {boolean} [timed]
+ * @property {string} [title] @property {string} [sub] @property {Link} [link]
+ * @property {string} [x] @property {string} [xName]
+ * @property {boolean} [logY] @property {boolean} [logX]
+ * @property {{x: number, label: string}[]} [marks] @property {string | null} [baseline]
+ * @property {[number, number] | null} [include] @property {Node[]} [actions]
+ * @property {boolean} [legend] @property {boolean} [timed]
  * @property {(value: number) => string} [figure]
  */
 export class Chart {
@@ -84,7 +94,8 @@ export class Chart {
 
   build() {
     this.head = new Head(this.options.actions);
-    this.place = h("div.plot", {role: "img", tabindex: "0", onkeydown: (event) => this.keyed(event), onblur: () => this.leave()});
+    this.place = h("div.plot",
+      {role: "img", tabindex: "0", onkeydown: (event) => this.keyed(event), onblur: () => this.leave()});
     this.host.classList.add("chart", "waiting");
     this.host.dataset.wait = t("charts.loading");
     fill(this.host, this.head.node, this.place);
@@ -124,7 +135,10 @@ export class Chart {
     this.drawHead();
   }
 
-  /** Show `series` from now on; repaints at once, or when a quarter of a second has passed since the last time. whole: no others are on their way. */
+  /**
+   * Show `series` from now on; repaints at once, or when a quarter of a second has passed since the last
+   * time. whole: no others are on their way.
+   */
   setData(series, whole = false) {
     this.host.classList.toggle("waiting", !series.length && !whole);
     if (!series.length && !this.series.length) {
@@ -174,8 +188,10 @@ export class Chart {
   measure() {
     const {link, logX, logY, x} = this.options;
     const all = link.widen(span(this.series));
-    const shown = link.shown || (x === "step" && all.lo > 0 && all.lo < all.hi * NEAR_ZERO ? {lo: 0, hi: all.hi} : all);
-    const whole = x === "step" && shown.hi - shown.lo < FEW_STEPS && this.series.every((series) => series.x.every(Number.isInteger));
+    const shown = link.shown || (x === "step" && all.lo > 0 && all.lo < all.hi * NEAR_ZERO
+      ? {lo: 0, hi: all.hi} : all);
+    const whole = x === "step" && shown.hi - shown.lo < FEW_STEPS
+      && this.series.every((series) => series.x.every(Number.isInteger));
     const axes = {
       x: axisFor("x", {...shown, tiny: 1, whole}, logX, x),
       y: axisFor("y", this.widened(extent(this.series, link.shown?.lo, link.shown?.hi)), logY),
@@ -223,14 +239,17 @@ export class Chart {
     });
     const axis = (name, more) => ({
       scale: name, font: `11px ${fontFamily()}`, stroke: () => ink("ink-3"),
-      splits: (u) => this.axes[name].ticks((name === "x" ? u.bbox.width : u.bbox.height) / devicePixelRatio || box.width),
+      splits: (u) => this.axes[name]
+        .ticks((name === "x" ? u.bbox.width : u.bbox.height) / devicePixelRatio || box.width),
       values: (u, ticks) => this.axes[name].labels(ticks), filter: (u, ticks) => ticks,
       grid: {show: name === "y", stroke: () => ink("line"), width: 1}, ticks: {show: false}, ...more});
     return {
-      width: Math.floor(box.width), height: Math.floor(box.height), padding: [8, 10, 0, 0], legend: {show: false}, pxAlign: 1,
-      scales: {x: scale("x"), y: scale("y")}, series: [{}, {show: false}],
+      width: Math.floor(box.width), height: Math.floor(box.height), padding: [8, 10, 0, 0],
+      legend: {show: false}, pxAlign: 1, scales: {x: scale("x"), y: scale("y")}, series: [{}, {show: false}],
       axes: [axis("x", {size: 20, gap: 4, border: {show: true, stroke: () => ink("line-2"), width: 1}}),
-        axis("y", {size: (u, labels) => Math.max(34, 12 + 6.3 * Math.max(0, ...(labels || []).map((label) => label.length))), gap: 5})],
+        axis("y",
+          {size: (u, labels) => Math.max(34,
+            12 + 6.3 * Math.max(0, ...(labels || []).map((label) => label.length))), gap: 5})],
       cursor: {x: false, y: false, points: {show: false}, drag: {x: true, y: false, setScale: false, dist: 4},
         bind: {dblclick: () => () => this.options.link.reset(this)}},
       hooks: {draw: [() => this.paint()], setSelect: [(u) => this.selected(u)]},
@@ -247,7 +266,8 @@ export class Chart {
       return (value) => from + ((axis.fwd(value) - lo) / (hi - lo)) * length;
     };
     paint(ctx, this.series, this.options.x === "step" ? this.options.marks : [], {
-      x: along(this.axes.x, bbox.left, bbox.width), y: along(this.axes.y, bbox.top + bbox.height, -bbox.height),
+      x: along(this.axes.x, bbox.left, bbox.width),
+      y: along(this.axes.y, bbox.top + bbox.height, -bbox.height),
       left: bbox.left, right: bbox.left + bbox.width, top: bbox.top, bottom: bbox.top + bbox.height,
       scale: devicePixelRatio, font: fontFamily()});
   }
@@ -261,13 +281,14 @@ export class Chart {
     }
     if (!this.plot) {
       this.make();
-    } else if (box.width && box.height && (Math.floor(box.width) !== this.plot.width || Math.floor(box.height) !== this.plot.height)) {
+    } else if (box.width && box.height
+        && (Math.floor(box.width) !== this.plot.width || Math.floor(box.height) !== this.plot.height)) {
       this.plot.setSize({width: Math.floor(box.width), height: Math.floor(box.height)});
       this.moveCrosshair();
     }
   }
 
-  // -- head ------------------------------------------------------------------------------------------------------
+  // -- head -------------------------------------------------------------------------------------------------
 
   drawHead() {
     this.place.setAttribute("aria-label", this.spoken());
@@ -275,10 +296,11 @@ export class Chart {
   }
 
   spoken() {
-    return [this.options.title, ...this.series.map((s) => `${s.label || s.metric} ${this.figure(s.last.at(-1))}`)].join(", ");
+    return [this.options.title,
+      ...this.series.map((s) => `${s.label || s.metric} ${this.figure(s.last.at(-1))}`)].join(", ");
   }
 
-  // -- crosshair, zoom -------------------------------------------------------------------------------------------
+  // -- crosshair, zoom --------------------------------------------------------------------------------------
 
   listen(over) {
     over.addEventListener("mousemove", (event) => this.hoverAt(event.offsetX, event));
@@ -320,7 +342,9 @@ export class Chart {
       return;
     }
     const lo = plot.posToVal(left, "x");
-    const hi = left + width >= plot.over.clientWidth - 1 ? this.axes.x.range[1] : plot.posToVal(left + width, "x");    // to the very end
+    // to the very end
+    const hi = left + width >= plot.over.clientWidth - 1 ? this.axes.x.range[1]
+      : plot.posToVal(left + width, "x");
     plot.setSelect({left: 0, top: 0, width: 0, height: 0}, false);
     this.dragged = true;
     setTimeout(() => { this.dragged = false; }, 0);
@@ -341,7 +365,8 @@ export class Chart {
     const {link} = this.options;
     const x = link.hovered ?? link.pinned;
     const left = x === null ? NaN : this.plot.valToPos(x, "x");
-    const inside = left >= -1 && left <= this.plot.over.clientWidth + 1;       // its width only where it matters: asking lays the page out
+    // its width only where it matters: asking lays the page out
+    const inside = left >= -1 && left <= this.plot.over.clientWidth + 1;
     this.crosshair.hidden = !inside;
     if (!inside) {
       fill(this.spots);
@@ -349,7 +374,9 @@ export class Chart {
     }
     this.crosshair.style.transform = `translateX(${left}px)`;
     this.crosshair.style.setProperty("--before", `${left + this.plot.bbox.left / devicePixelRatio}px`);
-    this.crosshair.style.setProperty("--behind", `${this.plot.width - left - this.plot.bbox.left / devicePixelRatio - 2}px`);    // less the line
+    // less the line
+    this.crosshair.style.setProperty("--behind",
+      `${this.plot.width - left - this.plot.bbox.left / devicePixelRatio - 2}px`);
     this.crosshair.firstChild.textContent = this.axes.x.exact(x);
     const values = valuesAt(this.series, x, this.reach());
     this.drawSpots(values);
@@ -359,11 +386,15 @@ export class Chart {
     }
   }
 
-  /** The box beside the crosshair at x; when its points were logged follows as soon as the viewer has said so. */
+  /**
+   * The box beside the crosshair at x; when its points were logged follows as soon as the viewer has said so.
+   */
   tip(x, values, left, top) {
     const {x: kind, link, timed = true} = this.options;
-    const first = this.series.map((series) => values.find((row) => row.series === series)).find((row) => row?.x === x);
-    const show = () => showTip(this.tipTitle(kind, x), values, left, top, {...this.options, figure: (value) => this.figure(value), first, timed});
+    const first = this.series.map((series) => values.find((row) => row.series === series))
+      .find((row) => row?.x === x);
+    const show = () => showTip(this.tipTitle(kind, x), values, left, top,
+      {...this.options, figure: (value) => this.figure(value), first, timed});
     show();
     if (timed) {
       learnMoments(tipRows(values, first), kind, () => link.hovered === x && this.plot && show());
@@ -404,7 +435,8 @@ export class Chart {
       this.pick();
     } else if (step && longest && this.plot) {
       const from = this.options.link.hovered ?? this.options.link.pinned ?? longest.x.at(-1);
-      const at = Math.max(0, Math.min(longest.x.length - 1, nearest(longest.x, from) + step * (event.shiftKey ? 10 : 1)));
+      const at = Math.max(0,
+        Math.min(longest.x.length - 1, nearest(longest.x, from) + step * (event.shiftKey ? 10 : 1)));
       this.pointer = null;
       this.options.link.hover(longest.x[at], this);
       event.preventDefault();

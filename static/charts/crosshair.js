@@ -1,10 +1,11 @@
-// What the charts of one page share: where the crosshair stands, which stretch of x is shown. Pure: knows no node.
+// What the charts of one page share: where the crosshair stands, which stretch of x is shown. Pure: knows no
+// node.
 
 const LEAST_SHARE = 0.25;        // of the common range: a chart whose curves are shorter keeps to its own
 
 /**
- * hovered, pinned: x or null; shown: {lo, hi} after a zoom, null for everything; range: {lo, hi} of all curves.
- * Listeners get (what, value, source).
+ * hovered, pinned: x or null; shown: {lo, hi} after a zoom, null for everything; range: {lo, hi} of all
+ * curves. Listeners get (what, value, source).
  */
 export class Link {
   constructor() {
@@ -27,7 +28,10 @@ export class Link {
     }
   }
 
-  /** A chart has curves from lo to hi: returns what it shows, the range of all charts unless it would be lost in it. */
+  /**
+   * A chart has curves from lo to hi: returns what it shows, the range of all charts unless it would be lost
+   * in it.
+   */
   widen({lo, hi}) {
     if (!(lo <= hi)) {
       return this.range || {lo, hi};
@@ -66,7 +70,10 @@ export class Link {
     }
   }
 
-  /** After news up to x = last (before: up to `before`): a stretch whose right edge was in view slides along. Returns whether it did. */
+  /**
+   * After news up to x = last (before: up to `before`): a stretch whose right edge was in view slides along.
+   * Returns whether it did.
+   */
   follow(before, last) {
     if (!this.shown || !(last > before) || this.shown.hi < before) {
       return false;

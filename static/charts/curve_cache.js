@@ -5,30 +5,37 @@ import {Turns} from "./turns.js";
 
 const BUCKETS = 600;
 const CROWD = 12;                // runs over each other from which half as many buckets of each look the same
-const SLOW_SHARE = 0.05;         // a curve that ended this far (share of the run) before the newest point is asked for once a second only
+// a curve that ended this far (share of the run) before the newest point is asked for once a second only
+const SLOW_SHARE = 0.05;
 const SLOW_MS = 1000;
 const WHOLE_MS = 30000;          // the newest points come joined; now and then everything is fetched anew
 const MANY = 200_000;            // points from which smoothing is felt
 const AT_ONCE = 40;              // curves in one request
-const IN_FLIGHT = 2;             // requests at the same time: the viewer works on one while the other is on its way
+// requests at the same time: the viewer works on one while the other is on its way
+const IN_FLIGHT = 2;
 const MOST_HELD = 1000;          // curves that are kept when their charts are no longer near
 
 const nameOf = (run, metric) => `${run}\n${metric}`;
 
-/** Pairs of run and metric as requests of all runs and some metrics each: [{run: [keys], metric: [names], pairs}]. */
+/**
+ * Pairs of run and metric as requests of all runs and some metrics each: [{run: [keys], metric: [names],
+ * pairs}].
+ */
 function parts(pairs) {
   const run = [...new Set(pairs.map(([key]) => key))];
   const byMetric = new Map();
   pairs.forEach((pair) => byMetric.set(pair[1], [...(byMetric.get(pair[1]) || []), pair]));
   const metrics = [...byMetric.keys()];
   const some = Math.max(1, Math.floor(AT_ONCE / run.length));
-  return Array.from({length: Math.ceil(metrics.length / some)}, (_, i) => metrics.slice(i * some, (i + 1) * some))
+  return Array.from({length: Math.ceil(metrics.length / some)},
+    (_, i) => metrics.slice(i * some, (i + 1) * some))
     .map((metric) => ({run, metric, pairs: metric.flatMap((name) => byMetric.get(name))}));
 }
 
 export class Feed {
   /**
-   * ask(parameters, signal) -> the answer of GET /api/series. axis(metric): the metric it is drawn by in place of the page's x, or null;
+   * ask(parameters, signal) -> the answer of GET /api/series. axis(metric): the metric it is drawn by in
+   * place of the page's x, or null;
    * stretch(axis): {lo, hi} of a zoom of the charts with that axis, or null.
    */
   constructor(ask, axis = null, stretch = null) {
@@ -47,7 +54,10 @@ export class Feed {
     this.points = new Map();     // run and metric -> how many were logged
   }
 
-  /** Learn how many points the metrics of a run have: the smoothing is meant for what is seen, whatever their number. */
+  /**
+   * Learn how many points the metrics of a run have: the smoothing is meant for what is seen, whatever their
+   * number.
+   */
   count(run, metrics) {
     metrics.forEach(({name, points}) => this.points.set(nameOf(run, name), points));
   }
@@ -57,12 +67,16 @@ export class Feed {
     this.buckets = runs > CROWD ? BUCKETS / 2 : BUCKETS;
   }
 
-  /** A curve without noise is not smoothed; one of very many points is first drawn as it is, because smoothing all of them takes long. */
+  /**
+   * A curve without noise is not smoothed; one of very many points is first drawn as it is, because smoothing
+   * all of them takes long.
+   */
   weight(run, metric) {
     const name = nameOf(run, metric);
     const points = this.points.get(name) || 1;
     const held = this.held.get(name);
-    return held?.noise === false || (!held && points > MANY) ? 0 : pointWeight(this.how.smooth, points, BUCKETS);
+    return held?.noise === false || (!held && points > MANY) ? 0
+      : pointWeight(this.how.smooth, points, BUCKETS);
   }
 
   /** What x is for a metric, as GET /api/series calls it. */
@@ -91,11 +105,15 @@ export class Feed {
     this.held.clear();
   }
 
-  /** Metrics that are drawn by something else from now on: of these nothing that is held or on its way can be drawn. */
+  /**
+   * Metrics that are drawn by something else from now on: of these nothing that is held or on its way can be
+   * drawn.
+   */
   drop(metrics) {
     const names = new Set(metrics);
     for (const known of [this.held, this.wholeAt, this.asking]) {
-      [...known.keys()].filter((name) => names.has(name.slice(name.indexOf("\n") + 1))).forEach((name) => known.delete(name));
+      [...known.keys()].filter((name) => names.has(name.slice(name.indexOf("\n") + 1)))
+        .forEach((name) => known.delete(name));
     }
   }
 
@@ -139,8 +157,9 @@ export class Feed {
   }
 
   /**
-   * Fetch whole what is not held as it should be, and wait for what is on its way; nothing else is asked for. Charts are fetched in
-   * the order of `wanted`; came(metrics): some of their curves are here. Resolves to whether all are, and nothing else is wanted now.
+   * Fetch whole what is not held as it should be, and wait for what is on its way; nothing else is asked for.
+   * Charts are fetched in the order of `wanted`; came(metrics): some of their curves are here. Resolves to
+   * whether all are, and nothing else is wanted now.
    */
   async want(wanted, came = (_metrics) => null) {
     const {signal} = this.round;
@@ -149,7 +168,9 @@ export class Feed {
     const coming = new Set(names.map((name) => this.asking.get(name)).filter(Boolean));
     try {
       await Promise.all([this.fetch(missing, {came}), ...coming]);
-      await this.fetch(missing.filter((pair) => this.get(...pair) && !this.smoothed(...pair) && !this.asking.has(nameOf(...pair))), {came});
+      await this.fetch(
+        missing.filter((pair) => this.get(...pair) && !this.smoothed(...pair)
+          && !this.asking.has(nameOf(...pair))), {came});
     } catch (error) {
       if (!signal.aborted) {
         throw error;
@@ -173,12 +194,13 @@ export class Feed {
     }
     const byRun = new Map();
     quick.forEach((pair) => byRun.set(pair[0], [...(byRun.get(pair[0]) || []), pair]));
-    await Promise.all([this.fetch(whole), ...[...byRun.values(), ...slow.map((one) => [one])].map((tail) => this.fetch(tail, {tail: true}))]);
+    await Promise.all([this.fetch(whole),
+      ...[...byRun.values(), ...slow.map((one) => [one])].map((tail) => this.fetch(tail, {tail: true}))]);
   }
 
   /**
-   * Ask for `wanted` in a few requests: as many curves in one as make sense, those of one smoothing and one x together. tail: only what
-   * is new of them; came: see want().
+   * Ask for `wanted` in a few requests: as many curves in one as make sense, those of one smoothing and one x
+   * together. tail: only what is new of them; came: see want().
    */
   async fetch(wanted, {tail = false, came = (_metrics) => null} = {}) {
     if (!wanted.length) {
@@ -195,7 +217,8 @@ export class Feed {
       const [[run, metric]] = pairs;
       const own = this.axis(metric);
       const shown = own ? this.stretch(own) : this.shown;
-      const how = {x: this.x(metric), weight: this.weight(run, metric), tail, from: tail ? end : shown?.lo, to: tail ? null : shown?.hi};
+      const how = {x: this.x(metric), weight: this.weight(run, metric), tail, from: tail ? end : shown?.lo,
+        to: tail ? null : shown?.hi};
       return parts(pairs).map((part) => this.request(part, how, order.indexOf(part.metric[0]), came));
     }));
   }
@@ -215,9 +238,11 @@ export class Feed {
       return;
     }
     const asked = performance.now();
-    const answer = await this.ask({run, metric, x, from, to, buckets: this.buckets, smooth: weight || null, rank: this.how.rank || null}, signal);
+    const answer = await this.ask({run, metric, x, from, to, buckets: this.buckets, smooth: weight || null,
+      rank: this.how.rank || null}, signal);
     if (!signal.aborted) {
-      this.take(answer, pairs.filter((pair) => this.x(pair[1]) === x), {from: tail ? from : null, asked, weight});
+      this.take(answer, pairs.filter((pair) => this.x(pair[1]) === x),
+        {from: tail ? from : null, asked, weight});
       came(metric);
     }
   }
@@ -226,13 +251,16 @@ export class Feed {
     const names = new Set(wanted.map(([run, metric]) => nameOf(run, metric)));
     for (const one of answer.series) {
       const name = nameOf(one.run, one.metric);
-      if (!names.has(name) || (from !== null && !this.held.has(name))) {      // what it would be joined to was let go meanwhile
+      // what it would be joined to was let go meanwhile
+      if (!names.has(name) || (from !== null && !this.held.has(name))) {
         continue;
       }
       if (from === null) {
         this.wholeAt.set(name, asked);
       }
-      this.held.set(name, {...(from === null ? {...one, noise: noisy(one)} : joinTail(this.held.get(name), one, from, true)), weight});
+      this.held.set(name,
+        {...(from === null ? {...one, noise: noisy(one)} : joinTail(this.held.get(name), one, from, true)),
+          weight});
     }
   }
 

@@ -1,19 +1,28 @@
-// What differs between runs: metrics with the best marked, config and environment with equal keys apart, differences to a baseline. Pure.
+// What differs between runs: metrics with the best marked, config and environment with equal keys apart,
+// differences to a baseline. Pure.
 
 import {flattened} from "../shared/flatten.js";
 import {groupMetrics} from "./curves.js";
 
 const PERCENT = /(acc(uracy)?|percent|pct|top-?[15])$/i;
 
-/** Whether a metric is a share told in percent: its name says so and its value is beyond what a fraction could be. */
-export const inPercent = (name, value) => PERCENT.test(name) && typeof value === "number" && value > 1.5 && value <= 100;
+/**
+ * Whether a metric is a share told in percent: its name says so and its value is beyond what a fraction could
+ * be.
+ */
+export const inPercent = (name, value) =>
+  PERCENT.test(name) && typeof value === "number" && value > 1.5 && value <= 100;
 
 // Settings and counters: none of their values is best.
-const NEUTRAL = /(^|[/_.])(epochs?|(global_?)?steps?|iter(ation)?s?|lr|learning_?rate|(grad|weight|param)_?norm|ms)$/i;
+const NEUTRAL =
+  /(^|[/_.])(epochs?|(global_?)?steps?|iter(ation)?s?|lr|learning_?rate|(grad|weight|param)_?norm|ms)$/i;
 
 const finite = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
 
-/** Indices of the best of `values` (null or text: not taking part); none when fewer than two take part or all are equal. */
+/**
+ * Indices of the best of `values` (null or text: not taking part); none when fewer than two take part or all
+ * are equal.
+ */
 export function bestOf(values, rule) {
   const known = values.map(finite).filter((value) => value !== null);
   if (known.length < 2 || known.every((value) => value === known[0])) {
@@ -68,7 +77,8 @@ export function metricRows(runs) {
   const order = groupMetrics([...found.keys()], "last").flatMap(({metrics}) => metrics);
   const validation = (name) => (/^(val|valid|validation|dev|eval|test)\b/i.test(name) ? 0 : 1);
   const rows = order.map((name, at) => ({...found.get(name), at}));
-  rows.sort((a, b) => Number(b.count > 1) - Number(a.count > 1) || validation(a.metric) - validation(b.metric) || a.at - b.at);
+  rows.sort((a, b) => Number(b.count > 1) - Number(a.count > 1) || validation(a.metric) - validation(b.metric)
+    || a.at - b.at);
   return rows.map((row) => ({
     ...row,
     neutral: NEUTRAL.test(row.metric),
@@ -76,7 +86,10 @@ export function metricRows(runs) {
   }));
 }
 
-/** Rows of named values: [{name, values: [per run], differs}], those that differ first. tables: one object of values a run. */
+/**
+ * Rows of named values: [{name, values: [per run], differs}], those that differ first. tables: one object of
+ * values a run.
+ */
 export function valueRows(tables) {
   const names = [...new Set(tables.flatMap((table) => Object.keys(table)))];
   const rows = names.map((name) => {
@@ -88,10 +101,14 @@ export function valueRows(tables) {
 
 export const configRows = (runs) => valueRows(runs.map((run) => Object.fromEntries(flattened(run.config))));
 
-/** Where and with what each run was made. words: {git, gpu, attempts, tags, duration, host, python} -> its label. */
+/**
+ * Where and with what each run was made. words: {git, gpu, attempts, tags, duration, host, python} -> its
+ * label.
+ */
 export function environmentRows(runs, words, format) {
   const everywhere = (tag) => Number(runs.every(({tags}) => tags.includes(tag)));
-  const tagText = (tags) => [...tags].sort((a, b) => everywhere(a) - everywhere(b)).join(", ");      // a narrow cell shows those that differ
+  // a narrow cell shows those that differ
+  const tagText = (tags) => [...tags].sort((a, b) => everywhere(a) - everywhere(b)).join(", ");
   return valueRows(runs.map((run) => {
     const meta = run.meta || {};
     return {

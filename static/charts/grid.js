@@ -1,4 +1,5 @@
-// A scrolled grid of charts: each is made when it comes near the view and dropped when it is far; its name stays.
+// A scrolled grid of charts: each is made when it comes near the view and dropped when it is far; its name
+// stays.
 
 import {Chart} from "./chart.js";
 import {sameCurves} from "./curves.js";
@@ -10,11 +11,12 @@ import {t} from "../shared/words.js";
 const NEAR = "400px 0px";        // of the visible part: charts within are alive
 const FRAME = 6;                 // ms of a frame that are spent on charts while they are scrolled
 const RESTING = 30;              // … and while they rest: the first is seen before the last is drawn
-const GATHER = 120;              // ms for which charts that came near while scrolling are gathered into one question
+// ms for which charts that came near while scrolling are gathered into one question
+const GATHER = 120;
 
 /**
- * What a grid knows of one chart. figure: while it is in the document; place: what keeps its place while it is full; chart: while it is
- * near the view.
+ * What a grid knows of one chart. figure: while it is in the document; place: what keeps its place while it
+ * is full; chart: while it is near the view.
  * @typedef {{group: import("./curves.js").Group, figure: any, place: any, chart: Chart | null, near: boolean, series: any[], whole: boolean,
  *   drawn: boolean}} Cell
  */
@@ -33,15 +35,18 @@ export class Grid {
     this.came = new Set();       // of them those whose curves are to be asked for
     this.node = h("div.charts");
     this.scroll = h("div.scroll.chartscroll", {tabindex: "-1", "aria-label": label, role: "region"});
-    this.window = new GridWindow(this.scroll, this.node, {make: (cell) => this.put(cell), gone: (cell) => this.takeOut(cell),
-      ended: () => this.hooks.ended?.()});
+    this.window = new GridWindow(this.scroll, this.node,
+      {make: (cell) => this.put(cell), gone: (cell) => this.takeOut(cell),
+        ended: () => this.hooks.ended?.()});
     this.box = h("div.chartbox", {}, this.scroll);      // what a page puts in its place
-    this.watch = new IntersectionObserver((entries) => this.seen(entries), {root: this.scroll, rootMargin: NEAR});
+    this.watch = new IntersectionObserver((entries) => this.seen(entries),
+      {root: this.scroll, rootMargin: NEAR});
   }
 
   /** Keep the places of `count` charts that are not known yet. */
   expect(count) {
-    fill(this.node, Array.from({length: count}, () => h("figure.chart.waiting", {data: {wait: t("charts.loading")}}, h("div.plot"))));
+    fill(this.node, Array.from({length: count},
+      () => h("figure.chart.waiting", {data: {wait: t("charts.loading")}}, h("div.plot"))));
   }
 
   /** Show these groups in this order; charts that stay are kept as they are. */
@@ -65,7 +70,8 @@ export class Grid {
   }
 
   add(group) {
-    const cell = {group, figure: null, place: null, chart: null, near: false, series: [], whole: false, drawn: false};
+    const cell = {group, figure: null, place: null, chart: null, near: false, series: [], whole: false,
+      drawn: false};
     this.cells.set(group.id, cell);
     return cell;
   }
@@ -79,7 +85,8 @@ export class Grid {
   /** The element of a cell in the document. */
   put(cell) {
     if (!cell.figure) {
-      cell.figure = h("figure.chart", {data: {chart: cell.group.title, id: cell.group.id}, onkeydown: (event) => this.keyed(event, cell)});
+      cell.figure = h("figure.chart",
+        {data: {chart: cell.group.title, id: cell.group.id}, onkeydown: (event) => this.keyed(event, cell)});
       this.caption(cell);
       this.watch.observe(cell.figure);
     }
@@ -90,7 +97,8 @@ export class Grid {
   caption(cell) {
     const {title, sub} = this.hooks.options(cell.group);
     cell.figure.classList.remove("waiting");
-    fill(cell.figure, h("header", {}, h("h2.cut", {title}, own(title), sub ? h("span.m3", {}, " ", own(sub)) : null)));
+    fill(cell.figure,
+      h("header", {}, h("h2.cut", {title}, own(title), sub ? h("span.m3", {}, " ", own(sub)) : null)));
   }
 
   takeOut(cell) {
@@ -160,7 +168,10 @@ export class Grid {
     }
   }
 
-  /** Ask for the curves of what came near; while the charts are scrolled of all that came in some time and stayed. */
+  /**
+   * Ask for the curves of what came near; while the charts are scrolled of all that came in some time and
+   * stayed.
+   */
   ask() {
     if (!this.came.size || this.asking) {
       return;
@@ -181,18 +192,22 @@ export class Grid {
   }
 
   actions(cell) {
-    const more = h("button.btn.bare", {type: "button", title: t("charts.menu"), "aria-label": t("charts.menu"), "aria-haspopup": "menu",
-      onclick: () => menu(more, this.hooks.items(cell.group, cell.chart), {right: true, label: t("charts.menu")})}, icon("more"));
+    const more = h("button.btn.bare",
+      {type: "button", title: t("charts.menu"), "aria-label": t("charts.menu"), "aria-haspopup": "menu",
+        onclick: () => menu(more, this.hooks.items(cell.group, cell.chart),
+          {right: true, label: t("charts.menu")})}, icon("more"));
     return [
       h(
         "button.btn.bare.enter",
-        {type: "button", title: t("charts.full"), "aria-label": t("charts.full"), onclick: () => this.full(cell)},
+        {type: "button", title: t("charts.full"), "aria-label": t("charts.full"),
+          onclick: () => this.full(cell)},
         icon("full"),
       ),
       more,
       h(
         "button.btn.bare.leave",
-        {type: "button", title: t("charts.leaveFull"), "aria-label": t("charts.leaveFull"), onclick: () => this.full(cell, false)},
+        {type: "button", title: t("charts.leaveFull"), "aria-label": t("charts.leaveFull"),
+          onclick: () => this.full(cell, false)},
         icon("x"),
       ),
     ];
@@ -205,7 +220,10 @@ export class Grid {
     }
   }
 
-  /** One chart over the whole page, or back. It leaves the scrolled box: within, some browsers take that for the page. */
+  /**
+   * One chart over the whole page, or back. It leaves the scrolled box: within, some browsers take that for
+   * the page.
+   */
   full(cell, on = !cell.place) {
     if (on === Boolean(cell.place)) {
       return;

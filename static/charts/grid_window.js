@@ -1,4 +1,5 @@
-// Which of many charts stand in the document: those around the view. The place of the others is kept by its size alone.
+// Which of many charts stand in the document: those around the view. The place of the others is kept by its
+// size alone.
 
 import {fill, h, place} from "../shared/dom.js";
 
@@ -8,7 +9,8 @@ const STILL = 150;               // ms after a move of the scroller from which i
 
 export class GridWindow {
   /**
-   * scroll: what is scrolled; node: the grid in it; hooks: {make(item) -> its element, gone(item): its element was taken out,
+   * scroll: what is scrolled; node: the grid in it; hooks: {make(item) -> its element, gone(item): its
+   * element was taken out,
    * ended(): the last item came near}.
    */
   constructor(scroll, node, hooks) {
@@ -18,7 +20,8 @@ export class GridWindow {
     this.items = [];
     this.shown = new Set();      // items in the document
     this.from = 0;               // index of the first of them
-    this.lines = null;           // {columns, pitch: px from one line to the next, along: the side it is scrolled along}
+    // {columns, pitch: px from one line to the next, along: the side it is scrolled along}
+    this.lines = null;
     this.movedAt = -STILL;
     this.room = h("div.chartroom", {"aria-hidden": "true"});
     fill(scroll, node, this.room);
@@ -66,7 +69,8 @@ export class GridWindow {
       return [0, EDGE];
     }
     const {columns, pitch, along} = this.lines;
-    const [before, size] = along === "top" ? [this.scroll.scrollTop, this.scroll.clientHeight] : [this.scroll.scrollLeft, this.scroll.clientWidth];
+    const [before, size] = along === "top" ? [this.scroll.scrollTop, this.scroll.clientHeight]
+      : [this.scroll.scrollLeft, this.scroll.clientWidth];
     return [Math.floor(before / pitch) * columns, Math.ceil(size / pitch + 1) * columns];
   }
 
@@ -74,7 +78,8 @@ export class GridWindow {
   look() {
     const [first, count] = this.view();
     const end = this.from + this.shown.size;
-    if ((this.from > 0 && first - this.from < EDGE) || (end < this.items.length && end - first - count < EDGE)) {
+    if ((this.from > 0 && first - this.from < EDGE)
+        || (end < this.items.length && end - first - count < EDGE)) {
       this.place();
     }
     if (first + count + EDGE >= this.items.length && this.lines) {
@@ -97,7 +102,8 @@ export class GridWindow {
     this.node.style.top = this.node.style.left = "";
     this.node.style[along] = this.from ? `${(this.from / columns) * pitch}px` : "";
     this.room.style.height = this.room.style.width = "";
-    this.room.style[along === "top" ? "height" : "width"] = whole ? "" : `${Math.ceil(items.length / columns) * pitch}px`;
+    this.room.style[along === "top" ? "height" : "width"] = whole ? ""
+      : `${Math.ceil(items.length / columns) * pitch}px`;
   }
 
   destroy() {

@@ -1,4 +1,5 @@
-// The head of a chart: its name, its curves with their last values, how many points there are. What has no room is counted, never cut in a number.
+// The head of a chart: its name, its curves with their last values, how many points there are. What has no
+// room is counted, never cut in a number.
 
 import {swatch} from "./tooltip.js";
 import {fontFamily, h, own, renew} from "../shared/dom.js";
@@ -28,12 +29,14 @@ function width(text, font) {
 }
 
 /**
- * How many of `entries` (each {name, value}: their widths in px) fit into `room` px, with their names in full or short:
- * {count, short}. At least one, for a lone value says more than "+3". more: px of the count of those left out.
+ * How many of `entries` (each {name, value}: their widths in px) fit into `room` px, with their names in full
+ * or short: {count, short}. At least one, for a lone value says more than "+3". more: px of the count of
+ * those left out.
  */
 export function fitting(entries, room, more = 30) {
   const taken = (list, short) =>
-    list.reduce((sum, {name, value}) => sum + GAP + SWATCH + value + (short ? Math.min(name, SHORT) : name), 0);
+    list.reduce((sum, {name, value}) => sum + GAP + SWATCH + value + (short ? Math.min(name, SHORT) : name),
+      0);
   for (const short of [false, true]) {
     if (taken(entries, short) <= room) {
       return {count: entries.length, short};
@@ -69,37 +72,48 @@ export class Head {
     this.node = h("header", {}, this.name, this.legend, this.count, h("span.act", {}, actions));
   }
 
-  /** Show {title, sub, logY, legend: whether curves are named} and `series`, written by figure(value), in `room` px (0: not known yet). */
+  /**
+   * Show {title, sub, logY, legend: whether curves are named} and `series`, written by figure(value), in
+   * `room` px (0: not known yet).
+   */
   draw({title = "", sub = "", logY = false, legend = true}, series, figure, room) {
-    const words = [own(title), sub ? h("span.m3", {}, " ", own(sub)) : null, logY ? h("span.m3", {}, ` ${t("charts.log")}`) : null];
+    const words = [own(title), sub ? h("span.m3", {}, " ", own(sub)) : null,
+      logY ? h("span.m3", {}, ` ${t("charts.log")}`) : null];
     this.name.title = title;
     renew(this.name, words);
     const counts = points(series);
     const entries = legend ? series.map((s) => [s, s.label || s.metric, figure(s.last.at(-1))]) : [];
     const text = (parts) => parts.map((part) => part.textContent).join(" ");
-    const name = Math.min(room * TITLE, width([title, sub, logY ? t("charts.log") : ""].filter(Boolean).join(" "), "600 13px"));
-    const left = (parts, least) => room - name - GAP - Math.max(least, width(text(parts), "12px") + (least ? BUTTONS : 8));
-    const sizes = entries.map(([, label, value]) => ({name: width(label, "12px"), value: width(value, "12px")}));
+    const name = Math.min(room * TITLE,
+      width([title, sub, logY ? t("charts.log") : ""].filter(Boolean).join(" "), "600 13px"));
+    const left = (parts, least) => room - name - GAP - Math.max(least,
+      width(text(parts), "12px") + (least ? BUTTONS : 8));
+    const sizes = entries.map(([, label, value]) =>
+      ({name: width(label, "12px"), value: width(value, "12px")}));
     const doubts = counts.slice(0, -1);
-    // Beside the buttons where there is room for them, else below them; the number of points gives way to values.
+    // Beside the buttons where there is room for them, else below them; the number of points gives way to
+    // values.
     /** @type {[string, any[], number][]} look, parts, px kept free for buttons */
   const ways = [["roomy", counts, BUTTONS], ["", counts, 0], ["bare", doubts, BUTTONS]];
     const fits = ([, parts, least]) => !room || fitting(sizes, left(parts, least)).count === sizes.length;
     const [look, parts, least] = ways.find(fits) || ways[2];
     const {count, short} = room ? fitting(sizes, left(parts, least)) : {count: sizes.length, short: false};
     this.node.dataset.look = look;
-    renew(this.legend, entries.slice(0, count).map((entry) => this.entry(entry, short)), this.others(entries.slice(count)));
+    renew(this.legend, entries.slice(0, count).map((entry) => this.entry(entry, short)),
+      this.others(entries.slice(count)));
     renew(this.count, parts.flatMap((part) => [part, " "]).slice(0, -1));
   }
 
   entry([series, label, value], short) {
-    return h("span", {title: series.metric}, swatch(series), own(label, {class: short ? "short" : ""}), h("b", {}, value));
+    return h("span", {title: series.metric}, swatch(series), own(label, {class: short ? "short" : ""}),
+      h("b", {}, value));
   }
 
   /** The curves that had no room: how many, and what they are. */
   others(entries) {
     return entries.length
-      ? [h("span.m3.others", {title: entries.map(([, label, value]) => `${label} ${value}`).join("\n")}, `+${fmt.int(entries.length)}`)]
+      ? [h("span.m3.others", {title: entries.map(([, label, value]) => `${label} ${value}`).join("\n")},
+        `+${fmt.int(entries.length)}`)]
       : [];
   }
 }

@@ -1,4 +1,5 @@
-// When a point was logged: its step, time of day and epoch, asked of the viewer once the crosshair rests on it.
+// When a point was logged: its step, time of day and epoch, asked of the viewer once the crosshair rests on
+// it.
 
 import * as api from "../shared/api.js";
 
@@ -12,10 +13,14 @@ let round = null;
 
 const nameOf = ({series, x}, kind) => [series.run, series.metric, series.rank, kind, x].join("\n");
 
-/** What is known of the point of a row (of series.valuesAt): {step, ts, epoch}, or undefined. kind: what x is. */
+/**
+ * What is known of the point of a row (of series.valuesAt): {step, ts, epoch}, or undefined. kind: what x is.
+ */
 export const momentOf = (row, kind) => known.get(nameOf(row, kind));
 
-/** Ask for the moments of `rows` that are not known yet, unless other rows are wanted first; then call done(). */
+/**
+ * Ask for the moments of `rows` that are not known yet, unless other rows are wanted first; then call done().
+ */
 export function learnMoments(rows, kind, done) {
   clearTimeout(timer);
   round?.abort();

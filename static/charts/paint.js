@@ -1,9 +1,11 @@
-// Draws the curves of one chart on its canvas: bands, raw behind smooth, superseded points, marks for what is no number.
+// Draws the curves of one chart on its canvas: bands, raw behind smooth, superseded points, marks for what is
+// no number.
 
 import {colours} from "../shared/dom.js";
 
 const CROWDED = 2;               // curves that are drawn strong; more of them are fainter
-const RAW = 0.3;                 // opacity of the raw curve behind its smooth one; fainter where many runs overlap
+// opacity of the raw curve behind its smooth one; fainter where many runs overlap
+const RAW = 0.3;
 const RAW_CROWDED = 0.09;
 const BAND = 0.13;
 const BAND_CROWDED = 0.06;
@@ -87,7 +89,8 @@ function badMarks(g, s, place) {
   const size = 4 * place.scale;
   for (const [x, kind] of s.nan || []) {
     const at = place.x(x);
-    const [foot, tip] = kind === "Infinity" ? [place.top, place.top + 1.7 * size] : [place.bottom, place.bottom - 1.7 * size];
+    const [foot, tip] = kind === "Infinity" ? [place.top, place.top + 1.7 * size]
+      : [place.bottom, place.bottom - 1.7 * size];
     g.beginPath();
     g.moveTo(at - size, foot);
     g.lineTo(at + size, foot);
@@ -165,13 +168,15 @@ function markLines(g, marks, place) {
 }
 
 /**
- * Paint all series. place: {x(value), y(value): canvas px, left, right, top, bottom: the plot's box, scale: canvas px per CSS px, font}.
- * Of each series: colour, dash, smoothed (draw .smooth over a faint raw curve), noise, dots.
+ * Paint all series. place: {x(value), y(value): canvas px, left, right, top, bottom: the plot's box, scale:
+ * canvas px per CSS px, font}. Of each series: colour, dash, smoothed (draw .smooth over a faint raw curve),
+ * noise, dots.
  */
 export function paint(g, list, marks, place) {
   g.save();
   g.beginPath();
-  g.rect(place.left, place.top - 3 * place.scale, place.right - place.left + 4 * place.scale, place.bottom - place.top + 4 * place.scale);
+  g.rect(place.left, place.top - 3 * place.scale, place.right - place.left + 4 * place.scale,
+    place.bottom - place.top + 4 * place.scale);
   g.clip();
   g.lineJoin = "round";
   markLines(g, marks, place);

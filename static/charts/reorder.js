@@ -1,4 +1,5 @@
-// A chart is dragged by its title to another place. Nothing moves until it is let go: a bar shows where it would stand.
+// A chart is dragged by its title to another place. Nothing moves until it is let go: a bar shows where it
+// would stand.
 
 import {h} from "../shared/dom.js";
 
@@ -30,7 +31,8 @@ class Drag {
     this.start = this.at = {x: event.clientX, y: event.clientY};
     this.bar = h("div.dropbar", {hidden: true, "aria-hidden": "true"});
     this.end = new AbortController();
-    const on = (name, listener) => document.addEventListener(name, listener, {capture: true, signal: this.end.signal});
+    const on = (name, listener) => document.addEventListener(name, listener,
+      {capture: true, signal: this.end.signal});
     on("pointermove", (news) => this.move(news));
     on("pointerup", () => this.finish(true));
     on("pointercancel", () => this.finish(false));
@@ -82,7 +84,10 @@ class Drag {
   }
 }
 
-/** Let the charts in `scroll` be dragged by their titles; dropped(id, before): id was let go before the chart `before`, null: last. */
+/**
+ * Let the charts in `scroll` be dragged by their titles; dropped(id, before): id was let go before the chart
+ * `before`, null: last.
+ */
 export function reorderable(scroll, dropped) {
   scroll.classList.add("movable");
   scroll.addEventListener("pointerdown", (event) => {

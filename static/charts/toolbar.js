@@ -1,4 +1,5 @@
-// What stands above charts and in their menus: filter, smoothing, x axis, grouping; what is remembered of them per project.
+// What stands above charts and in their menus: filter, smoothing, x axis, grouping; what is remembered of
+// them per project.
 
 import {fill, h, icon} from "../shared/dom.js";
 import {placed, splitName, toCsv} from "./curves.js";
@@ -41,7 +42,10 @@ export function saveCsv(title, series, names) {
   download(`${safeName(title)}.csv`, new Blob([toCsv(series, names)], {type: "text/csv"}));
 }
 
-/** A slider for the smoothing; changed(value 0…0.99). The mark of the slider is nearly logarithmic: most happens near 1. */
+/**
+ * A slider for the smoothing; changed(value 0…0.99). The mark of the slider is nearly logarithmic: most
+ * happens near 1.
+ */
 export function smoothing(value, changed) {
   const number = h("span.num.w-n", {}, value.toFixed(2));
   let timer = 0;
@@ -58,18 +62,23 @@ export function smoothing(value, changed) {
       timer = setTimeout(() => changed(slider.value / 100), SETTLE_MS);
     },
   });
-  return h("label.lab.smoothing", {title: t("charts.smoothingTitle")}, h("span.no-m", {}, t("charts.smoothing")), slider, number);
+  return h("label.lab.smoothing", {title: t("charts.smoothingTitle")},
+    h("span.no-m", {}, t("charts.smoothing")), slider, number);
 }
 
 /** Choose what x is: "step", "relative", "wall" or "metric:NAME"; metrics(): the names there are. */
 export function axisChoice(value, metrics, picked) {
-  const kinds = [["step", t("charts.xStep")], ["relative", t("charts.xRelative")], ["wall", t("charts.xWall")]];
+  const kinds = [["step", t("charts.xStep")], ["relative", t("charts.xRelative")],
+    ["wall", t("charts.xWall")]];
   const group = segmented(t("charts.xAxis"), kinds, value, (x) => pick(x));
-  const more = h("button", {type: "button", role: "radio", "aria-haspopup": "menu", title: t("charts.xMetricTitle"), onclick: (event) => {
-    event.stopPropagation();
-    menu(more, metrics().slice(0, 300).map((name) => ({label: name, checked: name === metric, run: () => pick(`metric:${name}`)})),
-      {right: true, label: t("charts.xMetric")});
-  }});
+  const more = h("button",
+    {type: "button", role: "radio", "aria-haspopup": "menu", title: t("charts.xMetricTitle"),
+    onclick: (event) => {
+      event.stopPropagation();
+      menu(more, metrics().slice(0, 300)
+          .map((name) => ({label: name, checked: name === metric, run: () => pick(`metric:${name}`)})),
+        {right: true, label: t("charts.xMetric")});
+    }});
   let metric = "";
   const draw = (x) => {
     metric = x.startsWith("metric:") ? x.slice(7) : "";
@@ -98,7 +107,8 @@ export function groupChoice(value, picked) {
       onclick: () =>
         menu(
           button,
-          Object.entries(words).map(([how, label]) => ({label, checked: how === value, run: () => picked(how)})),
+          Object.entries(words)
+            .map(([how, label]) => ({label, checked: how === value, run: () => picked(how)})),
           {right: true, label: t("charts.group")},
         ),
     },
@@ -114,11 +124,13 @@ export function zoomChip(link, kind, behind) {
   if (!link.shown) {
     return null;
   }
-  const word = kind === "wall" ? fmt.seconds : kind === "relative" ? fmt.duration : (x) => fmt.value(x > 1000 ? Math.round(x) : x);
+  const word = kind === "wall" ? fmt.seconds : kind === "relative" ? fmt.duration
+    : (x) => fmt.value(x > 1000 ? Math.round(x) : x);
   return h(
     "span.zoomed",
     {},
-    behind ? h("button.btn.new", {type: "button", onclick: () => link.reset()}, t("charts.newPoints"), icon("rt")) : null,
+    behind ? h("button.btn.new", {type: "button", onclick: () => link.reset()}, t("charts.newPoints"),
+      icon("rt")) : null,
     h(
       "button.btn",
       {type: "button", title: t("charts.zoomReset"), onclick: () => link.reset()},
@@ -152,8 +164,8 @@ export function hiddenChoice(hidden, show) {
 }
 
 /**
- * What the menu of a chart offers of its place and axes. ids: all charts as they stand; choices: of this project;
- * choose(values) keeps changed ones; log: whether its y is logarithmic now.
+ * What the menu of a chart offers of its place and axes. ids: all charts as they stand; choices: of this
+ * project; choose(values) keeps changed ones; log: whether its y is logarithmic now.
  */
 export function placeItems(id, ids, choices, choose, log) {
   const {pinned, hidden, logX, logY, linearY} = choices;
@@ -162,12 +174,15 @@ export function placeItems(id, ids, choices, choose, log) {
   const move = (before) => choose(placed(ids, id, before, choices));
   return [
     {label: t("charts.logY"), checked: log, run: () =>
-      choose(log ? {logY: without(logY), linearY: [...without(linearY), id]} : {logY: [...without(logY), id], linearY: without(linearY)})},
+      choose(log ? {logY: without(logY), linearY: [...without(linearY), id]}
+        : {logY: [...without(logY), id], linearY: without(linearY)})},
     {label: t("charts.logX"), checked: Boolean(logX), run: () => choose({logX: !logX})},
     null,
-    {label: t(pinned.includes(id) ? "charts.unpin" : "charts.pin"), icon: "pin", run: () => choose({pinned: toggled(pinned, id)})},
+    {label: t(pinned.includes(id) ? "charts.unpin" : "charts.pin"), icon: "pin",
+      run: () => choose({pinned: toggled(pinned, id)})},
     {label: t("charts.earlier"), icon: "up", disabled: at <= 0, run: () => move(ids[at - 1])},
-    {label: t("charts.later"), icon: "down", disabled: at === ids.length - 1, run: () => move(ids[at + 2] ?? null)},
+    {label: t("charts.later"), icon: "down", disabled: at === ids.length - 1,
+      run: () => move(ids[at + 2] ?? null)},
     {label: t("charts.hide"), icon: "eyeoff", run: () => choose({hidden: [...hidden, id]})},
   ];
 }

@@ -20,16 +20,23 @@ function difference(value, base) {
     return "";
   }
   const share = (value - base) / Math.abs(base);
-  return share === 0 ? "=" : `${share > 0 ? "+" : "−"}${fmt.percent(Math.abs(share), Math.abs(share) < 0.1 ? 1 : 0)}`;
+  return share === 0 ? "="
+    : `${share > 0 ? "+" : "−"}${fmt.percent(Math.abs(share), Math.abs(share) < 0.1 ? 1 : 0)}`;
 }
 
-/** The rows of `values` the box tells the time of: all it shows of several runs, else one (`first`: the point under the crosshair). */
+/**
+ * The rows of `values` the box tells the time of: all it shows of several runs, else one (`first`: the point
+ * under the crosshair).
+ */
 export function tipRows(values, first) {
   const several = values.some(({series}) => series.run !== values[0].series.run);
   return several ? values.slice(0, ROWS) : values.length ? [first ?? values[0]] : [];
 }
 
-/** Step, epoch and time of day of the point under the crosshair; a blank keeps their place until they are known. */
+/**
+ * Step, epoch and time of day of the point under the crosshair; a blank keeps their place until they are
+ * known.
+ */
 function whenLine(row, kind) {
   const moment = momentOf(row, kind);
   const {step, epoch, ts} = moment || {};
@@ -53,12 +60,14 @@ function columns(values, {baseline, x, timed, figure}, several) {
   found.push({head: t("charts.value"), cell: (row) => figure(row.value)});
   const base = baseline && values.find((row) => row.series.run === baseline)?.value;
   if (base != null) {
-    found.push({head: "±", faint: true, cell: (row) => (row.series.run === baseline ? t("charts.base") : difference(row.value, base))});
+    found.push({head: "±", faint: true,
+      cell: (row) => (row.series.run === baseline ? t("charts.base") : difference(row.value, base))});
   }
   if (several && timed && x !== "metric") {
     const moments = values.map((row) => momentOf(row, x));
     if (moments.some((moment) => moment?.epoch != null)) {
-      found.push({head: t("charts.epochHead"), faint: true, cell: (row) => fmt.value(momentOf(row, x)?.epoch)});
+      found.push({head: t("charts.epochHead"), faint: true,
+        cell: (row) => fmt.value(momentOf(row, x)?.epoch)});
     }
     found.push({head: t("charts.xWall"), faint: true, wide: true, cell: (row) => {
       const moment = momentOf(row, x);
@@ -72,7 +81,8 @@ function table(values, options, several) {
   const all = columns(values, options, several);
   const kind = ({faint = false, wide = false}) => `num${faint ? " m3" : ""}${wide ? " wide" : ""}`;
   const head = all.length > 1
-    ? h("tr", {}, h("th", {}, h("span.vh", {}, t("charts.series"))), all.map((one) => h("th", {class: kind(one)}, one.head)))
+    ? h("tr", {}, h("th", {}, h("span.vh", {}, t("charts.series"))),
+      all.map((one) => h("th", {class: kind(one)}, one.head)))
     : null;
   return h("table", {}, head, values.slice(0, ROWS).map((row) => h("tr", {},
     h("td", {}, swatch(row.series), own(row.series.label || row.series.metric)),

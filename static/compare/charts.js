@@ -27,7 +27,10 @@ export class CompareCharts extends Board {
     return this.runs.some(({state}) => isLive(state));
   }
 
-  /** Draw these runs (answers of GET /api/runs/<key>) from now on, each under its name; curves that are here or on their way stay. */
+  /**
+   * Draw these runs (answers of GET /api/runs/<key>) from now on, each under its name; curves that are here
+   * or on their way stay.
+   */
   setRuns(runs, names) {
     const {x, smooth, rank} = this.feed.how;
     this.runs = runs;
@@ -76,21 +79,27 @@ export class CompareCharts extends Board {
   /** Metrics that several runs have come first. */
   every() {
     const count = new Map();
-    this.runs.forEach(({metrics}) => metrics.forEach(({name}) => count.set(name, (count.get(name) || 0) + 1)));
+    this.runs.forEach(({metrics}) =>
+      metrics.forEach(({name}) => count.set(name, (count.get(name) || 0) + 1)));
     const names = [...count.keys()].sort((a, b) => Number(count.get(b) > 1) - Number(count.get(a) > 1));
     const order = groupMetrics(names, "last").flatMap(({metrics}) => [...metrics].reverse());
     return order.map((name) => ({id: `one:${name}`, title: name, metrics: [name]}));
   }
 
-  /** A metric is drawn by another where all runs that have it say so and have that one; returns whether any is drawn otherwise than before. */
+  /**
+   * A metric is drawn by another where all runs that have it say so and have that one; returns whether any is
+   * drawn otherwise than before.
+   */
   readAxes() {
     const said = new Map();      // metric -> what it is drawn by in each run that has it
     for (const {metrics} of this.runs) {
       const names = new Set(metrics.map(({name}) => name));
-      metrics.forEach(({name, step_metric: by}) => said.set(name, (said.get(name) ?? new Set()).add(names.has(by) ? by : null)));
+      metrics.forEach(({name, step_metric: by}) =>
+        said.set(name, (said.get(name) ?? new Set()).add(names.has(by) ? by : null)));
     }
     const before = this.axes;
-    this.axes = new Map([...said].flatMap(([metric, [axis, ...others]]) => (axis && !others.length ? [[metric, axis]] : [])));
+    this.axes = new Map([...said]
+      .flatMap(([metric, [axis, ...others]]) => (axis && !others.length ? [[metric, axis]] : [])));
     const moved = [...said.keys()].filter((metric) => this.axes.get(metric) !== before.get(metric));
     this.feed.drop(moved);
     if (moved.length) {
@@ -113,7 +122,8 @@ export class CompareCharts extends Board {
   /** only: keys of runs, null for all. */
   pairs(groups, only = null) {
     return groups.flatMap(({metrics}) => this.runs.filter(({key}) => !only || only.has(key))
-      .flatMap((run) => metrics.filter((metric) => run.metrics.some(({name}) => name === metric)).map((metric) => [run.key, metric])));
+      .flatMap((run) => metrics.filter((metric) => run.metrics.some(({name}) => name === metric))
+        .map((metric) => [run.key, metric])));
   }
 
   dressed(group) {

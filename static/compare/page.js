@@ -53,7 +53,7 @@ class ComparePage {
     }
   }
 
-  // -- runs ------------------------------------------------------------------------------------------------------
+  // -- runs -------------------------------------------------------------------------------------------------
 
   async load(keys) {
     this.loading = true;
@@ -66,13 +66,17 @@ class ComparePage {
   ask(keys) {
     return this.runs.load(keys, (row) => {
       this.charts.count(row);
-      if (this.loading && this.runs.list.length >= 2 * this.charts.runs.length) {        // so that drawing costs no square of the runs
+      // so that drawing costs no square of the runs
+      if (this.loading && this.runs.list.length >= 2 * this.charts.runs.length) {
         this.drawCurves();
       }
     });
   }
 
-  /** Draw the curves of the runs that are here, whether or not others are on their way; the table waits until all of its columns are. */
+  /**
+   * Draw the curves of the runs that are here, whether or not others are on their way; the table waits until
+   * all of its columns are.
+   */
   drawCurves() {
     const {list} = this.runs;
     if (this.alive && list.length) {
@@ -103,7 +107,9 @@ class ComparePage {
     const {missing, wide, tooMany, list, choice} = this.runs;
     fill(
       this.notices,
-      missing.size ? banner("warn", t("compare.missing", {n: missing.size, names: [...missing.keys()].join(", ")})) : null,
+      missing.size
+        ? banner("warn", t("compare.missing", {n: missing.size, names: [...missing.keys()].join(", ")}))
+      : null,
       wide.length ? banner("warn", t("compare.more", {names: wide.join(", ")})) : null,
       tooMany ? banner("warn", t("compare.most", {n: MOST})) : null,
     );
@@ -120,7 +126,8 @@ class ComparePage {
   }
 
   nothing() {
-    return empty(t("compare.none"), h("p", {}, t("compare.noneHow")), h("p", {}, h("a.btn.pri", {href: "/"}, t("compare.toRuns"))));
+    return empty(t("compare.none"), h("p", {}, t("compare.noneHow")),
+      h("p", {}, h("a.btn.pri", {href: "/"}, t("compare.toRuns"))));
   }
 
   remove(key) {
@@ -147,12 +154,12 @@ class ComparePage {
     this.charts.setChoice(this.runs.choice);
   }
 
-  // -- tools -----------------------------------------------------------------------------------------------------
+  // -- tools ------------------------------------------------------------------------------------------------
 
   drawTools() {
     const {charts, runs} = this;
-    const shown = {count: runs.count, all: runs.all, hidden: charts.hiddenPlace, zoom: charts.zoomPlace, smooth: charts.smooth,
-      x: charts.x, metrics: () => charts.metrics()};
+    const shown = {count: runs.count, all: runs.all, hidden: charts.hiddenPlace, zoom: charts.zoomPlace,
+      smooth: charts.smooth, x: charts.x, metrics: () => charts.metrics()};
     fill(this.tools, toolbar(shown, {
       add: (button) => chooseRun(button, runs.keys, (key) => this.add(key)),
       all: (all) => this.choose(() => runs.showAll(all)),
@@ -164,7 +171,7 @@ class ComparePage {
     charts.drawZoom();
   }
 
-  // -- news ------------------------------------------------------------------------------------------------------
+  // -- news -------------------------------------------------------------------------------------------------
 
   topics() {
     return ["runs", ...this.runs.list.filter((run) => !hasEnded(run.state)).map(({key}) => `run:${key}`)];
@@ -177,7 +184,8 @@ class ComparePage {
     if (this.runs.missing.size && (changed === null || changed.has("runs"))) {
       await this.rhythm.ask("missing", HEAD_MS, () => this.renewMissing());
     }
-    const grew = ({key, state: how}) => changed === null || changed.has(`run:${key}`) || (changed.has("runs") && !hasEnded(how));
+    const grew = ({key, state: how}) => changed === null || changed.has(`run:${key}`) || (
+      changed.has("runs") && !hasEnded(how));
     const grown = this.runs.list.filter(grew).map(({key}) => key);
     if (grown.length) {
       grown.forEach((key) => [this.grown, this.stale].forEach((set) => set.add(key)));

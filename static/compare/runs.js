@@ -1,4 +1,5 @@
-// The runs that are compared: their keys as the address has them, and what the viewer says of each. Draws nothing.
+// The runs that are compared: their keys as the address has them, and what the viewer says of each. Draws
+// nothing.
 
 import * as api from "../shared/api.js";
 import {change, query, splitList} from "../shared/address.js";
@@ -7,7 +8,8 @@ import {t} from "../shared/words.js";
 
 export const MOST = 50;
 const PORTION = 8;               // runs in one answer
-const AT_ONCE = 3;               // answers on their way at the same time: a browser holds six connections, one waits for news
+// answers on their way at the same time: a browser holds six connections, one waits for news
+const AT_ONCE = 3;
 
 export class ComparedRuns {
   constructor() {
@@ -30,10 +32,14 @@ export class ComparedRuns {
   }
 
   write() {
-    change({runs: this.keys, base: this.base === this.keys[0] ? null : this.base, hide: [...this.hidden], all: this.all});
+    change({runs: this.keys, base: this.base === this.keys[0] ? null : this.base, hide: [...this.hidden],
+      all: this.all});
   }
 
-  /** base: key of the run that the others are compared to; hidden: keys of runs without curves; all: equal rows of the table, too. */
+  /**
+   * base: key of the run that the others are compared to; hidden: keys of runs without curves; all: equal
+   * rows of the table, too.
+   */
   get choice() {
     return {base: this.base, hidden: this.hidden, all: this.all};
   }
@@ -54,7 +60,8 @@ export class ComparedRuns {
 
   /** Ask for these, the first alone: what preload.js asks for. came(row): one is here. */
   async load(keys, came) {
-    const portions = Array.from({length: Math.ceil((keys.length - 1) / PORTION)}, (_, at) => keys.slice(1 + at * PORTION, 1 + (at + 1) * PORTION));
+    const portions = Array.from({length: Math.ceil((keys.length - 1) / PORTION)},
+      (_, at) => keys.slice(1 + at * PORTION, 1 + (at + 1) * PORTION));
     const waiting = [keys.slice(0, 1), ...portions].filter((some) => some.length);
     const worker = async () => {
       while (waiting.length && !this.stopped) {
@@ -89,7 +96,10 @@ export class ComparedRuns {
     came(row);
   }
 
-  /** An id or an end of a key, as people type it into an address, gives way to the key under which curves come. */
+  /**
+   * An id or an end of a key, as people type it into an address, gives way to the key under which curves
+   * come.
+   */
   rename(key, full) {
     if (key !== full) {
       const renamed = (name) => (name === key ? full : name);

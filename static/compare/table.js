@@ -1,4 +1,5 @@
-// The table of the compare page: runs as columns, metrics, config and environment as rows, what differs first.
+// The table of the compare page: runs as columns, metrics, config and environment as rows, what differs
+// first.
 
 import {runHref} from "../shared/address.js";
 import {against, configRows, environmentRows, metricRows} from "../charts/difference.js";
@@ -19,14 +20,16 @@ function swatch(key, hidden) {
 }
 
 /** A name that may break after its joints, so that a narrow column cuts no word. */
-const breakable = (name) => name.match(/[^_./-]*[_./-]|[^_./-]+/g).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
+const breakable = (name) => name.match(/[^_./-]*[_./-]|[^_./-]+/g).flatMap(
+  (part, at) => (at ? [h("wbr"), part] : [part]));
 
 const signed = (amount, words) => `${amount > 0 ? "+" : "−"}${words}`;
 
 /** A value that fits its column: the powers of ten have two figures. */
 function short(value) {
   const words = fmt.value(value);
-  return words.length > 9 && Number.isFinite(value) ? tickLabels([Number(value.toPrecision(5))])[0] : words.length > 8 ? words.replace(/(\.\d)\d+e/, "$1e") : words;
+  return words.length > 9 && Number.isFinite(value) ? tickLabels([Number(value.toPrecision(5))])[0]
+    : words.length > 8 ? words.replace(/(\.\d)\d+e/, "$1e") : words;
 }
 
 /** How a difference is written: +4.0%, −1.2 pp. */
@@ -38,7 +41,8 @@ function differenceText({kind, amount = 0}) {
   if (kind === "share" && share < 0.0005) {
     return "0.0%";
   }
-  return kind === "share" ? signed(amount, share >= 10 ? `${fmt.int(share)}×` : fmt.percent(share, share < 0.9995 ? 1 : 0)) : "";
+  return kind === "share"
+    ? signed(amount, share >= 10 ? `${fmt.int(share)}×` : fmt.percent(share, share < 0.9995 ? 1 : 0)) : "";
 }
 
 /** Widths of the column of names and of a run's, px; the style sheet says the same. */
@@ -54,8 +58,8 @@ export class CompareTable {
   }
 
   /**
-   * runs: details in the order of the columns; choice: {base, hidden: Set, all: bool}; news: only values changed, so that what
-   * has the focus keeps it.
+   * runs: details in the order of the columns; choice: {base, hidden: Set, all: bool}; news: only values
+   * changed, so that what has the focus keeps it.
    */
   show(runs, choice, news = false) {
     this.runs = runs;
@@ -64,7 +68,8 @@ export class CompareTable {
     this.heads = heads(runs, HEAD);
     this.base = Math.max(0, runs.findIndex(({key}) => key === choice.base));
     const columns = h("colgroup", {}, h("col.kcol"), runs.map(() => h("col.rcol")));
-    const table = this.table(columns, this.head(), h("tbody", {}, this.metrics(), this.config(), this.environment()));
+    const table = this.table(columns, this.head(),
+      h("tbody", {}, this.metrics(), this.config(), this.environment()));
     if (news) {
       renew(this.node, table);
       return;
@@ -85,7 +90,8 @@ export class CompareTable {
   }
 
   head() {
-    return h("thead", {}, h("tr", {}, h("th", {scope: "col"}, t("compare.against")), this.runs.map((run, at) => this.column(run, at))));
+    return h("thead", {}, h("tr", {}, h("th", {scope: "col"}, t("compare.against")),
+      this.runs.map((run, at) => this.column(run, at))));
   }
 
   column(run, at) {
@@ -127,7 +133,8 @@ export class CompareTable {
     );
     return h(
       "th",
-      {scope: "col", class: `${this.columnClass(at)} ${hidden ? "hiddenrun" : ""}`, data: {run: run.key, key: run.key}},
+      {scope: "col", class: `${this.columnClass(at)} ${hidden ? "hiddenrun" : ""}`,
+        data: {run: run.key, key: run.key}},
       h(
         "div.nm",
         {},
@@ -135,7 +142,8 @@ export class CompareTable {
         h(
           "div",
           {class: apart ? "namesake" : ""},
-          h("a", {href: runHref(run.key), title: `${run.project} / ${name} · ${run.id}`}, own(breakable(this.heads.get(run.key)))),
+          h("a", {href: runHref(run.key), title: `${run.project} / ${name} · ${run.id}`},
+            own(breakable(this.heads.get(run.key)))),
           apart ? h("div.apart.cut", {title: apart}, own(apart)) : null,
         ),
       ),
@@ -160,21 +168,25 @@ export class CompareTable {
     );
   }
 
-  // -- metrics ---------------------------------------------------------------------------------------------------
+  // -- metrics ----------------------------------------------------------------------------------------------
 
   metrics() {
     const rows = metricRows(this.runs);
     return rows.length ? [this.group(t("compare.metrics"), t("compare.metricsHow"), "metrics", 0),
       rows.map((row) => (row.neutral ? this.metricRow(row, row.last, row.metric, [])
-        : [this.metricRow(row, row.best, row.metric, row.starred), this.metricRow(row, row.last, null, [], true)]))] : null;
+        : [this.metricRow(row, row.best, row.metric, row.starred),
+          this.metricRow(row, row.last, null, [], true)]))] : null;
   }
 
   metricRow(row, values, name, starred, last = false) {
     const direction = row.neutral
       ? null
-      : h("span.dir", {title: t(row.rule === "min" ? "compare.down" : "compare.up")}, row.rule === "min" ? "↓" : "↑");
-    const head = name ? h("th", {scope: "row", title: name}, own(name), direction) : h("th", {scope: "row"}, t("compare.last"));
-    return h("tr", {class: last ? "sec" : ""}, head, values.map((value, at) => this.figure(row, values, value, at, starred.includes(at))));
+      : h("span.dir", {title: t(row.rule === "min" ? "compare.down" : "compare.up")},
+        row.rule === "min" ? "↓" : "↑");
+    const head = name ? h("th", {scope: "row", title: name}, own(name), direction)
+      : h("th", {scope: "row"}, t("compare.last"));
+    return h("tr", {class: last ? "sec" : ""}, head,
+      values.map((value, at) => this.figure(row, values, value, at, starred.includes(at))));
   }
 
   figure(row, values, value, at, best) {
@@ -182,14 +194,16 @@ export class CompareTable {
     const bad = typeof value === "string";
     return h(
       "td.num",
-      {title: fmt.given(value), class: `${this.columnClass(at)} ${best ? "best" : ""} ${bad ? "bad" : ""} ${found.kind === "same" ? "same" : ""}`},
+      {title: fmt.given(value),
+        class: `${this.columnClass(at)} ${best ? "best" : ""} ${bad ? "bad" : ""} ${found.kind === "same" ? "same" : ""}`},
       best ? [icon("best"), h("span.vh", {}, t("compare.best"))] : null,
       short(value),
-      h("span.d", {class: found.better && !row.neutral && /[1-9]/.test(differenceText(found)) ? "up" : ""}, differenceText(found)),
+      h("span.d", {class: found.better && !row.neutral && /[1-9]/.test(differenceText(found)) ? "up" : ""},
+        differenceText(found)),
     );
   }
 
-  // -- values ----------------------------------------------------------------------------------------------------
+  // -- values -----------------------------------------------------------------------------------------------
 
   config() {
     return this.values(t("run.config"), "config", configRows(this.runs));
@@ -209,13 +223,16 @@ export class CompareTable {
       python: t("compare.python"),
     };
     const gpus = (list) =>
-      list?.length ? `${typeof list[0] === "string" ? list[0] : list[0].name}${list.length > 1 ? ` ×${list.length}` : ""}` : undefined;
+      list?.length
+      ? `${typeof list[0] === "string" ? list[0] : list[0].name}${list.length > 1 ? ` ×${list.length}` : ""}`
+      : undefined;
     return this.values(
       t("compare.environment"),
       "environment",
-      environmentRows(this.runs, words, {gpus, duration: fmt.duration, state: (run) => t(`state.${run.state}`)}).filter(({values}) =>
-        values.some((value) => value !== undefined),
-      ),
+      environmentRows(this.runs, words,
+        {gpus, duration: fmt.duration, state: (run) => t(`state.${run.state}`)}).filter(({values}) =>
+          values.some((value) => value !== undefined),
+        ),
     );
   }
 
@@ -241,7 +258,8 @@ export class CompareTable {
   cell(value, base, at) {
     const same = at !== this.base && JSON.stringify(value) === JSON.stringify(base);
     const words = value === undefined ? "–" : fmt.given(value);
-    return h("td.num", {class: `${this.columnClass(at)} ${same ? "same" : ""}`, title: words}, own(value === undefined ? words : fmt.within(value, CELL)));
+    return h("td.num", {class: `${this.columnClass(at)} ${same ? "same" : ""}`, title: words},
+      own(value === undefined ? words : fmt.within(value, CELL)));
   }
 
   toggle(part) {
@@ -255,9 +273,12 @@ export class CompareTable {
     const metrics = metricRows(this.runs);
     const names = fullNames(this.runs);
     return [["", ...this.runs.map(({key}) => names.get(key))], ["id", ...this.runs.map(({id}) => id)],
-      ...metrics.flatMap((row) => [...(row.neutral ? [] : [[`${row.metric} (best, ${row.rule})`, ...row.best]]),
-        [`${row.metric} (last)`, ...row.last]]),
-      ...configRows(this.runs).map(({name, values}) => [name, ...values.map((value) => (value === undefined ? "" : fmt.given(value)))])];
+      ...metrics.flatMap((row) =>
+        [...(row.neutral ? [] : [[`${row.metric} (best, ${row.rule})`, ...row.best]]),
+          [`${row.metric} (last)`, ...row.last]]),
+      ...configRows(this.runs)
+        .map(({name, values}) => [name,
+          ...values.map((value) => (value === undefined ? "" : fmt.given(value)))])];
   }
 }
 

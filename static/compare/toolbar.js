@@ -10,7 +10,8 @@ function copyButton() {
     "button.btn.no-s",
     {
       type: "button",
-      onclick: async () => fill(link, icon("copy"), t((await copy(location.href)) ? "common.copied" : "common.notCopied")),
+      onclick: async () => fill(link, icon("copy"),
+        t((await copy(location.href)) ? "common.copied" : "common.notCopied")),
     },
     icon("copy"),
     t("compare.copyLink"),
@@ -33,11 +34,13 @@ function exportButton(save) {
 }
 
 /**
- * The bar's nodes for {count: runs, all: equal rows too, hidden, zoom: nodes of the board, smooth, x, metrics() -> names}.
+ * The bar's nodes for {count: runs, all: equal rows too, hidden, zoom: nodes of the board, smooth, x,
+ * metrics() -> names}.
  * hooks: {add(button), all(bool), smooth(value), x(name), save()}
  */
 export function toolbar({count, all, hidden, zoom, smooth, x, metrics}, hooks) {
-  const adder = h("button.btn", {type: "button", "aria-haspopup": "dialog", onclick: () => hooks.add(adder)}, t("compare.add"));
+  const adder = h("button.btn", {type: "button", "aria-haspopup": "dialog", onclick: () => hooks.add(adder)},
+    t("compare.add"));
   const kinds = [
     ["some", t("compare.differences")],
     ["all", t("compare.allKeys")],
@@ -58,6 +61,8 @@ export function toolbar({count, all, hidden, zoom, smooth, x, metrics}, hooks) {
 
 /** Save rows of texts as compare.csv. */
 export function saveTable(rows) {
-  const cell = (value) => (/[",\n\r]/.test(String(value ?? "")) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
-  download("compare.csv", new Blob([rows.map((row) => row.map(cell).join(",")).join("\n") + "\n"], {type: "text/csv"}));
+  const cell = (value) => (/[",\n\r]/.test(String(value ?? "")) ? `"${String(value).replaceAll('"', '""')}"`
+    : String(value ?? ""));
+  download("compare.csv",
+    new Blob([rows.map((row) => row.map(cell).join(",")).join("\n") + "\n"], {type: "text/csv"}));
 }

@@ -1,4 +1,5 @@
-// Lines of a terminal as pieces of plain text with class names: colours by ECMA-48 SGR, everything else of it left out. Pure.
+// Lines of a terminal as pieces of plain text with class names: colours by ECMA-48 SGR, everything else of it
+// left out. Pure.
 
 const ESCAPES = /\x1b\[([0-9;:?]*)[ -/]*([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\^_]/g;
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f]/g;
@@ -28,7 +29,8 @@ function extended(codes, at) {
   if (codes[at + 1] === 5) {
     return [colourOf256(codes[at + 2] || 0), 2];
   }
-  return codes[at + 1] === 2 ? [nearestColour(codes[at + 2] || 0, codes[at + 3] || 0, codes[at + 4] || 0), 4] : [null, 0];
+  return codes[at + 1] === 2 ? [nearestColour(codes[at + 2] || 0, codes[at + 3] || 0, codes[at + 4] || 0), 4]
+    : [null, 0];
 }
 
 /** What "select graphic rendition" makes of a style {colour, bold, faint, under}. */
@@ -61,7 +63,8 @@ function restyle(style, parameters) {
 const PLAIN = {colour: null, bold: false, faint: false, under: false};
 
 function classOf({colour, bold, faint, under}) {
-  return [colour === null || colour === undefined ? "" : COLOURS[colour], bold && "a-bold", faint && "m3", under && "a-under"]
+  return [colour === null || colour === undefined ? "" : COLOURS[colour], bold && "a-bold", faint && "m3",
+    under && "a-under"]
     .filter(Boolean)
     .join(" ");
 }
@@ -108,7 +111,8 @@ export function marked(list, pattern) {
     return list;
   }
   const whole = list.map(({text}) => text).join("");
-  const hits = [...whole.matchAll(pattern)].filter((found) => found[0]).map((found) => [found.index, found.index + found[0].length]);
+  const hits = [...whole.matchAll(pattern)].filter((found) => found[0])
+    .map((found) => [found.index, found.index + found[0].length]);
   if (!hits.length) {
     return list;
   }

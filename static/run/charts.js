@@ -14,7 +14,8 @@ import {fmt, t} from "../shared/words.js";
 const AT_FIRST = 6;              // charts that are in view on a usual screen
 const MOST_CURVES = 100;         // drawn in one chart: of more, no eye follows one
 const PAGE = 5000;               // metrics asked for at a time
-const PAUSE = 200;               // ms after the last key before the viewer is asked for metrics that are not here
+// ms after the last key before the viewer is asked for metrics that are not here
+const PAUSE = 200;
 
 /** The metrics whose curves a chart shows. */
 const shown = ({metrics}) => metrics.slice(0, MOST_CURVES);
@@ -36,7 +37,7 @@ export class RunCharts extends Board {
     this.morePlace = h("span.m2.small");
   }
 
-  // -- what is shown ---------------------------------------------------------------------------------------------
+  // -- what is shown ----------------------------------------------------------------------------------------
 
   get project() {
     return this.row.project;
@@ -67,7 +68,8 @@ export class RunCharts extends Board {
     }
     const names = [...new Set(metrics.map(({name}) => name))];
     this.concealed = new Set(metrics.filter(({hidden}) => hidden).map(({name}) => name));
-    this.drawnBy = new Map(metrics.filter(({step_metric: by}) => by && names.includes(by)).map(({name, step_metric: by}) => [name, by]));
+    this.drawnBy = new Map(metrics.filter(({step_metric: by}) => by && names.includes(by))
+      .map(({name, step_metric: by}) => [name, by]));
     if (first || names.join("\n") !== this.metrics.join("\n")) {
       this.metrics = names;
       if (first) {
@@ -77,7 +79,8 @@ export class RunCharts extends Board {
     }
     this.drawMore();
     if (first) {
-      this.want(this.groups.slice(0, AT_FIRST));       // asked for before the page is laid out and tells which are in view
+      // asked for before the page is laid out and tells which are in view
+      this.want(this.groups.slice(0, AT_FIRST));
     }
   }
 
@@ -106,7 +109,8 @@ export class RunCharts extends Board {
     if (this.metrics.length) {
       return empty(
         t("charts.noneMatch"),
-        h("p", {}, h("button.btn", {type: "button", onclick: () => this.setFilter("")}, t("charts.clearFilter"))),
+        h("p", {},
+          h("button.btn", {type: "button", onclick: () => this.setFilter("")}, t("charts.clearFilter"))),
       );
     }
     if (this.row.newer) {
@@ -115,7 +119,8 @@ export class RunCharts extends Board {
     if (hasEnded(this.row.state)) {
       return empty(t("charts.noneLogged"), h("p", {}, t("charts.noneLoggedHow")));
     }
-    return empty(t("charts.noMetrics"), h("p", {}, t("charts.noMetricsHow")), h("pre", {}, 'run.log({"loss": loss}, step=step)'));
+    return empty(t("charts.noMetrics"), h("p", {}, t("charts.noMetricsHow")),
+      h("pre", {}, 'run.log({"loss": loss}, step=step)'));
   }
 
   marks() {
@@ -123,8 +128,10 @@ export class RunCharts extends Board {
     if (attempts.length < 2) {
       return [];
     }
-    const first = [...this.feed.held.values()].reduce((least, {superseded}) => Math.min(least, superseded?.x[0] ?? Infinity), Infinity);
-    const begun = (n, from) => from ?? (n === 2 && attempts.length === 2 && Number.isFinite(first) ? first : null);
+    const first = [...this.feed.held.values()]
+      .reduce((least, {superseded}) => Math.min(least, superseded?.x[0] ?? Infinity), Infinity);
+    const begun = (n, from) => from ?? (
+      n === 2 && attempts.length === 2 && Number.isFinite(first) ? first : null);
     return attempts
       .filter(({n}) => n > 1)
       .map(({n, from_step: from}) => ({x: begun(n, from), label: t("charts.attempt", {n})}))
@@ -137,12 +144,16 @@ export class RunCharts extends Board {
     return {
       ...options,
       ...(this.grouping === "one" ? {} : {title: group.title, sub: axis ? options.sub : ""}),
-      ...(group.metrics.length > MOST_CURVES ? {sub: t("charts.some", {n: fmt.int(MOST_CURVES), all: fmt.int(group.metrics.length)})} : {}),
+      ...(group.metrics.length > MOST_CURVES
+        ? {sub: t("charts.some", {n: fmt.int(MOST_CURVES), all: fmt.int(group.metrics.length)})} : {}),
       marks: axis ? [] : this.marks(),
     };
   }
 
-  /** The curves of a group as they are drawn: the first in the run's colour, its companion in ink, further ones in other colours. */
+  /**
+   * The curves of a group as they are drawn: the first in the run's colour, its companion in ink, further
+   * ones in other colours.
+   */
   dressed(group) {
     const own = stroke(colourOf(this.key)).colour;
     const others = [0, ...[1, 2, 3, 4, 5, 6, 7, 8].filter((one) => one !== own)];
@@ -159,7 +170,7 @@ export class RunCharts extends Board {
     }).filter((series) => series && (series.x.length || series.nan?.length));
   }
 
-  // -- fetching --------------------------------------------------------------------------------------------------
+  // -- fetching ---------------------------------------------------------------------------------------------
 
   pairs(groups) {
     return groups.flatMap((group) => shown(group).map((metric) => [this.key, metric]));
@@ -174,7 +185,7 @@ export class RunCharts extends Board {
     }
   }
 
-  // -- the reader chooses ----------------------------------------------------------------------------------------
+  // -- the reader chooses -----------------------------------------------------------------------------------
 
   drawTools() {
     const field = this.field = h("input.inp", {
@@ -184,8 +195,9 @@ export class RunCharts extends Board {
       "aria-label": t("charts.filter"),
       oninput: () => this.setFilter(field.value),
     });
-    fill(this.tools, this.morePlace, this.hiddenPlace, this.zoomPlace, h("span.find.w-f", {}, icon("find"), field),
-      smoothing(this.smooth, (smooth) => this.setSmooth(smooth)), axisChoice(this.x, () => this.metrics, (x) => this.setAxis(x)),
+    fill(this.tools, this.morePlace, this.hiddenPlace, this.zoomPlace,
+      h("span.find.w-f", {}, icon("find"), field), smoothing(this.smooth, (smooth) => this.setSmooth(smooth)),
+      axisChoice(this.x, () => this.metrics, (x) => this.setAxis(x)),
       groupChoice(this.grouping, (group) => this.setGrouping(group)), this.rankChoice());
     this.drawHidden();
     this.drawZoom();
@@ -232,7 +244,10 @@ export class RunCharts extends Board {
     }
   }
 
-  /** The reader came to the end of what is here: bring more of the metrics that the run's answer had no room for. */
+  /**
+   * The reader came to the end of what is here: bring more of the metrics that the run's answer had no room
+   * for.
+   */
   ended() {
     if (!this.filter && this.row.more?.metrics && this.metrics.length < this.count) {
       this.bringing ??= this.bring().catch(api.quiet).finally(() => { this.bringing = null; });
@@ -242,7 +257,8 @@ export class RunCharts extends Board {
   async bring() {
     const known = new Set(this.metrics);
     for (;;) {                   // a page that only repeats what is known is no more
-      const {items} = await api.get("/api/part", {run: this.row.key, of: "metrics", offset: this.brought, limit: PAGE});
+      const {items} = await api.get("/api/part",
+        {run: this.row.key, of: "metrics", offset: this.brought, limit: PAGE});
       const found = items.filter(({name}) => !known.has(name));
       this.brought += items.length;
       if (found.length) {
@@ -263,7 +279,8 @@ export class RunCharts extends Board {
   /** How many of the run's metrics are here. */
   drawMore() {
     const more = this.metrics.length < this.count;
-    this.morePlace.textContent = more ? t("charts.some", {n: fmt.int(this.metrics.length), all: fmt.int(this.count)}) : "";
+    this.morePlace.textContent = more
+      ? t("charts.some", {n: fmt.int(this.metrics.length), all: fmt.int(this.count)}) : "";
     this.morePlace.title = more ? t("charts.someHow") : "";
   }
 

@@ -1,4 +1,5 @@
-// The Config tab of a run: everything it was started with; and what stands in place of a run that can't be shown.
+// The Config tab of a run: everything it was started with; and what stands in place of a run that can't be
+// shown.
 
 import * as api from "../shared/api.js";
 import {copy, fill, h, icon, own} from "../shared/dom.js";
@@ -29,7 +30,8 @@ function table(title, rows, more = null, rest = null) {
         "tbody",
         {},
         rows.map(([name, value]) =>
-          h("tr", {}, h("th", {scope: "row"}, own(name)), h("td", {class: value === "NaN" ? "bad" : ""}, own(shown(name, value)))),
+          h("tr", {}, h("th", {scope: "row"}, own(name)),
+            h("td", {class: value === "NaN" ? "bad" : ""}, own(shown(name, value)))),
         ),
       ),
     ),
@@ -42,14 +44,17 @@ function copyJson(values) {
     "button.link.small",
     {
       type: "button",
-      onclick: async () => fill(button, t((await copy(JSON.stringify(values, null, 2))) ? "common.copied" : "common.notCopied")),
+      onclick: async () => fill(button,
+        t((await copy(JSON.stringify(values, null, 2))) ? "common.copied" : "common.notCopied")),
     },
     t("run.copyJson"),
   );
   return button;
 }
 
-/** What an answer left out of one part of a run: asked for a page at a time, by name where the reader filters. */
+/**
+ * What an answer left out of one part of a run: asked for a page at a time, by name where the reader filters.
+ */
 class PartRest {
   constructor(key, part, drawn) {
     this.key = key;
@@ -82,7 +87,8 @@ class PartRest {
     const {text} = this;
     let page;
     do {                         // a page that only repeats what the answer told is no more
-      page = await api.get("/api/part", {run: this.key, of: this.part, find: text, offset: this.next, limit: PAGE});
+      page = await api.get("/api/part",
+        {run: this.key, of: this.part, find: text, offset: this.next, limit: PAGE});
       if (text !== this.text) {
         return;
       }
@@ -125,7 +131,8 @@ export class ConfigPart {
 
   show(row) {
     const drawn = JSON.stringify([row.config, row.meta, row.summary, row.status, row.more]);
-    for (const part of Object.keys(row.more || {}).filter((part) => part !== "metrics" && !this.parts.has(part))) {
+    for (const part of Object.keys(row.more || {}).filter((part) =>
+      part !== "metrics" && !this.parts.has(part))) {
       this.parts.set(part, new PartRest(row.key, part, () => this.draw()));
     }
     this.row = row;
@@ -138,21 +145,25 @@ export class ConfigPart {
   draw() {
     const {config, meta, summary, status} = this.row;
     const accepts = matcher(this.filter.value) || (() => true);
-    const some = (values, without = []) => flattened(values).filter(([name]) => !without.includes(name) && accepts(name));
+    const some = (values, without = []) => flattened(values).filter(
+      ([name]) => !without.includes(name) && accepts(name));
     const environment = Object.fromEntries(
       Object.entries(meta || {}).filter(([name]) => !["tags", "notes", "slurm", "torchrun"].includes(name)),
     );
     const whole = (title, part, values, without) => {
       const rest = this.row.more?.[part] ? this.parts.get(part) : null;
       rest?.know(values);
-      const rows = [...new Map([...some(values, without), ...(rest?.rows || []).filter(([name]) => accepts(name))])];
-      return table(title, rows, part === "config" || part === "summary" ? copyJson(values) : null, rest?.line(this.row.more[part]));
+      const rows =
+        [...new Map([...some(values, without), ...(rest?.rows || []).filter(([name]) => accepts(name))])];
+      return table(title, rows, part === "config" || part === "summary" ? copyJson(values) : null,
+        rest?.line(this.row.more[part]));
     };
     fill(this.body,
       whole(t("run.config"), "config", config),
       whole(t("run.summary"), "summary", summary),
       whole(t("run.status"), "status", status, ["traceback"]),
-      status?.traceback ? h("section", {}, h("h2", {}, t("run.traceback")), h("pre.code", {}, status.traceback)) : null,
+      status?.traceback
+        ? h("section", {}, h("h2", {}, t("run.traceback")), h("pre.code", {}, status.traceback)) : null,
       table("Slurm", some(meta?.slurm, ["config"])),
       table("torchrun", some(meta?.torchrun, ["config", "agent"])),
       whole(t("run.environment"), "meta", environment));
@@ -170,12 +181,14 @@ export function noRun(error) {
       h(
         "ul",
         {},
-        (error.body?.candidates || []).map((key) => h("li", {}, h("a", {href: `/runs/${encodeURI(key)}`}, own(key)))),
+        (error.body?.candidates || [])
+          .map((key) => h("li", {}, h("a", {href: `/runs/${encodeURI(key)}`}, own(key)))),
       ),
     );
   }
   if (error.status === 404) {
-    return empty(t("run.notFound"), h("p", {}, t("run.notFoundHow")), h("p", {}, h("a.btn", {href: "/"}, t("common.home"))));
+    return empty(t("run.notFound"), h("p", {}, t("run.notFoundHow")),
+      h("p", {}, h("a.btn", {href: "/"}, t("common.home"))));
   }
   return empty(
     t("run.failed"),

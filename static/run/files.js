@@ -1,4 +1,5 @@
-// The Files tab of a run: everything that lies in its folder. Of many files those around the view are asked for and stand in the document.
+// The Files tab of a run: everything that lies in its folder. Of many files those around the view are asked
+// for and stand in the document.
 
 import * as api from "../shared/api.js";
 import {fill, h, icon, own, place, renew} from "../shared/dom.js";
@@ -9,7 +10,8 @@ const MOST = 300;                // files in the document
 const EDGE = 60;                 // files left beyond the view when others are asked for
 const IMAGES = 300;              // images shown before somebody asks for more
 const LEAST = 3000;              // ms between two looks at a run that goes on
-const SHARE = 30;                // … and so many times what the last look took: a folder of many files costs no more than one of few
+// … and so many times what the last look took: a folder of many files costs no more than one of few
+const SHARE = 30;
 const LONGEST = 10_000;          // ms; what took long may have waited for something else
 
 const address = (run, name) => `/api/file?run=${encodeURIComponent(run)}&name=${encodeURIComponent(name)}`;
@@ -28,30 +30,36 @@ export class FilesPart {
     this.above.hidden = true;
     this.below = this.above.cloneNode(true);
     this.rows = h("tbody");
-    const head = ["run.fileName", "run.fileKind", "run.fileSize", "run.fileChanged", "run.fileHere"].map((word, at) =>
-      h("th", {scope: "col", class: at === 2 ? "num" : ""}, t(word)),
-    );
+    const head = ["run.fileName", "run.fileKind", "run.fileSize", "run.fileChanged", "run.fileHere"]
+      .map((word, at) =>
+        h("th", {scope: "col", class: at === 2 ? "num" : ""}, t(word)),
+      );
     this.table = h("table.files-table", {}, h("thead", {}, h("tr", {}, head)), this.rows);
     this.listed = h("section", {}, h("h2", {}, t("run.files"), this.count), this.table);
     this.rest = h("div");
     this.body = h("div.factsbody");
     this.tools = h("div.rowf");
-    this.node = h("div.scroll.factspart", {tabindex: "0", onscroll: () => this.scrolled()}, this.where, this.body);
+    this.node = h("div.scroll.factspart", {tabindex: "0", onscroll: () => this.scrolled()}, this.where,
+      this.body);
   }
 
   /** Where the run lies, here and there. */
   show(row) {
-    const where = (word, path) => (path ? h("span.rowf", {}, h("span.m3", {}, word), h("span.mono", {}, own(path))) : null);
-    renew(this.where, where(t("run.folderHere"), row.path), where(t("run.folderThere"), row.remote_path), verifiedText(row));
+    const where = (word, path) => (
+      path ? h("span.rowf", {}, h("span.m3", {}, word), h("span.mono", {}, own(path))) : null);
+    renew(this.where, where(t("run.folderHere"), row.path), where(t("run.folderThere"), row.remote_path),
+      verifiedText(row));
   }
 
   /** Look at the files again; what changed is drawn. */
   async renew() {
     const asked = performance.now();
     const {from} = this;
-    const answer = await api.get("/api/files", {run: this.key, offset: from, limit: MOST, images: this.images});
+    const answer = await api.get("/api/files",
+      {run: this.key, offset: from, limit: MOST, images: this.images});
     this.pause = Math.max(LEAST, Math.min(LONGEST, SHARE * (performance.now() - asked)));
-    if (from === this.from) {          // else the reader scrolled on meanwhile, and follow() asks for what is there
+    // else the reader scrolled on meanwhile, and follow() asks for what is there
+    if (from === this.from) {
       this.draw(answer);
     }
   }
@@ -60,8 +68,8 @@ export class FilesPart {
     this.total = total;
     fill(this.count, fmt.int(total));
     this.drawLines(files, offset);
-    renew(this.rest, more ? h("p.m2.small", {}, t("run.moreFiles", {n: fmt.int(more)})) : null, passedOver(passed),
-      images.length ? this.pictures(images, moreImages) : null);
+    renew(this.rest, more ? h("p.m2.small", {}, t("run.moreFiles", {n: fmt.int(more)})) : null,
+      passedOver(passed), images.length ? this.pictures(images, moreImages) : null);
     if (this.body.firstChild !== (total ? this.listed : null) || !this.body.firstChild) {
       fill(this.body, total ? this.listed : empty(t("run.noFiles")), this.rest);
     }
@@ -74,7 +82,10 @@ export class FilesPart {
     }
   }
 
-  /** The lines of these files, the first of which is the `offset`-th of all; a line that says the same stays as it is. */
+  /**
+   * The lines of these files, the first of which is the `offset`-th of all; a line that says the same stays
+   * as it is.
+   */
   drawLines(files, offset) {
     const lines = new Map();
     for (const file of files) {
@@ -90,7 +101,8 @@ export class FilesPart {
 
   /** Lines that are not here keep their place by their height. */
   keepPlaces() {
-    for (const [gap, count] of [[this.above, this.offset], [this.below, this.total - this.offset - this.lines.size]]) {
+    for (const [gap, count] of [[this.above, this.offset],
+      [this.below, this.total - this.offset - this.lines.size]]) {
       const tall = `${Math.max(0, count) * this.pitch}px`;
       if (gap.style.height !== tall) {
         [gap.style.height, gap.hidden] = [tall, count <= 0];
@@ -144,21 +156,28 @@ export class FilesPart {
       h(
         "td.cut",
         {title: name},
-        here ? h("a", {href: address(this.key, name), download: name.split("/").at(-1)}, label) : h("span.m2", {}, label),
+        here ? h("a", {href: address(this.key, name), download: name.split("/").at(-1)}, label)
+          : h("span.m2", {}, label),
       ),
       h("td.m2", {}, t(`run.kind.${kind}`)),
       h("td.num", {}, bytes(size)),
       h("td.m2", {title: fmt.full(mtime)}, mtime == null ? "–" : `${fmt.day(mtime)} ${fmt.clock(mtime)}`),
-      h("td", {class: here && copy !== "changed" && !why ? "m2" : "warn", title: why ? why.text : ""}, here && !why ? t(copy ? `run.copy.${copy}` : "run.isHere")
-        : !why ? t("run.notHere") : here ? t("run.copy.held", {why: known(`run.why.${why.code}`, {}, why.text)}) : known(`run.why.${why.code}`, {}, why.text)),
+      h("td", {class: here && copy !== "changed" && !why ? "m2" : "warn", title: why ? why.text : ""},
+        here && !why ? t(copy ? `run.copy.${copy}` : "run.isHere")
+        : !why ? t("run.notHere") : here
+        ? t("run.copy.held", {why: known(`run.why.${why.code}`, {}, why.text)})
+        : known(`run.why.${why.code}`, {}, why.text)),
     );
   }
 
 
   pictures(images, more) {
     return h("section", {}, h("h2", {}, t("run.images"), h("span.m3", {}, fmt.int(images.length + more))),
-      h("div.pictures", {}, images.map((name) => h("a", {href: address(this.key, name), target: "_blank", rel: "noopener", data: {key: name}},
-        h("img", {src: address(this.key, name), alt: name, loading: "lazy"}), own(name.split("/").at(-1), {class: "cut tiny"})))),
+      h("div.pictures", {},
+        images.map((name) =>
+          h("a", {href: address(this.key, name), target: "_blank", rel: "noopener", data: {key: name}},
+            h("img", {src: address(this.key, name), alt: name, loading: "lazy"}),
+            own(name.split("/").at(-1), {class: "cut tiny"})))),
       more ? h("p.m2.small.rest", {}, t("run.more", {n: fmt.int(more)}), " ",
         h("button.link", {type: "button", onclick: () => this.moreImages()}, t("run.showMore"))) : null);
   }
@@ -180,13 +199,17 @@ export function unverifiedWord(row) {
   return row.no_times ? "run.noTimes" : row.unhashed ? "run.unhashed" : "run.unverified";
 }
 
-/** Whether our copy is what the server had, when that was, and how often it is looked at; nothing for a run of this computer. */
+/**
+ * Whether our copy is what the server had, when that was, and how often it is looked at; nothing for a run of
+ * this computer.
+ */
 function verifiedText(row) {
   if (row.verified == null) {
     return null;
   }
   const every = row.verified_every ? t("run.verifiedEvery", {time: fmt.duration(row.verified_every)}) : "";
-  return h("span.rowf.verified", {class: row.verified ? "" : "warn", title: row.verified_at ? fmt.full(row.verified_at) : ""},
+  return h("span.rowf.verified",
+    {class: row.verified ? "" : "warn", title: row.verified_at ? fmt.full(row.verified_at) : ""},
     row.verified ? [icon("finished"), ago(row.verified_at, "run.verified")] : t(unverifiedWord(row)), " ",
     h("span.m3", {}, every));
 }

@@ -1,4 +1,5 @@
-// What a machine is doing: figures of GPUs, CPU and memory, and how its curves are named and joined in charts.
+// What a machine is doing: figures of GPUs, CPU and memory, and how its curves are named and joined in
+// charts.
 
 import {h, svg} from "../shared/dom.js";
 import {ago} from "../shared/widgets.js";
@@ -10,7 +11,8 @@ const FEW = 2;                   // GPUs; more of them stand as their mean, each
 
 /** A small area from 0 to `full`: the level says as much as the course. */
 function course(series, full) {
-  const node = svg("svg.course", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true"});
+  const node = svg("svg.course",
+    {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true"});
   if (series?.x.length > 1 && full > 0) {
     const [lo, hi] = [series.x[0], series.x.at(-1)];
     const across = (x) => (((x - lo) / (hi - lo || 1)) * WIDTH).toFixed(1);
@@ -41,17 +43,22 @@ function gpuRows(gpu, several) {
   return [
     gpu.util == null
       ? null
-      : {label: t("sys.gpuUtil", {n}), title: gpu.name, curve: `gpu${gpu.i}.util`, full: 100, value: percent(gpu.util)},
+      : {label: t("sys.gpuUtil", {n}), title: gpu.name, curve: `gpu${gpu.i}.util`, full: 100,
+        value: percent(gpu.util)},
     gpu.mem == null
       ? null
-      : {label: t("sys.gpuMem", {n}), title: gpu.name, curve: `gpu${gpu.i}.mem`, full: gpu.mem[1], value: ofTotal(gpu.mem)},
+      : {label: t("sys.gpuMem", {n}), title: gpu.name, curve: `gpu${gpu.i}.mem`, full: gpu.mem[1],
+        value: ofTotal(gpu.mem)},
     gpu.temp == null && gpu.power == null
       ? null
       : {label: t("sys.gpuHeat", {n}), title: gpu.name, curve: `gpu${gpu.i}.temp`, full: 100, value: heat},
   ];
 }
 
-/** Rows of figures of the last sample, those of a GPU together: [[{label, title, curve: metric name, full, value: nodes}]]. */
+/**
+ * Rows of figures of the last sample, those of a GPU together: [[{label, title, curve: metric name, full,
+ * value: nodes}]].
+ */
 function gpuDevices(gpus) {
   return gpus.map((gpu) => gpuRows(gpu, gpus.length > 1).filter(Boolean));
 }
@@ -78,7 +85,8 @@ function meanRows(gpus) {
     row("sys.gpusUtil", "util", ({util}) => util, 100, percent),
     row("sys.gpusMem", "mem", ({mem}) => mem?.[0] / 1e9, total, (used) => ofTotal([used * 1e9, total])),
     row("sys.gpusHeat", "temp", ({temp}) => temp, 100, (temp) => [
-      fmt.int(temp), h("span.u", {}, "°C"), watts.length ? [" ", fmt.int(mean(watts)), h("span.u", {}, "W")] : null,
+      fmt.int(temp), h("span.u", {}, "°C"),
+      watts.length ? [" ", fmt.int(mean(watts)), h("span.u", {}, "W")] : null,
     ]),
   ].filter(Boolean);
 }
@@ -88,7 +96,8 @@ function meanCurve(series, what) {
   const all = series.filter(({metric}) => /^gpu\d+\./.test(metric) && metric.endsWith(`.${what}`));
   const longest = all.reduce((best, one) => (one.x.length > (best?.x.length ?? 0) ? one : best), null);
   const alike = all.filter((one) => one.x.length === longest.x.length);
-  return longest && {metric: `mean.${what}`, x: longest.x, last: longest.x.map((_, i) => mean(alike.map(({last}) => last[i])))};
+  return longest && {metric: `mean.${what}`, x: longest.x,
+    last: longest.x.map((_, i) => mean(alike.map(({last}) => last[i])))};
 }
 
 /** Rows of figures of the machine besides its GPUs. */
@@ -98,15 +107,19 @@ function machineRows(now) {
     now?.mem == null ? null : {label: t("sys.mem"), curve: "mem", full: now.mem[1], value: ofTotal(now.mem)},
     now?.disk == null
       ? null
-      : {label: t("sys.disk"), curve: "disk", full: now.disk[1], value: [size(now.disk[0]), h("span.m3", {}, " / "), size(now.disk[1])]},
+      : {label: t("sys.disk"), curve: "disk", full: now.disk[1],
+        value: [size(now.disk[0]), h("span.m3", {}, " / "), size(now.disk[1])]},
   ].filter(Boolean);
 }
 
-/** The figures as rows with their course, those of a device in a box of their own; series: of GET /api/system. */
+/**
+ * The figures as rows with their course, those of a device in a box of their own; series: of GET /api/system.
+ */
 export function gauges({now, series}) {
   const curves = new Map(series.map((one) => [one.metric, one]));
   const row = ({label, title, curve, full, value}) =>
-    h("div", {title: title || null}, h("span.g.cut", {}, label), course(curves.get(curve), full), h("span.num", {}, value));
+    h("div", {title: title || null}, h("span.g.cut", {}, label), course(curves.get(curve), full),
+      h("span.num", {}, value));
   const gpus = now?.gpu || [];
   const single = gpuDevices(gpus).map((rows) => h("section", {}, rows.map(row)));
   const machine = h("section", {}, machineRows(now).map(row));
@@ -123,12 +136,17 @@ export function gaugeLine(now) {
   const gpus = now?.gpu || [];
   const rows = [...(gpus.length > FEW ? meanRows(gpus) : gpuDevices(gpus).flat()), ...machineRows(now)];
   const wanted = rows.filter(({curve}) => /^((gpu\d+|mean)\.(util|mem)|cpu|mem)$/.test(curve));
-  return wanted.map(({label, value}) => h("span.rowf.one", {}, h("span.m3", {}, label), h("span", {}, value)));
+  return wanted.map(({label, value}) =>
+    h("span.rowf.one", {}, h("span.m3", {}, label), h("span", {}, value)));
 }
 
-const KINDS = [["util", "sys.chartUtil"], ["mem", "sys.chartGpuMem"], ["temp", "sys.chartTemp"], ["power", "sys.chartPower"]];
+const KINDS = [["util", "sys.chartUtil"], ["mem", "sys.chartGpuMem"], ["temp", "sys.chartTemp"],
+  ["power", "sys.chartPower"]];
 
-/** System curves in charts: all GPUs share one for each quantity; then CPU, memory, disk, whatever else there is. */
+/**
+ * System curves in charts: all GPUs share one for each quantity; then CPU, memory, disk, whatever else there
+ * is.
+ */
 export function systemGroups(names) {
   const groups = KINDS.map(([what, title]) => ({
     id: `system:gpu.${what}`,
@@ -158,17 +176,20 @@ export function systemInclude(metric, now) {
     return [0, 100];
   }
   const total =
-    metric === "mem" ? now?.mem?.[1] : metric.endsWith(".mem") ? now?.gpu?.find(({i}) => metric.startsWith(`gpu${i}.`))?.mem?.[1] : null;
+    metric === "mem" ? now?.mem?.[1] : metric.endsWith(".mem")
+    ? now?.gpu?.find(({i}) => metric.startsWith(`gpu${i}.`))?.mem?.[1] : null;
   return [0, total ? total / 1e9 : 0];
 }
 
 const LABELS = {cpu: "sys.cpu", mem: "sys.mem", disk: "sys.disk"};
 
 export const systemLabel = (metric) =>
-  metric.startsWith("gpu") ? `GPU ${metric.slice(3).split(".")[0]}` : metric in LABELS ? t(LABELS[metric]) : metric;
+  metric.startsWith("gpu") ? `GPU ${metric.slice(3).split(".")[0]}` : metric in LABELS ? t(LABELS[metric])
+  : metric;
 
 /** A value of a system chart as people say it: 95, 8.2, 240. */
 export const systemValue = (value) => fmt.short(value);
 
 /** How old the sample of GET /api/system is, which counts on; of a run that ended, when it was taken. */
-export const sampleAge = ({now, came}) => (came ? ago(came) : now?.ts ? h("span", {title: fmt.full(now.ts)}, fmt.moment(now.ts)) : "");
+export const sampleAge = ({now, came}) => (
+  came ? ago(came) : now?.ts ? h("span", {title: fmt.full(now.ts)}, fmt.moment(now.ts)) : "");

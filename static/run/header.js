@@ -34,26 +34,30 @@ export class RunHead {
   show(row) {
     this.row = row;
     this.at = now();
-    renew(this.node, this.title(), h("dl.facts", {}, this.facts()), this.note(), this.trouble(), this.lacks());
+    renew(this.node, this.title(), h("dl.facts", {}, this.facts()), this.note(), this.trouble(),
+      this.lacks());
   }
 
   title() {
     const {row} = this;
     const look = stroke(colourOf(row.key));
     const pill = tooltip(
-      h("span.pill", {tabindex: "0", class: `${row.state} ${row.stale || row.gone ? "stale" : ""}`, data: {state: row.state}},
+      h("span.pill", {tabindex: "0", class: `${row.state} ${row.stale || row.gone ? "stale" : ""}`,
+        data: {state: row.state}},
         runState(row.state)),
       () => this.doubts(),
     );
     const edit = h(
       "button.btn.bare.sq",
-      {type: "button", title: t("runs.edit"), "aria-label": t("runs.edit"), id: "edit", onclick: () => this.edit("tags")},
+      {type: "button", title: t("runs.edit"), "aria-label": t("runs.edit"), id: "edit",
+        onclick: () => this.edit("tags")},
       icon("edit"),
     );
     return h(
       "div.l1",
       {},
-      h("a.m2.cut.proj", {href: `/?project=${encodeURIComponent(row.project)}`, title: row.project}, own(row.project)),
+      h("a.m2.cut.proj", {href: `/?project=${encodeURIComponent(row.project)}`, title: row.project},
+        own(row.project)),
       h("span.m3", {}, "/"),
       h(`i.sw.dot.k${look.colour}`, {title: t("run.colour")}),
       h("h1.cut", {title: row.name}, own(row.name)),
@@ -73,7 +77,8 @@ export class RunHead {
   /** Why the run is in its state, and whether that may have changed since. */
   doubts() {
     const {reason, stale, gone} = this.row;
-    const lines = [reasonText(reason), stale ? t("run.stale") : "", gone ? t("run.gone") : ""].filter(Boolean);
+    const lines = [reasonText(reason), stale ? t("run.stale") : "", gone ? t("run.gone") : ""]
+      .filter(Boolean);
     return lines.length ? lines.map((line) => h("div", {}, line)) : null;
   }
 
@@ -81,14 +86,18 @@ export class RunHead {
     const {row} = this;
     const more = h(
       "button.btn",
-      {type: "button", "aria-haspopup": "menu", onclick: () => menu(more, this.exports(), {right: true, label: t("run.export")})},
+      {type: "button", "aria-haspopup": "menu",
+        onclick: () => menu(more, this.exports(), {right: true, label: t("run.export")})},
       t("run.export"),
       icon("dn", "dn"),
     );
-    const other = h("button.btn.sq", {type: "button", title: t("common.more"), "aria-label": t("common.more"), "aria-haspopup": "menu",
-      onclick: () => menu(other, this.others(), {right: true, label: t("common.more")})}, icon("more"));
+    const other = h("button.btn.sq",
+      {type: "button", title: t("common.more"), "aria-label": t("common.more"), "aria-haspopup": "menu",
+        onclick: () => menu(other, this.others(), {right: true, label: t("common.more")})}, icon("more"));
     const others = state.ticked.filter((key) => key !== row.key);
-    const compare = h("a.btn", {href: compareHref([row.key, ...others]), title: t("run.compareTitle"), onclick: () => tick(row.key, true)},
+    const compare = h("a.btn",
+      {href: compareHref([row.key, ...others]), title: t("run.compareTitle"),
+        onclick: () => tick(row.key, true)},
       t("run.compareWith"), others.length ? h("span.m3", {}, fmt.int(others.length)) : null);
     return [more, compare, other];
   }
@@ -111,9 +120,11 @@ export class RunHead {
   /** What can be done to the run besides. */
   others() {
     const {row} = this;
-    const drop = row.connection.startsWith("local") ? [] : [null, {label: t("run.drop"), icon: "x", danger: true, run: () => this.drop()}];
+    const drop = row.connection.startsWith("local") ? []
+      : [null, {label: t("run.drop"), icon: "x", danger: true, run: () => this.drop()}];
     return [
-      {label: t(row.hidden ? "run.unhide" : "run.hide"), icon: row.hidden ? "eye" : "eyeoff", run: () => this.patch({hidden: !row.hidden})},
+      {label: t(row.hidden ? "run.unhide" : "run.hide"), icon: row.hidden ? "eye" : "eyeoff",
+        run: () => this.patch({hidden: !row.hidden})},
       ...drop,
     ];
   }
@@ -133,7 +144,8 @@ export class RunHead {
 
   note() {
     if (!this.row.note) {
-      return h("div.note", {}, h("button.link.small", {type: "button", onclick: () => this.edit("note")}, t("run.addNote")));
+      return h("div.note", {},
+        h("button.link.small", {type: "button", onclick: () => this.edit("note")}, t("run.addNote")));
     }
     return h(
       "div.note",
@@ -142,7 +154,8 @@ export class RunHead {
       own(this.row.note, {class: "cut", title: this.row.note}),
       h(
         "button.btn.bare.sq",
-        {type: "button", title: t("run.editNote"), "aria-label": t("run.editNote"), onclick: () => this.edit("note")},
+        {type: "button", title: t("run.editNote"), "aria-label": t("run.editNote"),
+          onclick: () => this.edit("note")},
         icon("edit"),
       ),
     );
@@ -156,24 +169,30 @@ export class RunHead {
       return null;
     }
     const trace = row.status?.traceback, grade = [row.state, rank?.state].includes("failed") ? "bad" : "warn";
-    return h("div.whybar", {class: grade}, icon(grade === "bad" ? "failed" : row.state === "finished" ? "interrupted" : row.state, grade),
+    return h("div.whybar", {class: grade},
+      icon(grade === "bad" ? "failed" : row.state === "finished" ? "interrupted" : row.state, grade),
       h("span.cut", {}, own(reasonText(row.reason) || row.status?.error || t(`state.${row.state}`))),
       trace ? h("details", {}, h("summary.link", {}, t("run.traceback")), h("pre.code", {}, trace)) : null);
   }
 
   /** Files of the run's own that can't be shown, for they are not here. */
   lacks() {
-    const lines = Object.entries(this.row.left_out || {}).map(([name, why]) => !name ? t("run.closed") : t(why.code === "unreadable" ? "run.unreadable" : "run.lacks", {name, why: known(`run.why.${why.code}`, {}, why.text)}));
+    const lines = Object.entries(this.row.left_out || {})
+      .map(([name, why]) => !name ? t("run.closed")
+        : t(why.code === "unreadable" ? "run.unreadable" : "run.lacks",
+          {name, why: known(`run.why.${why.code}`, {}, why.text)}));
     lines.push(...(this.row.error && !lines.length ? [errorText(this.row)] : []));
-    return lines.length ? h("div.whybar.warn", {}, icon("lost", "warn"), h("span.cut", {title: lines.join("\n")}, own(lines.join(" · ")))) : null;
+    return lines.length ? h("div.whybar.warn", {}, icon("lost", "warn"),
+      h("span.cut", {title: lines.join("\n")}, own(lines.join(" · ")))) : null;
   }
 
-  // -- facts -----------------------------------------------------------------------------------------------------
+  // -- facts ------------------------------------------------------------------------------------------------
 
   facts() {
     const {row} = this;
     const fact = (name, label, ...content) =>
-      content[0] == null ? null : h("div", {data: {fact: name, key: name}}, h("dt", {}, label), h("dd", {}, content));
+      content[0] == null ? null : h("div", {data: {fact: name, key: name}}, h("dt", {}, label),
+        h("dd", {}, content));
     return [
       fact("runtime", t("run.runtime"), ...this.runtime()),
       fact("step", t("run.step"), ...this.step()),
@@ -184,7 +203,8 @@ export class RunHead {
       fact("connection", t("run.connection"), ...this.connection()),
       fact("verified", t("run.verifiedWord"), ...this.verified()),
       row.skipped ? fact("skipped", t("run.skipped"), t("run.skippedOf", {n: fmt.int(row.skipped)})) : null,
-      row.more_files ? fact("files", t("run.files"), t("run.moreThanListed", {n: fmt.int(row.more_files)})) : null,
+      row.more_files ? fact("files", t("run.files"), t("run.moreThanListed", {n: fmt.int(row.more_files)}))
+        : null,
       fact("id", t("run.id"), h("span.mono", {}, own(row.id)), this.copyButton(row.id)),
     ];
   }
@@ -197,7 +217,8 @@ export class RunHead {
 
   tickTimes() {
     if (!document.hidden) {
-      this.node.querySelectorAll("[data-time]").forEach((node) => text(node, this.times[node.dataset.time]()));
+      this.node.querySelectorAll("[data-time]")
+        .forEach((node) => text(node, this.times[node.dataset.time]()));
     }
   }
 
@@ -205,7 +226,8 @@ export class RunHead {
     const {row} = this;
     const alive = isLive(row.state);
     const since = h("span.m2", {title: fmt.full(row.started)}, t("run.since", {time: recent(row.started)}));
-    const duration = alive ? this.counting("runtime", () => fmt.duration(row.duration + now() - this.at)) : fmt.duration(row.duration ?? 0);
+    const duration = alive ? this.counting("runtime", () => fmt.duration(row.duration + now() - this.at))
+      : fmt.duration(row.duration ?? 0);
     return [duration, " ", since];
   }
 
@@ -219,7 +241,8 @@ export class RunHead {
     }
     const bar = svg(
       "svg.bar",
-      {viewBox: "0 0 64 4", preserveAspectRatio: "none", "aria-hidden": "true", class: isLive(this.row.state) ? "on" : ""},
+      {viewBox: "0 0 64 4", preserveAspectRatio: "none", "aria-hidden": "true",
+        class: isLive(this.row.state) ? "on" : ""},
       svg("rect", {width: share * 64, height: 4}),
     );
     return [
@@ -269,7 +292,8 @@ export class RunHead {
     const rule = best?.rule;
     const flip = h(
       "button.link.rule",
-      {type: "button", title: t("run.ruleTitle", {rule: t(`run.${rule || "max"}`)}), onclick: () => this.flip()},
+      {type: "button", title: t("run.ruleTitle", {rule: t(`run.${rule || "max"}`)}),
+        onclick: () => this.flip()},
       t(`run.${rule || "max"}Word`),
     );
     return [
@@ -283,13 +307,15 @@ export class RunHead {
   async flip() {
     const {metric} = this.row.main;
     const rule = this.row.metrics.find(({name}) => name === metric)?.best?.rule;
-    await prefer({best_rule: {...state.settings?.preferences?.best_rule, [metric]: rule === "min" ? "max" : "min"}});
+    await prefer({best_rule: {...state.settings?.preferences?.best_rule,
+      [metric]: rule === "min" ? "max" : "min"}});
     this.saved(null);
   }
 
   attempt() {
     const last = this.row.attempts.at(-1);
-    return [fmt.int(last.n), " ", last.from_step != null ? h("span.m2", {}, t("run.resumedAt", {step: fmt.int(last.from_step)})) : null];
+    return [fmt.int(last.n), " ", last.from_step != null
+      ? h("span.m2", {}, t("run.resumedAt", {step: fmt.int(last.from_step)})) : null];
   }
 
   /** Whether our copy is what the server had, and when. */
@@ -298,7 +324,8 @@ export class RunHead {
     if (verified == null) {
       return [null];
     }
-    const title = verified ? `${fmt.full(when)}\n${t("run.verifiedTitle")}` : `${t(unverifiedWord(this.row))}\n${t("run.verifiedTitle")}`;
+    const title = verified ? `${fmt.full(when)}\n${t("run.verifiedTitle")}`
+      : `${t(unverifiedWord(this.row))}\n${t("run.verifiedTitle")}`;
     return [h("span", {title}, verified ? ago(when) : t("run.notYet"))];
   }
 
@@ -327,10 +354,11 @@ export class RunHead {
   }
 
   copyButton(value) {
-    const button = h("button.btn.bare", {type: "button", title: t("run.copyId"), "aria-label": t("run.copyId"), onclick: async () => {
-      fill(button, icon(await copy(value) ? "finished" : "failed"));
-      setTimeout(() => fill(button, icon("copy")), 1200);
-    }}, icon("copy"));
+    const button = h("button.btn.bare",
+      {type: "button", title: t("run.copyId"), "aria-label": t("run.copyId"), onclick: async () => {
+        fill(button, icon(await copy(value) ? "finished" : "failed"));
+        setTimeout(() => fill(button, icon("copy")), 1200);
+      }}, icon("copy"));
     return button;
   }
 

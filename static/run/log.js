@@ -1,4 +1,5 @@
-// The log of a run: one scrolled view of a file of any size, read by byte range; follows its end; tied to the charts by step.
+// The log of a run: one scrolled view of a file of any size, read by byte range; follows its end; tied to the
+// charts by step.
 
 import * as api from "../shared/api.js";
 import {h} from "../shared/dom.js";
@@ -9,7 +10,8 @@ import {LogSearch} from "./log_search.js";
 import {LogSteps} from "./log_steps.js";
 
 const PAGE = 65536;              // bytes of one answer
-const FOLLOWED = 16384;          // bytes of the end that are shown where more than a page came since the last look
+// bytes of the end that are shown where more than a page came since the last look
+const FOLLOWED = 16384;
 const NEAR = 600;                // px from the edge at which the next lines are fetched
 
 export class LogPanel {
@@ -29,7 +31,8 @@ export class LogPanel {
     });
     this.view = new LogLines({clicked: (event) => this.steps.clicked(event), scrolled: () => this.scrolled(),
       pattern: () => this.search.pattern, whyEmpty: options.whyEmpty});
-    this.steps = new LogSteps(options.link, this.view, {where: () => this.where(), jump: (at) => this.jump(at)});
+    this.steps = new LogSteps(options.link, this.view,
+      {where: () => this.where(), jump: (at) => this.jump(at)});
     this.head = new LogHead(this.view, this.search.node, {
       fold: options.fold && (() => options.toggled()),
       follow: () => (this.following ? this.pause() : this.toEnd()),
@@ -43,7 +46,7 @@ export class LogPanel {
     this.resized.observe(this.view.scroll);
   }
 
-  // -- reading ---------------------------------------------------------------------------------------------------
+  // -- reading ----------------------------------------------------------------------------------------------
 
   where() {
     return {run: this.options.key, ...this.file};
@@ -116,7 +119,9 @@ export class LogPanel {
     }
   }
 
-  /** Show the end that an answer brings; one that ends before ours is of a line that is down, and ours stays. */
+  /**
+   * Show the end that an answer brings; one that ends before ours is of a line that is down, and ours stays.
+   */
   take(answer) {
     if (answer.start > this.view.end || !this.view.holdsEnd) {
       this.replace(answer);
@@ -145,7 +150,7 @@ export class LogPanel {
     this.drawHead();
   }
 
-  // -- moving ----------------------------------------------------------------------------------------------------
+  // -- moving -----------------------------------------------------------------------------------------------
 
   bottom() {
     this.placed = this.view.place(this.view.scroll.scrollHeight);
@@ -216,8 +221,10 @@ export class LogPanel {
     return this.turn(async () => {
       let index = view.lines.findIndex((line) => line.at >= at);
       if (index < 0 || at < view.start) {
-        const [before, after] = await Promise.all([this.ask({before: at, limit: PAGE / 2}), this.ask({from: at, limit: PAGE / 2})]);
-        this.replace({...after, start: before.start, lines: [...(at > 0 ? before.lines : []), ...after.lines]});
+        const [before, after] = await Promise.all(
+          [this.ask({before: at, limit: PAGE / 2}), this.ask({from: at, limit: PAGE / 2})]);
+        this.replace({...after, start: before.start,
+          lines: [...(at > 0 ? before.lines : []), ...after.lines]});
         index = view.lines.findIndex((line) => line.at >= at);
       }
       view.choose(view.lines[index]);
@@ -228,7 +235,7 @@ export class LogPanel {
     });
   }
 
-  // -- the panel -------------------------------------------------------------------------------------------------
+  // -- the panel --------------------------------------------------------------------------------------------
 
   setWrap(on) {
     this.view.hold(() => this.node.classList.toggle("wrapped", on));

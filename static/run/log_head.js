@@ -1,4 +1,5 @@
-// The bar above a log: which lines are in view, the search, wrapped lines, whether its end is followed, which of several files.
+// The bar above a log: which lines are in view, the search, wrapped lines, whether its end is followed, which
+// of several files.
 
 import {fill, h, icon} from "../shared/dom.js";
 import {recall, remember} from "../shared/store.js";
@@ -8,19 +9,21 @@ import {fmt, t} from "../shared/words.js";
 export class LogHead {
   /**
    * view: the lines, a LogLines; search: a node.
-   * hooks: {fold(): fold the log away, where it is a drawer, follow(): pressed, wrap(on), read(file): chosen, {} for all}
+   * hooks: {fold(): fold the log away, where it is a drawer, follow(): pressed, wrap(on), read(file): chosen,
+   * {} for all}
    */
   constructor(view, search, hooks) {
     this.view = view;
     this.hooks = hooks;
     this.where = h("span.m2.num");
-    this.wrapping = h("button.btn", {type: "button", onclick: () => this.setWrap(!recall("wrap", false))}, t("logs.wrap"));
+    this.wrapping = h("button.btn", {type: "button", onclick: () => this.setWrap(!recall("wrap", false))},
+      t("logs.wrap"));
     this.follow = h("button.btn", {type: "button", onclick: hooks.follow});
     this.fileChoice = h("span");
     const fold = hooks.fold && h("button.btn.bare.sq",
       {type: "button", title: t("logs.fold"), "aria-label": t("logs.fold"), onclick: hooks.fold}, icon("dn"));
-    this.node = h("div.hd", {}, fold, h("b", {}, t("run.logs")), this.fileChoice, this.where, h("span.grow"), search,
-      this.wrapping, this.follow);
+    this.node = h("div.hd", {}, fold, h("b", {}, t("run.logs")), this.fileChoice, this.where, h("span.grow"),
+      search, this.wrapping, this.follow);
   }
 
   /** Wrap long lines, now and the next time. */
@@ -36,7 +39,8 @@ export class LogHead {
     const line = following ? view.lines.at(-1) : view.lastInView();
     const last = view.lines.at(-1)?.n;
     fill(this.where, !line ? "" : view.holdsEnd && line.n && last ? t("logs.lineOf", {n: line.n, m: last})
-      : [line.n ? t("logs.line", {n: line.n}) : fmt.percent(line.at / Math.max(1, view.size), 1), " · ", bytes(view.size)],
+      : [line.n ? t("logs.line", {n: line.n}) : fmt.percent(line.at / Math.max(1, view.size), 1), " · ",
+        bytes(view.size)],
     view.here < view.size ? this.partly() : null);
     const below = following ? null : this.below(fresh);
     const sign = `${following}${below?.textContent}`;

@@ -1,4 +1,5 @@
-// Lines of a log in the document: one stretch of a file of any size, in a box that scrolls as if the whole were there. Asks for nothing.
+// Lines of a log in the document: one stretch of a file of any size, in a box that scrolls as if the whole
+// were there. Asks for nothing.
 
 import {marked, pieces, plain} from "./ansi.js";
 import {copy, fill, h} from "../shared/dom.js";
@@ -18,7 +19,8 @@ export class LogLines {
     this.above = h("div.pad");
     this.list = h("ol", {onclick: options.clicked});
     this.below = h("div.pad");
-    this.scroll = h("div.logscroll", {tabindex: "0", role: "region", "aria-label": t("run.logs"), onscroll: options.scrolled},
+    this.scroll = h("div.logscroll",
+      {tabindex: "0", role: "region", "aria-label": t("run.logs"), onscroll: options.scrolled},
       this.above, this.list, this.below);
     this.seen = 0;               // px; where it was scrolled to when we last knew
     this.clear();
@@ -34,7 +36,7 @@ export class LogLines {
     this.holdsEnd = false;
   }
 
-  // -- what is held ----------------------------------------------------------------------------------------------
+  // -- what is held -----------------------------------------------------------------------------------------
 
   /** Take an answer of GET /api/logs for everything that is shown. */
   replace(answer) {
@@ -46,7 +48,8 @@ export class LogLines {
     fill(this.list, answer.lines.map((line) => this.row(line)));
     this.ended(answer);
     if (!answer.size) {
-      fill(this.list, h("li.none", {}, empty(t("logs.empty"), h("p", {}, this.options.whyEmpty?.() || t("logs.emptyHow")))));
+      fill(this.list, h("li.none", {},
+        empty(t("logs.empty"), h("p", {}, this.options.whyEmpty?.() || t("logs.emptyHow")))));
     }
   }
 
@@ -93,7 +96,8 @@ export class LogLines {
   /** What is held ends as an answer does. */
   ended(answer) {
     Object.assign(this, {end: answer.end, size: answer.size, here: answer.here, id: answer.id ?? null});
-    this.holdsEnd = answer.more_after === false || answer.end >= answer.size || (answer.lines.at(-1)?.at ?? -1) >= answer.end;
+    this.holdsEnd = answer.more_after === false || answer.end >= answer.size
+      || (answer.lines.at(-1)?.at ?? -1) >= answer.end;
     this.pads();
   }
 
@@ -110,10 +114,11 @@ export class LogLines {
 
   pads() {
     this.above.style.height = `${Math.round(this.start * this.rate)}px`;
-    this.below.style.height = `${Math.round(Math.max(0, this.holdsEnd ? 0 : this.size - this.end) * this.rate)}px`;
+    this.below.style.height =
+      `${Math.round(Math.max(0, this.holdsEnd ? 0 : this.size - this.end) * this.rate)}px`;
   }
 
-  // -- where one reads -------------------------------------------------------------------------------------------
+  // -- where one reads --------------------------------------------------------------------------------------
 
   /** Change the lines and keep what is in view where it is. */
   hold(work) {
@@ -157,7 +162,10 @@ export class LogLines {
     return scrollTop + clientHeight >= scrollHeight - NEAR_END;
   }
 
-  /** Whether the reader has scrolled away from the end just now: the event is yet to come, and news must not undo it. */
+  /**
+   * Whether the reader has scrolled away from the end just now: the event is yet to come, and news must not
+   * undo it.
+   */
   left() {
     return this.visible && Math.abs(this.scroll.scrollTop - this.seen) > 1 && !this.atEnd();
   }
@@ -174,7 +182,10 @@ export class LogLines {
     this.seen = this.scroll.scrollTop;
   }
 
-  /** Show an answer from elsewhere in the log; the height of what is not here stays, or the scroll bar would slip from under the pointer. */
+  /**
+   * Show an answer from elsewhere in the log; the height of what is not here stays, or the scroll bar would
+   * slip from under the pointer.
+   */
   moveTo(answer) {
     const {rate} = this;
     this.replace(answer);
@@ -183,7 +194,7 @@ export class LogLines {
     this.scroll.scrollTop = this.list.offsetTop;
   }
 
-  // -- lines -----------------------------------------------------------------------------------------------------
+  // -- lines ------------------------------------------------------------------------------------------------
 
   row(line) {
     const long = line.text.length > SHOWN || line.cut;
@@ -192,13 +203,15 @@ export class LogLines {
       hit ? h("mark", {class: look}, text) : look ? h("span", {class: look}, text) : text,
     );
     const rest = long
-      ? h("button.link", {type: "button", data: {whole: ""}}, t("logs.rest", {n: line.text.length - SHOWN + (line.cut || 0)}))
+      ? h("button.link", {type: "button", data: {whole: ""}},
+        t("logs.rest", {n: line.text.length - SHOWN + (line.cut || 0)}))
       : null;
     return h(
       "li.logline",
       {class: this.chosen?.at === line.at ? "on" : "", data: {at: line.at}},
       h("span.step", {}, line.step == null ? "" : fmt.int(line.step)),
-      h("time", {title: line.ts == null ? null : fmt.full(line.ts)}, line.ts == null ? "" : fmt.seconds(line.ts)),
+      h("time", {title: line.ts == null ? null : fmt.full(line.ts)},
+        line.ts == null ? "" : fmt.seconds(line.ts)),
       h("bdi.text", {dir: "auto", translate: "no"}, words, rest),
     );
   }

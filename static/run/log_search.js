@@ -9,21 +9,27 @@ const MOST = 1000;               // hits asked for
 const SETTLE_MS = 250;
 
 export class LogSearch {
-  /** hooks: {where() -> parameters of the log, jump(hit), marks(): the pattern changed, from() -> byte offset of the first line in view} */
+  /**
+   * hooks: {where() -> parameters of the log, jump(hit), marks(): the pattern changed, from() -> byte offset
+   * of the first line in view}
+   */
   constructor(hooks) {
     this.hooks = hooks;
     this.hits = [];
     this.at = -1;
     this.regex = false;
-    this.field = h("input.inp", {placeholder: t("logs.search"), "aria-label": t("logs.search"), spellcheck: "false", type: "search",
-      oninput: () => this.soon(), onkeydown: (event) => this.keyed(event)});
+    this.field = h("input.inp",
+      {placeholder: t("logs.search"), "aria-label": t("logs.search"), spellcheck: "false", type: "search",
+        oninput: () => this.soon(), onkeydown: (event) => this.keyed(event)});
     this.expression = h(
       "button.btn.bare.sq.mono",
-      {type: "button", title: t("logs.regex"), "aria-label": t("logs.regex"), "aria-pressed": "false", onclick: () => this.toggle()},
+      {type: "button", title: t("logs.regex"), "aria-label": t("logs.regex"), "aria-pressed": "false",
+        onclick: () => this.toggle()},
       ".*",
     );
     this.count = h("span.m2.num", {"aria-live": "polite"});
-    this.node = h("span.rowf.logsearch", {}, h("span.find", {}, icon("find"), this.field), this.expression, this.count);
+    this.node = h("span.rowf.logsearch", {}, h("span.find", {}, icon("find"), this.field), this.expression,
+      this.count);
   }
 
   get pattern() {
@@ -85,7 +91,8 @@ export class LogSearch {
   }
 
   async read(mine) {
-    const values = {...this.hooks.where(), q: this.field.value, regex: this.regex ? 1 : null, typed: 1, from: 0, limit: MOST};
+    const values = {...this.hooks.where(), q: this.field.value, regex: this.regex ? 1 : null, typed: 1,
+      from: 0, limit: MOST};
     let drawn = 0;
     for await (const found of api.lines("/api/logs/search", values, mine.signal)) {
       if (found.error) {
@@ -96,7 +103,8 @@ export class LogSearch {
         this.first();
       }
       this.part = found.done && found.here < found.size ? found : this.part;
-      this.progress = found.progress !== undefined && found.size ? found.progress / found.size : this.progress;
+      this.progress = found.progress !== undefined && found.size ? found.progress / found.size
+        : this.progress;
       if (performance.now() - drawn > 100) {
         drawn = performance.now();
         this.draw();
@@ -130,7 +138,8 @@ export class LogSearch {
   draw() {
     const many = this.hits.length >= MOST ? `${fmt.int(MOST)}+` : fmt.int(this.hits.length);
     const button = (name, label, run) =>
-      h("button.btn.bare.sq", {type: "button", title: t(label), "aria-label": t(label), onclick: run}, icon(name));
+      h("button.btn.bare.sq", {type: "button", title: t(label), "aria-label": t(label), onclick: run},
+        icon(name));
     const running = this.round !== null && this.round !== undefined;
     fill(
       this.count,
@@ -144,11 +153,14 @@ export class LogSearch {
               : running
                 ? t("logs.searching")
                 : t("logs.noHits"),
-            this.part ? h("span.warn", {}, " ", t("logs.searchedPart", {here: fmt.bytes(this.part.here), size: fmt.bytes(this.part.size)})) : null,
+            this.part
+              ? h("span.warn", {}, " ", t("logs.searchedPart",
+                {here: fmt.bytes(this.part.here), size: fmt.bytes(this.part.size)})) : null,
             running && this.progress != null ? h("span.m3", {}, ` ${fmt.percent(this.progress)}`) : null,
             running ? button("x", "logs.stop", () => this.stop()) : null,
             this.hits.length > 1
-              ? [button("up", "logs.previous", () => this.move(-1)), button("down", "logs.next", () => this.move(1))]
+              ? [button("up", "logs.previous", () => this.move(-1)),
+                button("down", "logs.next", () => this.move(1))]
               : null,
           ],
     );

@@ -1,9 +1,13 @@
-// The tie between a run's log and its charts, by step: the line under the crosshair is marked, a line that is clicked pins the crosshair.
+// The tie between a run's log and its charts, by step: the line under the crosshair is marked, a line that is
+// clicked pins the crosshair.
 
 import * as api from "../shared/api.js";
 
 export class LogSteps {
-  /** link: charts' Link, or undefined; view: the lines, a LogLines; hooks: {where() -> parameters of the log, jump(byte)} */
+  /**
+   * link: charts' Link, or undefined; view: the lines, a LogLines; hooks: {where() -> parameters of the log,
+   * jump(byte)}
+   */
   constructor(link, view, hooks) {
     this.link = link;
     this.view = view;
@@ -44,7 +48,8 @@ export class LogSteps {
   lastAt(step) {
     const {lines, holdsEnd} = this.view;
     const begins = lines.find((line) => line.step != null);
-    const last = begins && begins.step <= step ? lines.findLast((line) => line.step != null && line.step <= step) : null;
+    const last = begins && begins.step <= step
+      ? lines.findLast((line) => line.step != null && line.step <= step) : null;
     return last === lines.at(-1) && !holdsEnd && last.step !== step ? null : last;
   }
 

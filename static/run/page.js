@@ -1,4 +1,5 @@
-// The page of one run: head, tabs, charts with the log below them, the rail. Each part draws itself; this file tells them what is new.
+// The page of one run: head, tabs, charts with the log below them, the rail. Each part draws itself; this
+// file tells them what is new.
 
 import * as api from "../shared/api.js";
 import {change, go, query, runHref} from "../shared/address.js";
@@ -43,9 +44,11 @@ class RunPage {
   loading() {
     fill(
       this.root,
-      h("div.rh.wait", {}, h("div.l1", {}, bones(1, ["220px"])), h("div.facts", {}, bones(5, ["90px", "140px", "80px"]))),
+      h("div.rh.wait", {}, h("div.l1", {}, bones(1, ["220px"])),
+        h("div.facts", {}, bones(5, ["90px", "140px", "80px"]))),
       h("div.tools", {}, this.tabs()),
-      h("div.work", {}, h("div.left.no-log", {}, h("div.chartpart", {}, h("div.chartscroll", {}, waiting()))), h("aside.rail")),
+      h("div.work", {}, h("div.left.no-log", {}, h("div.chartpart", {}, h("div.chartscroll", {}, waiting()))),
+        h("aside.rail")),
     );
   }
 
@@ -78,7 +81,8 @@ class RunPage {
     }
     this.head = new RunHead((answer) => this.saved(answer));
     this.charts = new RunCharts(row.key, query());
-    this.logs = new LogPanel({key: row.key, whyEmpty: () => whyEmpty(this.row), link: this.charts.link, fold: true, toggled: () => this.fold()});
+    this.logs = new LogPanel({key: row.key, whyEmpty: () => whyEmpty(this.row), link: this.charts.link,
+      fold: true, toggled: () => this.fold()});
     this.rail = new Rail((tab) => this.open(tab));
     this.system = new SystemPart(row.key);
     this.config = new ConfigPart();
@@ -99,7 +103,8 @@ class RunPage {
     fill(this.root, this.head.node, this.line, this.tools, this.work);
     this.show(row);
     this.drawTab();
-    ["head", "system", "curves"].forEach((part) => this.rhythm.begin(part));       // the first news come at once and bring nothing new
+    // the first news come at once and bring nothing new
+    ["head", "system", "curves"].forEach((part) => this.rhythm.begin(part));
     this.renewSystem().catch(api.quiet);
   }
 
@@ -118,10 +123,11 @@ class RunPage {
     this.show(answer ? {...this.row, ...answer} : await api.get(api.runPath(this.key)));
   }
 
-  // -- tabs ------------------------------------------------------------------------------------------------------
+  // -- tabs -------------------------------------------------------------------------------------------------
 
   tabs() {
-    const count = this.row ? {charts: this.charts.groups?.length, files: null}[this.tab === "charts" ? "charts" : ""] : null;
+    const count = this.row
+      ? {charts: this.charts.groups?.length, files: null}[this.tab === "charts" ? "charts" : ""] : null;
     return h(
       "nav.tabs",
       {"aria-label": t("run.tabs")},
@@ -182,7 +188,7 @@ class RunPage {
     }
   }
 
-  // -- the drawer of the log -------------------------------------------------------------------------------------
+  // -- the drawer of the log --------------------------------------------------------------------------------
 
   get folded() {
     return recall("drawer.folded", false);
@@ -210,7 +216,8 @@ class RunPage {
     const move = (moved) => remember("drawer", this.setDrawer(bottom - moved.clientY));
     this.grip.setPointerCapture(event.pointerId);
     this.grip.addEventListener("pointermove", move);
-    this.grip.addEventListener("pointerup", () => this.grip.removeEventListener("pointermove", move), {once: true});
+    this.grip.addEventListener("pointerup", () => this.grip.removeEventListener("pointermove", move),
+      {once: true});
   }
 
   nudge(event) {
@@ -221,7 +228,7 @@ class RunPage {
     }
   }
 
-  // -- news ------------------------------------------------------------------------------------------------------
+  // -- news -------------------------------------------------------------------------------------------------
 
   topics() {
     return ["runs", `run:${this.key}`];
@@ -229,7 +236,8 @@ class RunPage {
 
   async update(changed) {
     if (!this.row) {             // its connection may be on its way to it
-      await (changed === null ? this.load() : changed.has("runs") ? this.rhythm.ask("head", HEAD_MS, () => this.load()) : null);
+      await (changed === null ? this.load() : changed.has("runs") ? this.rhythm.ask("head", HEAD_MS,
+        () => this.load()) : null);
       return;
     }
     const grown = changed === null || changed.has(`run:${this.key}`);
@@ -247,7 +255,8 @@ class RunPage {
       ]);
     }
     if (SLOW.has(this.tab)) {
-      await api.sleep(HEAD_MS / 1000);          // nothing here is newer than the head, so that news may wait as long
+      // nothing here is newer than the head, so that news may wait as long
+      await api.sleep(HEAD_MS / 1000);
     }
   }
 
@@ -292,7 +301,7 @@ class RunPage {
     }
   }
 
-  // -- keys ------------------------------------------------------------------------------------------------------
+  // -- keys -------------------------------------------------------------------------------------------------
 
   pressed(event) {
     if (!this.row || typing(event) || event.defaultPrevented) {
@@ -304,7 +313,8 @@ class RunPage {
       l: () => this.tab === "charts" && this.charts.toggleLog(),
       s: () => document.getElementById("smoothing")?.focus(),
       e: () => this.head.edit("tags"),
-      "/": () => (this.tab === "charts" ? this.charts.field : this.tab === "config" ? this.config.filter : this.logs.search.field).focus(),
+      "/": () => (this.tab === "charts" ? this.charts.field : this.tab === "config" ? this.config.filter
+        : this.logs.search.field).focus(),
       "[": () => this.neighbour(-1),
       "]": () => this.neighbour(1),
       Escape: () => this.back(grid),

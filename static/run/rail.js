@@ -14,7 +14,8 @@ function pairs(rows, show) {
     "dl.kv",
     {},
     rows.map(([name, value]) =>
-      h("div", {}, h("dt.cut", {title: name}, own(name)), h("dd.cut", {title: fmt.given(value)}, show(name, value))),
+      h("div", {}, h("dt.cut", {title: name}, own(name)),
+        h("dd.cut", {title: fmt.given(value)}, show(name, value))),
     ),
   );
 }
@@ -55,21 +56,25 @@ export class Rail {
       fill(this.machine);
       return;
     }
-    renew(this.machine, h("h2", {}, t("run.system"), h("span.m3", {}, sampleAge(answer))), h("div.sys", {}, gauges(answer)));
+    renew(this.machine, h("h2", {}, t("run.system"), h("span.m3", {}, sampleAge(answer))),
+      h("div.sys", {}, gauges(answer)));
   }
 
   show(row) {
     const summary = Object.entries(row.summary || {});
     const config = flattened(row.config);
-    const all = (tab, n) => h("button.link", {type: "button", onclick: () => this.open(tab)}, t("run.all", {n}));
+    const all = (tab, n) => h("button.link", {type: "button", onclick: () => this.open(tab)},
+      t("run.all", {n}));
     const first = (name) => (/^best/.test(name) ? 0 : /^val/.test(name) ? 1 : 2);
     summary.sort(([a], [b]) => first(a) - first(b));
     const parts = [
       summary.length
         ? [
-            h("h2", {}, t("run.summary"), summary.length > SUMMARY_SHOWN ? all("config", summary.length + (row.more?.summary || 0)) : null),
+            h("h2", {}, t("run.summary"), summary.length > SUMMARY_SHOWN
+              ? all("config", summary.length + (row.more?.summary || 0)) : null),
             pairs(summary.slice(0, SUMMARY_SHOWN), (name, value) =>
-              typeof value === "number" ? metricValue(name, value) : own(fmt.given(value), {class: value === "NaN" ? "bad" : ""}),
+              typeof value === "number" ? metricValue(name, value)
+              : own(fmt.given(value), {class: value === "NaN" ? "bad" : ""}),
             ),
           ]
         : null,
@@ -79,8 +84,9 @@ export class Rail {
             pairs(config.slice(0, CONFIG_SHOWN), (_, value) => own(fmt.given(value))),
           ]
         : null,
-      row.meta?.counts ? [h("h2", {}, t("run.counts")), pairs(Object.entries(row.meta.counts).map(([name, n]) =>
-        [known(`run.counted.${name}`, {}, name), n]), (_, n) => fmt.int(n))] : null,
+      row.meta?.counts
+        ? [h("h2", {}, t("run.counts")), pairs(Object.entries(row.meta.counts).map(([name, n]) =>
+          [known(`run.counted.${name}`, {}, name), n]), (_, n) => fmt.int(n))] : null,
       code(row.meta || {}),
     ];
     renew(this.rest, parts);

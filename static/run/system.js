@@ -2,7 +2,8 @@
 
 import * as api from "../shared/api.js";
 import {fill, h, renew} from "../shared/dom.js";
-import {gauges, readable, sampleAge, systemGroups, systemInclude, systemLabel, systemValue} from "./gauges.js";
+import {gauges, readable, sampleAge, systemGroups, systemInclude, systemLabel,
+  systemValue} from "./gauges.js";
 import {Grid} from "../charts/grid.js";
 import {Link} from "../charts/crosshair.js";
 import {saveCsv, savePng, zoomChip} from "../charts/toolbar.js";
@@ -16,14 +17,16 @@ export class SystemPart {
     this.key = key;
     this.link = new Link();
     this.grid = new Grid(
-      {options: (group) => this.options(group), wanted: (groups) => this.show(groups), items: (group, chart) => this.items(group, chart)},
+      {options: (group) => this.options(group), wanted: (groups) => this.show(groups),
+        items: (group, chart) => this.items(group, chart)},
       t("run.system"),
     );
     this.now = h("div.sysnow");
     this.node = h("div.systempart", {}, this.now, this.grid.box);
     this.tools = h("div.rowf");
     this.series = new Map();
-    this.link.on((what) => what === "zoom" && (this.drawTools(), this.renew().catch(() => null))); // refused or away: the old curves stay
+    // refused or away: the old curves stay
+    this.link.on((what) => what === "zoom" && (this.drawTools(), this.renew().catch(() => null)));
   }
 
   options(group) {
@@ -70,7 +73,8 @@ export class SystemPart {
     this.series = new Map(answer.series.map((one) => [one.metric, one]));
     const groups = systemGroups([...this.series.keys()]);
     if (!groups.length) {
-      fill(this.node, empty(t("sys.none"), h("p", {}, t("sys.noneHow")), h("pre", {}, "pip install nvidia-ml-py")));
+      fill(this.node,
+        empty(t("sys.none"), h("p", {}, t("sys.noneHow")), h("pre", {}, "pip install nvidia-ml-py")));
       return;
     }
     renew(this.now, h("div.sys.wide.grow", {}, gauges(answer)), h("span.m3.keep", {}, sampleAge(answer)));

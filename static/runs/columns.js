@@ -8,14 +8,18 @@ import {isLive} from "../shared/states.js";
 import {errorText, middle, reasonText, renameMiddle, runState} from "../shared/widgets.js";
 import {current, fmt, known, t} from "../shared/words.js";
 
-const BASICS = ["state", "name", "project", "group", "job_type", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
-const DEFAULTS = ["state", "name", "project", "connection", "tags", "started", "duration", "step", "spark", "main"];
-const WIDTHS = {state: 92, name: 150, project: 104, group: 90, job_type: 78, connection: 78, user: 64, tags: 98, note: 160, started: 76, duration: 64, step: 57,
-  spark: 57, main: 54};
+const BASICS = ["state", "name", "project", "group", "job_type", "connection", "user", "tags", "note",
+  "started", "duration", "step", "spark", "main"];
+const DEFAULTS = ["state", "name", "project", "connection", "tags", "started", "duration", "step", "spark",
+  "main"];
+const WIDTHS = {state: 92, name: 150, project: 104, group: 90, job_type: 78, connection: 78, user: 64,
+  tags: 98, note: 160, started: 76, duration: 64, step: 57, spark: 57, main: 54};
 const WIDER_IN_CHINESE = {duration: 84, started: 76};
 const FIGURES = new Set(["started", "duration", "step", "main"]);
-const DROPPED = ["user", "job_type", "config", "tags", "note", "group", "project", "summary", "connection"];   // first to go where it is narrow
-const OFTEN = [/(^|[./_])(lr|learning_rate)$/i, /(^|[./_])(batch|batch_size|bs)$/i, /(^|[./_])(model|arch|optimizer|seed)$/i];
+// first to go where it is narrow
+const DROPPED = ["user", "job_type", "config", "tags", "note", "group", "project", "summary", "connection"];
+const OFTEN = [/(^|[./_])(lr|learning_rate)$/i, /(^|[./_])(batch|batch_size|bs)$/i,
+  /(^|[./_])(model|arch|optimizer|seed)$/i];
 const GOOD = [/acc(uracy)?$/i, /(f1|auc|map|bleu|reward|score)$/i];
 const SPARE = 40;                // px of the room left over that go to the names first
 const [PADDING, FIGURE] = [12, 6.2];         // px: of a cell, of a figure in it
@@ -29,7 +33,8 @@ export function defaultColumns(offered, mainMetric, connections = 2) {
   const logged = [/^(val|eval|test|dev)/i, /\//,
     /^/].flatMap((form) => summaries.filter((name) => form.test(name)));     // validation first
   const good = GOOD.map((form) => logged.find((name) => form.test(name))).find(Boolean);
-  const keys = OFTEN.map((form) => (offered?.config || []).find((name) => form.test(name))).filter(Boolean).slice(0, 2);
+  const keys = OFTEN.map((form) => (offered?.config || []).find((name) => form.test(name))).filter(Boolean)
+    .slice(0, 2);
   const basics = connections > 1 ? DEFAULTS : DEFAULTS.filter((id) => id !== "connection");
   return [...basics, ...(good ? [`summary.${good}`] : []), ...keys.map((name) => `config.${name}`)];
 }
@@ -42,7 +47,8 @@ export function sharedMetric(rows) {
 
 /** All columns there are: {basics, summary, config} lists of ids. */
 export function offeredColumns(offered) {
-  return {basics: BASICS.filter((id) => id !== "spark"), summary: (offered?.summary || []).map((name) => `summary.${name}`),
+  return {basics: BASICS.filter((id) => id !== "spark"),
+    summary: (offered?.summary || []).map((name) => `summary.${name}`),
     config: (offered?.config || []).map((name) => `config.${name}`)};
 }
 
@@ -121,14 +127,19 @@ function countsOf(tags) {
   return runsOf.get(tags);
 }
 
-/** One tag and how many more: the one that the fewest runs have, for what all of them have tells nothing apart. tags() -> [{tag, count}] */
+/**
+ * One tag and how many more: the one that the fewest runs have, for what all of them have tells nothing
+ * apart. tags() -> [{tag, count}]
+ */
 function tagsCell(tags) {
   return (cell, row) => {
     const count = row.tags.length > 1 ? countsOf(tags()) : new Map();
-    const shown = row.tags.reduce((best, tag) => ((count.get(tag) ?? 0) < (count.get(best) ?? 0) ? tag : best), row.tags[0]);
+    const shown = row.tags.reduce(
+      (best, tag) => ((count.get(tag) ?? 0) < (count.get(best) ?? 0) ? tag : best), row.tags[0]);
     once(cell, JSON.stringify([shown, row.tags]), () => {
       const rest = row.tags.length - 1;
-      return h("div.chips", {title: row.tags.join("\n")}, shown === undefined ? null : h("span.chip", {}, own(shown)),
+      return h("div.chips", {title: row.tags.join("\n")},
+        shown === undefined ? null : h("span.chip", {}, own(shown)),
         rest > 0 ? h("span.plus", {}, `+${rest}`) : null);
     });
   };
@@ -138,14 +149,17 @@ function valueCell(cell, value, format, title = null) {
   const words = value === undefined || value === null ? "–" : format(value);
   cell.classList.toggle("none", words === "–");
   cell.classList.toggle("bad", value === "NaN");
-  const whole = words === "–" ? t("runs.notLogged") : typeof value === "object" ? JSON.stringify(value, null, 1) : String(value);
+  const whole = words === "–" ? t("runs.notLogged") : typeof value === "object"
+    ? JSON.stringify(value, null, 1) : String(value);
   cell.title = title ?? whole;   // set once: each change costs the cell a new style
   text(cell, words);
 }
 
 function mainCell(cell, row) {
-  const best = row.main?.best ? `\n${t("runs.best", {value: fmt.value(row.main.best.value), step: row.main.best.step})}` : "";
-  valueCell(cell, row.main?.value, fmt.value, row.main ? `${row.main.metric} ${row.main.value}${best}` : null);
+  const best = row.main?.best
+    ? `\n${t("runs.best", {value: fmt.value(row.main.best.value), step: row.main.best.step})}` : "";
+  valueCell(cell, row.main?.value, fmt.value,
+    row.main ? `${row.main.metric} ${row.main.value}${best}` : null);
 }
 
 function sparkCell(cell, row) {
@@ -165,7 +179,8 @@ function nameCell(cell, row, tail) {
     const link = cell.querySelector("a") || cell.appendChild(h("a", {tabIndex: -1}, middle(row.name)));
     cell.querySelector(".flaw")?.remove();
     if (row.error_code) {
-      cell.prepend(h("span.flaw", {role: "img", title: errorText(row), "aria-label": errorText(row)}, icon("warn")));
+      cell.prepend(h("span.flaw", {role: "img", title: errorText(row), "aria-label": errorText(row)},
+        icon("warn")));
     }
     link.setAttribute("href", runHref(row.key));
     link.setAttribute("aria-label", row.name);
@@ -218,13 +233,15 @@ export function column(id, {mainMetric, widths, rows = [], tags = () => [], cuts
   const [small, title] = columnTitle(id, mainMetric);
   const given = id.startsWith("config.") || id.startsWith("summary.");
   const width = columnWidth(id, widths);
-  const format = id.startsWith("config.") ? (value) => fmt.within(value, Math.floor((width - PADDING) / FIGURE)) : fmt.value;
+  const format = id.startsWith("config.")
+    ? (value) => fmt.within(value, Math.floor((width - PADDING) / FIGURE)) : fmt.value;
   const cells = {
     name: (cell, row) => nameCell(cell, row, cuts().tails.get(row.name)),
     project: (cell, row) => projectCell(cell, row.project, cuts().projects.has(row.project)),
     tags: tagsCell(tags),
   };
-  const words = given && rows.some((row) => typeof row.values?.[id] === "string" && !NOT_FINITE.has(row.values[id]));
+  const words = given && rows.some(
+    (row) => typeof row.values?.[id] === "string" && !NOT_FINITE.has(row.values[id]));
   return {
     id, small, title, width, numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" ? null : id,
     paint: cells[id] || CELLS[id] || ((cell, row) => valueCell(cell, row.values?.[id], format)),
@@ -235,16 +252,22 @@ export function column(id, {mainMetric, widths, rows = [], tags = () => [], cuts
 export function stateTip(row) {
   const step = row.step == null ? null : t("runs.atStep", {n: row.step});
   const facts = [t(`state.${row.state}`), row.ended ? fmt.full(row.ended) : null, step].filter(Boolean);
-  return [h("div.hd", {}, facts.join(" · ")), h("div", {}, reasonText(row.reason)), row.stale ? h("div.warn", {}, t("runs.stale")) : null,
+  return [h("div.hd", {}, facts.join(" · ")), h("div", {}, reasonText(row.reason)),
+    row.stale ? h("div.warn", {}, t("runs.stale")) : null,
     row.error ? h("div.bad", {}, errorText(row)) : null];
 }
 
-/** What stands over a group of rows, [what it is grouped by, its value]; with `more`, over the groups that are not shown. */
+/**
+ * What stands over a group of rows, [what it is grouped by, its value]; with `more`, over the groups that are
+ * not shown.
+ */
 export function groupTitle(group, {value, more}) {
   if (more) {
     return t("runs.moreGroups", {n: more});
   }
-  const words = group === "state" ? known(`state.${value}`, {}, value) : group === "connection" && value === "local" ? t("runs.local")
+  const words = group === "state" ? known(`state.${value}`, {}, value)
+    : group === "connection" && value === "local" ? t("runs.local")
     : value;
-  return [group.includes(".") ? `${columnTitle(group)[1]} ` : "", words === "" || words == null ? t("runs.groupEmpty") : String(words)];
+  return [group.includes(".") ? `${columnTitle(group)[1]} ` : "",
+    words === "" || words == null ? t("runs.groupEmpty") : String(words)];
 }

@@ -12,19 +12,22 @@ import {t} from "../shared/words.js";
 const MOST_CHARTS = 3;
 const MOST_RUNS = 24;            // more curves than colours and dashes say nothing
 const BUCKETS = 240;
-const FAVOURITES = [[/^val(id(ation)?)?\/.*acc/i, /acc(uracy)?$/i], [/^val(id(ation)?)?\/loss$/i], [/(^|[/_])(lr|learning_rate)$/i]];
+const FAVOURITES = [[/^val(id(ation)?)?\/.*acc/i, /acc(uracy)?$/i], [/^val(id(ation)?)?\/loss$/i],
+  [/(^|[/_])(lr|learning_rate)$/i]];
 
 /** Which metrics are drawn: the main ones of the runs, then what people look at, then any. Pure. */
 export function pickMetrics(rows, offered, most = MOST_CHARTS) {
   const main = rows.map((row) => row.main?.metric).filter(Boolean);
-  const liked = FAVOURITES.map((forms) => forms.map((form) => offered.find((name) => form.test(name))).find(Boolean)).filter(Boolean);
+  const liked = FAVOURITES.map((forms) =>
+    forms.map((form) => offered.find((name) => form.test(name))).find(Boolean)).filter(Boolean);
   return [...new Set([...main, ...liked, ...offered])].slice(0, most);
 }
 
 function swatch(slot, off) {
   const {colour, dash} = stroke(slot);
-  return h("i.sw", {class: `k${colour} ${off ? "off" : ["", "dash", "dots"][dash.length ? (dash[0] > 2 ? 1 : 2) : 0]}`,
-    "aria-hidden": "true"});
+  return h("i.sw",
+    {class: `k${colour} ${off ? "off" : ["", "dash", "dots"][dash.length ? (dash[0] > 2 ? 1 : 2) : 0]}`,
+      "aria-hidden": "true"});
 }
 
 /** A metric as the options of its chart: the last part of its name bold, what stands before it faint. */
@@ -36,7 +39,8 @@ function titled(metric) {
 /** The place of a chart whose points are on their way. */
 function waiting(metric) {
   const {title, sub} = titled(metric);
-  return h("figure.chart.waiting", {data: {wait: t("charts.loading")}}, h("header", {}, h("h2.cut", {}, title, " ", h("span.m3", {}, sub))));
+  return h("figure.chart.waiting", {data: {wait: t("charts.loading")}},
+    h("header", {}, h("h2.cut", {}, title, " ", h("span.m3", {}, sub))));
 }
 
 export class Curves {
@@ -55,7 +59,9 @@ export class Curves {
     this.link = null;            // one crosshair for all, once charts are drawn
   }
 
-  /** rows: those ticked, or the one under the cursor when preview. offered: metric names of the listed runs. */
+  /**
+   * rows: those ticked, or the one under the cursor when preview. offered: metric names of the listed runs.
+   */
   show(rows, offered, preview) {
     this.rows = rows.slice(0, MOST_RUNS);
     this.metrics = pickMetrics(this.rows, offered);
@@ -66,14 +72,17 @@ export class Curves {
   }
 
   drawHead(count) {
-    const shut = h("button.btn.bare.sq", {type: "button", title: t("runs.hideCurves"), "aria-label": t("runs.hideCurves"),
-      onclick: this.close}, icon("x"));
+    const shut = h("button.btn.bare.sq",
+      {type: "button", title: t("runs.hideCurves"), "aria-label": t("runs.hideCurves"),
+        onclick: this.close}, icon("x"));
     if (!count || this.preview) {
-      renew(this.head, h("b.cut", {}, t(count ? "runs.underCursor" : "runs.noneTicked")), h("span.grow"), shut);
+      renew(this.head, h("b.cut", {}, t(count ? "runs.underCursor" : "runs.noneTicked")), h("span.grow"),
+        shut);
       return;
     }
-    const more = h("button.btn.bare.sq", {type: "button", "aria-label": t("common.more"), title: t("common.more"), "aria-haspopup": "menu",
-      onclick: (event) => this.menu(event.currentTarget)}, icon("more"));
+    const more = h("button.btn.bare.sq",
+      {type: "button", "aria-label": t("common.more"), title: t("common.more"), "aria-haspopup": "menu",
+        onclick: (event) => this.menu(event.currentTarget)}, icon("more"));
     renew(this.head, h("b", {}, t("runs.ticked", {n: state.ticked.length})),
       h("a.btn.pri", {href: compareHref(state.ticked)}, t("top.compare")), h("span.grow"),
       h("button.btn.bare", {type: "button", onclick: () => setTicked([])}, t("runs.clear")), more);
@@ -85,7 +94,8 @@ export class Curves {
       setTicked([]);
     };
     const exports = this.rows.length === 1
-      ? [{label: t("runs.exportCsv"), href: `/api/export${api.parameters({run: this.rows[0].key, format: "csv"})}`, download: ""}] : [];
+      ? [{label: t("runs.exportCsv"),
+        href: `/api/export${api.parameters({run: this.rows[0].key, format: "csv"})}`, download: ""}] : [];
     menu(anchor, [{label: t("runs.hideTicked"), icon: "eyeoff", run: () => hide(true)},
       {label: t("runs.unhideTicked"), icon: "eye", run: () => hide(false)}, ...exports,
       null, {label: t("runs.hideCurves"), icon: "x", run: this.close}], {right: true});
@@ -96,13 +106,18 @@ export class Curves {
     renew(this.legend, this.rows.map((row) => {
       const off = this.hidden.has(row.key);
       const label = t(off ? "runs.showCurve" : "runs.hideCurve", {name: names.get(row.key)});
-      const eye = h("button.btn.bare.eye", {type: "button", "aria-label": label, title: label, "aria-pressed": String(off),
-        data: {key: row.key}, onclick: (event) => this.toggle(event.currentTarget.dataset.key)}, icon(off ? "eyeoff" : "eye"));
-      const drop = h("button.btn.bare.eye", {type: "button", "aria-label": t("runs.untick", {name: names.get(row.key)}),
-        title: t("runs.untick", {name: names.get(row.key)}), data: {key: row.key}, onclick: (event) => tick(event.currentTarget.dataset.key, false)},
+      const eye = h("button.btn.bare.eye",
+        {type: "button", "aria-label": label, title: label, "aria-pressed": String(off),
+          data: {key: row.key}, onclick: (event) => this.toggle(event.currentTarget.dataset.key)},
+        icon(off ? "eyeoff" : "eye"));
+      const drop = h("button.btn.bare.eye",
+          {type: "button", "aria-label": t("runs.untick", {name: names.get(row.key)}),
+            title: t("runs.untick", {name: names.get(row.key)}), data: {key: row.key},
+            onclick: (event) => tick(event.currentTarget.dataset.key, false)},
           icon("x"));
       return h("li", {class: off ? "off" : ""}, swatch(colourOf(row.key), off),
-        h("a.nm.cut", {href: runHref(row.key), "aria-label": names.get(row.key), title: `${names.get(row.key)}\n${row.id}`},
+        h("a.nm.cut", {href: runHref(row.key), "aria-label": names.get(row.key),
+          title: `${names.get(row.key)}\n${row.id}`},
           middle(names.get(row.key), 12, cuts.get(names.get(row.key)))),
         h("span.grow"),
         this.preview ? null : [eye, drop]);
@@ -137,7 +152,8 @@ export class Curves {
   /** The curves of runs; one that is gone, or that an old address names, costs the others none. */
   async ask(keys) {
     try {
-      return (await api.get("/api/series", {run: keys, metric: this.metrics, buckets: BUCKETS, smooth: SMOOTH})).series;
+      return (await api.get("/api/series",
+        {run: keys, metric: this.metrics, buckets: BUCKETS, smooth: SMOOTH})).series;
     } catch (error) {
       if (keys.length > 1 && ["not_found", "ambiguous"].includes(error.code)) {
         return (await Promise.all(keys.map((key) => this.ask([key]).catch(() => [])))).flat();
@@ -148,7 +164,8 @@ export class Curves {
 
   async feed() {
     const {turn} = this;
-    const [{Chart}, {Link}] = await Promise.all([import("../charts/chart.js"), import("../charts/crosshair.js")]);
+    const [{Chart}, {Link}] = await Promise.all(
+      [import("../charts/chart.js"), import("../charts/crosshair.js")]);
     if (turn !== this.turn) {
       return;                    // the panel was closed, or other runs are wanted by now
     }
@@ -163,7 +180,8 @@ export class Curves {
       }
     }
     const figures = wanted.map((metric) => this.charts.get(metric).figure);
-    if (figures.some((figure, i) => this.place.children[i] !== figure) || this.place.children.length !== figures.length) {
+    if (figures.some((figure, i) => this.place.children[i] !== figure)
+        || this.place.children.length !== figures.length) {
       fill(this.place, figures.length ? figures : h("p.hint", {}, t("runs.nothingLogged")));
     }
     for (const metric of wanted) {
@@ -176,7 +194,8 @@ export class Curves {
   /** The series of one metric with each run's name and colour. */
   dressed(metric) {
     const rows = new Map(this.rows.map((row) => [row.key, row]));
-    return this.series.filter((one) => one.metric === metric && rows.has(one.run) && !this.hidden.has(one.run))
+    return this.series.filter((one) =>
+      one.metric === metric && rows.has(one.run) && !this.hidden.has(one.run))
       .map((one) => ({...one, label: this.names.get(one.run), ...stroke(colourOf(one.run))}));
   }
 

@@ -8,11 +8,12 @@ import {t} from "../shared/words.js";
 /** There is no run anywhere yet. */
 function welcome() {
   return empty(t("runs.none"), h("p", {}, t("runs.noneLocal")),
-    h("pre", {}, `pip install runicorn-${version()}-py3-none-any.whl\npython -c "import runicorn; runicorn.init().log({'loss': 1})"`),
+    h("pre", {},
+      `pip install runicorn-${version()}-py3-none-any.whl\npython -c "import runicorn; runicorn.init().log({'loss': 1})"`),
     h("p", {}, t("runs.noneForeign")), h("pre", {}, "runicorn viewer --root FOLDER"),
     h("p", {}, t("runs.noneRemote")), h("pre", {}, "runicorn config ssh add"),
-    h("p", {}, h("a.btn.pri", {href: "/settings?tab=sync&add=1"}, t("top.add")), h("span.m3", {}, t("runs.noneDemo"), " "),
-      h("span.mono", {}, "runicorn demo")));
+    h("p", {}, h("a.btn.pri", {href: "/settings?tab=sync&add=1"}, t("top.add")),
+      h("span.m3", {}, t("runs.noneDemo"), " "), h("span.mono", {}, "runicorn demo")));
 }
 
 /** The filter of the address can't be read; the box says why. */
@@ -23,11 +24,15 @@ export function badFilter() {
 
 /** There are runs, but none of them fits. filtered: by words, so that other words may help. */
 function noMatch(filtered) {
-  return empty(t("runs.noMatch"), filtered ? [h("p", {}, t("runs.noMatchHow")), h("pre", {}, t("runs.filterExamples"))] : null,
+  return empty(t("runs.noMatch"),
+    filtered ? [h("p", {}, t("runs.noMatchHow")), h("pre", {}, t("runs.filterExamples"))] : null,
     h("p", {}, h("a.btn", {href: "/"}, t("runs.showAll"))));
 }
 
-/** What stands in the place of rows, in `root`, of the whole page, or in `table`; and above them, where an answer did not come. */
+/**
+ * What stands in the place of rows, in `root`, of the whole page, or in `table`; and above them, where an
+ * answer did not come.
+ */
 export class NoRows {
   constructor(root, table) {
     this.root = root;
@@ -38,7 +43,8 @@ export class NoRows {
   /** Nothing, the way to a first run, or that the filter fits none, as the answer to the query says. */
   show(answer, query) {
     const {filter, project, connection, tag, hidden} = query;
-    const nothing = answer.total === 0 && !answer.loading && !filter && !project && !connection && !tag && !hidden;
+    const nothing = answer.total === 0 && !answer.loading && !filter && !project && !connection && !tag
+      && !hidden;
     fill(this.notice);
     this.root.classList.toggle("bare", nothing);
     this.welcome?.remove();

@@ -5,12 +5,16 @@ import {t} from "../shared/words.js";
 
 const PAUSE = 160;               // ms after the last key before the list is asked
 
-/** {node, set(text), begin(text), fail({message, at}) , clear(), focus()}. wanted(text) is called when the reader paused or pressed Enter. */
+/**
+ * {node, set(text), begin(text), fail({message, at}) , clear(), focus()}. wanted(text) is called when the
+ * reader paused or pressed Enter.
+ */
 export function filterBox(value, wanted) {
   let timer = 0;
   const problem = h("div.fault", {role: "alert", hidden: true});
-  const input = h("input.inp", {type: "search", value, placeholder: t("runs.filterHint"), "aria-label": t("runs.filter"),
-    spellcheck: "false", autocomplete: "off", maxlength: 1000});
+  const input = h("input.inp",
+    {type: "search", value, placeholder: t("runs.filterHint"), "aria-label": t("runs.filter"),
+      spellcheck: "false", autocomplete: "off", maxlength: 1000});
   const send = () => {
     clearTimeout(timer);
     wanted(input.value.trim());
@@ -49,8 +53,9 @@ export function filterBox(value, wanted) {
       input.setAttribute("aria-invalid", "true");
       const text = input.value;
       const place = Math.max(0, Math.min(at ?? text.length, text.length));
-      fill(problem, h("div", {}, message), h("code", {}, text.slice(0, place), h("mark", {}, text.slice(place, place + 1) || " "),
-        text.slice(place + 1)));
+      fill(problem, h("div", {}, message),
+        h("code", {}, text.slice(0, place), h("mark", {}, text.slice(place, place + 1) || " "),
+          text.slice(place + 1)));
       problem.hidden = false;
     },
   };

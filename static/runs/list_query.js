@@ -31,11 +31,14 @@ export class ListQuery {
   /** Parameters of GET /api/runs. columns: whose values are asked for. */
   parameters(columns) {
     const {filter, project, name, connection, tag, group, hidden} = this.values;
-    return {filter, sort: this.sort, project, name, connection, tag, group, hidden: hidden ? 1 : null, typed: filter ? 1 : null,
-      spark: 1, partial: 1, column: columns};
+    return {filter, sort: this.sort, project, name, connection, tag, group, hidden: hidden ? 1 : null,
+      typed: filter ? 1 : null, spark: 1, partial: 1, column: columns};
   }
 
-  /** What `sort` becomes when the head of a column is pressed. numeric: the largest come first; else A before Z. */
+  /**
+   * What `sort` becomes when the head of a column is pressed. numeric: the largest come first; else A before
+   * Z.
+   */
   sortedBy(id, numeric) {
     const falls = this.sort.startsWith("-");
     if (this.sort.replace(/^-/, "") !== id) {

@@ -1,4 +1,5 @@
-// The runs that are listed: asks the viewer for them in slices and keeps them current without moving what somebody reads.
+// The runs that are listed: asks the viewer for them in slices and keeps them current without moving what
+// somebody reads.
 
 import * as api from "../shared/api.js";
 import * as clock from "../shared/clock.js";
@@ -12,8 +13,10 @@ const now = () => performance.now() / 1000;
 
 export class RunList {
   /**
-   * page: {parameters() of GET /api/runs, range() -> [first, last] row in sight, held() -> is the pointer holding the order,
-   *        scrolled() -> is the list scrolled down, byTime() -> newest first, ungrouped, first(answer), arrived(answer, anew),
+   * page: {parameters() of GET /api/runs, range() -> [first, last] row in sight, held() -> is the pointer
+   * holding the order,
+   *        scrolled() -> is the list scrolled down, byTime() -> newest first, ungrouped, first(answer),
+   *        arrived(answer, anew),
    * failed(error)}.
    */
   constructor(page) {
@@ -29,7 +32,8 @@ export class RunList {
     return new Slices(async (offset, limit) => {
       const values = {...this.page.parameters(), offset, limit};
       if (!location.search && offset === 0) {
-        keepText("listAsked", `/api/runs${api.parameters(values)}`);      // preload.js asks for the same the next time
+        // preload.js asks for the same the next time
+        keepText("listAsked", `/api/runs${api.parameters(values)}`);
       }
       const held = this.beside;
       const answer = await api.get("/api/runs", {...values, known: held?.beside}, this.abort.signal);
@@ -87,7 +91,10 @@ export class RunList {
     }
   }
 
-  /** Something changed: refresh, at most once in CALM seconds; at once where only the newest runs are here so far. */
+  /**
+   * Something changed: refresh, at most once in CALM seconds; at once where only the newest runs are here so
+   * far.
+   */
   rung() {
     if (!this.timer) {
       const wait = this.answer?.loading ? 0 : Math.max(0, this.refreshed + CALM - now());
@@ -102,7 +109,8 @@ export class RunList {
       return;
     }
     const {loading, matched} = this.answer;
-    const before = this.page.scrolled() && this.page.byTime() && !loading ? matched : null;      // what a first look adds is older
+    // what a first look adds is older
+    const before = this.page.scrolled() && this.page.byTime() && !loading ? matched : null;
     await this.guarded(async () => {
       await this.again();
       if (before !== null && this.answer.matched > before) {
@@ -159,7 +167,8 @@ export class RunList {
 
   /** The rows of these runs that are here (Map of key -> row). @param {Set<string>} keys */
   named(keys) {
-    return new Map([...this.slices.rows.values()].filter(({key}) => keys.has(key)).map((row) => [row.key, row]));
+    return new Map([...this.slices.rows.values()].filter(({key}) => keys.has(key))
+      .map((row) => [row.key, row]));
   }
 
   /** Rows that are here, the first `most` of them. */

@@ -1,4 +1,5 @@
-// The run list: filter box, tree, windowed table, curves of the ticked runs. What the reader chose is in the address.
+// The run list: filter box, tree, windowed table, curves of the ticked runs. What the reader chose is in the
+// address.
 
 import {change as changeAddress, splitList} from "../shared/address.js";
 import {chooseGroup} from "./column_menu.js";
@@ -24,7 +25,8 @@ import {fmt, t} from "../shared/words.js";
 
 const BONES = 20;                // lines that keep the place of what comes
 const PATIENCE = 150;            // ms without an answer before they are drawn
-const SOON = 50;                 // ms after the rows until what stands around them is drawn: a frame for the rows alone
+// ms after the rows until what stands around them is drawn: a frame for the rows alone
+const SOON = 50;
 
 class RunsPage {
   constructor(root) {
@@ -66,7 +68,8 @@ class RunsPage {
     });
     this.foot = new RunsFoot();
     this.fresh = h("button.btn.fresh", {type: "button", hidden: true, onclick: () => this.letIn()});
-    const middle = h("div.mid", {}, this.bar.node, this.noRows.notice, h("div.holder", {}, this.fresh, this.table.node), this.foot.node);
+    const middle = h("div.mid", {}, this.bar.node, this.noRows.notice,
+      h("div.holder", {}, this.fresh, this.table.node), this.foot.node);
     this.root.classList.add("runs");
     fill(this.root, h("h1.vh", {}, t("runs.list")), this.side.node, middle, this.curves.node);
     this.showCurves(recall("curves", true));
@@ -105,7 +108,8 @@ class RunsPage {
   }
 
   listen() {
-    document.addEventListener("keydown", (event) => this.selection.pressed(event), {signal: this.abort.signal});
+    document.addEventListener("keydown", (event) => this.selection.pressed(event),
+      {signal: this.abort.signal});
     this.unwatch = watch(() => this.storeChanged());
     this.clock = setInterval(() => this.everySecond(), 1000);
     this.resized = new ResizeObserver(([{contentRect}]) =>
@@ -141,7 +145,8 @@ class RunsPage {
   /** An answer is here: lines, counts, tree, empty states, curves. */
   arrived(answer) {
     clearTimeout(this.patience);
-    const reading = answer.loading && !this.list.total;      // the first look at big roots: bones until it is done
+    // the first look at big roots: bones until it is done
+    const reading = answer.loading && !this.list.total;
     const groups = (this.query.group && groupsOf(answer)) || null;
     this.table.setLines(reading ? arrange(BONES, null) : arrange(this.list.total, groups, this.query.folded));
     this.bar.show(answer, this.query.group);
@@ -191,7 +196,8 @@ class RunsPage {
       this.ticks = ticks;
       changeAddress({ticked: state.ticked});
       this.foot.showTicked();
-      if (before !== undefined) {               // at first the rows are on their way, and the curves come after them
+      // at first the rows are on their way, and the curves come after them
+      if (before !== undefined) {
         this.preview.draw();
       }
     }

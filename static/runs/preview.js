@@ -1,4 +1,5 @@
-// Whose curves stand beside the list: those of the ticked runs; with nothing ticked, that of the run under the cursor.
+// Whose curves stand beside the list: those of the ticked runs; with nothing ticked, that of the run under
+// the cursor.
 
 import {recall, state} from "../shared/store.js";
 

@@ -27,8 +27,9 @@ function keep(name) {
 export function saveView(anchor, saved) {
   const {filter, project} = query();
   const label = t("runs.viewName");
-  const field = h("input.inp", {placeholder: label, "aria-label": label, maxlength: LONGEST, value: filter || project || "",
-    autofocus: true});
+  const field = h("input.inp",
+    {placeholder: label, "aria-label": label, maxlength: LONGEST, value: filter || project || "",
+      autofocus: true});
   let close = () => null;
   const save = (event) => {
     event.preventDefault();

@@ -10,7 +10,10 @@ const MOST_TICKED = 50;          // runs that can be compared
 
 const WHOLE = /^[^:]+:[^/]+\/[^/]+\/[^/]+$/;        // connection:project/name/id
 
-/** Tick the runs that an address names; ids and ends of keys, as people type them, give way to the keys under which curves come. */
+/**
+ * Tick the runs that an address names; ids and ends of keys, as people type them, give way to the keys under
+ * which curves come.
+ */
 export function tickNamed(names) {
   setTicked(names.slice(0, MOST_TICKED));
   for (const name of state.ticked.filter((one) => !WHOLE.test(one))) {
@@ -80,7 +83,8 @@ export class Selection {
   /** Tick everything between the last tick and here. */
   async range(index) {
     const from = this.last < 0 ? index : this.last;
-    const end = Math.max(from - MOST_TICKED, Math.min(index, from + MOST_TICKED));      // one too many, so that it is said
+    // one too many, so that it is said
+    const end = Math.max(from - MOST_TICKED, Math.min(index, from + MOST_TICKED));
     const rows = await this.page.list.rows(Math.min(from, end), Math.max(from, end));
     this.add(rows);
     this.last = index;
@@ -110,7 +114,8 @@ export class Selection {
     const page = this.page.table.rowsInSight() - 1;
     const does = {
       j: () => this.moveTo(this.line + 1), ArrowDown: () => this.moveTo(this.line + 1),
-      k: () => this.moveTo(Math.max(0, this.line - 1)), ArrowUp: () => this.moveTo(Math.max(0, this.line - 1)),
+      k: () => this.moveTo(Math.max(0, this.line - 1)),
+      ArrowUp: () => this.moveTo(Math.max(0, this.line - 1)),
       PageDown: () => this.moveTo(this.line + page), PageUp: () => this.moveTo(Math.max(0, this.line - page)),
       Home: () => this.moveTo(0), End: () => this.moveTo(this.page.table.lines.count - 1),
       x: () => this.tick(this.index), X: () => this.index >= 0 && this.range(this.index),

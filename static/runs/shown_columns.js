@@ -1,4 +1,5 @@
-// Which columns the table of runs shows, and how wide: the reader's choice, else what the runs hold; as many as there is room for.
+// Which columns the table of runs shows, and how wide: the reader's choice, else what the runs hold; as many
+// as there is room for.
 
 import {change, splitList} from "../shared/address.js";
 import {recall, remember} from "../shared/store.js";
@@ -10,7 +11,8 @@ const LOOKED_AT = 50;            // rows whose values decide how wide a column i
 
 export class ShownColumns {
   /**
-   * cols: what the address says; page: {table, list, query: a ListQuery, storeChanged(): the table has its columns,
+   * cols: what the address says; page: {table, list, query: a ListQuery, storeChanged(): the table has its
+   * columns,
    * columnsChosen(): the reader chose, the address says so}.
    */
   constructor(cols, page) {
@@ -58,8 +60,8 @@ export class ShownColumns {
     const widths = recall("widths", {}), {sort} = this.page.query;
     const ids = this.chosen ? this.ids : fitting(this.ids, this.room, widths);
     const tree = () => list.answer?.tree;
-    const values = {mainMetric: this.mainMetric, widths: roomy(ids, this.room, widths), rows: list.some(LOOKED_AT),
-      tags: () => tree()?.tags || [], cuts: () => cuts(tree())};
+    const values = {mainMetric: this.mainMetric, widths: roomy(ids, this.room, widths),
+      rows: list.some(LOOKED_AT), tags: () => tree()?.tags || [], cuts: () => cuts(tree())};
     const columns = ids.map((id) => column(id, values));
     const sign = JSON.stringify([columns, sort]);
     if (sign !== this.sign) {

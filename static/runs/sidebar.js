@@ -1,4 +1,5 @@
-// The tree beside the run list: views, projects with their experiments, connections, tags. Links only; the address does the rest.
+// The tree beside the run list: views, projects with their experiments, connections, tags. Links only; the
+// address does the rest.
 
 import {queryText} from "../shared/address.js";
 import {h, icon, own, renew} from "../shared/dom.js";
@@ -21,8 +22,8 @@ function link(href, here, content, count, extra) {
 }
 
 /**
- * How names are cut where they have no room, reckoned once for each answer: {tails, of experiments that begin and end alike
- * (runnames.tails); projects, those that begin alike: only these are cut in their middle}.
+ * How names are cut where they have no room, reckoned once for each answer: {tails, of experiments that begin
+ * and end alike (runnames.tails); projects, those that begin alike: only these are cut in their middle}.
  */
 export function cuts(tree) {
   if (!tree) {
@@ -48,8 +49,8 @@ function address(query, values, {clean = false} = {}) {
 function views(query, answer, saved, forget) {
   const states = answer.tree?.states || {};
   const plain = !query.filter && !query.project && !query.connection && !query.tag && !query.hidden;
-  const view = (key, filter, count) => link(address(query, {filter}, {clean: true}), query.filter === filter && !query.project, t(key),
-    count);
+  const view = (key, filter, count) => link(address(query, {filter}, {clean: true}),
+    query.filter === filter && !query.project, t(key), count);
   return [
     h("h2", {}, t("runs.views")),
     link(address(query, {}, {clean: true}), plain, t("runs.allRuns"), answer.total),
@@ -57,35 +58,46 @@ function views(query, answer, saved, forget) {
     view("runs.failed", "state:failed", states.failed),
     query.hidden ? link(address(query, {hidden: 1}, {clean: true}), true, t("runs.hidden"), answer.total)
       : link(address(query, {hidden: 1}, {clean: true}), false, t("runs.hidden")),
-    saved.map((one) => h("div.saved", {}, link(`/${one.query}`, location.search === one.query, own(one.name, {class: "cut"})),
-      h("button.btn.bare.sq", {type: "button", title: t("runs.forgetView"), "aria-label": t("runs.forgetViewOf", {name: one.name}),
-        onclick: () => forget(one)}, icon("x")))),
+    saved.map((one) => h("div.saved", {},
+      link(`/${one.query}`, location.search === one.query, own(one.name, {class: "cut"})),
+      h("button.btn.bare.sq",
+        {type: "button", title: t("runs.forgetView"), "aria-label": t("runs.forgetViewOf", {name: one.name}),
+          onclick: () => forget(one)}, icon("x")))),
   ];
 }
 
-/** `list` with the chosen one, which stands in it in any case: it is let go there. same(one) -> is it; made() -> how it is shown. */
+/**
+ * `list` with the chosen one, which stands in it in any case: it is let go there. same(one) -> is it; made()
+ * -> how it is shown.
+ */
 const withChosen = (list, chosen, same, made) => (chosen && !list.some(same) ? [...list, made()] : list);
 
 /** How many more there are, and the way to them: a click begins such a condition in the filter box. */
 const rest = (count, field, find, extra = "") => (count ? h(`button.link.rest${extra}`, {type: "button",
-  title: t("runs.findRest", {what: `${field}:…`}), data: {rest: field}, onclick: () => find(field)}, t("runs.moreOf", {n: fmt.int(count)})) : null);
+  title: t("runs.findRest", {what: `${field}:…`}), data: {rest: field}, onclick: () => find(field)},
+    t("runs.moreOf", {n: fmt.int(count)})) : null);
 
 function project(query, one, {open, toggle, all, inside, find}) {
   const here = query.project === one.slug;
-  const shown = withChosen(all ? one.names : one.names.slice(0, NAMES), here && query.name, ({slug}) => slug === query.name,
+  const shown = withChosen(all ? one.names : one.names.slice(0, NAMES), here && query.name,
+    ({slug}) => slug === query.name,
     () => one.names.find(({slug}) => slug === query.name) || {slug: query.name, name: query.name});
-  const experiment = (child) => link(address(query, {project: one.slug, name: child.slug}), here && query.name === child.slug,
-    h("span.cell", {title: child.name}, middle(child.name, 13, inside.tails.get(child.name))), child.count, "in");
+  const experiment = (child) => link(address(query, {project: one.slug, name: child.slug}),
+    here && query.name === child.slug,
+    h("span.cell", {title: child.name}, middle(child.name, 13, inside.tails.get(child.name))), child.count,
+    "in");
   return [
     h("div.node", {},
-      h("button.btn.bare.tw", {type: "button", "aria-expanded": String(open), "aria-label": t("runs.experimentsOf", {name: one.project}),
+      h("button.btn.bare.tw", {type: "button", "aria-expanded": String(open),
+        "aria-label": t("runs.experimentsOf", {name: one.project}),
         data: {slug: one.slug}, onclick: toggle}, icon(open ? "dn" : "rt")),
       link(address(query, {project: here && !query.name ? null : one.slug, name: null}), here && !query.name,
         inside.projects.has(one.project) ? h("span.cell", {title: one.project}, middle(one.project))
           : own(one.project, {class: "cut", title: one.project}), one.count)),
     open ? shown.map(experiment) : null,
-    open && one.names.length > shown.length ? h("button.link.in", {type: "button", data: {slug: one.slug, all: "1"}, onclick: toggle},
-      t("runs.moreNames", {n: fmt.int(one.names.length - shown.length + (one.more || 0))})) : null,
+    open && one.names.length > shown.length
+      ? h("button.link.in", {type: "button", data: {slug: one.slug, all: "1"}, onclick: toggle},
+        t("runs.moreNames", {n: fmt.int(one.names.length - shown.length + (one.more || 0))})) : null,
     open && one.names.length <= shown.length ? rest(one.more, "name", find, ".in") : null,
   ];
 }
@@ -97,8 +109,9 @@ function connections(query, list, store) {
     const [shape, colour] = row ? linkLook(row, store.connections.offline) : ["", ""];
     const here = query.connection === one.slug;
     const name = one.slug === "local" ? t("runs.local") : one.name;
-    return link(address(query, {connection: here ? null : one.slug}), here, [shape ? icon(shape, `st-ic ${colour}`) : h("span.no-ic"),
-      own(name, {class: "cut", title: name})], one.count);
+    return link(address(query, {connection: here ? null : one.slug}), here,
+      [shape ? icon(shape, `st-ic ${colour}`) : h("span.no-ic"),
+        own(name, {class: "cut", title: name})], one.count);
   });
 }
 
@@ -111,8 +124,8 @@ function drawPart(part, of, make) {
 }
 
 /**
- * Draw the tree into `node`. answer: the last GET /api/runs; forget(view) removes a saved view; again() redraws; find(field) begins a
- * condition in the filter box.
+ * Draw the tree into `node`. answer: the last GET /api/runs; forget(view) removes a saved view; again()
+ * redraws; find(field) begins a condition in the filter box.
  */
 function drawTree(node, parts) {
   const {query, answer, store, saved, forget} = parts;
@@ -122,9 +135,11 @@ function drawTree(node, parts) {
   const [above, below] = node.children;
   const {projects, connections: links, tags, states} = answer.tree || {};
   const asked = [location.search, queryText(query), current()].join(" ");
-  drawPart(above, [asked, JSON.stringify([states, answer.total, answer.running, saved])], () => views(query, answer, saved, forget));
-  drawPart(below, [asked, projects, links, tags, store.connections, JSON.stringify([recall("openProjects", []), [...wide]]),
-    query.project && answer.runs?.[0]?.project], () => tree(parts));
+  drawPart(above, [asked, JSON.stringify([states, answer.total, answer.running, saved])],
+    () => views(query, answer, saved, forget));
+  drawPart(below,
+    [asked, projects, links, tags, store.connections, JSON.stringify([recall("openProjects", []), [...wide]]),
+      query.project && answer.runs?.[0]?.project], () => tree(parts));
 }
 
 /** Projects with their experiments, connections, tags. */
@@ -136,19 +151,24 @@ function tree({query, answer, store, again, find}) {
     if (all) {
       wide.add(slug);
     } else {
-      remember("openProjects", before.includes(slug) ? before.filter((other) => other !== slug) : [...before, slug]);
+      remember("openProjects", before.includes(slug) ? before.filter((other) => other !== slug)
+        : [...before, slug]);
     }
     again();
   };
-  const {projects, connections: links, tags, more = {}} = answer.tree || {projects: [], connections: [], tags: []};
+  const {projects, connections: links, tags, more = {}} = answer.tree
+    || {projects: [], connections: [], tags: []};
   const inside = cuts(answer.tree);
   return [
     h("h2", {}, t("runs.projects")),
     withChosen(projects, query.project, ({slug}) => slug === query.project,
-      () => ({slug: query.project, project: answer.runs?.[0]?.project || query.project, names: []})).map((one) => project(query, one,
-      {open: open.has(one.slug) || query.project === one.slug, toggle, all: wide.has(one.slug), inside, find})),
+      () => ({slug: query.project, project: answer.runs?.[0]?.project || query.project, names: []}))
+      .map((one) => project(query, one,
+      {open: open.has(one.slug) || query.project === one.slug, toggle, all: wide.has(one.slug), inside,
+        find})),
     rest(more.projects, "project", find),
-    links.length ? [h("h2", {}, t("runs.connections")), connections(query, links, store), rest(more.connections, "connection", find)] : null,
+    links.length ? [h("h2", {}, t("runs.connections")), connections(query, links, store),
+      rest(more.connections, "connection", find)] : null,
     tags.length ? [h("h2", {}, t("runs.tags")),
       withChosen(tags.slice(0, TAGS), query.tag, ({tag}) => tag === query.tag,
         () => tags.find(({tag}) => tag === query.tag) || {tag: query.tag}).map((one) =>
@@ -171,8 +191,8 @@ export class Sidebar {
   /** answer: the last of GET /api/runs. */
   draw(answer = this.answer) {
     this.answer = answer;
-    const parts = {query: this.query.values, answer, store: state, saved: savedViews(), find: this.find, again: () => this.draw(),
-      forget: (view) => { forgetView(view); this.draw(); }};
+    const parts = {query: this.query.values, answer, store: state, saved: savedViews(), find: this.find,
+      again: () => this.draw(), forget: (view) => { forgetView(view); this.draw(); }};
     drawTree(this.node, parts);
     if (this.popped?.isConnected) {
       drawTree(this.popped, parts);

@@ -1,4 +1,5 @@
-// Which rows of the list are in sight: they are fetched, some beyond them, too, and news of those that run are asked for.
+// Which rows of the list are in sight: they are fetched, some beyond them, too, and news of those that run
+// are asked for.
 
 import {isLive} from "../shared/states.js";
 import {state} from "../shared/store.js";
@@ -29,7 +30,9 @@ export class Sight {
     return rows.length ? [rows[0], rows.at(-1)] : [0, 0];
   }
 
-  /** Lines from … to are in sight: fetch their rows, and some beyond in the direction in which the list moves. */
+  /**
+   * Lines from … to are in sight: fetch their rows, and some beyond in the direction in which the list moves.
+   */
   async moved(from, to) {
     if (!this.list.answer || !this.list.total) {
       return;
@@ -37,7 +40,8 @@ export class Sight {
     const [top, bottom] = this.range([from, to]);
     const by = top - (this.top ?? top);
     this.top = top;
-    const range = by > 0 ? [top, bottom + AHEAD] : by < 0 ? [Math.max(0, top - AHEAD), bottom] : [top, bottom];
+    const range = by > 0 ? [top, bottom + AHEAD] : by < 0 ? [Math.max(0, top - AHEAD), bottom]
+      : [top, bottom];
     if (await this.list.seen(...range)) {
       this.table.paint();
     }

@@ -1,9 +1,13 @@
-// A long list held in slices: which rows are here, which to ask for, and where rows and group heads stand. Pure.
+// A long list held in slices: which rows are here, which to ask for, and where rows and group heads stand.
+// Pure.
 
 export const BLOCK = 50;         // rows a request brings: one screen and a bit
 const MOST = 60;                 // blocks that are kept; of more, those furthest from the sight are let go
 
-/** Rows of a list of `total`, fetched by blocks. fetchBlock(offset, limit) resolves to an answer with `runs` and `matched`. */
+/**
+ * Rows of a list of `total`, fetched by blocks. fetchBlock(offset, limit) resolves to an answer with `runs`
+ * and `matched`.
+ */
 export class Slices {
   constructor(fetchBlock) {
     this.fetchBlock = fetchBlock;
@@ -58,7 +62,9 @@ export class Slices {
     this.generation += 1;
   }
 
-  /** Fetch the blocks of rows first … last that are missing or old. Resolves to true when something new came. */
+  /**
+   * Fetch the blocks of rows first … last that are missing or old. Resolves to true when something new came.
+   */
   async want(first, last) {
     const end = Math.max(first, this.total === null ? last : Math.min(last, this.total - 1));
     const asked = new Set();
@@ -127,7 +133,8 @@ function stretches(numbers) {
 }
 
 /**
- * The groups of an answer; the runs of those that it had no room for stand under one head, which says how many groups they are in.
+ * The groups of an answer; the runs of those that it had no room for stand under one head, which says how
+ * many groups they are in.
  * @param {{groups?: {value: any, count: number}[], more_groups?: number, matched: number}} answer
  * @returns {{value: any, count: number, more?: number}[] | null}
  */

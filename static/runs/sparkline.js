@@ -1,4 +1,5 @@
-// A run's sparkline: 54 by 18, logarithmic where all values are positive, as wide as the run is far. Pure but for draw().
+// A run's sparkline: 54 by 18, logarithmic where all values are positive, as wide as the run is far. Pure but
+// for draw().
 
 import {svg} from "../shared/dom.js";
 
@@ -20,7 +21,8 @@ export function sparkPath(values, share = 1) {
   const [low, high] = [scale(Math.min(...finite)), scale(Math.max(...finite))];
   const width = (WIDTH - 2 * MARGIN) * Math.max(SHORTEST, Math.min(1, share));
   const x = (i) => MARGIN + (values.length > 1 ? (i / (values.length - 1)) * width : 0);
-  const y = (value) => (high > low ? HEIGHT - MARGIN - ((scale(value) - low) / (high - low)) * (HEIGHT - 2 * MARGIN) : HEIGHT / 2);
+  const y = (value) => (high > low
+    ? HEIGHT - MARGIN - ((scale(value) - low) / (high - low)) * (HEIGHT - 2 * MARGIN) : HEIGHT / 2);
   let [path, pen, end] = ["", "M", null];
   values.forEach((value, i) => {
     if (typeof value === "number" && Number.isFinite(value)) {

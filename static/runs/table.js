@@ -1,4 +1,5 @@
-// The windowed table: of thousands of rows only those in sight are in the document. Knows columns and lines, not runs' meaning.
+// The windowed table: of thousands of rows only those in sight are in the document. Knows columns and lines,
+// not runs' meaning.
 
 import {fill, h, icon, text} from "../shared/dom.js";
 import {arrange} from "./slices.js";
@@ -10,12 +11,14 @@ const ROW = 26;                  // px, --row in style.css
 const OVERSCAN = 10;             // rows drawn beyond both edges, so that a fast wheel shows no gap
 const HEAD = 36;                 // px, the sticky head covers this much of the scroller
 const NARROWEST = 36;            // px a column can be dragged to
-const AT_REST = 100;             // ms after the last scroll event until the rows are put into their order in the document
-const SOON = 50;                 // ms after the rows in sight were first painted until those beyond the edges are
+// ms after the last scroll event until the rows are put into their order in the document
+const AT_REST = 100;
+// ms after the rows in sight were first painted until those beyond the edges are
+const SOON = 50;
 
 /**
- * hooks: {row(index), group(head) -> text, ticked(key), colour(key), sort(id, other way), tick(index, on), range(index), open(index),
- * point(index),
+ * hooks: {row(index), group(head) -> text, ticked(key), colour(key), sort(id, other way), tick(index, on),
+ * range(index), open(index), point(index),
  *         fold(group), allTicked(on), resize(id, px), seen(first, last), tip(cell, row)}.
  */
 export class Table {
@@ -26,7 +29,8 @@ export class Table {
     this.cursor = -1;            // a line
     this.drawn = new Map();      // line -> tr
     this.spare = [];
-    this.moved = new Set();      // rows that were taken for another line and stand at their old place in the document
+    // rows that were taken for another line and stand at their old place in the document
+    this.moved = new Set();
     this.scrolling = 0;          // a timer while the list moves
     this.from = 0;               // px the list is scrolled; kept, because asking makes the browser lay out
     this.view = 0;               // px of the list in sight
@@ -37,10 +41,14 @@ export class Table {
   build() {
     this.head = h("thead", {role: "rowgroup"});
     this.body = h("tbody", {role: "rowgroup"});
-    this.table = h("table.grid", {role: "grid", "aria-label": t("runs.list"), "aria-multiselectable": "true"}, this.head, this.body);
-    this.node = h("div.scroll.rows", {tabIndex: 0, role: "group", "aria-label": t("runs.list"), onscroll: () => this.scrolled()}, this.table);
+    this.table = h("table.grid", {role: "grid", "aria-label": t("runs.list"), "aria-multiselectable": "true"},
+      this.head, this.body);
+    this.node = h("div.scroll.rows",
+      {tabIndex: 0, role: "group", "aria-label": t("runs.list"), onscroll: () => this.scrolled()},
+      this.table);
     this.body.addEventListener("click", (event) => this.clicked(event));
-    this.body.addEventListener("change", ({target}) => this.hooks.tick(target.closest("tr").index, target.checked));
+    this.body.addEventListener("change",
+      ({target}) => this.hooks.tick(target.closest("tr").index, target.checked));
     this.watch = new ResizeObserver(([{contentRect}]) => this.resized(contentRect.height));
     this.watch.observe(this.node);
   }
@@ -49,11 +57,13 @@ export class Table {
   setColumns(columns, sort, room) {
     this.columns = columns;
     const wide = columns.reduce((sum, column) => sum + column.width, TICK);
-    const tracks = columns.map((column) => (column.id === "name" ? `minmax(${column.width}px, 1fr)` : `${column.width}px`));
+    const tracks = columns.map((column) =>
+      (column.id === "name" ? `minmax(${column.width}px, 1fr)` : `${column.width}px`));
     this.table.style.minWidth = `${wide}px`;
     this.table.style.setProperty("--cols", [`${TICK}px`, ...tracks].join(" "));
     this.table.classList.toggle("wide", wide > room);
-    fill(this.head, h("tr", {role: "row"}, this.headTick(), columns.map((column, i) => this.headCell(column, columns[i - 1], sort))));
+    fill(this.head, h("tr", {role: "row"}, this.headTick(),
+      columns.map((column, i) => this.headCell(column, columns[i - 1], sort))));
     this.spare = [];
     this.drawn.clear();
     this.moved.clear();
@@ -79,24 +89,28 @@ export class Table {
     const down = on && sort.startsWith("-");
     const edge = edged(column, before);
     const name = h("span.hn.cut", {}, on ? icon(down ? "down" : "up") : null, column.title);
-    const label = column.id === "spark" ? h("span.vh", {}, column.title) : [column.small ? h("small.cut", {}, column.small) : null, name];
+    const label = column.id === "spark" ? h("span.vh", {}, column.title)
+      : [column.small ? h("small.cut", {}, column.small) : null, name];
     return h("th", {scope: "col", role: "columnheader",
       class: [column.numeric ? "num" : "", edge ? "b" : "", `c-${kind(column.id)}`].join(" "),
       title: [column.small, column.title].filter(Boolean).join("/") || null,
       "aria-sort": on ? (down ? "descending" : "ascending") : null},
-      column.sort ? h("button.hb", {type: "button", onclick: () => this.hooks.sort(column.sort)}, label) : label, this.handle(column));
+      column.sort ? h("button.hb", {type: "button", onclick: () => this.hooks.sort(column.sort)}, label)
+        : label, this.handle(column));
   }
 
   handle(column) {
     const start = (event) => {
       event.preventDefault();
       const [from, width] = [event.clientX, event.target.parentNode.offsetWidth];
-      const move = (moved) => this.hooks.resize(column.id, Math.max(NARROWEST, Math.round(width + moved.clientX - from)));
+      const move = (moved) => this.hooks.resize(column.id,
+        Math.max(NARROWEST, Math.round(width + moved.clientX - from)));
       const end = () => { removeEventListener("pointermove", move); removeEventListener("pointerup", end); };
       addEventListener("pointermove", move);
       addEventListener("pointerup", end);
     };
-    return h("span.handle", {"aria-hidden": "true", onpointerdown: start, ondblclick: () => this.hooks.resize(column.id, null)});
+    return h("span.handle",
+      {"aria-hidden": "true", onpointerdown: start, ondblclick: () => this.hooks.resize(column.id, null)});
   }
 
   /** some: whether there are ticked runs; the box of all of them then clears. */
@@ -185,13 +199,19 @@ export class Table {
     }
   }
 
-  /** Whether a line can be drawn: a group's head, or a row that is here. The bars behind the rows keep the place of others. */
+  /**
+   * Whether a line can be drawn: a group's head, or a row that is here. The bars behind the rows keep the
+   * place of others.
+   */
   known(line) {
     const at = this.lines.at(line);
     return at.group !== undefined || this.hooks.row(at.row) !== undefined;
   }
 
-  /** Take rows without a line out of sight. While the list moves they stay in the document: they are wanted again at once. */
+  /**
+   * Take rows without a line out of sight. While the list moves they stay in the document: they are wanted
+   * again at once.
+   */
   park() {
     for (const tr of this.spare) {
       if (!this.scrolling) {
@@ -217,7 +237,10 @@ export class Table {
     }
   }
 
-  /** A row element for a line: one that is no longer in sight, else a new one. Rows are laid out each for itself, so none moves another. */
+  /**
+   * A row element for a line: one that is no longer in sight, else a new one. Rows are laid out each for
+   * itself, so none moves another.
+   */
   take(line) {
     const tr = this.spare.pop() || this.makeRow();
     this.drawn.set(line, tr);
@@ -233,7 +256,10 @@ export class Table {
     return tr;
   }
 
-  /** Let the rows follow each other in the document as they do on the screen. Too dear for every frame of a scroll. */
+  /**
+   * Let the rows follow each other in the document as they do on the screen. Too dear for every frame of a
+   * scroll.
+   */
   putInOrder() {
     if (!this.moved.size) {
       return;
@@ -259,7 +285,8 @@ export class Table {
     const cells = this.columns.map((column, i) => h("td",
       {role: "gridcell", class: [column.numeric ? "num" : "", edged(column, this.columns[i - 1]) ? "b" : "",
       `c-${kind(column.id)}`].join(" ")}));
-    return dressed(h("tr", {role: "row"}, h("td.tk", {role: "gridcell"}, h("input.tick", {type: "checkbox", tabIndex: -1})), cells));
+    return dressed(h("tr", {role: "row"},
+      h("td.tk", {role: "gridcell"}, h("input.tick", {type: "checkbox", tabIndex: -1})), cells));
   }
 
   paintLine(tr, line) {
@@ -305,8 +332,11 @@ export class Table {
       delete tr.dataset.key;
       tr.className = "grp";
       fill(tr, h("td", {role: "gridcell"},
-        h("button.gb", {type: "button", "aria-expanded": String(!group.folded), onclick: () => this.hooks.fold(group.value)},
-        icon(group.folded ? "rt" : "dn"), h("b.cut", {}, this.hooks.group(group)), h("span.m3", {}, fmt.int(group.count)))));
+        h("button.gb",
+          {type: "button", "aria-expanded": String(!group.folded),
+            onclick: () => this.hooks.fold(group.value)},
+          icon(group.folded ? "rt" : "dn"), h("b.cut", {}, this.hooks.group(group)),
+          h("span.m3", {}, fmt.int(group.count)))));
     }
   }
 
@@ -395,7 +425,8 @@ function copyOf(row) {
 
 /** A hairline stands only between identity, metrics and config. */
 function edged(column, before) {
-  const part = (id) => (id === "spark" || id === "main" || id.startsWith("summary.") ? "metrics" : id.startsWith("config.") ? "config"
+  const part = (id) => (id === "spark" || id === "main" || id.startsWith("summary.") ? "metrics"
+    : id.startsWith("config.") ? "config"
     : "identity");
   return before !== undefined && part(column.id) !== part(before.id);
 }

@@ -24,8 +24,10 @@ export function cacheLine(answer) {
   const names = new Map(answer.connections.map((row) => [row.slug, row.name]));
   const parts = Object.entries(cache.by || {}).sort((a, b) => b[1] - a[1]).slice(0, 4);
   return h("div.cache", {}, h("b", {}, t("settings.cache")), bar(cache),
-    h("span", {}, h("b", {}, bytes(cache.used)), cache.limit ? [t("settings.cacheOf"), bytes(cache.limit)] : null),
-    parts.map(([slug, size]) => h("span.no-s", {}, own(names.get(slug) || slug), " ", bytes(size))), h("span.grow"),
+    h("span", {}, h("b", {}, bytes(cache.used)),
+      cache.limit ? [t("settings.cacheOf"), bytes(cache.limit)] : null),
+    parts.map(([slug, size]) => h("span.no-s", {}, own(names.get(slug) || slug), " ", bytes(size))),
+    h("span.grow"),
     h("button.btn", {type: "button", data: {act: "clean"}, onclick: () => clean()}, t("settings.clean")));
 }
 
@@ -37,7 +39,8 @@ export async function clean() {
     const found = await api.post("/api/cache/clean",
       {older_than: days, connection: null, dry_run: true}).catch((error) => ({message: error.message}));
     fill(said, found.message ? t("common.failed", {message: found.message}) : found.files
-      ? t("settings.wouldFree", {n: found.files, size: fmt.bytes(found.bytes)}) : t("settings.nothingToFree"));
+      ? t("settings.wouldFree", {n: found.files, size: fmt.bytes(found.bytes)})
+      : t("settings.nothingToFree"));
   };
   const choices = AGES.map(([value, n]) => [value, t("settings.days", {n})]);
   look();
@@ -46,18 +49,24 @@ export async function clean() {
     segmented(t("settings.olderThan"), choices, "30", (value) => { days = Number(value); look(); })), said],
     [{label: t("common.cancel"), value: ""}, {label: t("settings.cleanDo"), value: "clean", primary: true}]);
   if (chosen) {
-    await api.post("/api/cache/clean", {older_than: days, connection: null, dry_run: false}).catch((error) => ask(t("settings.cleanTitle"),
-      t("common.failed", {message: error.message}), [{label: t("common.close"), value: "", primary: true}]));
+    await api.post("/api/cache/clean", {older_than: days, connection: null, dry_run: false})
+      .catch((error) => ask(t("settings.cleanTitle"),
+        t("common.failed", {message: error.message}),
+        [{label: t("common.close"), value: "", primary: true}]));
   }
 }
 
 /** Delete a mirror that no connection has, once the reader agreed. */
 async function drop(slug, size) {
-  const agreed = await ask(t("settings.dropMirrorTitle", {name: slug}), t("settings.dropMirrorText", {size: fmt.bytes(size)}),
-    [{label: t("common.cancel"), value: ""}, {label: t("settings.dropMirror"), value: "drop", primary: true}]);
+  const agreed = await ask(t("settings.dropMirrorTitle", {name: slug}),
+    t("settings.dropMirrorText", {size: fmt.bytes(size)}),
+    [{label: t("common.cancel"), value: ""},
+      {label: t("settings.dropMirror"), value: "drop", primary: true}]);
   if (agreed) {
-    await api.post("/api/cache/drop", {mirror: slug}).catch((error) => ask(t("settings.dropMirrorTitle", {name: slug}),
-      t("common.failed", {message: error.message}), [{label: t("common.close"), value: "", primary: true}]));
+    await api.post("/api/cache/drop", {mirror: slug})
+      .catch((error) => ask(t("settings.dropMirrorTitle", {name: slug}),
+        t("common.failed", {message: error.message}),
+        [{label: t("common.close"), value: "", primary: true}]));
   }
 }
 
@@ -73,11 +82,14 @@ export function storage() {
       h("th.num", {scope: "col"}, t("settings.th.size")))),
       h("tbody", {}, rows.length
         ? rows.map(([slug, size]) => h("tr", {}, h("td", {}, h("b", {}, own(of.get(slug)?.name || slug)),
-        of.has(slug) ? null : h("div.sub", {}, t(/~\d+$/.test(slug) ? "settings.movedAside" : "settings.removed"), " ",
-          h("button.link", {type: "button", data: {drop: slug}, onclick: () => drop(slug, size)}, t("settings.dropMirror")))),
-        h("td.mono", {}, own(of.get(slug)?.folder || `${state.settings?.home || "~/.runicorn"}/cache/${slug}`)),
+        of.has(slug) ? null
+          : h("div.sub", {}, t(/~\d+$/.test(slug) ? "settings.movedAside" : "settings.removed"), " ",
+            h("button.link", {type: "button", data: {drop: slug}, onclick: () => drop(slug, size)}, t("settings.dropMirror")))),
+        h("td.mono", {},
+          own(of.get(slug)?.folder || `${state.settings?.home || "~/.runicorn"}/cache/${slug}`)),
           h("td.num", {}, fmt.int(of.get(slug)?.runs)), h("td.num", {}, bytes(size))))
           : h("tr", {}, h("td.m2", {colSpan: 4}, t("settings.nothingCached")))),
       h("tfoot", {}, h("tr", {}, h("td", {colSpan: 4}, cacheLine(answer))))),
-    h("p.m2.small.lead", {}, t("settings.cacheHow"), " ", h("span.mono", {}, "runicorn viewer --cache-size 1GB")));
+    h("p.m2.small.lead", {}, t("settings.cacheHow"), " ",
+      h("span.mono", {}, "runicorn viewer --cache-size 1GB")));
 }

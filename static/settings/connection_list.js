@@ -1,4 +1,5 @@
-// The list of connections on the settings page: state, reason, folder, traffic, and what can be done about each.
+// The list of connections on the settings page: state, reason, folder, traffic, and what can be done about
+// each.
 
 import * as api from "../shared/api.js";
 import {now} from "../shared/clock.js";
@@ -9,7 +10,8 @@ import {Trial, systemOffer} from "./connection_test.js";
 import {ask, bones, bytes, isBlocked, linkLook, menu, reasonText, said} from "../shared/widgets.js";
 import {fmt, t} from "../shared/words.js";
 
-const SYNC_SHOWN_MS = 60000;      // as long as "sync now" says that it goes on; the row's state tells the rest
+// as long as "sync now" says that it goes on; the row's state tells the rest
+const SYNC_SHOWN_MS = 60000;
 const SYNCED_S = 3;
 const join = (...texts) => texts.filter(Boolean).join(t("settings.comma"));
 
@@ -30,12 +32,14 @@ function stateCell(row, offline) {
 }
 
 function folderCell(row) {
-  const source = row.source === "manifest" && row.manifest_age != null ? t("settings.manifestAge", {age: fmt.age(row.manifest_age)})
+  const source = row.source === "manifest" && row.manifest_age != null
+    ? t("settings.manifestAge", {age: fmt.age(row.manifest_age)})
     : row.source === "exec" ? t("settings.byExec") : row.source === "walk" ? t("settings.byWalk") : "";
   const mode = row.mode === "auto" ? t("settings.everyS", {n: row.interval}) : t("settings.mode.manual");
   const what = row.large ? t("settings.allFiles") : row.small_only ? "" : t("settings.ownOnly");
   const window = row.window ? t(`settings.window.${row.window}`) : "";
-  return h("td", {}, h("span.mono", {}, own(row.remote_root || "")), h("div.sub", {title: row.folder}, join(source, mode, what, window)));
+  return h("td", {}, h("span.mono", {}, own(row.remote_root || "")),
+    h("div.sub", {title: row.folder}, join(source, mode, what, window)));
 }
 
 export class ConnectionList {
@@ -44,15 +48,19 @@ export class ConnectionList {
     this.page = page;
     this.trials = new Map();     // connection name -> Trial
     this.rows = new Map();       // connection name -> {tr, below, sign}
-    this.syncs = new Map();      // connection name -> when "sync now" was clicked (asking) or answered (done), ms
+    // connection name -> when "sync now" was clicked (asking) or answered (done), ms
+    this.syncs = new Map();
     this.boxes = new Map();      // question id -> its box, kept while somebody types
     this.body = h("tbody", {}, h("tr", {}, h("td", {colSpan: 6}, bones(1))));
     this.foot = h("tfoot");
     const head = ["connection", "state", "root", "runs",
-      "traffic"].map((name) => h("th", {scope: "col", class: ["runs", "traffic"].includes(name) ? "num" : ""}, t(`settings.th.${name}`)));
+      "traffic"]
+      .map((name) => h("th", {scope: "col", class: ["runs", "traffic"].includes(name) ? "num" : ""},
+        t(`settings.th.${name}`)));
     this.problem = h("p.bad.small", {role: "alert", hidden: true});
     this.node = h("div", {},
-      h("table.list", {}, h("thead", {}, h("tr", {}, head, h("th", {scope: "col"}, h("span.vh", {}, t("settings.th.acts"))))), this.body,
+      h("table.list", {}, h("thead", {},
+        h("tr", {}, head, h("th", {scope: "col"}, h("span.vh", {}, t("settings.th.acts"))))), this.body,
       this.foot), this.problem);
     this.clock = setInterval(() => !document.hidden && this.answer && this.show(this.answer), 1000);
   }
@@ -62,18 +70,23 @@ export class ConnectionList {
     const names = new Set(answer.connections.map((row) => row.name));
     [...this.rows.keys()].filter((name) => !names.has(name)).forEach((name) => this.rows.delete(name));
     const wanted = answer.connections.flatMap((row) => this.place(row, answer.offline));
-    const rows = wanted.length ? wanted : [h("tr", {}, h("td.m2.none", {colSpan: 6}, t("settings.noConnections")))];
+    const rows = wanted.length ? wanted
+      : [h("tr", {}, h("td.m2.none", {colSpan: 6}, t("settings.noConnections")))];
     if (rows.length !== this.body.children.length || rows.some((tr, i) => this.body.children[i] !== tr)) {
       fill(this.body, rows);
     }
     renew(this.foot, h("tr", {}, h("td", {colSpan: 6}, cacheLine(answer))));
   }
 
-  /** The row elements of a connection: its own, and one below for what stands under it. Both stay while the connection does. */
+  /**
+   * The row elements of a connection: its own, and one below for what stands under it. Both stay while the
+   * connection does.
+   */
   place(row, offline) {
     const held = this.rows.get(row.name) || {tr: h("tr"), below: null, sign: null};
     this.rows.set(row.name, held);
-    const sign = JSON.stringify([row.question, row.offer, row.runs === 0, row.reason?.code, row.state, this.trials.has(row.name)]);
+    const sign = JSON.stringify([row.question, row.offer, row.runs === 0, row.reason?.code, row.state,
+      this.trials.has(row.name)]);
     if (sign !== held.sign) {
       held.sign = sign;
       held.below = this.below(row);
@@ -87,9 +100,10 @@ export class ConnectionList {
   cells(row, offline) {
     const through = row.auth === "system" ? t("settings.auth.system") : "";
     const where = `${row.user ? `${row.user}@` : ""}${row.host}${row.port === 22 ? "" : `:${row.port}`}`;
-    return [h("td", {}, h("b", {}, own(row.name)), h("div.sub", {}, join(where, through))), stateCell(row, offline), folderCell(row),
-      h("td.num", {}, fmt.int(row.runs)),
-      h("td.num", {}, bytes(row.traffic?.hour ?? 0), h("div.sub", {}, t("settings.now"), " ", this.rate(row))),
+    return [h("td", {}, h("b", {}, own(row.name)), h("div.sub", {}, join(where, through))),
+      stateCell(row, offline), folderCell(row), h("td.num", {}, fmt.int(row.runs)),
+      h("td.num", {}, bytes(row.traffic?.hour ?? 0),
+        h("div.sub", {}, t("settings.now"), " ", this.rate(row))),
       h("td.acts", {}, this.acts(row, offline))];
   }
 
@@ -109,7 +123,8 @@ export class ConnectionList {
       return h("button.btn", {type: "button", data: {act}, disabled: true, "aria-live": "polite"},
         t(doing.done ? "settings.synced" : "settings.syncing"));
     }
-    return h("button.btn", {type: "button", data: {act}, onclick: () => (act === "test" ? this.test(row.name) : this.order(row, act))},
+    return h("button.btn", {type: "button", data: {act},
+      onclick: () => (act === "test" ? this.test(row.name) : this.order(row, act))},
       label);
   }
 
@@ -125,17 +140,22 @@ export class ConnectionList {
       return [row.reason?.code === "manual" ? null : this.button(row, "start", t("settings.resume")),
         this.button(row, "sync", t("settings.syncNow")), more];
     }
-    return broken ? [this.button(row, "reconnect", t("top.reconnect")), this.button(row, "test", t("settings.test")), more]
-      : [this.button(row, "pause", t("settings.pause")), this.button(row, "sync", t("settings.syncNow")), more];
+    return broken ? [this.button(row, "reconnect", t("top.reconnect")),
+      this.button(row, "test", t("settings.test")), more]
+      : [this.button(row, "pause", t("settings.pause")), this.button(row, "sync", t("settings.syncNow")),
+        more];
   }
 
   menu(anchor, row) {
     menu(anchor, [{label: t("settings.edit"), icon: "edit", run: () => this.page.edit(row)},
       {label: t("settings.testConnection"), icon: "finished", run: () => this.test(row.name)},
-      {label: t("top.reconnect"), icon: "reset", run: () => this.order(row, "reconnect")}, row.state === "paused" && !isBlocked(row)
-        ? {label: t("settings.resume"), icon: "running", run: () => this.order(row, "start")} : {label: t("settings.pause"), icon: "paused",
-        run: () => this.order(row, "pause")},
-      null, {label: t("settings.remove"), icon: "x", danger: true, run: () => this.remove(row)}], {right: true});
+      {label: t("top.reconnect"), icon: "reset", run: () => this.order(row, "reconnect")},
+      row.state === "paused" && !isBlocked(row)
+        ? {label: t("settings.resume"), icon: "running", run: () => this.order(row, "start")}
+      : {label: t("settings.pause"), icon: "paused",
+      run: () => this.order(row, "pause")},
+      null, {label: t("settings.remove"), icon: "x", danger: true, run: () => this.remove(row)}],
+        {right: true});
   }
 
   /** What stands under a row: its question, a changed key, folders that do hold runs, its test. */
@@ -150,13 +170,16 @@ export class ConnectionList {
         h("div.q", {}, changedKey({...row.reason, host: row.host}))));
     }
     if (row.state === "refused" && row.reason?.code !== "host_key_changed") {
-      parts.push(h("div.told", {}, own(said(row.reason)), systemOffer(row.reason, () => this.useSystem(row))));
+      parts.push(h("div.told", {}, own(said(row.reason)),
+        systemOffer(row.reason, () => this.useSystem(row))));
     }
     if (row.offer?.length && !row.runs) {
       parts.push(h("div.offers", {},
         row.offer.map((one) => h("div.rowf", {}, icon("folder", "m2"),
-        h("span", {}, t("settings.offer"), " ", own(one.root, {class: "mono"}), " ", t("settings.offerRuns", {n: one.runs})),
-        h("button.link", {type: "button", data: {act: "offer"}, onclick: () => this.useRoot(row, one.root)}, t("settings.useIt"))))));
+        h("span", {}, t("settings.offer"), " ", own(one.root, {class: "mono"}), " ",
+          t("settings.offerRuns", {n: one.runs})),
+        h("button.link", {type: "button", data: {act: "offer"}, onclick: () => this.useRoot(row, one.root)},
+          t("settings.useIt"))))));
     }
     if (this.trials.has(row.name)) {
       parts.push(this.trials.get(row.name).node);
@@ -198,7 +221,9 @@ export class ConnectionList {
       const until = performance.now() + SYNC_SHOWN_MS;
       await api.post(api.connectionPath(name, "sync"));
       let row = null;
-      while (performance.now() < until && !(row?.up_to_date || ["offline", "refused"].includes(row?.state) || row?.owner?.ours === false)) {
+      while (performance.now() < until
+          && !(row?.up_to_date || ["offline", "refused"]
+            .includes(row?.state) || row?.owner?.ours === false)) {
         await api.sleep(0.4);
         this.show(await api.get("/api/connections"));
         row = this.now(name);
@@ -213,8 +238,9 @@ export class ConnectionList {
 
   test(name) {
     const row = this.now(name);
-    const trial = new Trial(t("settings.test.titleOf", {name: row.name}), {offered: (root) => this.useRoot(row, root),
-      system: () => this.useSystem(row)});
+    const trial = new Trial(t("settings.test.titleOf", {name: row.name}),
+      {offered: (root) => this.useRoot(row, root),
+        system: () => this.useSystem(row)});
     this.trials.set(row.name, trial);
     this.rows.get(row.name).sign = null;
     this.show(this.answer);
@@ -232,14 +258,16 @@ export class ConnectionList {
 
   pauseAll() {
     const running = (this.answer?.connections || []).filter((row) => row.state !== "paused");
-    return this.guarded(() => Promise.all(running.map((row) => api.post(api.connectionPath(row.name, "pause")))));
+    return this.guarded(
+      () => Promise.all(running.map((row) => api.post(api.connectionPath(row.name, "pause")))));
   }
 
   async remove(row) {
     const drop = h("input.tick", {type: "checkbox"});
     const size = this.answer.cache?.by?.[row.slug];
     const chosen = await ask(t("settings.removeTitle", {name: row.name}),
-      [h("p", {}, t("settings.removeText")), h("label.rowf", {}, drop, t("settings.removeDrop", {size: fmt.bytes(size ?? 0)}))],
+      [h("p", {}, t("settings.removeText")),
+        h("label.rowf", {}, drop, t("settings.removeDrop", {size: fmt.bytes(size ?? 0)}))],
       [{label: t("common.cancel"), value: ""}, {label: t("common.remove"), value: "remove", danger: true}]);
     if (chosen) {
       this.trials.delete(row.name);
@@ -264,7 +292,7 @@ export class ConnectionList {
 
 /** The settings of a row, without what was derived. */
 function plain(row) {
-  const names = ["name", "host", "port", "user", "auth", "key", "remote_root", "mode", "interval", "manifest", "small_only", "large",
-    "window", "small_limit", "budget"];
+  const names = ["name", "host", "port", "user", "auth", "key", "remote_root", "mode", "interval", "manifest",
+    "small_only", "large", "window", "small_limit", "budget"];
   return Object.fromEntries(names.filter((name) => row[name] !== undefined).map((name) => [name, row[name]]));
 }

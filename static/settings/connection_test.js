@@ -1,4 +1,5 @@
-// The connection test, line by line, each with its time; its questions stand where they arise. Also written to the console.
+// The connection test, line by line, each with its time; its questions stand where they arise. Also written
+// to the console.
 
 import * as api from "../shared/api.js";
 import {announce, copy, fill, h, icon, nodes, own} from "../shared/dom.js";
@@ -6,16 +7,21 @@ import {changedKey, questionBox} from "./question.js";
 import {advised, said} from "../shared/widgets.js";
 import {fmt, known, t} from "../shared/words.js";
 
-const LINES = ["name", "port", "banner", "host_key", "login", "sftp", "root", "runs", "manifest", "rtt", "throughput", "exec", "clock"];
+const LINES = ["name", "port", "banner", "host_key", "login", "sftp", "root", "runs", "manifest", "rtt",
+  "throughput", "exec", "clock"];
 const LOOK = {true: ["finished", "ok"], false: ["failed", "bad"], null: ["wait", "m3"]};
 
 // what a line says where this computer's own ssh would get in
 const BY_SYSTEM = new Set(["algorithms_new", "login_other_ways", "key_fido", "key_format", "no_key_usable"]);
 
-/** A button that sets a connection to system ssh, where `told` (a line of a test, a reason) says that this would help; else null. */
+/**
+ * A button that sets a connection to system ssh, where `told` (a line of a test, a reason) says that this
+ * would help; else null.
+ */
 export function systemOffer(told, take) {
   return take && BY_SYSTEM.has(told?.said ?? told?.code)
-    ? h("div", {}, h("button.link", {type: "button", data: {act: "system"}, onclick: take}, t("settings.useSystem"))) : null;
+    ? h("div", {}, h("button.link", {type: "button", data: {act: "system"}, onclick: take},
+      t("settings.useSystem"))) : null;
 }
 
 const lineName = (name) => known(`settings.line.${name}`, {}, name);
@@ -32,7 +38,8 @@ export function report(lines) {
 
 export class Trial {
   /**
-   * title: whose test. finished(state) when it is done; offered(root) when a found folder is chosen; system() when system ssh is.
+   * title: whose test. finished(state) when it is done; offered(root) when a found folder is chosen; system()
+   * when system ssh is.
    * @param {string} title @param {Object<string, (...values: any[]) => any>} hooks
    */
   constructor(title, {finished = () => null, offered = null, system = null} = {}) {
@@ -56,12 +63,14 @@ export class Trial {
 
   /** Begin a test of `connection` (a dict; secrets beside it). */
   async start(connection) {
-    Object.assign(this, {id: null, state: {lines: [], done: false}, told: 0, asking: null, problem: null, host: connection.host});
+    Object.assign(this, {id: null, state: {lines: [], done: false}, told: 0, asking: null, problem: null,
+      host: connection.host});
     this.draw();
     console.info(`runicorn: testing ${connection.user ? `${connection.user}@` : ""}${connection.host}`);
     try {
       this.id = (await api.post("/api/connections/test", connection)).test;
-      api.pollAnew();            // for the news of this test: before the first look, so that nothing comes between the two
+      // for the news of this test: before the first look, so that nothing comes between the two
+      api.pollAnew();
       await this.look();
     } catch (error) {
       this.problem = error.message;
@@ -105,11 +114,14 @@ export class Trial {
 
   draw() {
     const lines = this.state?.lines || [];
-    const ahead = this.state?.done && this.state.ok ? [] : LINES.filter((name) => !lines.some((line) => line.name === name));
+    const ahead = this.state?.done && this.state.ok ? []
+      : LINES.filter((name) => !lines.some((line) => line.name === name));
     fill(this.head, h("b.cut", {}, this.title), this.verdict(lines, ahead), h("span.grow"),
-      lines.length ? h("button.btn.bare", {type: "button", onclick: (event) => this.copy(event.currentTarget, lines)},
-        t("settings.test.copy")) : null);
-    const before = [this.problem ? h("li.bad", {}, icon("failed", "bad"), h("span.wide", {}, this.problem)) : null,
+      lines.length
+        ? h("button.btn.bare", {type: "button", onclick: (event) => this.copy(event.currentTarget, lines)},
+          t("settings.test.copy")) : null);
+    const before = [this.problem ? h("li.bad", {}, icon("failed", "bad"), h("span.wide", {}, this.problem))
+      : null,
       lines.map((line) => this.line(line))];
     const after = [this.offers(), ahead.map((name) => this.waiting(name))];
     const kept = this.askingFor === this.state?.question?.id && this.asking?.parentNode === this.list;
@@ -141,31 +153,38 @@ export class Trial {
     if (!this.state.done) {
       return h("span.m2", {}, t("settings.test.of", {n: lines.length, m: lines.length + ahead.length}));
     }
-    return this.state.ok ? h("span.ok", {}, t("settings.test.ok")) : h("span.bad", {}, icon("cut"), " ", t("settings.test.failed"));
+    return this.state.ok ? h("span.ok", {}, t("settings.test.ok"))
+      : h("span.bad", {}, icon("cut"), " ", t("settings.test.failed"));
   }
 
   line(line) {
     const [shape, colour] = LOOK[line.ok] || LOOK.null;
     const changed = line.ok === false && line.known && line.offered;
-    return h("li", {class: changed ? "changed" : colour, data: {line: line.name}}, icon(shape, colour), h("span", {}, lineName(line.name)),
+    return h("li", {class: changed ? "changed" : colour, data: {line: line.name}}, icon(shape, colour),
+      h("span", {}, lineName(line.name)),
       h("span.said", {}, changed ? changedKey({...line, host: this.host})
         : [h("span", {class: line.ok === false ? "bad" : "m2"}, own(said(line))),
           line.advice ? h("div.m2", {}, own(advised(line))) : null, systemOffer(line, this.system)]),
-      h("span.num", {}, line.ms == null ? "" : line.ms >= 10000 ? t("time.age.s", {n: (line.ms / 1000).toFixed(1)})
+      h("span.num", {}, line.ms == null ? "" : line.ms >= 10000
+        ? t("time.age.s", {n: (line.ms / 1000).toFixed(1)})
         : t("settings.ms", {n: fmt.int(line.ms < 1 ? 1 : Math.round(line.ms))})));
   }
 
   waiting(name) {
     return h("li.wait", {}, icon("wait"), h("span", {}, lineName(name)),
-      h("span", {}, this.state?.done ? t("settings.test.notReached") : known(`settings.hint.${name}`, {}, "")), h("span.num"));
+      h("span", {}, this.state?.done ? t("settings.test.notReached")
+        : known(`settings.hint.${name}`, {}, "")), h("span.num"));
   }
 
   /** Folders that do hold runs, when the chosen one holds none: one click takes them. */
   offers() {
     const found = this.offered && this.state?.offer;
-    return found?.length ? found.map((one) => h("li.offer", {}, icon("folder", "m2"), h("span", {}, t("settings.offer")),
-      h("span.said", {}, own(one.root, {class: "mono"}), " ", h("span.keep", {}, t("settings.offerRuns", {n: one.runs}))),
-      h("button.link", {type: "button", onclick: () => this.offered(one.root)}, t("settings.useIt")))) : null;
+    return found?.length
+      ? found.map((one) => h("li.offer", {}, icon("folder", "m2"), h("span", {}, t("settings.offer")),
+        h("span.said", {}, own(one.root, {class: "mono"}), " ",
+          h("span.keep", {}, t("settings.offerRuns", {n: one.runs}))),
+        h("button.link", {type: "button", onclick: () => this.offered(one.root)}, t("settings.useIt"))))
+      : null;
   }
 
   async copy(button, lines) {

@@ -17,13 +17,17 @@ class Browser {
     this.path = h("div.crumbs.mono");
     this.list = h("ul.folders", {tabIndex: -1});
     this.verdict = h("p.small", {"aria-live": "polite"});
-    this.choose = h("button.btn.pri", {type: "submit", value: "choose", disabled: true}, t("settings.browse.choose"));
-    const form = h("form", {method: "dialog"}, h("h2", {}, t("settings.browse.title", {name: connection.name || connection.host})),
+    this.choose = h("button.btn.pri", {type: "submit", value: "choose", disabled: true},
+      t("settings.browse.choose"));
+    const form = h("form", {method: "dialog"},
+      h("h2", {}, t("settings.browse.title", {name: connection.name || connection.host})),
       this.path, this.list, this.verdict,
       h("div.rowf.end", {}, h("span.grow.m3.tiny", {}, t("settings.browse.note")),
         h("button.btn", {type: "submit", value: ""}, t("common.cancel")), this.choose));
-    this.box = h("dialog.ask-box.wide", {"aria-label": t("settings.browse.title", {name: connection.name || connection.host}),
-      onclose: () => { this.box.remove(); this.turn += 1; resolve(this.box.returnValue === "choose" ? this.here : null); }}, form);
+    this.box = h("dialog.ask-box.wide",
+      {"aria-label": t("settings.browse.title", {name: connection.name || connection.host}),
+        onclose: () => { this.box.remove(); this.turn += 1; resolve(this.box.returnValue === "choose"
+          ? this.here : null); }}, form);
     document.body.append(this.box);
     this.box.showModal();
     this.open(connection.remote_root || "~", true);
@@ -52,8 +56,9 @@ class Browser {
       return;
     }
     fill(this.list, h("li.bad", {role: "alert"}, icon("failed"), own(error.message)),
-      this.here ? h("li", {}, h("button.item", {type: "button", onclick: () => this.open(this.here)}, icon("reset"),
-      t("settings.browse.back"))) : null);
+      this.here
+        ? h("li", {}, h("button.item", {type: "button", onclick: () => this.open(this.here)}, icon("reset"),
+        t("settings.browse.back"))) : null);
   }
 
   show(found) {
@@ -62,15 +67,20 @@ class Browser {
     this.crumbs(found.path);
     const into = (name) => `${found.path.replace(/\/$/, "")}/${name}`;
     fill(this.list,
-      found.parent ? h("li", {}, h("button.item", {type: "button", onclick: () => this.open(found.parent)}, icon("up"), "..")) : null,
-      found.folders.map((one) => h("li", {}, h("button.item", {type: "button", onclick: () => this.open(into(one.name))}, icon("folder"),
-        own(one.name, {class: "cut grow"}),
-        one.runs ? h("b.small", {}, t("settings.offerRuns", {n: one.runs}))
-          : one.inside ? h("span.small.m2", {}, t("settings.browse.inside", {n: one.inside})) : null,
-        one.others ? h("span.small.m2", {}, t("settings.browse.others", {n: one.others})) : null))),
+      found.parent
+        ? h("li", {}, h("button.item", {type: "button", onclick: () => this.open(found.parent)}, icon("up"),
+          "..")) : null,
+      found.folders.map((one) => h("li", {},
+        h("button.item", {type: "button", onclick: () => this.open(into(one.name))}, icon("folder"),
+          own(one.name, {class: "cut grow"}),
+          one.runs ? h("b.small", {}, t("settings.offerRuns", {n: one.runs}))
+            : one.inside ? h("span.small.m2", {}, t("settings.browse.inside", {n: one.inside})) : null,
+          one.others ? h("span.small.m2", {}, t("settings.browse.others", {n: one.others})) : null))),
       found.folders.length ? null : h("li.m3.none", {}, t("settings.browse.empty")));
     const what = found.others ? "hasOthers" : found.runs ? "has" : found.runs === 0 ? "hasNone" : "unknown";
-    fill(this.verdict, what === "hasNone" ? h("span.warn", {}, icon("warn"), " ", t("settings.browse.hasNone")) : t(`settings.browse.${what}`, found.others ? {runs: found.runs, n: found.others} : {n: found.runs}));
+    fill(this.verdict, what === "hasNone"
+      ? h("span.warn", {}, icon("warn"), " ", t("settings.browse.hasNone"))
+      : t(`settings.browse.${what}`, found.others ? {runs: found.runs, n: found.others} : {n: found.runs}));
     fill(this.choose, t(what === "hasNone" ? "settings.browse.chooseEmpty" : "settings.browse.choose"));
     this.list.querySelector("button")?.focus();
   }
@@ -78,7 +88,8 @@ class Browser {
   crumbs(path) {
     const parts = path.split("/").filter(Boolean);
     fill(this.path, h("button.link", {type: "button", onclick: () => this.open("/")}, "/"),
-      parts.map((part, i) => [h("button.link", {type: "button", onclick: () => this.open(`/${parts.slice(0, i + 1).join("/")}`)},
-        own(part)), i < parts.length - 1 ? "/" : null]));
+      parts.map((part, i) =>
+        [h("button.link", {type: "button", onclick: () => this.open(`/${parts.slice(0, i + 1).join("/")}`)},
+          own(part)), i < parts.length - 1 ? "/" : null]));
   }
 }

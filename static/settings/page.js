@@ -1,4 +1,5 @@
-// The settings: remote sync, storage, appearance and language, keys, about. One tab at a time, named in the address.
+// The settings: remote sync, storage, appearance and language, keys, about. One tab at a time, named in the
+// address.
 
 import {change as changeAddress, query} from "../shared/address.js";
 import {ConnectForm} from "./connection_form.js";
@@ -29,8 +30,9 @@ class SettingsPage {
     const wanted = query();
     this.tab = TABS.includes(wanted.tab) ? wanted.tab : "sync";
     fill(this.nav, h("h2", {}, t("top.settings")),
-      TABS.map((tab) => h("a", {href: `/settings?tab=${tab}`, "aria-current": tab === this.tab ? "page" : null},
-      t(`settings.tab.${tab}`))));
+      TABS.map((tab) =>
+        h("a", {href: `/settings?tab=${tab}`, "aria-current": tab === this.tab ? "page" : null},
+        t(`settings.tab.${tab}`))));
     this.form?.destroy();
     this.form = null;
     this.list?.destroy();
@@ -45,18 +47,21 @@ class SettingsPage {
   // ------------------------------------------------------------ remote sync
 
   sync() {
-    this.pauseAll = h("button.btn", {type: "button", onclick: () => this.list.pauseAll()}, t("settings.pauseAll"));
+    this.pauseAll = h("button.btn", {type: "button", onclick: () => this.list.pauseAll()},
+      t("settings.pauseAll"));
     const add = h("button.btn", {type: "button", onclick: () => this.openForm(null)}, t("top.add"));
     this.list = new ConnectionList({edit: (row) => this.openForm(row)});
     this.formPlace = h("div");
-    fill(this.main, h("section", {}, h("h1", {}, t("settings.tab.sync"), h("span.grow.m2.small", {}, t("settings.readOnly")), this.pauseAll,
-      add), this.list.node), this.formPlace);
+    fill(this.main, h("section", {},
+      h("h1", {}, t("settings.tab.sync"), h("span.grow.m2.small", {}, t("settings.readOnly")), this.pauseAll,
+        add), this.list.node), this.formPlace);
     this.changed();
   }
 
   openForm(row) {
     this.form?.destroy();
-    this.form = new ConnectForm(row, {hosts: state.connections?.hosts || [], close: () => this.closeForm(), saved: () => this.closeForm()});
+    this.form = new ConnectForm(row,
+      {hosts: state.connections?.hosts || [], close: () => this.closeForm(), saved: () => this.closeForm()});
     fill(this.formPlace, this.form.node);
     if (state.connections?.connections.length) {
       this.form.node.scrollIntoView({block: "nearest"});
@@ -87,12 +92,15 @@ class SettingsPage {
 
   appearance() {
     const chosen = state.settings?.preferences || {};
-    const themes = [["auto", t("top.themeAuto")], ["light", t("top.themeLight")], ["dark", t("top.themeDark")]];
+    const themes = [["auto", t("top.themeAuto")], ["light", t("top.themeLight")],
+      ["dark", t("top.themeDark")]];
     const languages = [["auto", t("settings.languageAuto")], ["en", "English"], ["zh", "中文"]];
     fill(this.main, h("section", {}, h("h1", {}, t("settings.tab.appearance")),
-      h("div.form", {}, h("span.l", {}, t("top.theme")), segmented(t("top.theme"), themes, chosen.theme || "auto",
-        (theme) => prefer({theme})),
-        h("span.l", {}, t("settings.language")), segmented(t("settings.language"), languages, chosen.language || "auto",
+      h("div.form", {}, h("span.l", {}, t("top.theme")),
+        segmented(t("top.theme"), themes, chosen.theme || "auto",
+          (theme) => prefer({theme})),
+        h("span.l", {}, t("settings.language")),
+        segmented(t("settings.language"), languages, chosen.language || "auto",
           (language) => prefer({language})),
         h("span"), h("p.m3.small", {}, t("settings.languageNote")))));
   }
@@ -109,7 +117,8 @@ class SettingsPage {
       h("div.form.facts-list", {}, fact("home", h("span.mono", {}, own(settings.home || ""))),
         fact("roots", (settings.roots || []).map((root) => h("div.mono", {}, own(root.path)))),
         fact("log", h("span.mono", {}, own(`${settings.home || "~/.runicorn"}/logs/sync.log`))),
-        fact("api", h("a", {href: "/api", target: "_blank"}, "/api"), " ", h("span.m3", {}, t("settings.about.apiNote"))),
+        fact("api", h("a", {href: "/api", target: "_blank"}, "/api"), " ",
+          h("span.m3", {}, t("settings.about.apiNote"))),
         fact("never", t("settings.about.neverText")))));
   }
 
@@ -118,7 +127,8 @@ class SettingsPage {
   changed() {
     if (this.list && state.connections) {
       this.list.show(state.connections);
-      this.pauseAll.hidden = state.connections.offline || !state.connections.connections.some((row) => row.state !== "paused");
+      this.pauseAll.hidden = state.connections.offline
+        || !state.connections.connections.some((row) => row.state !== "paused");
       if (!state.connections.connections.length && !this.form && this.tab === "sync") {
         this.openForm(null);
       }

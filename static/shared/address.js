@@ -64,7 +64,10 @@ export function query() {
   return Object.fromEntries(new URLSearchParams(location.search));
 }
 
-/** Change some query values (null removes) and stay on the page. push: the change gets its own step in the history. */
+/**
+ * Change some query values (null removes) and stay on the page. push: the change gets its own step in the
+ * history.
+ */
 export function change(values, {push = false} = {}) {
   const wanted = {...query(), ...values};
   const href = `${location.pathname}${queryText(wanted)}`;
@@ -73,7 +76,10 @@ export function change(values, {push = false} = {}) {
   }
 }
 
-/** Go to an address of ours; app.js listens and shows its page. replace: the present address leads nowhere any more. */
+/**
+ * Go to an address of ours; app.js listens and shows its page. replace: the present address leads nowhere any
+ * more.
+ */
 export function go(href, {replace = false} = {}) {
   history[replace ? "replaceState" : "pushState"](null, "", href);
   dispatchEvent(new Event("runicorn:go"));

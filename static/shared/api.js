@@ -6,11 +6,15 @@ import {known, quoted, t} from "./words.js";
 
 const WAIT_SECONDS = 25;         // the viewer answers a long poll at the latest after this
 const BACKOFF = [0.5, 1, 2, 4, 8];   // seconds between tries while the viewer does not answer
-const REFUSED = "Runicorn-Refused";   // the head that says what status an answer to something half typed would have
+// the head that says what status an answer to something half typed would have
+const REFUSED = "Runicorn-Refused";
 const VALUELESS = new Set(["offline", "short"]);      // codes whose sentence needs no values
 const GRACE_SECONDS = 10;        // beyond WAIT_SECONDS: a poll that is still silent is taken for dead
 
-/** An answer that is not what was asked for. code: the API's word, or "unreachable" when nobody answered; body: the answer's JSON. */
+/**
+ * An answer that is not what was asked for. code: the API's word, or "unreachable" when nobody answered;
+ * body: the answer's JSON.
+ */
 class ApiError extends Error {
   /** @param {string} code @param {string} message @param {number} status @param {any} body */
   constructor(code, message, status = 0, body = null) {
@@ -22,9 +26,9 @@ class ApiError extends Error {
 }
 
 /**
- * For catch() where what is shown stays as it is: a question that was overtaken by another or that nobody answered is no failure
- * (the bar above the page says so), and what the viewer refused is told in the console. Anything else is a fault of ours: the
- * browser reports it, and the page goes on.
+ * For catch() where what is shown stays as it is: a question that was overtaken by another or that nobody
+ * answered is no failure (the bar above the page says so), and what the viewer refused is told in the
+ * console. Anything else is a fault of ours: the browser reports it, and the page goes on.
  * @param {any} error
  */
 export function quiet(error) {
@@ -43,7 +47,8 @@ let polling = false;
 let cut = () => null;            // ends the poll that is under way
 
 /** What the page's head says under `name`. @param {ParentNode} root @param {string} name */
-const meta = (root, name) => root.querySelector(`meta[name="runicorn-${name}"]`)?.getAttribute("content") || "";
+const meta = (root, name) => root.querySelector(`meta[name="runicorn-${name}"]`)
+  ?.getAttribute("content") || "";
 
 /** The version of Runicorn that the viewer runs. */
 export const version = () => meta(document, "version");
@@ -90,13 +95,15 @@ export function parameters(values = {}) {
 export function refusal(body, words = "", status = 0) {
   const told = body?.message || (typeof body?.error === "object" && body.error?.message) || words;
   const code = typeof body?.error === "string" ? body.error : "refused";
-  const values = body?.values && Object.fromEntries(Object.entries(body.values).map(([name, value]) => [name, [value].flat().join(", ")]));
-  const message = values || VALUELESS.has(code) ? known(`said.${values?.said ?? code}`, values, quoted(told)) : quoted(told);
+  const values = body?.values && Object.fromEntries(
+    Object.entries(body.values).map(([name, value]) => [name, [value].flat().join(", ")]));
+  const message = values || VALUELESS.has(code) ? known(`said.${values?.said ?? code}`, values, quoted(told))
+    : quoted(told);
   return new ApiError(code, message, status, body);
 }
 
-const failure = async (answer) => refusal(await answer.json().catch(() => null), answer.statusText || `HTTP ${answer.status}`,
-  Number(answer.headers?.get(REFUSED)) || answer.status);
+const failure = async (answer) => refusal(await answer.json().catch(() => null),
+  answer.statusText || `HTTP ${answer.status}`, Number(answer.headers?.get(REFUSED)) || answer.status);
 
 /** What preload.js asked for already, once. */
 function early(path) {
@@ -110,7 +117,8 @@ async function send(method, path, body, signal) {
   const headers = method === "GET" ? {} : {"Content-Type": "application/json", "X-Runicorn-Token": token};
   try {
     const answer = await (method === "GET" && early(path)
-      || fetch(path, {method, headers, signal, body: method === "GET" ? undefined : JSON.stringify(body ?? {})}));
+      || fetch(path,
+        {method, headers, signal, body: method === "GET" ? undefined : JSON.stringify(body ?? {})}));
     setClock(Number(answer.headers.get("X-Runicorn-Time")), answer.at);
     return answer;
   } catch (error) {
@@ -121,7 +129,10 @@ async function send(method, path, body, signal) {
   }
 }
 
-/** Whether an answer is none; what was only typed so far (get with typed: 1) is refused without a fault for the browser to report. */
+/**
+ * Whether an answer is none; what was only typed so far (get with typed: 1) is refused without a fault for
+ * the browser to report.
+ */
 const refused = (answer) => !answer.ok || answer.headers?.has(REFUSED);
 
 async function call(method, path, body, signal) {
@@ -134,7 +145,8 @@ async function call(method, path, body, signal) {
     throw await failure(answer);
   }
   const data = await answer.json().catch((error) => {
-    throw error.name === "AbortError" ? error : new ApiError("unreachable", t("said.unreachable"));     // it ended in mid-answer
+    // it ended in mid-answer
+    throw error.name === "AbortError" ? error : new ApiError("unreachable", t("said.unreachable"));
   });
   heard(data?.news);
   return data;
@@ -152,7 +164,8 @@ export const del = (path, body, signal) => call("DELETE", path, body, signal);
 
 /** The API's address of a run. @param {string} key */
 export const runPath = (key) => `/api/runs/${encodeKey(key)}`;
-export const connectionPath = (name, what = "") => `/api/connections/${encodeURIComponent(name)}${what && `/${what}`}`;
+export const connectionPath = (name, what = "") =>
+  `/api/connections/${encodeURIComponent(name)}${what && `/${what}`}`;
 
 /** A streamed answer of one JSON object a line, as an async generator of objects. @returns {AsyncGenerator<any>} */
 export async function* lines(path, values, signal) {
@@ -196,7 +209,10 @@ function visible(signal) {
   });
 }
 
-/** Do work(signal) that ends when `signal` does, or after so many seconds; not every browser of ours has AbortSignal.any. */
+/**
+ * Do work(signal) that ends when `signal` does, or after so many seconds; not every browser of ours has
+ * AbortSignal.any.
+ */
 async function within(seconds, signal, work) {
   const round = new AbortController();
   const end = () => round.abort();
@@ -225,9 +241,9 @@ export function pollAnew() {
 }
 
 /**
- * What changed, for ever: yields {topics: Set, reset} for each answer, {error, retry: seconds} while the viewer is away.
- * topics() is asked before each poll.
- * Only a visible page asks; a hidden one that returns catches up from where it stopped.
+ * What changed, for ever: yields {topics: Set, reset} for each answer, {error, retry: seconds} while the
+ * viewer is away. topics() is asked before each poll. Only a visible page asks; a hidden one that returns
+ * catches up from where it stopped.
  * @param {() => string[]} topics @param {AbortSignal} signal
  * @returns {AsyncGenerator<{topics?: Set<string>, reset?: boolean, back?: boolean, error?: Error & {code?: string}, retry?: number}>}
  */

@@ -1,8 +1,10 @@
 // Builds nodes. Text only ever becomes a text node, so nothing that came from another machine can be markup.
 
 const SVG = "http://www.w3.org/2000/svg";
-const FIELDS = "input:not([type=checkbox], [type=radio], [type=range]), textarea, select, dialog, [role=menu], [contenteditable]";
-const PROPERTIES = new Set(["value", "checked", "disabled", "indeterminate", "hidden", "open", "tabIndex", "className"]);
+const FIELDS =
+  "input:not([type=checkbox], [type=radio], [type=range]), textarea, select, dialog, [role=menu], [contenteditable]";
+const PROPERTIES = new Set(["value", "checked", "disabled", "indeterminate", "hidden", "open", "tabIndex",
+  "className"]);
 
 function setAttribute(node, name, value) {
   if (name.startsWith("on")) {
@@ -61,8 +63,10 @@ export function svg(tag, attributes, ...children) {
 
 /** One of the drawings in index.html, by name ("running", "x", "gear" …), as decoration: give its control a label. @param {string} name @param {string} [extra] */
 export function icon(name, extra) {
-  const drawing = document.getElementById(`i-${name}`);          // copied: what <use> builds costs several times as much
-  return svg(`svg.ic.i-${name}`, {class: extra, viewBox: drawing.getAttribute("viewBox"), "aria-hidden": "true"},
+  // copied: what <use> builds costs several times as much
+  const drawing = document.getElementById(`i-${name}`);
+  return svg(`svg.ic.i-${name}`,
+    {class: extra, viewBox: drawing.getAttribute("viewBox"), "aria-hidden": "true"},
     [...drawing.children].map((part) => part.cloneNode()));
 }
 
@@ -102,7 +106,8 @@ function exchange(old, fresh) {
 }
 
 function patchAttributes(old, fresh) {
-  old.getAttributeNames().filter((name) => !fresh.hasAttribute(name)).forEach((name) => old.removeAttribute(name));
+  old.getAttributeNames().filter((name) => !fresh.hasAttribute(name))
+    .forEach((name) => old.removeAttribute(name));
   fresh.getAttributeNames().filter((name) => old.getAttribute(name) !== fresh.getAttribute(name))
     .forEach((name) => old.setAttribute(name, fresh.getAttribute(name)));
 }
@@ -115,7 +120,8 @@ function patch(old, fresh) {
     return;
   }
   if (old.hasAttribute("aria-expanded") && !fresh.hasAttribute("aria-expanded")) {
-    fresh.setAttribute("aria-expanded", old.getAttribute("aria-expanded"));      // its menu is or was open: widgets.popover says so
+    // its menu is or was open: widgets.popover says so
+    fresh.setAttribute("aria-expanded", old.getAttribute("aria-expanded"));
   }
   if (old.nodeName === "DETAILS") {
     fresh.open = old.open;
@@ -147,9 +153,10 @@ function patchChildren(node, wanted) {
 }
 
 /**
- * Like fill(), but what already looks as wanted stays where it is: focus, selection, hover, a click under way, an open menu and an
- * open <details> survive news. What stays keeps its first listeners, so listeners look up what they need when they are called; a
- * control that looks otherwise now is replaced, and so is what has another data-key: give one to what stands for a thing in a list.
+ * Like fill(), but what already looks as wanted stays where it is: focus, selection, hover, a click under
+ * way, an open menu and an open <details> survive news. What stays keeps its first listeners, so listeners
+ * look up what they need when they are called; a control that looks otherwise now is replaced, and so is what
+ * has another data-key: give one to what stands for a thing in a list.
  * @template {Element} N @param {N} node @param {...any} children @returns {N}
  */
 export function renew(node, ...children) {
@@ -171,7 +178,10 @@ export function text(node, value) {
   return node;
 }
 
-/** Words of the user's own (names, tags, log lines): kept apart from the direction and the language of the page. */
+/**
+ * Words of the user's own (names, tags, log lines): kept apart from the direction and the language of the
+ * page.
+ */
 export function own(value, attributes) {
   return h("bdi", {dir: "auto", translate: "no", ...attributes}, value);
 }
@@ -186,13 +196,19 @@ export function announce(message) {
 
 let family = "";
 
-/** The page's fonts, for a canvas. They never change: asking for them again would make the browser work out all styles. */
+/**
+ * The page's fonts, for a canvas. They never change: asking for them again would make the browser work out
+ * all styles.
+ */
 export function fontFamily() {
   family ||= getComputedStyle(document.body).fontFamily;
   return family;
 }
 
-/** The present colours of custom properties ("c1", "ink", "line"), resolved for a canvas: {name: "rgb(…)"}. They change with the theme. */
+/**
+ * The present colours of custom properties ("c1", "ink", "line"), resolved for a canvas: {name: "rgb(…)"}.
+ * They change with the theme.
+ */
 export function colours(names) {
   const probes = names.map(() => h("i"));
   probes.forEach((probe, at) => { probe.style.color = `var(--${names[at]})`; });

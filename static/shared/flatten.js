@@ -4,8 +4,10 @@
 export function flattened(values, prefix = "") {
   return Object.entries(values || {}).flatMap(([name, value]) => {
     const path = prefix ? `${prefix}.${name}` : name;
-    const objects = Array.isArray(value) && value.every((one) => one && typeof one === "object" && !Array.isArray(one));
-    const inner = value && typeof value === "object" && (objects || !Array.isArray(value)) && Object.keys(value).length;
+    const objects = Array.isArray(value)
+      && value.every((one) => one && typeof one === "object" && !Array.isArray(one));
+    const inner = value && typeof value === "object" && (objects || !Array.isArray(value))
+      && Object.keys(value).length;
     return inner ? flattened(value, path) : [[path, value]];
   });
 }

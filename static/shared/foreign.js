@@ -1,6 +1,8 @@
-// What others say in English, the system, its ssh, the libraries: in Chinese where it is known, else marked as their words. Pure.
+// What others say in English, the system, its ssh, the libraries: in Chinese where it is known, else marked
+// as their words. Pure.
 
-// [what they say, what it means]; the first that fits a place counts. System errors as strerror(3) and Windows have them.
+// [what they say, what it means]; the first that fits a place counts. System errors as strerror(3) and
+// Windows have them.
 const CHINESE = [
   [/\[(?:Errno|WinError) -?\d+\] /g, ""],
   [/Connection refused|No connection could be made because the target machine actively refused it/g, "连接被拒绝"],
@@ -43,7 +45,8 @@ const CHINESE = [
   [/Incompatible ssh (?:peer|server) \((.*?)\)/g, "对方的 SSH 不兼容（$1）"],
   [/Administratively prohibited/g, "被管理员禁止"],
   [/Connect failed/g, "连接失败"],
-  [/it is signed by an authority that known_hosts does not trust for this host/g, "known_hosts 不信任为该主机签发证书的机构"],
+  [/it is signed by an authority that known_hosts does not trust for this host/g,
+    "known_hosts 不信任为该主机签发证书的机构"],
   [/it is no host certificate/g, "不是主机证书"],
   [/it has a critical option, which OpenSSH allows in no host certificate/g, "含有关键选项，OpenSSH 不允许主机证书带有它"],
   [/it is not valid now/g, "目前不在有效期内"],
@@ -57,8 +60,10 @@ const PROMPTS = [
   [/^Passphrase for (.+?):? *$/, "密钥 $1 的口令"],
   [/^Password for (.+?):? *$/, "$1 的密码"],
   [/^Enter passphrase for key '?(.+?)'?:? *$/, "密钥 $1 的口令"],
-  [/^(?:\((.+?)\) )?(?:(.+)'s )?password:? *$/i, (_, login, user) => [login || user, "密码"].filter(Boolean).join(" 的")],
-  [/^(?:\((.+?)\) )?(?:Verification|One-time|Authentication) (?:code|password)(?: \(OATH\) for .*)?:? *$/i, "一次性验证码"],
+  [/^(?:\((.+?)\) )?(?:(.+)'s )?password:? *$/i,
+    (_, login, user) => [login || user, "密码"].filter(Boolean).join(" 的")],
+  [/^(?:\((.+?)\) )?(?:Verification|One-time|Authentication) (?:code|password)(?: \(OATH\) for .*)?:? *$/i,
+    "一次性验证码"],
 ];
 
 const chinese = /[\u3400-\u9fff]/;

@@ -1,4 +1,5 @@
-// Runs that are called the same, told apart: by project, else by what their configs differ in, else by their ids. Pure.
+// Runs that are called the same, told apart: by project, else by what their configs differ in, else by their
+// ids. Pure.
 
 import {flattened} from "./flatten.js";
 import {fmt} from "./words.js";
@@ -12,11 +13,13 @@ const cut = (words) => (words.length > LONG ? `${words.slice(0, LONG - 1)}…` :
 
 /** The config values that a row of the list has in its columns. */
 const columnValues = ({values}) =>
-  Object.entries(values || {}).filter(([name]) => name.startsWith("config.")).map(([name, value]) => [name.slice(7), value]);
+  Object.entries(values || {}).filter(([name]) => name.startsWith("config.")).map(
+    ([name, value]) => [name.slice(7), value]);
 
 /** [[key, texts of the runs]] of the config, what tells most of them apart first, seeds before all. */
 function differing(runs) {
-  const tables = runs.map((run) => Object.fromEntries(run.config ? flattened(run.config) : columnValues(run)));
+  const tables = runs.map((run) =>
+    Object.fromEntries(run.config ? flattened(run.config) : columnValues(run)));
   const seed = (key) => Number(/(^|[._])(random_?)?seed$/i.test(key));
   return [...new Set(tables.flatMap((table) => Object.keys(table)))]
     .map((key) => [key, tables.map((table) => (key in table ? fmt.given(table[key]) : "–"))])
@@ -42,7 +45,10 @@ function toldApart(runs) {
   return texts.map((text, at) => `${text}${text && " "}${runs[at].id.slice(-6)}`);
 }
 
-/** Map of run key to the words that tell it from the other `runs` of its name; those with a name of their own have none. */
+/**
+ * Map of run key to the words that tell it from the other `runs` of its name; those with a name of their own
+ * have none.
+ */
 export function distinctions(runs) {
   const named = new Map();
   runs.forEach((run) => named.set(run.name, [...(named.get(run.name) || []), run]));
@@ -52,14 +58,20 @@ export function distinctions(runs) {
 
 const shared = (one, other) => [...one].findIndex((letter, at) => letter !== other[at]);
 
-/** Map of run key to the run's name, or where a place for `room` characters would show others the same, what follows their common beginning. */
+/**
+ * Map of run key to the run's name, or where a place for `room` characters would show others the same, what
+ * follows their common beginning.
+ */
 export function heads(runs, room) {
   const names = [...new Set(runs.map(({name}) => name))];
   const head = (name) => {
-    const alike = names.filter((other) => other !== name && name.length > room && other.slice(0, room) === name.slice(0, room));
+    const alike = names.filter((other) =>
+      other !== name && name.length > room && other.slice(0, room) === name.slice(0, room));
     const end = Math.min(...alike.map((other) => shared(name, other)).filter((at) => at > 0));
-    const joint = Number.isFinite(end) ? Math.max(...[..."_./- "].map((sign) => name.lastIndexOf(sign, end - 1))) : -1;
-    return alike.length && end > room / 4 && Number.isFinite(end) ? `…${name.slice(joint > end - room / 2 ? joint + 1 : end)}` : name;
+    const joint = Number.isFinite(end)
+      ? Math.max(...[..."_./- "].map((sign) => name.lastIndexOf(sign, end - 1))) : -1;
+    return alike.length && end > room / 4 && Number.isFinite(end)
+      ? `…${name.slice(joint > end - room / 2 ? joint + 1 : end)}` : name;
   };
   return new Map(runs.map(({key, name}) => [key, head(name)]));
 }
@@ -67,11 +79,15 @@ export function heads(runs, room) {
 /** Those of `names` that begin with the same `room` letters as another (Set). */
 export function alike(names, room = 12) {
   const begun = new Map();
-  new Set(names).forEach((name) => begun.set(name.slice(0, room), [...(begun.get(name.slice(0, room)) || []), name]));
+  new Set(names)
+    .forEach((name) => begun.set(name.slice(0, room), [...(begun.get(name.slice(0, room)) || []), name]));
   return new Set([...begun.values()].filter((group) => group.length > 1).flat());
 }
 
-/** What is laid over a name's cut: "…" and its last `letters`; a separator before them would only double the dots. */
+/**
+ * What is laid over a name's cut: "…" and its last `letters`; a separator before them would only double the
+ * dots.
+ */
 export function tailOf(name, letters) {
   return `…${name.slice(-letters).replace(/^[._/\s-]+(?=.)/u, "")}`;
 }
@@ -85,8 +101,9 @@ function sharedLength(one, other) {
 }
 
 /**
- * Map of name to what is shown behind a cut in its middle, of those whose ends would show others the same though they begin alike: the
- * letters in which they differ. kept(name) -> how many letters stay at a name's end, 0 where it is not cut in its middle.
+ * Map of name to what is shown behind a cut in its middle, of those whose ends would show others the same
+ * though they begin alike: the letters in which they differ. kept(name) -> how many letters stay at a name's
+ * end, 0 where it is not cut in its middle.
  */
 export function tails(names, kept) {
   const ends = new Map(), found = new Map();
@@ -103,7 +120,8 @@ export function tails(names, kept) {
     const piece = (name, from) => `…${name.slice(from, from + letters - 1)}…`;
     const apart = new Set(alike.map((name) => piece(name, first))).size === alike.length;
     alike.forEach((name, at) => {
-      const nearest = Math.max(...[alike[at - 1], alike[at + 1]].map((other) => (other === undefined ? 0 : sharedLength(name, other))));
+      const nearest = Math.max(...[alike[at - 1], alike[at + 1]]
+        .map((other) => (other === undefined ? 0 : sharedLength(name, other))));
       if (nearest >= letters) {
         found.set(name, piece(name, apart ? first : nearest));
       }

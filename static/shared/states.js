@@ -1,4 +1,5 @@
-// Which states of a run go on and which are ends, as the viewer names them. "lost" is neither: it may come back.
+// Which states of a run go on and which are ends, as the viewer names them. "lost" is neither: it may come
+// back.
 
 const LIVE = new Set(["running", "stalled", "checking"]);
 const ENDED = new Set(["finished", "failed", "interrupted"]);

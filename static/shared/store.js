@@ -37,7 +37,10 @@ export function change(values) {
   }
 }
 
-/** What this browser remembers; storage may be full or forbidden, then it is only remembered until the page closes. */
+/**
+ * What this browser remembers; storage may be full or forbidden, then it is only remembered until the page
+ * closes.
+ */
 const memory = {};
 export function remember(name, value) {
   memory[name] = value;
@@ -87,13 +90,15 @@ function keep(key, slot) {
 }
 
 /**
- * The colour slot of a run, 0 to 23: the same on every page. A run without one gets the first that no ticked run has.
+ * The colour slot of a run, 0 to 23: the same on every page. A run without one gets the first that no ticked
+ * run has.
  * @param {string} key @returns {number}
  */
 export function colourOf(key) {
   slots ??= new Map(recall("colours", []));
   if (!slots.has(key)) {
-    keep(key, free(new Set(state.ticked.filter((other) => slots.has(other)).map((other) => slots.get(other)))));
+    keep(key,
+      free(new Set(state.ticked.filter((other) => slots.has(other)).map((other) => slots.get(other)))));
   }
   return slots.get(key);
 }

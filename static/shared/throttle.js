@@ -13,7 +13,10 @@ export class Rhythm {
     this.done.set(name, performance.now());
   }
 
-  /** Call work() now if `every` ms passed since the last time, else when they have. Returns its promise, or null if it comes later. */
+  /**
+   * Call work() now if `every` ms passed since the last time, else when they have. Returns its promise, or
+   * null if it comes later.
+   */
   ask(name, every, work) {
     const wait = every - (performance.now() - (this.done.get(name) ?? -Infinity));
     if (wait <= 0 && !this.timers.has(name)) {

@@ -47,7 +47,8 @@ function themeMenu(event) {
   const chosen = state.settings?.preferences?.theme || "auto";
   const labels = {auto: "top.themeAuto", light: "top.themeLight", dark: "top.themeDark"};
   menu(event.currentTarget, Object.entries(labels).map(([theme, label]) =>
-    ({label: t(label), checked: chosen === theme, run: () => prefer({theme})})), {right: true, label: t("top.theme")});
+    ({label: t(label), checked: chosen === theme, run: () => prefer({theme})})),
+      {right: true, label: t("top.theme")});
 }
 
 function ageOf(row) {
@@ -56,7 +57,8 @@ function ageOf(row) {
 
 function whyOf(row) {
   const retry = row.retry_at > now() ? t("top.retryIn", {age: fmt.age(Math.ceil(row.retry_at - now()))}) : "";
-  return h("span.why.cut", {}, [reasonText(row.reason), retry].filter(Boolean).join(current() === "zh" ? "，" : ", "));
+  return h("span.why.cut", {}, [reasonText(row.reason), retry].filter(Boolean)
+    .join(current() === "zh" ? "，" : ", "));
 }
 
 function titleOf(row) {
@@ -88,16 +90,19 @@ function detail(row, look, offline) {
     return h("a.link", {href: "/settings?tab=sync"}, t("top.answer"));
   }
   const done = row.progress && row.progress.files_total > row.progress.files_done;
-  return done ? h("span.why", {}, t("link.syncingOf", {n: row.progress.files_done, m: row.progress.files_total})) : ageOf(row);
+  return done ? h("span.why", {},
+    t("link.syncingOf", {n: row.progress.files_done, m: row.progress.files_total})) : ageOf(row);
 }
 
 function connection(row, offline) {
   const [shape, colour, word] = linkLook(row, offline);
   if (state.down) {
-    return h("span.conn", {title: t("top.unknown")}, icon("ring"), own(row.name), h("span.word.no-s", {}, "?"), ageOf(row));
+    return h("span.conn", {title: t("top.unknown")}, icon("ring"), own(row.name),
+      h("span.word.no-s", {}, "?"), ageOf(row));
   }
   return h("span.conn", {class: colour, title: titleOf(row), data: {connection: row.name, state: row.state}},
-    icon(shape), h("a.cname", {href: "/settings?tab=sync"}, h("b", {}, own(row.name))), h("span.word", {}, t(`link.${word}`)),
+    icon(shape), h("a.cname", {href: "/settings?tab=sync"}, h("b", {}, own(row.name))),
+    h("span.word", {}, t(`link.${word}`)),
       detail(row, word, offline));
 }
 
@@ -113,14 +118,16 @@ function connections() {
   }
   const most = narrow?.matches ? SHOWN_NARROW : SHOWN;
   const place = (row) => TROUBLE.indexOf(isBlocked(row) ? "blocked" : row.state);
-  const rows = [...answer.connections].sort((a, b) => (answer.connections.length > most ? place(a) - place(b) : 0));
+  const rows = [...answer.connections]
+    .sort((a, b) => (answer.connections.length > most ? place(a) - place(b) : 0));
   const rest = rows.length - most;
   return [rows.slice(0, most).map((row) => connection(row, answer.offline)),
     rest > 0 ? h("a.conn", {href: "/settings?tab=sync"}, t("top.more", {n: rest})) : null];
 }
 
 function link(href, page, label, extra) {
-  const here = page === document.body.dataset.page || (page === "runs" && document.body.dataset.page === "run");
+  const here = page === document.body.dataset.page
+    || (page === "runs" && document.body.dataset.page === "run");
   return h("a", {href, "aria-current": here ? "page" : null}, label, extra);
 }
 
@@ -136,11 +143,13 @@ export function drawBar() {
         link("/settings", "settings", t("top.settings"))),
     h("span.grow"),
     h("div.conns", {"aria-label": t("top.connections"), role: "group"}, connections()),
-    h("button.btn.bare", {type: "button", id: "language", title: t("top.languageTitle"), lang: current() === "zh" ? "en" : "zh-CN",
+    h("button.btn.bare", {type: "button", id: "language", title: t("top.languageTitle"),
+      lang: current() === "zh" ? "en" : "zh-CN",
       onclick: () => prefer({language: current() === "zh" ? "en" : "zh"})}, t("top.language")),
-    h("button.btn.bare.sq", {type: "button", id: "theme", title: t("top.theme"), "aria-label": t("top.theme"), "aria-haspopup": "menu",
-      onclick: themeMenu}, icon("theme")),
-    h("a.btn.bare.sq", {href: "/settings", id: "gear", title: t("top.settings"), "aria-label": t("top.settings")}, icon("gear")));
+    h("button.btn.bare.sq", {type: "button", id: "theme", title: t("top.theme"), "aria-label": t("top.theme"),
+      "aria-haspopup": "menu", onclick: themeMenu}, icon("theme")),
+    h("a.btn.bare.sq", {href: "/settings", id: "gear", title: t("top.settings"),
+      "aria-label": t("top.settings")}, icon("gear")));
   drawNotices();
 }
 
@@ -148,12 +157,17 @@ function downNotice() {
   const wait = Math.max(0, Math.ceil(state.down.retryAt - now()));
   const {why} = state.down, time = fmt.seconds(state.heard || now());
   return banner("bad", why ? [h("b", {}, why), " ", t("notice.shown", {time})]
-    : [h("b", {}, t("notice.down")), " ", t("notice.downMore", {time}), " ", h("span.mono", {}, "runicorn viewer")],
-  h("span.m2", {}, t("notice.nextTry", {age: fmt.age(wait)})), h("button.btn", {type: "button", onclick: () => tryNow()},
-    t("notice.tryNow")));
+    : [h("b", {}, t("notice.down")), " ", t("notice.downMore", {time}), " ",
+      h("span.mono", {}, "runicorn viewer")],
+  h("span.m2", {}, t("notice.nextTry", {age: fmt.age(wait)})),
+    h("button.btn", {type: "button", onclick: () => tryNow()},
+      t("notice.tryNow")));
 }
 
-/** That this disk takes nothing any more: what a page changes would be refused, and what is read is read again the next time. */
+/**
+ * That this disk takes nothing any more: what a page changes would be refused, and what is read is read again
+ * the next time.
+ */
 function homeNotice() {
   const {path, refusal} = state.connections?.home || {};
   return refusal ? banner("warn", t("notice.home", {path, detail: refusal})) : null;
@@ -168,11 +182,14 @@ function drawNotices() {
   renew(document.getElementById("notices"),
     state.down ? downNotice() : null,
     !state.down && state.connections?.offline
-      ? banner("warn", [t("notice.offline"), " ", h("span.m2", {}, t("notice.offlineHow")), " ", h("span.mono", {}, "runicorn viewer")])
+      ? banner("warn", [t("notice.offline"), " ", h("span.m2", {}, t("notice.offlineHow")), " ",
+        h("span.mono", {}, "runicorn viewer")])
         : null,
     state.down ? null : homeNotice(),
-    state.down ? null : waiting.map((row) => banner("warn", t("notice.question", {name: row.name, what: reasonText(row.reason)}),
-      h("a.btn", {href: "/settings?tab=sync"}, t("notice.toAnswer")))));
+    state.down ? null
+      : waiting.map((row) => banner("warn",
+        t("notice.question", {name: row.name, what: reasonText(row.reason)}),
+        h("a.btn", {href: "/settings?tab=sync"}, t("notice.toAnswer")))));
 }
 
 function everySecond() {
@@ -183,7 +200,10 @@ function everySecond() {
   }
 }
 
-/** Start the bar. hooks: {redraw: the language changed, tryNow: ask the viewer again at once, renewAges: called every second}. */
+/**
+ * Start the bar. hooks: {redraw: the language changed, tryNow: ask the viewer again at once, renewAges:
+ * called every second}.
+ */
 export function startBar(hooks) {
   ({redraw, tryNow, renewAges} = hooks);
   setInterval(everySecond, 1000);

@@ -1,4 +1,5 @@
-// Small parts every page uses: menu, dialog, tooltip, segmented control, empty state, banner, states of runs and connections.
+// Small parts every page uses: menu, dialog, tooltip, segmented control, empty state, banner, states of runs
+// and connections.
 
 import {now} from "./clock.js";
 import {fontFamily, h, icon, text} from "./dom.js";
@@ -9,7 +10,8 @@ const TIP_DELAY = 250;           // ms: long enough not to flicker while the poi
 const TAIL = 8;                  // characters of a name that stay at its end
 const TAIL_WIDE = 5;             // … of Chinese, Japanese or Korean
 const WIDE = /[\u2e80-\uffef]/;
-const ONE_WAY = /^[ -~\u00a0-\u02ff\u0370-\u052f\u2010-\u2027\u2e80-\ud7a3\uff00-\uffef]*$/;        // from left to right, a letter each
+// from left to right, a letter each
+const ONE_WAY = /^[ -~\u00a0-\u02ff\u0370-\u052f\u2010-\u2027\u2e80-\ud7a3\uff00-\uffef]*$/;
 const SLACK = 0.6;               // px a measured name may be wider than its own box by rounding
 const EDGE = 8;                  // px kept free at the window's edges
 
@@ -19,14 +21,18 @@ export function place(node, anchor, {right = false} = {}) {
   const size = node.getBoundingClientRect();
   const left = right ? at.right - size.width : at.left;
   const below = at.bottom + 3;
-  const top = below + size.height > innerHeight - EDGE && at.top > size.height + EDGE ? at.top - size.height - 3 : below;
+  const top = below + size.height > innerHeight - EDGE && at.top > size.height + EDGE
+    ? at.top - size.height - 3 : below;
   node.style.left = `${Math.max(EDGE, Math.min(left, innerWidth - size.width - EDGE))}px`;
   node.style.top = `${Math.max(EDGE, Math.min(top, innerHeight - size.height - EDGE))}px`;
 }
 
 let closeOpen = null;
 
-/** Open a box at `anchor`; closed by Escape, a click elsewhere, or the function it returns. A second click on the anchor closes it. */
+/**
+ * Open a box at `anchor`; closed by Escape, a click elsewhere, or the function it returns. A second click on
+ * the anchor closes it.
+ */
 export function popover(anchor, content, {right = false, role = "dialog", label = ""} = {}) {
   const again = closeOpen?.anchor === anchor;
   closeOpen?.();
@@ -75,35 +81,47 @@ export function menu(anchor, items, options = {}) {
       return h("hr");
     }
     const role = item.checked === undefined ? "menuitem" : "menuitemradio";
-    const attributes = {role, class: item.danger ? "bad" : "", "aria-checked": item.checked === undefined ? null : String(item.checked)};
+    const attributes = {role, class: item.danger ? "bad" : "",
+      "aria-checked": item.checked === undefined ? null : String(item.checked)};
     const mark = item.checked === undefined ? (item.icon ? icon(item.icon) : null)
       : h("span.mark", {}, item.checked ? icon("finished") : null);
     if (item.href) {
-      return h("a.item", {...attributes, href: item.href, download: item.download, onclick: () => close()}, mark, item.label);
+      return h("a.item", {...attributes, href: item.href, download: item.download, onclick: () => close()},
+        mark, item.label);
     }
-    return h("button.item", {...attributes, type: "button", disabled: Boolean(item.disabled), onclick: () => { close(); item.run(); }},
+    return h("button.item", {...attributes, type: "button", disabled: Boolean(item.disabled),
+      onclick: () => { close(); item.run(); }},
       mark, item.label);
   };
-  close = popover(anchor, h("div.menu", {onkeydown: moveFocus}, items.map(entry)), {role: "menu", ...options});
+  close = popover(anchor, h("div.menu", {onkeydown: moveFocus}, items.map(entry)),
+    {role: "menu", ...options});
   return close;
 }
 
 /**
- * Ask in a modal dialog; resolves to the value of the button pressed, null for Escape. buttons: [{label, value, primary, danger}];
+ * Ask in a modal dialog; resolves to the value of the button pressed, null for Escape. buttons: [{label,
+ * value, primary, danger}];
  * look: a class of its box.
  */
 export function ask(title, body, buttons, look = "") {
   return new Promise((resolve) => {
     const answers = buttons.map(({label, value, primary, danger}) =>
-      h("button.btn", {class: primary ? "pri" : danger ? "bad" : "", type: "submit", value, autofocus: primary}, label));
-    const form = h("form", {method: "dialog"}, h("h2", {}, title), h("div.body", {}, body), h("div.rowf.end", {}, answers));
-    const box = h("dialog.ask-box", {class: look, "aria-label": title, onclose: () => { box.remove(); resolve(box.returnValue || null); }}, form);
+      h("button.btn",
+        {class: primary ? "pri" : danger ? "bad" : "", type: "submit", value, autofocus: primary}, label));
+    const form = h("form", {method: "dialog"}, h("h2", {}, title), h("div.body", {}, body),
+      h("div.rowf.end", {}, answers));
+    const box = h("dialog.ask-box",
+      {class: look, "aria-label": title, onclose: () => { box.remove(); resolve(box.returnValue || null); }},
+      form);
     document.body.append(box);
     box.showModal();
   });
 }
 
-/** Show `content(part)` (nodes, or null for nothing) beside the part of `node` that matches `selector` while the pointer rests on it. */
+/**
+ * Show `content(part)` (nodes, or null for nothing) beside the part of `node` that matches `selector` while
+ * the pointer rests on it.
+ */
 export function tooltip(node, content, selector) {
   let [timer, box, over] = [0, null, null];
   const hide = () => {
@@ -153,7 +171,8 @@ export function segmented(label, choices, value, pickOne) {
     }
   };
   group.append(...choices.map(([one, words, title]) => h("button", {
-    type: "button", role: "radio", value: one, title, onclick: () => { choose(one); pickOne(one); }, onkeydown: pressed}, words)));
+    type: "button", role: "radio", value: one, title, onclick: () => { choose(one); pickOne(one); },
+    onkeydown: pressed}, words)));
   choose(value);
   group.choose = choose;
   return group;
@@ -180,7 +199,10 @@ export function runState(name) {
   return h("span.st", {class: RUN_CLASS[name] || ""}, icon(name), h("span", {}, t(`state.${name}`)));
 }
 
-/** Why a run is in its state, in the reader's language; the server's own text where the page does not know the code. */
+/**
+ * Why a run is in its state, in the reader's language; the server's own text where the page does not know the
+ * code.
+ */
 export function reasonText(reason) {
   if (!reason) {
     return "";
@@ -199,7 +221,10 @@ function rankText({rank, state, more, why, text}) {
   return more ? t("reason.rank_more", {text: one, more}) : one;
 }
 
-/** What a line of a test, a refusal or an error says, whole, in the reader's language; the server's own text without a translation. */
+/**
+ * What a line of a test, a refusal or an error says, whole, in the reader's language; the server's own text
+ * without a translation.
+ */
 export function said(told) {
   if (!told) {
     return "";
@@ -207,7 +232,8 @@ export function said(told) {
   if (!told.said && !told.code) {
     return told.text;              // an address, a path, a key: no words
   }
-  const otherwise = told.code === "refused" ? quoted(told.text) : known(`reason.${told.code}`, readable(told), quoted(told.text));
+  const otherwise = told.code === "refused" ? quoted(told.text)
+    : known(`reason.${told.code}`, readable(told), quoted(told.text));
   return known(`said.${told.said ?? told.code}`, readable(told), otherwise);
 }
 
@@ -221,7 +247,9 @@ function readable(reason) {
   const out = {...reason};
   for (const [name, value] of Object.entries(reason)) {
     if (name === "others") {            // how many runs of each kind of another logger
-      out[name] = Object.entries(value).map(([kind, n]) => t("said.of_kind", {n, kind: known(`kind.${kind}`, {}, kind)})).join(t("said.between"));
+      out[name] = Object.entries(value)
+        .map(([kind, n]) => t("said.of_kind", {n, kind: known(`kind.${kind}`, {}, kind)}))
+        .join(t("said.between"));
     } else if (Array.isArray(value)) {
       out[name] = value.map((one) => known(`cause.${one}`, {}, String(one))).join(", ");
     } else if (typeof value === "number" && /(^|_)(at|since|until)$/.test(name)) {
@@ -233,17 +261,20 @@ function readable(reason) {
   return out;
 }
 
-const LINKS = {live: ["running", "ok", "live"], syncing: ["ring", "ok", "syncing"], connecting: ["ring", "", "connecting"],
-  waiting: ["ask", "warn", "waiting"],
-               paused: ["paused", "", "paused"], blocked: ["warn", "warn", "blocked"], offline: ["cut", "bad", "offline"], refused: ["cut", "bad", "refused"]};
+const LINKS = {live: ["running", "ok", "live"], syncing: ["ring", "ok", "syncing"],
+  connecting: ["ring", "", "connecting"], waiting: ["ask", "warn", "waiting"],
+               paused: ["paused", "", "paused"], blocked: ["warn", "warn", "blocked"],
+  offline: ["cut", "bad", "offline"], refused: ["cut", "bad", "refused"]};
 
 /** [icon, class, word key] of a connection; offline: this viewer was started with --offline. */
 export function linkLook(row, offline = false) {
-  return offline ? ["paused", "warn", "viewing"] : LINKS[isBlocked(row) ? "blocked" : row.state] || ["ring", "", "connecting"];
+  return offline ? ["paused", "warn", "viewing"]
+    : LINKS[isBlocked(row) ? "blocked" : row.state] || ["ring", "", "connecting"];
 }
 
 /** Whether this machine, and nobody's wish, is what a connection waits for. */
-export const isBlocked = (row) => row.state === "paused" && ["disk", "disk_full", "short"].includes(row.reason?.code);
+export const isBlocked = (row) => row.state === "paused" && ["disk", "disk_full", "short"].includes(
+  row.reason?.code);
 
 /** A bar under the top bar. kind: "bad" or "warn". */
 export function banner(kind, content, ...actions) {
@@ -276,8 +307,9 @@ export function ending(name) {
 }
 
 /**
- * A name that is cut in its middle where it has no room: sweeps differ at the end. The text stays whole for search, copy and readers;
- * style.css lays its tail over the cut. size: px of the font; tail: what to lay there instead of the name's end.
+ * A name that is cut in its middle where it has no room: sweeps differ at the end. The text stays whole for
+ * search, copy and readers; style.css lays its tail over the cut. size: px of the font; tail: what to lay
+ * there instead of the name's end.
  */
 export function middle(name, size = 13, tail = undefined) {
   return renameMiddle(h("bdi", {translate: "no"}), name, size, tail);
@@ -300,9 +332,13 @@ export function renameMiddle(node, name, size = 13, given = undefined) {
   return node;
 }
 
-let counted = 0;                 // the time by which all ages in the page are reckoned: of one moment they say the same
+// the time by which all ages in the page are reckoned: of one moment they say the same
+let counted = 0;
 
-/** How long ago a moment (Unix s of the viewer's clock) was, in words; within: key of a sentence that says it with {age}. */
+/**
+ * How long ago a moment (Unix s of the viewer's clock) was, in words; within: key of a sentence that says it
+ * with {age}.
+ */
 function agoText(at, within) {
   if (at > counted) {
     counted = now();

@@ -1,4 +1,5 @@
-// The two languages of the pages, and numbers, times and durations as each writes them. Pure but for setLanguage().
+// The two languages of the pages, and numbers, times and durations as each writes them. Pure but for
+// setLanguage().
 
 import * as time from "./clock.js";
 import {inChinese, promptInChinese, wholeInChinese} from "./foreign.js";
@@ -8,7 +9,8 @@ import zh from "./words-zh.js";
 const LANGUAGES = {en, zh};
 const LOCALES = {en: "en-US", zh: "zh-CN"};
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
-const FOREIGN = new Set(["detail", "why", "message", "text"]);      // values that are words of the system, its ssh or a library
+// values that are words of the system, its ssh or a library
+const FOREIGN = new Set(["detail", "why", "message", "text"]);
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
 let language = "en";
@@ -38,8 +40,8 @@ export function setLanguage(wish) {
 }
 
 /**
- * A text cut at its placeholders: strings and values in turn, for texts with nodes in them. "{name}" is replaced by values.name,
- * "{n|run|runs}" by the first word when values.n is 1, else by the second.
+ * A text cut at its placeholders: strings and values in turn, for texts with nodes in them. "{name}" is
+ * replaced by values.name, "{n|run|runs}" by the first word when values.n is 1, else by the second.
  */
 export function parts(key, values = {}) {
   const found = LANGUAGES[language][key] ?? en[key] ?? key;
@@ -52,7 +54,8 @@ export function parts(key, values = {}) {
       return Number(values[name]) === 1 ? one : many;
     }
     const value = values[name];
-    return typeof value === "number" ? fmt.int(value) : FOREIGN.has(name) && language === "zh" && typeof value === "string"
+    return typeof value === "number" ? fmt.int(value)
+      : FOREIGN.has(name) && language === "zh" && typeof value === "string"
       ? inChinese(value) : value ?? "";
   });
 }
@@ -62,7 +65,10 @@ export function t(key, values) {
   return parts(key, values).join("");
 }
 
-/** A sentence of somebody else's (the system, a server, a part of ours that has no words here) as this language can show it. */
+/**
+ * A sentence of somebody else's (the system, a server, a part of ours that has no words here) as this
+ * language can show it.
+ */
 export function quoted(text) {
   if (language !== "zh" || !text) {
     return text;
@@ -72,14 +78,21 @@ export function quoted(text) {
 }
 
 /** What a server or a key asks, as this language can show it. */
-export const prompted = (text) => (language === "zh" && text ? promptInChinese(text) ?? t("said.prompted", {words: text.trim()}) : text);
+export const prompted = (text) => (
+  language === "zh" && text ? promptInChinese(text) ?? t("said.prompted", {words: text.trim()}) : text);
 
-/** The text of a key when there is one, else `otherwise` (a code of the server's that this page does not know yet). */
+/**
+ * The text of a key when there is one, else `otherwise` (a code of the server's that this page does not know
+ * yet).
+ */
 export function known(key, values, otherwise) {
   return key in en ? t(key, values) : otherwise ?? key;
 }
 
-/** What was passed over and why, {reason: count}, as texts: "2 Python environments". A reason that names a rule has it in its middle. */
+/**
+ * What was passed over and why, {reason: count}, as texts: "2 Python environments". A reason that names a
+ * rule has it in its middle.
+ */
 export function passedTexts(counts) {
   return Object.entries(counts ?? {}).map(([reason, count]) => {
     const rule = /^text files on which the rule (.*) takes too long$/s.exec(reason)?.[1];
@@ -89,12 +102,16 @@ export function passedTexts(counts) {
 
 function formatter(kind, options) {
   const name = kind + JSON.stringify(options);
-  cache[name] ??= kind === "number" ? new Intl.NumberFormat(LOCALES[language], options) : new Intl.DateTimeFormat(LOCALES[language],
-    options);
+  cache[name] ??= kind === "number" ? new Intl.NumberFormat(LOCALES[language], options)
+    : new Intl.DateTimeFormat(LOCALES[language],
+      options);
   return cache[name];
 }
 
-/** Both languages write 1,234.5, and the first Intl object of a page costs as much as the first rows of the list. */
+/**
+ * Both languages write 1,234.5, and the first Intl object of a page costs as much as the first rows of the
+ * list.
+ */
 function decimal(value, digits = 0) {
   const [whole, part] = Math.abs(value).toFixed(digits).split(".");
   return `${value < 0 ? "−" : ""}${whole.replace(/\B(?=(\d{3})+$)/g, ",")}${part ? `.${part}` : ""}`;
@@ -115,7 +132,8 @@ function clockParts(at) {
 }
 
 function dayText(date) {
-  return language === "zh" ? `${date.getMonth() + 1}月${date.getDate()}日` : `${MONTHS[date.getMonth()]} ${date.getDate()}`;
+  return language === "zh" ? `${date.getMonth() + 1}月${date.getDate()}日`
+    : `${MONTHS[date.getMonth()]} ${date.getDate()}`;
 }
 
 /** GMT+8 */
@@ -128,12 +146,14 @@ function zoneText(date) {
 /** Jan 23, 2025, 18:30:45 GMT+8 */
 function dateText(date, time) {
   const [day, zone] = [dayText(date), zoneText(date)];
-  return language === "zh" ? `${date.getFullYear()}年${day} ${time} ${zone}` : `${day}, ${date.getFullYear()}, ${time} ${zone}`;
+  return language === "zh" ? `${date.getFullYear()}年${day} ${time} ${zone}`
+    : `${day}, ${date.getFullYear()}, ${time} ${zone}`;
 }
 
 function durationText(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
-  const [days, hours, minutes] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60];
+  const [days, hours, minutes] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24,
+    Math.floor(whole / 60) % 60];
   if (days) {
     return t("time.dh", {d: days, h: pad(hours)});
   }
@@ -143,7 +163,8 @@ function durationText(seconds) {
   return minutes ? t("time.ms", {m: minutes, s: pad(whole % 60)}) : t("time.s", {s: whole});
 }
 
-const sameDay = (a, b) => a.getFullYear() === b.getFullYear() && a.getMonth() === b.getMonth() && a.getDate() === b.getDate();
+const sameDay = (a, b) => a.getFullYear() === b.getFullYear() && a.getMonth() === b.getMonth()
+  && a.getDate() === b.getDate();
 
 export const fmt = {
   /** A whole number with its thousands apart. */
@@ -168,11 +189,14 @@ export const fmt = {
     return decimal(value, digits);
   },
 
-  /** A metric's value with the digits that tell it from one `step` away, and never fewer than everywhere else. */
+  /**
+   * A metric's value with the digits that tell it from one `step` away, and never fewer than everywhere else.
+   */
   fine(value, step) {
     const size = Math.abs(value);
     const figures = Math.floor(Math.log10(size)) - Math.floor(Math.log10(step)) + 1;
-    if (typeof value !== "number" || !(figures > 4) || !Number.isFinite(figures) || (Number.isInteger(value) && size < 1e9)) {
+    if (typeof value !== "number" || !(figures > 4) || !Number.isFinite(figures)
+        || (Number.isInteger(value) && size < 1e9)) {
       return fmt.value(value);
     }
     if (size < 1e-3 || size >= 1e15) {
@@ -183,8 +207,11 @@ export const fmt = {
     return written.length > usual.length || usual.includes("e") ? written : usual;
   },
 
-  /** A measured quantity in three figures: 8.2, 95, 240; nobody needs more of a percentage or of gigabytes. */
-  short: (value) => (Number.isFinite(value) ? formatter("number", {maximumSignificantDigits: Math.abs(value) >= 100 ? 4 : 3}).format(value)
+  /**
+   * A measured quantity in three figures: 8.2, 95, 240; nobody needs more of a percentage or of gigabytes.
+   */
+  short: (value) => (Number.isFinite(value)
+    ? formatter("number", {maximumSignificantDigits: Math.abs(value) >= 100 ? 4 : 3}).format(value)
     : fmt.value(value)),
 
   /** A config or summary value as the user wrote it: nothing rounded, nested values as JSON. */
@@ -199,8 +226,9 @@ export const fmt = {
   },
 
   /**
-   * The same; a number that takes more than `room` characters gets fewer figures and a ≈ before them: one cut at its end would be another.
-   * Where just that sign has no room, what reckoning in binary left behind (0.0014999999999999998) is not worth it.
+   * The same; a number that takes more than `room` characters gets fewer figures and a ≈ before them: one cut
+   * at its end would be another. Where just that sign has no room, what reckoning in binary left behind
+   * (0.0014999999999999998) is not worth it.
    */
   within(value, room) {
     const whole = fmt.given(value);
@@ -246,7 +274,8 @@ export const fmt = {
     if (value < 9.95) {
       return t("time.age.s", {n: decimal(value, 1)});
     }
-    const [unit, size] = value < 99.5 ? ["s", 1] : value < 5970 ? ["m", 60] : value < 172800 ? ["h", 3600] : ["d", 86400];
+    const [unit, size] = value < 99.5 ? ["s", 1] : value < 5970 ? ["m", 60] : value < 172800 ? ["h", 3600]
+      : ["d", 86400];
     return t(`time.age.${unit}`, {n: fmt.int(Math.round(value / size))});
   },
 
@@ -255,7 +284,8 @@ export const fmt = {
 
   /** 18:41:07, 18:41:07.25 */
   seconds(at, digits = 0) {
-    const near = digits ? Math.round(at * 10 ** digits) / 10 ** digits : at;        // .9996 in three digits is the next second
+    // .9996 in three digits is the next second
+    const near = digits ? Math.round(at * 10 ** digits) / 10 ** digits : at;
     return clockParts(near).join(":") + (digits ? (near - Math.floor(near)).toFixed(digits).slice(1) : "");
   },
 
@@ -298,7 +328,8 @@ export const fmt = {
       rest -= Number(count) * size;
       return Number(count) ? t(`time.span.${unit}`, {n: String(count)}) : "";
     });
-    return (seconds < 0 ? "−" : "") + (units.filter(Boolean).slice(0, most).join(" ") || t("time.span.s", {n: "0"}));
+    return (seconds < 0 ? "−" : "") + (
+      units.filter(Boolean).slice(0, most).join(" ") || t("time.span.s", {n: "0"}));
   },
 
   /** The whole date, for a title. */

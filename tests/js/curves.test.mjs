@@ -1,20 +1,23 @@
-// The pure parts of charts: axes, ranges, groups, joining of tails, smoothing weights, the crosshair's link, the feed.
+// The pure parts of charts: axes, ranges, groups, joining of tails, smoothing weights, the crosshair's link,
+// the feed.
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "../../static/charts/axes.js";
+import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform,
+  valueRange} from "../../static/charts/axes.js";
 import {axisFor} from "../../static/charts/axis_text.js";
 import {environmentRows} from "../../static/charts/difference.js";
 import {toggled} from "../../static/charts/toolbar.js";
 import {Feed} from "../../static/charts/curve_cache.js";
 import {Rhythm} from "../../static/shared/throttle.js";
 import {Link} from "../../static/charts/crosshair.js";
-import {arrange, extent, groupMetrics, joinTail, logarithmic, lowerBound, matcher, nearest, noisy, overgrown, placed, pointWeight, sameCurves, shortLabel, span,
-  toCsv, valuesAt} from "../../static/charts/curves.js";
+import {arrange, extent, groupMetrics, joinTail, logarithmic, lowerBound, matcher, nearest, noisy, overgrown,
+  placed, pointWeight, sameCurves, shortLabel, span, toCsv, valuesAt} from "../../static/charts/curves.js";
 
 function curve(x, last, more = {}) {
-  return {run: "r", metric: "loss", x, last, min: last, max: last, min_x: x, max_x: x, smooth: null, nan: [], superseded: null,
-    n: x.length, m: x.length, total: x.length, exact: true, approximate: false, x_min: x[0], x_max: x.at(-1), ...more};
+  return {run: "r", metric: "loss", x, last, min: last, max: last, min_x: x, max_x: x, smooth: null, nan: [],
+    superseded: null, n: x.length, m: x.length, total: x.length, exact: true, approximate: false, x_min: x[0],
+    x_max: x.at(-1), ...more};
 }
 
 test("lines of a linear axis are round, inside, and about as many as asked", () => {
@@ -65,23 +68,31 @@ test("times and durations stand at round moments", () => {
 });
 
 test("every line of an axis has a label of its own, however small the range is against the value", () => {
-  const ranges = [[2.99e-4, 3.01e-4], [3e-4, 3.0005e-4], [-3e-5, -2.99e-5], [1234567.01, 1234567.06], [-1795712416.05, -1795712416], [1.2e12, 1200000077824],
-    [1795712416005, 1795712436005], [1795712416005123456, 1795712435005123456], [9007199254740992, 9007199254741042], [1, 1 + 1e-14], [0.5, 0.5 + 1e-13],
-    [1e300, 1.0000001e300], [9999, 10001], [99999, 100001], [2.5, 2.5000001], [63.9, 63.95], [0, 1], [-1e308, 1e308], [1e308, 1.7e308], [14.3, 28.6]];
+  const ranges = [[2.99e-4, 3.01e-4], [3e-4, 3.0005e-4], [-3e-5, -2.99e-5], [1234567.01, 1234567.06],
+    [-1795712416.05, -1795712416], [1.2e12, 1200000077824],
+    [1795712416005, 1795712436005], [1795712416005123456, 1795712435005123456],
+    [9007199254740992, 9007199254741042], [1, 1 + 1e-14], [0.5, 0.5 + 1e-13],
+    [1e300, 1.0000001e300], [9999, 10001], [99999, 100001], [2.5, 2.5000001], [63.9, 63.95], [0, 1],
+    [-1e308, 1e308], [1e308, 1.7e308], [14.3, 28.6]];
   for (const [lo, hi] of ranges) {
-    for (const [side, kind, log] of [["x", "step", false], ["x", "metric", true], ["y", "value", false], ["y", "value", true]]) {
+    for (const [side, kind, log] of [["x", "step", false], ["x", "metric", true], ["y", "value", false],
+      ["y", "value", true]]) {
       const axis = axisFor(side, {lo, hi, tiny: Math.min(Math.abs(lo), Math.abs(hi)) || 1}, log, kind);
       const labels = axis.labels(axis.ticks(250));
-      assert.ok(labels.length > 1 && new Set(labels).size === labels.length, `${side} ${lo} ${hi} ${log}: ${labels}`);
+      assert.ok(labels.length > 1 && new Set(labels).size === labels.length,
+        `${side} ${lo} ${hi} ${log}: ${labels}`);
     }
   }
-  assert.deepEqual(tickLabels([1795712416, 1795712416.01, 1795712416.02]), ["1.795712416G", "+0.01", "+0.02"]);
+  assert.deepEqual(tickLabels([1795712416, 1795712416.01, 1795712416.02]),
+    ["1.795712416G", "+0.01", "+0.02"]);
   assert.deepEqual(tickLabels([3e-4, 3.001e-4, 3.002e-4]), ["3e−4", "3.001e−4", "3.002e−4"]);
-  assert.deepEqual(tickLabels([-10000, -1000, -100, -10, -1, 0, 1]), ["−10k", "−1k", "−100", "−10", "−1", "0", "1"]);
+  assert.deepEqual(tickLabels([-10000, -1000, -100, -10, -1, 0, 1]),
+    ["−10k", "−1k", "−100", "−10", "−1", "0", "1"]);
 });
 
 test("what the crosshair reads off tells neighbours apart: steps, values, durations, times", () => {
-  const read = (lo, hi, kind, x) => axisFor(kind === "value" ? "y" : "x", {lo, hi, tiny: 1}, false, kind).exact(x);
+  const read = (lo, hi, kind, x) =>
+    axisFor(kind === "value" ? "y" : "x", {lo, hi, tiny: 1}, false, kind).exact(x);
   assert.equal(read(0, 2e12, "step", 1795712416005), "1,795,712,416,005");
   assert.equal(read(1234567, 1234568, "value", 1234567.25), "1,234,567.250");
   assert.equal(read(0, 4.1, "value", 0.0004), "4e−4");
@@ -100,23 +111,30 @@ test("an axis of times has two lines and a date, wherever it begins, and the rea
           const axis = axisFor("x", {lo, hi: lo + days * 86400, tiny: 1}, false, "wall");
           const ticks = axis.ticks(px);
           const labels = axis.labels(ticks);
-          assert.ok(labels.length > 1 && labels.some((label) => /[A-Z]|^\d{4}/.test(label)), `${days} d from ${lo}, ${px} px: ${labels}`);
+          assert.ok(labels.length > 1 && labels.some((label) => /[A-Z]|^\d{4}/.test(label)),
+            `${days} d from ${lo}, ${px} px: ${labels}`);
           assert.ok(ticks.every((at, i) => at >= lo && at <= lo + days * 86400 && !(at <= ticks[i - 1])));
           assert.ok(days < 7 || labels.every((label) => !label.includes(":")), `${days} d: ${labels}`);
         }
       }
     }
-    const week = axisFor("x", {lo: 1792620000, hi: 1792620000 + 7 * 86400, tiny: 1}, false, "wall");       // 22 to 29 October 2026
-    assert.deepEqual(week.labels(week.ticks(700)), ["Oct 22", "Oct 23", "Oct 24", "Oct 25", "Oct 26", "Oct 27", "Oct 28", "Oct 29"].slice(0, week.ticks(700).length));
-    const spring = axisFor("x", {lo: 1774623600, hi: 1774623600 + 3 * 86400, tiny: 1}, false, "wall");     // 27 to 30 March 2026
-    assert.deepEqual(spring.labels(spring.ticks(500)).filter((label) => /:/.test(label) && !/(06|12|18):00/.test(label)), []);
+    // 22 to 29 October 2026
+    const week = axisFor("x", {lo: 1792620000, hi: 1792620000 + 7 * 86400, tiny: 1}, false, "wall");
+    assert.deepEqual(week.labels(week.ticks(700)),
+      ["Oct 22", "Oct 23", "Oct 24", "Oct 25", "Oct 26", "Oct 27", "Oct 28", "Oct 29"]
+        .slice(0, week.ticks(700).length));
+    // 27 to 30 March 2026
+    const spring = axisFor("x", {lo: 1774623600, hi: 1774623600 + 3 * 86400, tiny: 1}, false, "wall");
+    assert.deepEqual(spring.labels(spring.ticks(500))
+      .filter((label) => /:/.test(label) && !/(06|12|18):00/.test(label)), []);
   } finally {
     process.env.TZ = zone ?? "";
     zone ?? delete process.env.TZ;
   }
 });
 
-test("a clock that is put back tells the hour it shows twice apart, on the lines and at the crosshair", () => {
+test("a clock that is put back tells the hour it shows twice apart, on the lines and at the crosshair",
+() => {
   const zone = process.env.TZ;
   process.env.TZ = "Europe/Berlin";
   try {
@@ -124,7 +142,8 @@ test("a clock that is put back tells the hour it shows twice apart, on the lines
     for (const [hours, px] of [[1.5, 330], [1.5, 900], [4, 900], [0.2, 500]]) {
       const axis = axisFor("x", {lo: back - hours * 3600, hi: back + hours * 3600, tiny: 1}, false, "wall");
       const labels = axis.labels(axis.ticks(px));
-      assert.ok(labels.length > 1 && new Set(labels).size === labels.length, `${hours} h, ${px} px: ${labels}`);
+      assert.ok(labels.length > 1 && new Set(labels).size === labels.length,
+        `${hours} h, ${px} px: ${labels}`);
     }
     const axis = axisFor("x", {lo: back - 5400, hi: back + 5400, tiny: 1}, false, "wall");
     assert.match(axis.exact(back - 1800), /02:30:00.* GMT\+2$/);
@@ -140,12 +159,14 @@ test("lines within a second say where they are, not where a shorter label would 
   const axis = axisFor("x", {lo: 1737653445, hi: 1737653446, tiny: 1}, false, "wall");
   for (const px of [330, 400, 500, 900]) {
     const ticks = axis.ticks(px);
-    assert.deepEqual(axis.labels(ticks).map((label) => Number(/:([\d.]+)$/.exec(label)[1])), ticks.map((at) => Number((45 + (at - 1737653445)).toFixed(2))));
+    assert.deepEqual(axis.labels(ticks).map((label) => Number(/:([\d.]+)$/.exec(label)[1])),
+      ticks.map((at) => Number((45 + (at - 1737653445)).toFixed(2))));
   }
   assert.match(axis.exact(1737653445.99996), /:46\.000$/);
 });
 
-test("an axis of one moment shows a minute around it, one of one duration nothing before its beginning", () => {
+test("an axis of one moment shows a minute around it, one of one duration nothing before its beginning",
+() => {
   const moment = axisFor("x", {lo: 1737653445, hi: 1737653445, tiny: 1}, false, "wall");
   assert.deepEqual(moment.range, [1737653415, 1737653475]);
   assert.ok(moment.labels(moment.ticks(500)).every((label) => /:\d\d:\d\d$/.test(label)));
@@ -153,7 +174,8 @@ test("an axis of one moment shows a minute around it, one of one duration nothin
 });
 
 test("between two whole steps there is no line, between fractional ones there are", () => {
-  const steps = (hi, whole, px) => axisFor("x", {lo: 0, hi, tiny: 1, whole}, false, "step").labels(axisFor("x", {lo: 0, hi, tiny: 1, whole}, false, "step").ticks(px));
+  const steps = (hi, whole, px) => axisFor("x", {lo: 0, hi, tiny: 1, whole}, false, "step").labels(
+    axisFor("x", {lo: 0, hi, tiny: 1, whole}, false, "step").ticks(px));
   assert.deepEqual(steps(1, true, 900), ["0", "1"]);
   assert.deepEqual(steps(3, true, 900), ["0", "1", "2", "3"]);
   assert.ok(steps(20, true, 900).every((label) => /^\d+$/.test(label)));
@@ -162,7 +184,8 @@ test("between two whole steps there is no line, between fractional ones there ar
 });
 
 test("an axis of durations tells its lines apart, seconds after a day too", () => {
-  for (const [lo, hi] of [[0, 0.001], [0, 1], [10, 10.3], [0, 60], [100000, 100060], [100000.1, 100000.2], [0, 30 * 86400], [0, 300 * 86400], [90061, 98000], [3600.5, 3603]]) {
+  for (const [lo, hi] of [[0, 0.001], [0, 1], [10, 10.3], [0, 60], [100000, 100060], [100000.1, 100000.2],
+    [0, 30 * 86400], [0, 300 * 86400], [90061, 98000], [3600.5, 3603]]) {
     const axis = axisFor("x", {lo, hi, tiny: 1}, false, "relative");
     const labels = axis.labels(axis.ticks(500));
     assert.ok(labels.length > 1 && new Set(labels).size === labels.length, `${lo} ${hi}: ${labels}`);
@@ -170,11 +193,13 @@ test("an axis of durations tells its lines apart, seconds after a day too", () =
 });
 
 test("metrics with the same last name part share a chart; losses first, bare counters last", () => {
-  const names = ["data/ms", "epoch", "step/ms", "train/accuracy", "train/loss", "val/accuracy", "val/loss", "lr"];
+  const names = ["data/ms", "epoch", "step/ms", "train/accuracy", "train/loss", "val/accuracy", "val/loss",
+    "lr"];
   const groups = groupMetrics(names);
   assert.deepEqual(groups.map(({title}) => title), ["loss", "accuracy", "lr", "ms", "epoch"]);
   assert.deepEqual(groups[0].metrics, ["train/loss", "val/loss"]);
-  assert.deepEqual(groupMetrics(names, "prefix").find(({title}) => title === "train").metrics, ["train/accuracy", "train/loss"]);
+  assert.deepEqual(groupMetrics(names, "prefix").find(({title}) => title === "train").metrics,
+    ["train/accuracy", "train/loss"]);
   assert.equal(groupMetrics(names, "one").length, names.length);
   assert.equal(shortLabel("train/loss", "loss"), "train");
   assert.equal(shortLabel("a/b/loss", "a/b", "prefix"), "loss");
@@ -182,16 +207,19 @@ test("metrics with the same last name part share a chart; losses first, bare cou
 
 test("pinned charts come first, hidden ones not at all, the reader's order is kept", () => {
   const groups = ["a", "b", "c", "d"].map((id) => ({id}));
-  assert.deepEqual(arrange(groups, {pinned: ["d"], hidden: ["b"], order: ["c", "a"]}).map(({id}) => id), ["d", "c", "a"]);
+  assert.deepEqual(arrange(groups, {pinned: ["d"], hidden: ["b"], order: ["c", "a"]}).map(({id}) => id),
+    ["d", "c", "a"]);
   assert.deepEqual(toggled(toggled([], "a"), "a"), []);
 });
 
-test("a chart that is put elsewhere is pinned among pinned ones only, and other groupings keep their order", () => {
+test("a chart that is put elsewhere is pinned among pinned ones only, and other groupings keep their order",
+() => {
   const ids = ["a", "b", "c", "d"];
   const kept = (id, before, pinned) => {
     const after = placed(ids, id, before, {pinned, order: ["other"]});
     assert.equal(after.order.at(-1), "other");
-    assert.deepEqual(arrange(ids.map((one) => ({id: one})), after).map((one) => one.id), after.order.slice(0, -1));
+    assert.deepEqual(arrange(ids.map((one) => ({id: one})), after).map((one) => one.id),
+      after.order.slice(0, -1));
     return [after.order.slice(0, -1).join(""), after.pinned.join("")];
   };
   assert.deepEqual(kept("c", "a", []), ["cabd", ""]);
@@ -222,7 +250,8 @@ test("the filter is an expression, or plain text while it is half typed", () => 
 
 test("a tail replaces what was held from its beginning on", () => {
   const held = curve([1, 2, 3, 4], [4, 3, 2, 1], {nan: [[2, "NaN"], [4, "NaN"]], smooth: [4, 3, 2, 1]});
-  const joined = joinTail(held, curve([4, 5, 6], [9, 8, 7], {total: 6, nan: [[5, "NaN"]], smooth: [9, 8, 7]}), 4, true);
+  const joined = joinTail(held, curve([4, 5, 6], [9, 8, 7], {total: 6, nan: [[5, "NaN"]], smooth: [9, 8, 7]}),
+    4, true);
   assert.deepEqual(joined.x, [1, 2, 3, 4, 5, 6]);
   assert.deepEqual(joined.last, [4, 3, 2, 9, 8, 7]);
   assert.deepEqual(joined.smooth, [4, 3, 2, 9, 8, 7]);
@@ -232,7 +261,8 @@ test("a tail replaces what was held from its beginning on", () => {
 });
 
 test("an extent has every extreme of the shown stretch, superseded points too", () => {
-  const one = curve([1, 2, 3], [1, 1, 1], {exact: false, min: [0, 1, 1], max: [1, 50, 1], superseded: {x: [3], last: [-7]}});
+  const one = curve([1, 2, 3], [1, 1, 1],
+    {exact: false, min: [0, 1, 1], max: [1, 50, 1], superseded: {x: [3], last: [-7]}});
   assert.deepEqual(extent([one]), {lo: -7, hi: 50, tiny: 1});
   assert.deepEqual(extent([one], 0, 1.5), {lo: 0, hi: 1, tiny: 1});
   assert.deepEqual(span([one]), {lo: 1, hi: 3});
@@ -252,8 +282,10 @@ test("only noise is smoothed, with a weight that looks the same for any number o
 });
 
 test("the tooltip is sorted by value and leaves out curves that ended", () => {
-  const list = [curve([1, 2, 3], [1, 2, 3], {metric: "a"}), curve([1, 2, 3], [9, 8, 7], {metric: "b"}), curve([0, 0.5], [5, 5], {metric: "gone"})];
-  assert.deepEqual(valuesAt(list, 2, 0.1).map(({series, value}) => [series.metric, value]), [["b", 8], ["a", 2]]);
+  const list = [curve([1, 2, 3], [1, 2, 3], {metric: "a"}), curve([1, 2, 3], [9, 8, 7], {metric: "b"}),
+    curve([0, 0.5], [5, 5], {metric: "gone"})];
+  assert.deepEqual(valuesAt(list, 2, 0.1).map(({series, value}) => [series.metric, value]),
+    [["b", 8], ["a", 2]]);
   assert.equal(nearest([1, 4, 9], 6), 1);
   assert.equal(nearest([], 6), -1);
   assert.equal(lowerBound([1, 2, 2, 3], 2), 1);
@@ -293,7 +325,8 @@ test("the feed fetches whole once, then only tails, and whole again when the pas
   const feed = new Feed(async (values) => {
     asked.push(values);
     const from = values.from ?? 0;
-    return {series: values.metric.map((metric) => curve([from, from + 1], [1, 1], {run: values.run[0], metric, total: from + 2}))};
+    return {series: values.metric.map(
+      (metric) => curve([from, from + 1], [1, 1], {run: values.run[0], metric, total: from + 2}))};
   });
   feed.set({x: "step", smooth: 0});
   await feed.want([["r", "loss"]]);
@@ -328,7 +361,8 @@ test("a curve of very many points is drawn before it is smoothed, one without no
   const noise = Array.from({length: 300}, (_, i) => (i * 7919) % 13);
   const feed = new Feed(async (values) => {
     asked.push([values.metric.join(), values.smooth]);
-    return {series: values.metric.map((metric) => curve(noise.map((_, i) => i), metric === "noisy" ? noise : noise.map((_, i) => i), {metric}))};
+    return {series: values.metric.map((metric) =>
+      curve(noise.map((_, i) => i), metric === "noisy" ? noise : noise.map((_, i) => i), {metric}))};
   });
   feed.count("r", [{name: "noisy", points: 1e6}, {name: "even", points: 1e6}]);
   feed.set({x: "step", smooth: 0.8});
@@ -343,7 +377,9 @@ test("two requests are on their way at a time, those of the first charts before 
   const release = [];
   const feed = new Feed((values) => new Promise((resolve) => {
     asked.push(values);
-    release.push(() => resolve({series: values.run.flatMap((run) => values.metric.map((metric) => curve([0], [1], {run, metric})))}));
+    release.push(() =>
+      resolve({series: values.run.flatMap(
+        (run) => values.metric.map((metric) => curve([0], [1], {run, metric})))}));
   }));
   const turn = () => new Promise((resolve) => setTimeout(resolve));
   const runs = Array.from({length: 30}, (_, at) => `r${at}`);
@@ -403,6 +439,7 @@ test("what spans powers of ten has a logarithmic axis, a learning rate has none"
 test("the tags that tell compared runs apart come first", () => {
   const runs = [["base", "sweep", "s0"], ["base", "sweep", "s1"], ["base", "sweep"]].map((tags) => ({tags}));
   const words = {tags: "tags"}, same = () => "";
-  const [{values}] = environmentRows(runs, words, {state: same, gpus: same, duration: same}).filter(({name}) => name === "tags");
+  const [{values}] = environmentRows(runs, words, {state: same, gpus: same, duration: same})
+    .filter(({name}) => name === "tags");
   assert.deepEqual(values, ["s0, base, sweep", "s1, base, sweep", "base, sweep"]);
 });

@@ -1,5 +1,6 @@
-// Lists what the pages use that needs newer browsers than the floor: `node tests/js/floor.mjs FOLDER [STATIC]`, where FOLDER holds node_modules with
-// @mdn/browser-compat-data, acorn, acorn-walk, css-tree, es-check, eslint and eslint-plugin-compat. Ends with 1 where there is anything.
+// Lists what the pages use that needs newer browsers than the floor: `node tests/js/floor.mjs FOLDER
+// [STATIC]`, where FOLDER holds node_modules with @mdn/browser-compat-data, acorn, acorn-walk, css-tree,
+// es-check, eslint and eslint-plugin-compat. Ends with 1 where there is anything.
 //
 // Firefox 115 and Safari 16.4 themselves are not to be had everywhere; the tables of what they know are.
 
@@ -23,7 +24,8 @@ const HARMLESS = new Map([
   ["css.properties.overflow-anchor.none", "the same"],
   ["css.properties.forced-color-adjust", "Safari has no forced colours"],
   ["css.properties.forced-color-adjust.none", "the same"],
-  ["css.properties.overscroll-behavior", "known since long, but for boxes that do not scroll; it only keeps a page from moving with a list"],
+  ["css.properties.overscroll-behavior",
+    "known since long, but for boxes that do not scroll; it only keeps a page from moving with a list"],
   ["css.properties.contain.style", "saves work where it is known"],
   ["css.properties.user-select", "has its prefix"],
 ]);
@@ -31,9 +33,11 @@ const HARMLESS = new Map([
 /** Which browsers of the floor do not know a feature yet: ["safari 17.5", …]. */
 function lacking(compat) {
   return Object.entries(FLOOR).flatMap(([browser, version]) => {
-    const told = [compat.support[browser]].flat().find((one) => one && !one.flags && !one.partial_implementation) ?? null;
+    const told = [compat.support[browser]].flat()
+      .find((one) => one && !one.flags && !one.partial_implementation) ?? null;
     const added = told?.version_added;
-    const known = added && added !== "preview" && Number.parseFloat(String(added).replace("≤", "")) <= version;
+    const known = added && added !== "preview"
+      && Number.parseFloat(String(added).replace("≤", "")) <= version;
     return known || (told?.prefix && known) ? [] : [`${browser} ${added || "never"}`];
   });
 }
@@ -47,11 +51,13 @@ function check(where, name, compat) {
   }
 }
 
-const FUNCTIONS = {"light-dark": bcd.css.types.color["light-dark"], "color-mix": bcd.css.types.color["color-mix"]};
+const FUNCTIONS = {"light-dark": bcd.css.types.color["light-dark"],
+  "color-mix": bcd.css.types.color["color-mix"]};
 const seen = {properties: 0, selectors: 0, rules: 0, members: 0};
 
 function checkStyles(name) {
-  const tree = css.parse(fs.readFileSync(path.join(STATIC, name), "utf8"), {positions: true, parseCustomProperty: true});
+  const tree = css.parse(fs.readFileSync(path.join(STATIC, name), "utf8"),
+    {positions: true, parseCustomProperty: true});
   css.walk(tree, (node) => {
     const where = `${name}:${node.loc?.start.line}`;
     if (node.type === "Declaration" && (node.property.startsWith("--") || !node.property.startsWith("-"))) {
@@ -81,8 +87,9 @@ function checkStyles(name) {
 
 const interfaces = {...bcd.api, ...bcd.javascript.builtins};
 // The kinds of objects whose members are looked for by their names alone: [[kind, compat data], …] by member.
-const COMMON = ["Array", "String", "Number", "Map", "Set", "Promise", "Element", "HTMLElement", "HTMLDialogElement", "Node", "Document",
-  "DocumentFragment", "Selection", "Range", "DOMTokenList", "URLSearchParams"];
+const COMMON = ["Array", "String", "Number", "Map", "Set", "Promise", "Element", "HTMLElement",
+  "HTMLDialogElement", "Node", "Document", "DocumentFragment", "Selection", "Range", "DOMTokenList",
+  "URLSearchParams"];
 const members = new Map();
 for (const [name, parts] of COMMON.map((name) => [name, interfaces[name]])) {
   for (const [member, data] of Object.entries(parts)) {
@@ -95,7 +102,9 @@ for (const [name, parts] of COMMON.map((name) => [name, interfaces[name]])) {
 function checkScript(name) {
   const text = fs.readFileSync(path.join(STATIC, name), "utf8");
   const classic = ["preload.js", "floor.js", "report/report.js"].includes(name);
-  const tree = acorn.parse(text, {ecmaVersion: name === "floor.js" ? 5 : 2022, sourceType: classic ? "script" : "module", locations: true});
+  const tree = acorn.parse(text,
+    {ecmaVersion: name === "floor.js" ? 5 : 2022, sourceType: classic ? "script" : "module",
+      locations: true});
   walk.full(tree, (node) => {
     const where = `${name}:${node.loc.start.line}`;
     if (node.type === "MemberExpression" && !node.computed && node.property.type === "Identifier") {
@@ -132,7 +141,8 @@ scripts.forEach(checkScript);
 /** A tool's own verdict: what it prints where it finds fault. */
 function ask(program, args) {
   try {
-    execFileSync(path.join(folder, "node_modules", ".bin", program), args, {cwd: folder, encoding: "utf8", stdio: "pipe"});
+    execFileSync(path.join(folder, "node_modules", ".bin", program), args,
+      {cwd: folder, encoding: "utf8", stdio: "pipe"});
   } catch (error) {
     findings.push(`${program}:\n${error.stdout}${error.stderr}`);
   }
@@ -154,6 +164,7 @@ for (const name of scripts) {
 ask("eslint", ["--config", CONFIG, "static"]);
 ask("es-check", ["es2022", "--module", "--noCache", "static/**/*.js"]);
 
-console.log(findings.join("\n") || `nothing: ${seen.properties} declarations, ${seen.selectors} selectors, ${seen.rules} rules, `
+console.log(findings.join("\n")
+  || `nothing: ${seen.properties} declarations, ${seen.selectors} selectors, ${seen.rules} rules, `
   + `${scripts.length} scripts with ${seen.members} members`);
 process.exitCode = findings.length || !seen.properties || !seen.members ? 1 : 0;

@@ -1,4 +1,5 @@
-// English of the system, its ssh and libraries on Chinese pages: translated where it is known, else marked as somebody else's words.
+// English of the system, its ssh and libraries on Chinese pages: translated where it is known, else marked as
+// somebody else's words.
 
 import assert from "node:assert/strict";
 import fs from "node:fs";
@@ -8,11 +9,13 @@ import {prompted, quoted, setLanguage, t} from "../../static/shared/words.js";
 
 test("errors of the system and of the SSH library are Chinese, in a sentence and alone", () => {
   setLanguage("zh");
-  assert.equal(t("said.banner", {host: "a", port: "22", detail: "Error reading SSH protocol banner"}), "a:22 不是 SSH 服务，或没有应答（没有读到 SSH 协议标识）。");
+  assert.equal(t("said.banner", {host: "a", port: "22", detail: "Error reading SSH protocol banner"}),
+    "a:22 不是 SSH 服务，或没有应答（没有读到 SSH 协议标识）。");
   assert.equal(t("said.certificate_bad", {detail: "it is not valid now"}), "证书未被采用：目前不在有效期内");
   assert.equal(t("said.certificate_bad", {detail: "it is made for *.lab, gpu"}), "证书未被采用：是为 *.lab, gpu 签发的");
   assert.equal(quoted("[Errno 28] No space left on device: '/data/x'"), "磁盘已满: '/data/x'");
-  for (const name of ["Connection refused", "No route to host", "Permission denied", "Read-only file system", "Disk quota exceeded", "Too many open files",
+  for (const name of ["Connection refused", "No route to host", "Permission denied", "Read-only file system",
+    "Disk quota exceeded", "Too many open files",
     "Input/output error", "Name or service not known", "Connection reset by peer"]) {
     assert.doesNotMatch(inChinese(name), /[A-Za-z]/, name);
   }
@@ -23,7 +26,8 @@ test("what nobody translated is marked as it stands, and English pages show ever
   assert.equal(quoted("the flux capacitor is empty"), "原文：the flux capacitor is empty");
   assert.equal(quoted(""), "");
   assert.equal(quoted("已经是中文 with words"), "已经是中文 with words");
-  assert.equal(t("said.hung_up", {host: "a", port: "22", words: "Permission denied"}), "a:22 挂断了连接，并说：Permission denied");
+  assert.equal(t("said.hung_up", {host: "a", port: "22", words: "Permission denied"}),
+    "a:22 挂断了连接，并说：Permission denied");
   setLanguage("en");
   assert.equal(quoted("[Errno 28] No space left on device"), "[Errno 28] No space left on device");
   assert.equal(prompted("Passphrase for /k"), "Passphrase for /k");
@@ -43,7 +47,8 @@ test("prompts that are known are Chinese, others are quoted", () => {
 
 test("the reasons for which a host certificate is refused all have their Chinese words", () => {
   const source = fs.readFileSync(new URL("../../runicorn/ssh/host_keys.py", import.meta.url), "utf8");
-  const reasons = [...source.slice(source.indexOf("def refusal")).matchAll(/return f?"([^"]+)"/g)].map(([, text]) => text.replace(/\{.*\}/, "gpu-1"));
+  const reasons = [...source.slice(source.indexOf("def refusal")).matchAll(/return f?"([^"]+)"/g)]
+    .map(([, text]) => text.replace(/\{.*\}/, "gpu-1"));
   assert.ok(reasons.length >= 5);
   reasons.forEach((reason) => assert.match(inChinese(reason), /[\u3400-\u9fff]/, reason));
 });

@@ -17,12 +17,14 @@ function far(total) {
   const asked = [];
   const fetchBlock = async (offset, limit) => {
     asked.push(offset);
-    return {matched: total, runs: Array.from({length: Math.max(0, Math.min(limit, total - offset))}, (_, i) => ({key: `k${offset + i}`}))};
+    return {matched: total, runs: Array.from({length: Math.max(0, Math.min(limit, total - offset))},
+      (_, i) => ({key: `k${offset + i}`}))};
   };
   return {asked, fetchBlock};
 }
 
-test("of a list scrolled to its end so many rows are kept as are near, and those in sight always", async () => {
+test("of a list scrolled to its end so many rows are kept as are near, and those in sight always",
+async () => {
   const {asked, fetchBlock} = far(100_000);
   const slices = new Slices(fetchBlock);
   for (let first = 0; first < 99_000; first += 40) {
@@ -67,7 +69,8 @@ test("group heads stand among the rows; a folded group hides its own", () => {
   const groups = [{value: "a", count: 2}, {value: "b", count: 3}, {value: "c", count: 1}];
   const open = arrange(6, groups);
   assert.equal(open.count, 9);
-  assert.deepEqual([0, 1, 3, 8].map((line) => open.at(line).row ?? open.at(line).group.value), ["a", 0, "b", 5]);
+  assert.deepEqual([0, 1, 3, 8].map((line) => open.at(line).row ?? open.at(line).group.value),
+    ["a", 0, "b", 5]);
   const folded = arrange(6, groups, new Set(["b"]));
   assert.equal(folded.count, 6);
   assert.deepEqual([0, 1, 2, 3, 5].map((row) => folded.lineOf(row)), [1, 2, -1, -1, 5]);
@@ -87,7 +90,8 @@ test("an order that changed is noticed and can be put back with new values", () 
 });
 
 test("columns: what people compare comes by itself, the least needed goes first", () => {
-  const offered = {summary: ["train/loss", "best_val_accuracy", "val/accuracy"], config: ["seed", "optimizer.lr", "batch_size"]};
+  const offered = {summary: ["train/loss", "best_val_accuracy", "val/accuracy"],
+    config: ["seed", "optimizer.lr", "batch_size"]};
   const ids = defaultColumns(offered, "train/loss");
   assert.deepEqual(ids.slice(-3), ["summary.val/accuracy", "config.optimizer.lr", "config.batch_size"]);
   assert.ok(!defaultColumns(offered, null, 1).includes("connection"));
@@ -114,7 +118,8 @@ test("addresses keep any name", () => {
   assert.deepEqual(splitList(joinList(["a,b", "c%2C", "d"])), ["a,b", "c%2C", "d"]);
   assert.equal(queryText({filter: "loss<0.3 tag:x", sort: "", cols: ["name", "config.a,b"]}),
     "?filter=loss<0.3+tag:x&cols=name,config.a%252Cb");
-  assert.deepEqual(Object.fromEntries(new URLSearchParams(queryText({filter: "a+b&c=d #é"}))), {filter: "a+b&c=d #é"});
+  assert.deepEqual(Object.fromEntries(new URLSearchParams(queryText({filter: "a+b&c=d #é"}))),
+    {filter: "a+b&c=d #é"});
 });
 
 test("parameters repeat and leave out what is empty", () => {
@@ -129,17 +134,22 @@ test("the smallest news is waited from", () => {
 
 test("metrics of the curves: the main ones, then what people look at", () => {
   const rows = [{main: {metric: "train/loss"}}, {main: null}];
-  assert.deepEqual(pickMetrics(rows, ["epoch", "train/loss", "val/accuracy", "lr"]), ["train/loss", "val/accuracy", "lr"]);
+  assert.deepEqual(pickMetrics(rows, ["epoch", "train/loss", "val/accuracy", "lr"]),
+    ["train/loss", "val/accuracy", "lr"]);
 });
 
 test("small things", () => {
   assert.deepEqual(parseTags(" a, b，a,, "), ["a", "b"]);
-  const pasted = {"root@gpu.lab": {host: "gpu.lab", user: "root"}, "gpu.lab:2222": {host: "gpu.lab", port: 2222},
-    "ssh://bob@gpu.lab:2222/": {host: "gpu.lab", user: "bob", port: 2222}, "sftp://gpu": {host: "gpu"}, "[::1]": {host: "::1"},
-    "bob@[fe80::1]:22": {host: "fe80::1", user: "bob", port: 22}, "::1": null, "fe80::1%eth0": null, "gpu": null, "": null,
+  const pasted = {"root@gpu.lab": {host: "gpu.lab", user: "root"},
+    "gpu.lab:2222": {host: "gpu.lab", port: 2222},
+    "ssh://bob@gpu.lab:2222/": {host: "gpu.lab", user: "bob", port: 2222}, "sftp://gpu": {host: "gpu"},
+    "[::1]": {host: "::1"}, "bob@[fe80::1]:22": {host: "fe80::1", user: "bob", port: 22}, "::1": null,
+    "fe80::1%eth0": null, "gpu": null, "": null,
     "bob:secret@gpu": null, "bob@gpu:/data": null, "ssh://gpu/data": null, "a b": null};
   assert.deepEqual(Object.keys(pasted).map(apart), Object.values(pasted));
   assert.deepEqual(problems({host: "", port: 22, interval: 30}), {host: "settings.need.host"});
-  assert.deepEqual(Object.keys(problems({host: "a;b", port: 70000, interval: NaN})), ["host", "port", "interval"]);
-  assert.equal(report([{name: "port", ok: false, text: "silent", advice: "look", ms: 12.4}]), "FAIL port: silent (look)  12 ms");
+  assert.deepEqual(Object.keys(problems({host: "a;b", port: 70000, interval: NaN})),
+    ["host", "port", "interval"]);
+  assert.equal(report([{name: "port", ok: false, text: "silent", advice: "look", ms: 12.4}]),
+    "FAIL port: silent (look)  12 ms");
 });

@@ -3,11 +3,13 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {marked, pieces, plain, searchPattern} from "../../static/run/ansi.js";
-import {against, bestOf, configRows, inPercent, metricRows, valueRows} from "../../static/charts/difference.js";
+import {against, bestOf, configRows, inPercent, metricRows,
+  valueRows} from "../../static/charts/difference.js";
 import {flattened} from "../../static/shared/flatten.js";
 
 test("colours become classes, everything else of a terminal goes", () => {
-  assert.deepEqual(pieces("\x1b[32m✓ done\x1b[0m ok"), [{text: "✓ done", class: "a-green"}, {text: " ok", class: ""}]);
+  assert.deepEqual(pieces("\x1b[32m✓ done\x1b[0m ok"),
+    [{text: "✓ done", class: "a-green"}, {text: " ok", class: ""}]);
   assert.deepEqual(pieces("\x1b[1;91mbad"), [{text: "bad", class: "a-red a-bold"}]);
   assert.equal(plain("\x1b]8;;http://x\x07link\x1b]8;;\x07\x1b[2K\x1b[1Aend\x07\x00"), "linkend");
   assert.equal(pieces("\x1b[38;5;196mred")[0].class, "a-red");
@@ -18,14 +20,19 @@ test("colours become classes, everything else of a terminal goes", () => {
 
 test("what is searched is marked, across colours too", () => {
   const found = marked(pieces("lo\x1b[31mss\x1b[0m loss"), searchPattern("loss", false));
-  assert.deepEqual(found.map(({text, hit}) => [text, Boolean(hit)]), [["lo", true], ["ss", true], [" ", false], ["loss", true]]);
+  assert.deepEqual(found.map(({text, hit}) => [text, Boolean(hit)]),
+    [["lo", true], ["ss", true], [" ", false], ["loss", true]]);
   assert.equal(found[1].class, "a-red");
   assert.equal(searchPattern("(", true), null);
-  assert.deepEqual(marked(pieces("a.b"), searchPattern(".", false)).filter(({hit}) => hit).map(({text}) => text), ["."]);
+  assert.deepEqual(marked(pieces("a.b"), searchPattern(".", false)).filter(({hit}) => hit)
+    .map(({text}) => text), ["."]);
   assert.equal(marked(pieces("abc"), searchPattern("x*", true)).length, 1);
 });
 
-const run = (key, metrics, config = {}) => ({key, metrics: Object.entries(metrics).map(([name, [best, last, rule]]) => ({name, last, best: best === null ? null : {value: best, step: 1, rule}})), config, tags: []});
+const run = (key, metrics, config = {}) =>
+  ({key, metrics: Object.entries(metrics)
+    .map(([name, [best, last, rule]]) =>
+      ({name, last, best: best === null ? null : {value: best, step: 1, rule}})), config, tags: []});
 
 test("the best of a metric is starred by its rule; ties share, one alone has none", () => {
   assert.deepEqual(bestOf([1, 3, 3], "max"), [1, 2]);
@@ -45,7 +52,8 @@ test("differences are shares of the baseline, points for percentages, and green 
 });
 
 test("metrics stand side by side, validation first, with gaps for what a run did not log", () => {
-  const rows = metricRows([run("a", {"train/loss": [0.3, 0.4, "min"], "val/loss": [0.5, 0.5, "min"]}), run("b", {"val/loss": [0.4, 0.6, "min"], epoch: [9, 9, "max"]})]);
+  const rows = metricRows([run("a", {"train/loss": [0.3, 0.4, "min"], "val/loss": [0.5, 0.5, "min"]}),
+    run("b", {"val/loss": [0.4, 0.6, "min"], epoch: [9, 9, "max"]})]);
   assert.deepEqual(rows.map(({metric}) => metric), ["val/loss", "train/loss", "epoch"]);
   assert.deepEqual(rows[0].best, [0.5, 0.4]);
   assert.deepEqual(rows[0].starred, [1]);
@@ -54,8 +62,10 @@ test("metrics stand side by side, validation first, with gaps for what a run did
 });
 
 test("config keys that differ come first; equal ones are known as equal; an absent one differs", () => {
-  const rows = configRows([run("a", {}, {model: "r50", opt: {lr: 0.1, wd: 0}, x: [1]}), run("b", {}, {model: "r50", opt: {lr: 0.2}, x: [1]})]);
-  assert.deepEqual(rows.map(({name, differs}) => [name, differs]), [["opt.lr", true], ["opt.wd", true], ["model", false], ["x", false]]);
+  const rows = configRows([run("a", {}, {model: "r50", opt: {lr: 0.1, wd: 0}, x: [1]}),
+    run("b", {}, {model: "r50", opt: {lr: 0.2}, x: [1]})]);
+  assert.deepEqual(rows.map(({name, differs}) => [name, differs]),
+    [["opt.lr", true], ["opt.wd", true], ["model", false], ["x", false]]);
   assert.deepEqual(valueRows([]), []);
   assert.deepEqual(flattened({a: {b: {c: 1}}, d: {}, e: [2]}), [["a.b.c", 1], ["d", {}], ["e", [2]]]);
 });

@@ -27,9 +27,9 @@ test("both languages fill in the same values", () => {
 
 test("the guide's own words are used", () => {
   const used = new Set(Object.values(zh));
-  const words = ["远程同步", "连接名称", "服务器地址", "端口", "用户名", "认证方式", "密钥路径", "密码", "测试连接", "✓ 连接成功", "远程实验根目录", "同步模式", "同步间隔",
-    "启用 Manifest-based sync（高性能）", "仅同步元数据和小文件", "同步大文件（模型检查点等）", "活跃窗口", "最近 24 小时", "最近 7 天", "保存并启动同步", "暂停同步", "立即同步",
-    "重新连接", "已连接", "断开连接", "对比", "设置"];
+  const words = ["远程同步", "连接名称", "服务器地址", "端口", "用户名", "认证方式", "密钥路径", "密码", "测试连接", "✓ 连接成功", "远程实验根目录",
+    "同步模式", "同步间隔", "启用 Manifest-based sync（高性能）", "仅同步元数据和小文件", "同步大文件（模型检查点等）", "活跃窗口", "最近 24 小时",
+    "最近 7 天", "保存并启动同步", "暂停同步", "立即同步", "重新连接", "已连接", "断开连接", "对比", "设置"];
   for (const word of words) {
     assert.ok(used.has(word), word);
   }
@@ -54,26 +54,30 @@ test("the browser's languages choose at first", () => {
 
 test("values keep what a reader needs", () => {
   setLanguage("en");
-  const expected = [[0.38712, "0.3871"], [85.6249, "85.62"], [41200, "41,200"], [0.00014, "1.4e−4"], [-1.5e-7, "−1.5e−7"], [0, "0"],
-    [null, "–"], ["NaN", "NaN"], ["-Infinity", "−∞"], [12345.678, "12,345.7"], [1e21, "1e21"]];
+  const expected = [[0.38712, "0.3871"], [85.6249, "85.62"], [41200, "41,200"], [0.00014, "1.4e−4"],
+    [-1.5e-7, "−1.5e−7"], [0, "0"], [null, "–"], ["NaN", "NaN"], ["-Infinity", "−∞"], [12345.678, "12,345.7"],
+    [1e21, "1e21"]];
   for (const [value, words] of expected) {
     assert.equal(fmt.value(value), words);
   }
   assert.equal(fmt.given(1e-5), "1e-5");
   assert.equal(fmt.given({a: [1]}), '{"a":[1]}');
-  const within = {"0.1": 0.1, "≈0.3": 0.30000000000000004, "≈0.1234568": 0.12345678901234567, "≈1.2346e-8": 1.2345678901234567e-8,
-    "≈1.235e+20": 123456789012345678901, "≈-0.123457": -0.12345678901234567, "≈1e+22": 1.0000000000000002e22, "some words": "some words"};
+  const within = {"0.1": 0.1, "≈0.3": 0.30000000000000004, "≈0.1234568": 0.12345678901234567,
+    "≈1.2346e-8": 1.2345678901234567e-8, "≈1.235e+20": 123456789012345678901,
+    "≈-0.123457": -0.12345678901234567, "≈1e+22": 1.0000000000000002e22, "some words": "some words"};
   for (const [shown, value] of Object.entries(within)) {
     assert.equal(fmt.within(value, 10), shown);
   }
-  assert.deepEqual([fmt.within(0.0014999999999999998, 6), fmt.within(0.0014999999999999998, 7)], ["0.0015", "≈0.0015"]);
+  assert.deepEqual([fmt.within(0.0014999999999999998, 6), fmt.within(0.0014999999999999998, 7)],
+    ["0.0015", "≈0.0015"]);
 });
 
 test("durations, ages and sizes", () => {
   setLanguage("en");
   assert.deepEqual([42, 185, 8880, 93600].map(fmt.duration), ["42s", "3m 05s", "2h 28m", "1d 02h"]);
   assert.deepEqual([0.84, 42, 300, 7300, 200000].map(fmt.age), ["0.8 s", "42 s", "5 min", "2 h", "2 d"]);
-  assert.deepEqual([0, 999, 1900000, 642e6, 32e9].map(fmt.bytes), ["0 B", "999 B", "1.9 MB", "642 MB", "32 GB"]);
+  assert.deepEqual([0, 999, 1900000, 642e6, 32e9].map(fmt.bytes),
+    ["0 B", "999 B", "1.9 MB", "642 MB", "32 GB"]);
   setLanguage("zh");
   assert.deepEqual([42, 185, 8880, 93600].map(fmt.duration), ["42秒", "3分05秒", "2小时28分", "1天02小时"]);
 });
