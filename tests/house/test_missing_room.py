@@ -367,7 +367,7 @@ def test_a_home_is_not_taken_for_a_root_unless_it_is_named(tmp_path):
         assert done.returncode == 0, done.stderr
     assert "runs        1" in told["none named"]
     assert (home / ".runicorn/experiments/.runicorn/full_manifest.json").is_file()
-    assert "runs        0" in told["named"] and (home / ".runicorn/full_manifest.json").is_file()
+    assert "runs        1" in told["named"] and (home / ".runicorn/full_manifest.json").is_file()
 
 
 def test_a_root_with_a_hidden_folder_of_its_own_is_one_still(tmp_path):

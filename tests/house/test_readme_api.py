@@ -70,6 +70,9 @@ def test_the_curl_lines_work_as_they_stand(line, site, tmp_path):
         assert any(path.stat().st_size for path in tmp_path.iterdir())
     elif "logs/search" in line:
         assert [json.loads(row) for row in done.stdout.splitlines()][-1]["done"] is True
+    elif "api/details" in line:
+        (answer,) = map(json.loads, done.stdout.splitlines())
+        assert answer["asked"] == ID and answer["run"]["key"].endswith(ID)
     elif refused:
         assert json.loads(done.stdout)["error"] == refused[0], done.stdout
     else:
