@@ -98,7 +98,8 @@ class Channel:
 
     def __init__(self, source, outlet, name):
         self.source, self.outlet, self.name = source, outlet, name
-        self.is_open, self._buffer = True, memoryview(bytearray(BLOCK))
+        self.is_open, self._is_terminal = True, os.isatty(source)
+        self._buffer = memoryview(bytearray(BLOCK))
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         os.set_blocking(source, False)
 
@@ -126,13 +127,18 @@ class Channel:
 
     def _read(self, room):
         """Return what there is (memoryview), read into `room`; an empty one where nothing follows, None where
-        nothing is there now."""
+        nothing is there now. Of a pipe all that is there: a write of it costs less than one of each piece."""
+        size = 0
         try:
-            return room[:os.readv(self.source, [room])]
+            while count := os.readv(self.source, [room[size:]]):
+                size += count
+                if self._is_terminal or count < PTY_BYTES or size > len(room) - PTY_BYTES:
+                    break
         except BlockingIOError:
-            return None
+            return room[:size] if size else None
         except OSError:             # EIO: nobody holds the program's side of a pty any more
-            return room[:0]
+            pass
+        return room[:size]
 
     def end(self, log):
         """No more comes, or nobody wants more."""
