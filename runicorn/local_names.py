@@ -141,8 +141,7 @@ def local_name(component, hidden=True, escaped=None):
     """Return a component of a server's path as it may stand on any disk; safe ones stay as they are.
 
     hidden: whether a leading dot may stay (not in a mirror's top folder, but of `.runicorn`: `.index` is
-    ours). escaped: the
-    place of a character that must not stay.
+    ours). escaped: the place of a character that must not stay.
     """
     if escaped is None and ORDINARY.match(component) and not DEVICES.match(component):
         return component

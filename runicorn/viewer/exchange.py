@@ -119,7 +119,12 @@ def to_json(value: dict[str, Any], status: int = 200, headers: Any = None) -> An
 
 
 def to_error(error: Any) -> Answer:
-    """Return the Answer for an error of ours: {"error": code, "message": text, …}."""
+    """Return the Answer for an error of ours, as `refusal` tells it."""
+    return to_json(*refusal(error))
+
+
+def refusal(error: Any) -> tuple[dict[str, Any], int]:
+    """Return ({"error": code, "message": text, …}, the status) of an error of ours."""
     status, code = next((status, code) for kind, status, code in STATUSES if isinstance(error, kind))
     refused = isinstance(error, Refused)
     body = {"error": error.code or code, "message": str(error)}
@@ -128,7 +133,7 @@ def to_error(error: Any) -> Answer:
             body[extra] = getattr(error, extra)
     if error.code and not refused:
         body["values"] = error.values
-    return to_json(body, error.status if refused else status)
+    return body, error.status if refused else status
 
 
 def begun(blocks):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ from runicorn.metrics.pieces import Pieces
 from runicorn.reader import bounded
 from runicorn.version import VERSION
 from runicorn.viewer import run_files as files
-from runicorn.viewer.exchange import Answer, Refused, begun, to_error, to_json
+from runicorn.viewer.exchange import Answer, Refused, begun, refusal, to_error, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +94,7 @@ def runs(site, ask):
                                      text=ask.text("filter"), sort=ask.text("sort", "-started"),
                                      group=ask.text("group") or None, hidden=ask.flag("hidden"), **sides)
     except FilterError as error:
-        body = json.loads(to_error(error).body)
-        return to_json({**body, "news": mark}, 400)
+        return to_json({**refusal(error)[0], "news": mark}, 400)
     if answer.pop("owes"):
         site.catalog.owe()
     return {"news": mark, "loading": loading, **answer}
@@ -147,7 +145,7 @@ def detail(site, ask, key):
     try:
         return to_json({"asked": key, "run": run(site, ask, key)}).body
     except RunicornError as error:
-        return to_json({"asked": key, "refused": json.loads(to_error(error).body)}).body
+        return to_json({"asked": key, "refused": refusal(error)[0]}).body
 
 
 @route("GET", "/api/part", "more of a run than its answer holds: "
