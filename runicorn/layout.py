@@ -314,6 +314,13 @@ def open_regular(path, flags=os.O_RDONLY, mode=0o666):
     return fd
 
 
+def read_regular(path):
+    """Return all bytes of a regular file, or of what a link to one leads to. Raises OSError as open_regular
+    does."""
+    with open(open_regular(path), "rb") as file:
+        return file.read()
+
+
 def _require_regular(status, path):
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "Is no regular file", os.fspath(path))

@@ -407,7 +407,7 @@ def _read(path):
     until = time.monotonic() + SAVING_SECONDS
     while True:
         try:
-            raw = disk.patiently(path.read_bytes)
+            raw = disk.patiently(layout.read_regular, path)
             being_saved = abs(time.time() - path.stat().st_mtime) < SAVING_SECONDS
         except FileNotFoundError:
             return {}, None

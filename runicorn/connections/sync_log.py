@@ -5,7 +5,7 @@ import logging
 import os
 from pathlib import Path
 
-from runicorn import disk, local_disk
+from runicorn import disk, layout, local_disk
 
 LOG_BYTES, LOG_FILES = 1 << 20, 3
 
@@ -40,7 +40,7 @@ class _Appender(logging.Handler):
             with local_disk.locked(os.path.dirname(self.path)):
                 if os.path.exists(self.path) and os.path.getsize(self.path) + len(line) > LOG_BYTES:
                     self._rotate()
-                with open(self.path, "ab") as file:
+                with open(_appending(self.path), "ab") as file:
                     file.write(line)
             self._trouble = None
         except OSError as error:        # said once while it lasts: the mirror goes on
@@ -58,6 +58,11 @@ class _Appender(logging.Handler):
                 disk.replace(newer, older)
 
 
+def _appending(path):
+    """Open the file for lines at its end; returns the descriptor. Raises OSError."""
+    return layout.open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
 def _unwritten(path, error):
     logging.getLogger("runicorn").warning("%s can't be written (%s); the sync's story is not kept", path,
                                           error.strerror or error)
@@ -70,7 +75,7 @@ def opened(home, secrets):
     path = Path(home) / "logs" / "sync.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab"):
+        with open(_appending(path), "ab"):
             handler = _Appender(path)
     except OSError as error:
         _unwritten(path, error)

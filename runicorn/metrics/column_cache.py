@@ -10,8 +10,7 @@ from array import array
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from runicorn import disk
-from runicorn.layout import BESIDE
+from runicorn import disk, layout
 from runicorn.metrics.columns import Column, Group
 from runicorn.metrics.stored import LONG, POSSIBLE, Store, Stored
 
@@ -48,7 +47,7 @@ def load(path, table, believe):
     believe: called with the head, whether it is of the file in question. Raises OSError, EOFError or
     ValueError for a damaged one.
     """
-    with open(path, "rb") as cached:
+    with open(layout.open_regular(path), "rb") as cached:
         head = json.loads(cached.readline(HEAD_LIMIT)) if cached.read(len(MAGIC)) == MAGIC else None
         if not head or head["order"] != sys.byteorder or not believe(head):
             return None
@@ -126,7 +125,7 @@ def _write(path, head, arrays):
     """Write a cache file beside `path` and rename it; streamed, because the arrays of a large run should not
     exist twice. Return (the Store of it, None where there can be none, where the first array begins, {})."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    beside = f"{path}.{os.getpid()}-{get_ident()}{BESIDE}"
+    beside = f"{path}.{os.getpid()}-{get_ident()}{layout.BESIDE}"
     try:
         with open(beside, "w+b") as file:
             begin = file.write(MAGIC + json.dumps(head).encode() + b"\n")

@@ -277,6 +277,14 @@ class RemoteRoot:
         self.queue.plan_rest(self._listings.relist(set(group), {}, now), now)
         return bool(self._unlisted)
 
+    def check_wrong(self, now):
+        """List the runs of which we know that a copy is wrong, and plan what that shows; returns whether
+        there were any."""
+        wrong = self.copies.doubtful & {path for path, _ in self.copies.rewrite}
+        if wrong:
+            self._plan(self._listings.relist(wrong, {}, now), now)
+        return bool(wrong)
+
     def look_for_others(self, now, seconds):
         """Look for runs of other loggers for so many seconds, if that is due; returns whether there is more
         to do at once."""

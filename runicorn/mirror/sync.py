@@ -44,6 +44,7 @@ DISK_RETRY, HELD_RETRY = 10.0, 1.0
 HASHING = 0.1                   # s between looks whether the server has hashed what it was asked for
 STEADY = 60.0                   # s; a line that held so long was good: the pauses between tries begin anew
 WAIT = 3600.0                   # s; until somebody wakes us
+RELISTINGS = 3                  # times that what "sync now" finds wrong is listed again at once
 NAP = 5.0                       # s between looks whether the machine slept, while nothing is due
 
 
@@ -67,6 +68,8 @@ class Sync:
         self._paused, self._now_asked = False, False
         # Whether a survey somebody asked for began, and not all is here yet
         self._unfinished = False
+        # How often the runs found wrong may still be listed again before that is said to be done
+        self._relistings = 0
         self._clock = clock.Clock()
         # When what is next is due, the clock's time, s
         self._due = self._look_due = self._retry_at = 0.0
@@ -194,11 +197,18 @@ class Sync:
         allowed = self._allowance(now) != 0
         others = allowed and remote_root.look_for_others(now, SLICE)
         idle = remote_root.surveyed and not queue.left and not self._no_root
-        more = idle and (remote_root.check_rekeyed(now) or remote_root.check_hearsay(now))
+        more = idle and (remote_root.check_rekeyed(now) or remote_root.check_hearsay(now)
+                         or self._unfinished and self._relist_wrong(remote_root, now))
         hashing = remote_root.whole_files.settle_suspects(remote_root.source == "exec", now)
         if queue.left or more or others:
             return 0.0 if allowed and not queue.full else 1.0
         return HASHING if hashing or remote_root.foreign.waits else None
+
+    def _relist_wrong(self, remote_root, now):
+        """List the runs of which a fetch found our copy wrong, before it is said that all is here; returns
+        whether there were any."""
+        self._relistings -= 1
+        return self._relistings >= 0 and remote_root.check_wrong(now)
 
     def _take_settings(self, now):
         """Take up what `adjust` was told: on the line that is up, only what is fetched is planned anew."""
@@ -226,6 +236,7 @@ class Sync:
     def _survey(self, remote_root, now):
         thorough, self._now_asked = self._now_asked, False
         self._unfinished |= thorough
+        self._relistings = RELISTINGS if thorough else self._relistings
         watched = self._looked_at(remote_root, now)
         try:
             remote_root.survey(now, watched if remote_root.source else (), thorough)

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from runicorn import disk, manifest
+from runicorn import disk, layout, manifest
 from runicorn.errors import SettingsError
 from runicorn.reader.file_marks import newest
 from runicorn.reader.records import told
@@ -109,7 +109,7 @@ def _sums(pieces):
 
 def _read_head(path):
     try:
-        with open(path, "rb") as file:
+        with open(layout.open_regular(path), "rb") as file:
             return json.loads(file.readline(4096))
     except (OSError, ValueError):
         return None             # none yet
@@ -131,7 +131,7 @@ def _write(path, head, pieces):
 def _rows(path):
     """Yield the rows in a file that is of this make, up to where it is cut short or damaged."""
     try:
-        with open(path, "rb") as file:
+        with open(layout.open_regular(path), "rb") as file:
             head = json.loads(file.readline(4096))
             while head[0] == MARK and (sizes := file.read(SIZE.size)):
                 size, check = SIZE.unpack(sizes)

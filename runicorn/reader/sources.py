@@ -105,11 +105,14 @@ class Source:
 
     def _parsed(self, index, path, line):
         try:
-            return record_of(path, self._whole(path, index.entry(path)), line)
-        except manifest.ManifestError:
-            return record_of(path, None, line, error="its line in the index can't be read")
+            try:
+                return record_of(path, self._whole(path, index.entry(path)), line)
+            except manifest.ManifestError:
+                return record_of(path, None, line, error="its line in the index can't be read")
         except layout.LayoutError:
-            return None         # a path that is no run's, from an index somebody else wrote
+            # a path that is no run's, from an index somebody else wrote, or another
+            # logger's, of which nothing but its line tells what it is
+            return None
 
     def _whole(self, path, entry):
         """Return `entry` with small files that were too large for the index ("truncated": size)

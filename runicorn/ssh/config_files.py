@@ -16,7 +16,7 @@ import re
 import time
 from pathlib import Path
 
-from runicorn import local_disk
+from runicorn import layout, local_disk
 from runicorn.errors import UsageError
 from runicorn.ssh import local
 
@@ -286,8 +286,7 @@ def _stamp(path):
 def _lines(path):
     """Return (keyword, values) of every line of a file; an absent or unreadable file has none."""
     try:
-        with open(path, "rb") as file:
-            text = local_disk.utf8(file.read()).decode("utf-8", "surrogateescape")
+        text = local_disk.utf8(layout.read_regular(path)).decode("utf-8", "surrogateescape")
     except OSError:
         return []           # ssh passes over it as well
     return [line for line in (_line(raw, path, number) for number, raw in enumerate(text.splitlines(), 1))

@@ -14,7 +14,7 @@ import subprocess
 from collections import namedtuple
 from pathlib import Path
 
-from runicorn import local_disk
+from runicorn import layout, local_disk
 from runicorn.errors import HostKeyError
 
 # marker: "", "@revoked" or "@cert-authority"; blob: bytes of the key
@@ -46,8 +46,8 @@ def _lines_about(path, name):
         status = os.stat(path)
         stamp = status.st_mtime_ns, status.st_size, status.st_ino
         if _cache.get((path, name), (None,))[0] != stamp:
-            with open(path, "rb") as file:
-                _keep((path, name), stamp, _about(local_disk.utf8(file.read()), name, path))
+            data = local_disk.utf8(layout.read_regular(path))
+            _keep((path, name), stamp, _about(data, name, path))
     except OSError:
         # Absent or private: the same as knowing no host, and an unknown key is asked about
         return []
@@ -180,7 +180,7 @@ def is_revoked(path, key_type, blob):
 
     Raises HostKeyError where it can't be read: ssh trusts no key then."""
     try:
-        data = Path(path).read_bytes()
+        data = b"" if os.fspath(path) == os.devnull else layout.read_regular(path)
         if data.startswith(KRL):
             return _is_in_krl(path, key_type, blob)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
@@ -225,7 +225,7 @@ def add(path, name, key_type, blob):
     """Append a host's key to the known_hosts file `path` (made with mode 0600 if absent). Raises OSError."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     line = f"{name} {key_type} {base64.b64encode(blob).decode()}\n".encode()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
+    descriptor = layout.open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))

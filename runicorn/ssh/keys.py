@@ -12,7 +12,7 @@ import io
 import os
 from pathlib import Path
 
-from runicorn import local_disk
+from runicorn import layout, local_disk
 from runicorn.errors import LoginError
 from runicorn.ssh import local
 
@@ -139,7 +139,7 @@ class Keys:
         UTF-16."""
         error = None
         try:
-            data = local_disk.utf8(Path(path).read_bytes())
+            data = local_disk.utf8(layout.read_regular(path))
         except OSError as problem:
             raise LoginError(f"the key file {path} can't be read: {problem.strerror}", code="key_missing",
                              said="key_unreadable", key=path, detail=problem.strerror) from problem
@@ -259,7 +259,7 @@ def _exposed(path):
 def _unknown_kind(path):
     """Return the LoginError for a file that is no private key we can use, with what it looks like."""
     try:
-        with open(path, "rb") as file:
+        with open(layout.open_regular(path), "rb") as file:
             head = local_disk.utf8(file.read(1 << 16))
         lines = head.split(b"-----")
         raw = base64.b64decode(b"".join(lines[2].split())) if len(lines) > 2 else b""
@@ -281,7 +281,7 @@ def _unknown_kind(path):
 def _public_kind(path):
     """Return the kind of key that the public half beside `path` names (str), or None."""
     try:
-        return Path(f"{path}.pub").read_text(encoding="utf-8", errors="replace").split()[0]
+        return layout.read_regular(f"{path}.pub").decode("utf-8", "replace").split()[0]
     except (OSError, IndexError):
         return None             # there is none
 
@@ -289,7 +289,7 @@ def _public_kind(path):
 def _public_blob(path):
     """Return the public key (bytes) in a file of one line, or None where it holds none."""
     try:
-        with open(path, "rb") as file:
+        with open(layout.open_regular(path), "rb") as file:
             words = local_disk.utf8(file.read(1 << 16)).decode().split()
         return (base64.b64decode(words[1], validate=True)
                 if words[0].partition("-")[0] in ("ssh", "ecdsa", "sk") else None)

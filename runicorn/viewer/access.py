@@ -121,7 +121,7 @@ def lasting_token(home: Path, renew: bool = False) -> str:
         (home / "run").mkdir(parents=True, exist_ok=True)
         with local_disk.locked(home / "run" / "token"):
             token = (None if renew or _others_read(path)
-                     else disk.patiently(path.read_text, "ascii", "replace").strip())
+                     else disk.patiently(layout.read_regular, path).decode("ascii", "replace").strip())
             if not token or not TOKEN.match(token):
                 token = secrets.token_urlsafe(32)
                 layout.replace_file(path, token.encode(), mode=0o600)

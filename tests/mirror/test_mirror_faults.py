@@ -76,6 +76,25 @@ def test_so_it_is_while_somebody_watches(root, pair, change):
     one.same()
 
 
+@pytest.mark.parametrize("source", ["exec", "sftp"])
+@pytest.mark.parametrize("change", ["swapped", "rotated"])
+def test_what_a_sync_now_finds_wrong_is_mended_before_it_is_done(root, pair, source, change):
+    run = make_run(root, rows=30)
+    one = pair(source)
+    one.passes()
+    if change == "swapped":
+        os.rename(run / "events.jsonl", run / "x")
+        os.rename(run / "logs.txt", run / "events.jsonl")
+        os.rename(run / "x", run / "logs.txt")
+    else:
+        os.rename(run / "logs.txt", run / "logs.2.txt")
+        write(run / "logs.txt", b"fresh\n", OLD)
+    one.sync.sync_now()
+    one.passes(3)
+    one.same()
+    assert not one.sync.is_asked
+
+
 def test_small_json_rewritten_within_its_second_is_read_once_more(root, pair):
     run = make_run(root, status="running", old=False)
     one = pair()

@@ -252,3 +252,13 @@ def test_curves_and_log_of_what_is_not_here_come_from_the_server(root, tmp_path)
     series.refresh()
     far_files.prime(mirrors, entry, series)
     assert not series.picture("loss")["approximate"]
+
+
+def test_a_damaged_line_of_one_in_the_index_costs_only_that_run(tmp_path):
+    root = tmp_path / "far"
+    put(root, "tb/metrics.csv", TABLE)
+    put(root, "other/metrics.csv", TABLE)
+    full = mirror_of(root, tmp_path / "near") / ".index/full.json"
+    line = next(line for line in full.read_bytes().splitlines() if line.startswith(b'"tb'))
+    full.write_bytes(full.read_bytes().replace(line, line.replace(b'"mtime": ', b'"mtime": \xff', 1)))
+    assert [row["key"] for row in catalog_of(tmp_path / "near", tmp_path).runs()["runs"]] == ["gpu:other"]

@@ -9,10 +9,11 @@ import subprocess
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_files import KINDS, put, to_zero
 from sshd import make_key
 
 from runicorn.errors import HostKeyError
-from runicorn.ssh import host_keys
+from runicorn.ssh import host_keys, user_config
 
 
 def public(path):
@@ -220,3 +221,22 @@ def test_a_pattern_fits_what_its_regular_expression_fits(pattern, name):
 
 def test_a_pattern_of_many_stars_takes_no_time():
     assert not host_keys.matches(host_keys.Line("", "*9" * 40 + "x", "ssh-ed25519", b"", None), "9" * 200)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_regular_file_is_never_waited_for(tmp_path, keys, kind):
+    place = tmp_path / "place"
+    put(place, kind)
+    assert host_keys.read([place], "gpu") == []
+    if kind is not to_zero:             # which others may write: ssh refuses it, too
+        assert user_config.hosts([place]) == []
+        (tmp_path / "config").write_text(f"Host gpu\n Include {place}\n Port 2222\n")
+        assert user_config.lookup("gpu", paths=[tmp_path / "config"])["port"] == 2222
+    with pytest.raises(HostKeyError, match="RevokedHostKeys .* can't be read"):
+        host_keys.is_revoked(place, *keys[0])
+    with pytest.raises(OSError):
+        host_keys.add(place, "gpu", *keys[0])
+
+
+def test_no_file_at_all_revokes_no_key(keys):
+    assert not host_keys.is_revoked(os.devnull, *keys[0]) and host_keys.read([os.devnull], "gpu") == []
