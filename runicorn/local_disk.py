@@ -16,6 +16,8 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # Of the machine: the next try may have what it needs
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 WINDOWS = os.name == "nt"
+# What a file system without locks answers
+LOCKLESS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 LOCK_SECONDS = 10.0             # for another process that changes the same file
 FAR = 1 << 30                   # where Windows' lock lies: nobody can read what it covers
 # Characters of a folder below which Windows (260) takes our files without a prefix
@@ -160,7 +162,8 @@ def is_shared(folder, environ=os.environ, windows=WINDOWS):
 
 def try_lock(fd):
     """Take the kernel's lock on an open file, without waiting; returns whether it was free. Others can read
-    the file."""
+    the file. Where the file system has no locks (Lustre without `flock`, NFS without a lock service) nobody
+    can be kept out, and it passes for free."""
     try:
         if WINDOWS:
             import msvcrt
@@ -173,8 +176,8 @@ def try_lock(fd):
         else:
             import fcntl
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in LOCKLESS
     return True
 
 

@@ -64,7 +64,8 @@ def main(argv):
             raise
         return refuse(f"this needs the Python package {error.name}: pip install {error.name}", 1)
     except OSError as error:
-        if error.errno == errno.EINVAL and error.filename is None and not sys.stdout.isatty():
+        if (os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
+                and not sys.stdout.isatty()):
             return silenced()           # what Windows says of a pipe that nobody reads
         if error.filename is None and error.errno not in FULL:
             raise

@@ -49,14 +49,18 @@ class LocalCopy:
         self.unlock()
         try:
             self.index.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.index / layout.INDEX_LOCK, os.O_RDWR | os.O_CREAT | _EXACT, 0o600)
+            descriptor = layout.open_regular(self.index / layout.INDEX_LOCK,
+                                             os.O_RDWR | os.O_CREAT | _EXACT, 0o600)
+            try:
+                if not local_disk.try_lock(descriptor):
+                    raise BusyError(f"synced by process {self.owner()}")
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, str(os.getpid()).encode())
+            except BaseException:
+                os.close(descriptor)        # else the lock would be held by nobody who knows of it
+                raise
         except OSError as error:
             raise SyncError(f"the mirror {self.folder} can't be written: {error.strerror}") from error
-        if not local_disk.try_lock(descriptor):
-            os.close(descriptor)
-            raise BusyError(f"synced by process {self.owner()}")
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
         self._lock = descriptor
         self.parts = parts.Parts(os.fspath(self.index / "parts"))       # the folder may be another one by now
         self._folders.clear()
@@ -86,7 +90,7 @@ class LocalCopy:
     def owner(self):
         """Return the process id written in the lock (int), or None."""
         try:
-            with open(self.index / layout.INDEX_LOCK, "rb") as file:
+            with open(layout.open_regular(self.index / layout.INDEX_LOCK), "rb") as file:
                 return int(file.read(20))
         except (OSError, ValueError):
             return None

@@ -2,6 +2,7 @@
 paths; junctions."""
 
 import ast
+import errno
 import logging
 import os
 import subprocess
@@ -389,3 +390,14 @@ def test_a_path_of_any_length(path, expected):
 def test_a_path_too_long_for_windows_keeps_its_prefix():
     path = "\\\\?\\C:\\" + "x" * 200
     assert local_disk.short(path, windows=True) == path
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK], ids=errno.errorcode.get)
+def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch, number):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refused(*_):
+        raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with local_disk.locked(tmp_path / "config.json", seconds=0.05):
+        (tmp_path / "config.json").write_text("{}")

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from odd_files import KINDS, put
 from pairs import RUN, Pair, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
 from refusals import (
     LONG,
@@ -327,6 +328,28 @@ def test_a_file_this_disk_refuses_keeps_nothing_else_back(root, pair, refusing, 
 
 
 @pytest.mark.few(2)
+def test_a_disk_that_is_full_when_the_mirror_is_taken_leaves_no_lock_behind(root, pair, monkeypatch):
+    make_run(root)
+    one, cut = pair(), os.ftruncate
+
+    def refused(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, "ftruncate", refused)
+    assert one.passes() > 0 and one.sync.state()["reason"]["text"].endswith("No space left on device")
+    monkeypatch.setattr(os, "ftruncate", cut)
+    one.passes(10)
+    one.same()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lock_that_is_no_regular_file_is_named(root, pair, kind):
+    make_run(root)
+    one = pair()
+    put(one.mirror / ".index" / "lock", kind)
+    assert one.passes() > 0
+    assert "can't be written" in one.sync.state()["reason"]["text"]
+
+
 @pytest.mark.parametrize("number", WHOLE_DISK, ids=errno.errorcode.get)
 def test_a_disk_that_takes_nothing_pauses_the_mirror(root, pair, refusing, monkeypatch, number):
     run = make_run(root)
