@@ -288,10 +288,15 @@ def look_into(finder, root, known):
 
 
 def settle(finder, known, doubt, head, tail):
-    """Decide on one of `doubts` by its beginning and its end (bytes), and note in `known` what it was."""
+    """Decide on one of `doubts` by its beginning and its end (bytes), and note in `known` what it was. Both
+    are None where it can't be read: it is of no kind for now, and read again the next time."""
     path, name, kind, size, mtime = doubt
-    verdict = kind_of_text(below(path, name), head, tail, finder.rules, finder.skipped)
-    known[below(path, name)] = [size, mtime], verdict
+    verdict = None
+    if head is None:
+        known.pop(below(path, name), None)
+    else:
+        verdict = kind_of_text(below(path, name), head, tail, finder.rules, finder.skipped)
+        known[below(path, name)] = [size, mtime], verdict
     finder.decide(path, name, verdict)
 
 
@@ -419,17 +424,18 @@ def _state(item, rules):
 
 
 def ends(path, size):
-    """Return the first HEAD and the last TAIL bytes of a regular file; nothing of one that can't be read."""
+    """Return the first HEAD and the last TAIL bytes of a regular file; None for both of one that can't be
+    read."""
     try:
         descriptor = os.open(path, os.O_RDONLY
                              | sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK")))
     except OSError:
-        return b"", b""
+        return None, None
     try:
         head = os.read(descriptor, HEAD)
         os.lseek(descriptor, max(0, size - TAIL), os.SEEK_SET)
         return head, os.read(descriptor, TAIL)
     except OSError:
-        return b"", b""
+        return None, None
     finally:
         os.close(descriptor)

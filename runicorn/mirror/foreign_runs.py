@@ -14,6 +14,7 @@ from runicorn.mirror.foreign_exec import ForeignExec
 from runicorn.mirror.foreign_walk import ForeignWalk, and_above
 from runicorn.mirror.looks import Turns
 
+RETRY = 5.0                     # s before a discovery that a server's error ended is begun anew
 AGAIN = 600.0                   # s between looks at all folders, as their mtimes show what is new in them
 # LSTATed at a survey: folders of known runs and those above them, text files that are of no kind yet …
 FOLDERS, FILES = 400, 200
@@ -108,6 +109,12 @@ class ForeignRuns:
         if "/" not in folder and self._walk.feed(folder, listing, now):
             self._moved.add(folder)
 
+    def try_again(self, thorough):
+        """A survey begins: have folders that could not be listed looked at once more. thorough: also those
+        that may not be listed, and at once."""
+        self._moved.update(self._walk.failed(denied=thorough))
+        self._next = 0.0 if thorough else self._next
+
     def doubt(self, paths):
         """The files of the runs `paths`, or the folders they are in, are not what they were."""
         folders = {foreign.folder_of(path) for path in paths}
@@ -172,14 +179,16 @@ class ForeignRuns:
         began = time.thread_time()
         try:
             is_done = self._walk.go_on(now, time.monotonic() + seconds, ASKED if may_ask else foreign.FOLDERS)
+            showing = time.monotonic()
+            runs = self._walk.result() if is_done or time.monotonic() >= self._shown else ()
+            covers = self._walk.finish() if is_done else None
+            changed = (self._show(runs, covers, self._walk.mtime_of, listings, vanished, now)
+                       if runs or is_done else set())
         except BaseException:
             self._walk.drop()
+            self._moved |= self._tops - {""}        # all of the root is due still
+            self._next = max(self._next, now + RETRY)
             raise
-        showing = time.monotonic()
-        runs = self._walk.result() if is_done or time.monotonic() >= self._shown else ()
-        covers = self._walk.finish() if is_done else None
-        changed = (self._show(runs, covers, self._walk.mtime_of, listings, vanished, now) if runs or is_done
-                   else set())
         if runs:
             self._shown = time.monotonic() + max(SHOWN, PAUSE * (time.monotonic() - showing))
         self._spent += time.thread_time() - began

@@ -55,6 +55,8 @@ class ForeignWalk:
         self._texts = {}                # as foreign.find has `known`
         self._finder, self._tops, self._denied, self._listed, self._count = None, (), set(), 0, 0
         self._unlisted, self._unconfirmed, self._unread = collections.deque(), [], None
+        # Path -> the SftpError why a folder could not be listed, or a text file in it not be read
+        self._failed = {}
         self.skipped, self.undecided = {}, []
         self.changed = False            # since `told`
 
@@ -98,7 +100,7 @@ class ForeignWalk:
     def follow_rules(self, rules):
         """Take over other Rules: what folders showed is asked for anew."""
         self._rules, self._finder, self.undecided = rules, None, []
-        for table in (self._folders, self._glimpsed, self._texts):
+        for table in (self._folders, self._glimpsed, self._texts, self._failed):
             table.clear()
 
     def feed(self, path, listing, now):
@@ -138,6 +140,13 @@ class ForeignWalk:
         entries[name] = entry
         return True
 
+    def failed(self, denied):
+        """Return folders that could not be listed or have text files that could not be read (list of paths):
+        no mtime will show it when they can. FEW of those the server was at a loss with and, with `denied`,
+        all where it says that we may not."""
+        lost = [path for path, error in self._failed.items() if not isinstance(error, DeniedError)]
+        return lost[:FEW] + [path for path in self._failed.keys() - set(lost) if denied]
+
     def forget(self, folders):
         """Have the folders (set of paths), and those in them that belong to the same runs, listed at the next
         discovery."""
@@ -166,6 +175,8 @@ class ForeignWalk:
         ours: as for a foreign.Finder."""
         self._finder = foreign.Finder(collections.Counter(), ours, self._rules)
         self._tops, self._denied, self._listed, self._count, self._unread = tuple(tops), set(), 0, 0, None
+        self._failed = {path: error for path, error in self._failed.items()
+                        if not any(top in and_above(path) for top in tops)}
         # Others LSTAT those above
         self._unconfirmed = sorted(path for path in self._folders if "/" in path) if "" in tops else []
         self._unlisted = None if self._unconfirmed else collections.deque(self._known(tops))
@@ -229,6 +240,7 @@ class ForeignWalk:
                 raise listing
             self._folders.pop(path, None)
             if not isinstance(listing, MissingFileError):
+                self._failed[path] = listing
                 self._denied.add(path)
                 self._finder.passed["unreadable"] += isinstance(listing, DeniedError)
             return []
@@ -258,8 +270,10 @@ class ForeignWalk:
                                    for stretch in ((position, 0, foreign.HEAD),
                                                    (position, max(0, size - foreign.TAIL), foreign.TAIL))])
         for doubt, *texts in zip(chosen, ends[::2], ends[1::2]):
-            foreign.settle(self._finder, self._texts, doubt,
-                           *(b"" if isinstance(text, SftpError) else text for text in texts))
+            error = next((text for text in texts if isinstance(text, SftpError)), None)
+            if error and not isinstance(error, MissingFileError):
+                self._failed[doubt[0]] = error
+            foreign.settle(self._finder, self._texts, doubt, *((None, None) if error else texts))
         self.changed = True
 
     def result(self):

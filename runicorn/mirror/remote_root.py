@@ -181,6 +181,7 @@ class RemoteRoot:
         if audit:
             self.changes.looks.forgive()
         self.list.look(now, thorough)
+        self.foreign.try_again(thorough)
         if is_first and self._bare and len(self.list.new) <= AHEAD:
             self._planned = self.queue.plan_ahead(self._take_new(), now)
         changed = self._stat_all(now, watched)

@@ -1,6 +1,7 @@
 """Which runs of other loggers a connection lists: by the server's manifest, by python3 there and by SFTP
 alone the same as on its disk."""
 
+import collections
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from pairs import mirror, pair, root, settle  # noqa: F401 (fixtures)
 from small_runs import write_run
 
 from runicorn import foreign, manifest
-from runicorn.errors import DeniedError
+from runicorn.errors import DeniedError, SftpError
 from runicorn.mirror import exec_look, foreign_exec, foreign_runs, foreign_walk, plan, remote_index
 from runicorn.mirror.fetch_queue import FetchQueue
 from runicorn.mirror.remote_root import RemoteRoot
@@ -384,6 +385,34 @@ def test_what_may_not_be_listed_any_more_is_not_gone(mixed, pair, monkeypatch):
     put(mixed, "sweep/x/more.csv", TABLE)
     one.passes(601)
     assert mirrored(one) == expected(mixed)
+
+
+@pytest.mark.parametrize("error, thorough", [(SftpError("failure", 4), False),
+                                             (DeniedError("permission denied", 3), True)])
+@pytest.mark.parametrize("kind, place", [(sftp.OPENDIR, "sweep/x"), (sftp.OPENDIR, "lightning_logs"),
+                                         (sftp.OPEN, "lightning_logs/version_0/metrics.csv")])
+def test_what_a_server_could_not_show_once_shows_with_the_next_survey_or_sync_now(
+        mixed, pair, monkeypatch, error, thorough, kind, place):
+    one, ask = pair(manifest=False), sftp.Sftp.ask
+    monkeypatch.setattr(sftp.Sftp, "ask", lambda client, request, done: ask(client, request, (
+        lambda answer: done(error)) if (request.kind, request.about) == (kind, str(mixed / place)) else done))
+    one.passes()
+    one.passes(31)
+    assert mirrored(one).keys() < expected(mixed).keys()
+    monkeypatch.undo()
+    if thorough:
+        one.sync.sync_now()
+    one.passes(31)
+    assert mirrored(one) == expected(mixed) and not one.sync.is_asked
+
+
+def test_a_text_file_that_could_not_be_read_is_read_again(mixed, monkeypatch):
+    known = {}
+    monkeypatch.setattr(foreign, "ends", lambda *_: (None, None))
+    blind = {run.path for run in foreign.find(str(mixed), collections.Counter(), known=known)}
+    monkeypatch.undo()
+    seen = {run.path for run in foreign.find(str(mixed), collections.Counter(), known=known)}
+    assert seen - blind >= {"lightning_logs/version_0", "sweep/x", "sweep/y"}
 
 
 def test_the_list_of_our_own_runs_waits_for_none_of_them(mixed, pair, monkeypatch):
