@@ -58,12 +58,25 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built(source):
-    """The folder dist/ with everything in it."""
-    for kind in ("pyz", "copy", "server-copy"):
+    """The folder dist/ with the wheel and both copies."""
+    for kind in ("copy", "server-copy"):
         subprocess.run([sys.executable, ".ci/pack.py", kind], cwd=source, check=True,
                        stdout=subprocess.DEVNULL)
-    build = "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
-    done = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True)
+    return build(source, "wheel")
+
+
+@pytest.fixture(scope="module")
+def single_file(source):
+    """runicorn.pyz."""
+    subprocess.run([sys.executable, ".ci/pack.py", "pyz"], cwd=source, check=True, stdout=subprocess.DEVNULL)
+    return source / "dist" / "runicorn.pyz"
+
+
+def build(source, kind):
+    """Make a wheel or an sdist; returns the folder it lies in."""
+    done = subprocess.run([sys.executable, "-c",
+                           f"from setuptools import build_meta as b; b.build_{kind}('dist')"],
+                          cwd=source, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Deprecat" not in done.stderr
     return source / "dist"
@@ -136,22 +149,37 @@ def weight(folder):
 
 def test_weights(built):
     assert next(built.glob("*.whl")).stat().st_size <= 1_170_000
-    assert (built / "runicorn.pyz").stat().st_size <= 935_000
     assert weight(built / "runicorn-server-copy") <= 380_000
 
 
-def test_everything_holds_the_pages_the_chart_library_and_the_licences(built):
+@pytest.mark.long
+def test_the_weight_of_the_single_file(single_file):
+    assert single_file.stat().st_size <= 935_000
+
+
+PAGES = {f"runicorn/static/{name}" for name in (
+    "index.html", "styles/style.css", "app.js", "uplot/uPlot.iife.min.js", "uplot/uPlot.min.css",
+    "uplot/LICENSE")}
+LICENCES = {"LICENSE", "LICENSE.bottle", "bottle.py"}
+
+
+def not_ours(names):
+    return [name for name in names if "__pycache__" in name or name.startswith("tests")]
+
+
+def test_wheel_and_copy_hold_the_pages_the_chart_library_and_the_licences(built):
     wheel = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
-    single = zipfile.ZipFile(built / "runicorn.pyz").namelist()
     copy = [path.relative_to(built / "runicorn-copy").as_posix()
             for path in (built / "runicorn-copy").rglob("*")]
-    for names in (wheel, single, copy):
-        for wanted in ("index.html", "styles/style.css", "app.js", "uplot/uPlot.iife.min.js",
-                       "uplot/uPlot.min.css", "uplot/LICENSE"):
-            assert f"runicorn/static/{wanted}" in names
-        assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
+    assert set(wheel) >= PAGES and set(copy) >= PAGES | LICENCES
+    assert not_ours(wheel) == not_ours(copy) == []
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
-    assert {"LICENSE", "LICENSE.bottle", "bottle.py"} <= set(single) & set(copy)
+
+
+@pytest.mark.long
+def test_the_single_file_holds_them_too(single_file):
+    names = zipfile.ZipFile(single_file).namelist()
+    assert set(names) >= PAGES | LICENCES and not_ours(names) == []
 
 
 def code_and_lines(text, package=""):
@@ -169,13 +197,13 @@ def code_and_lines(text, package=""):
 
 @pytest.mark.few("runicorn-server-copy…")
 @pytest.mark.parametrize("artefact, at_least", [("runicorn.pyz", 50), ("runicorn-server-copy", 30)])
-def test_what_is_packed_lean_holds_the_same_code_on_the_same_lines(built, source, artefact, at_least):
+def test_what_is_packed_lean_holds_the_same_code_on_the_same_lines(request, source, artefact, at_least):
     if artefact.endswith(".pyz"):
-        with zipfile.ZipFile(built / artefact) as single:
+        with zipfile.ZipFile(request.getfixturevalue("single_file")) as single:
             packed = {name: single.read(name).decode() for name in single.namelist()
                       if re.fullmatch(r"runicorn/((?!static)\w+/)?\w+\.py", name)}
     else:
-        folder = built / artefact
+        folder = request.getfixturevalue("built") / artefact
         first = packer().FROM_ZIP
         packed = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8").replace(first, "")
                   for path in folder.rglob("*.py")}
@@ -208,16 +236,19 @@ def test_code_is_made_narrow_outside_of_texts_only():
     assert code_and_lines(narrow) == code_and_lines(source)
 
 
-@pytest.mark.parametrize("artefact", ["runicorn.pyz", "runicorn-server-copy"])
-def test_help_is_there_where_no_network_is(built, tmp_path, artefact):
+@pytest.mark.few("server-copy")
+@pytest.mark.parametrize("artefact", ["pyz", "server-copy"])
+def test_help_is_there_where_no_network_is(request, tmp_path, artefact):
+    packed = (request.getfixturevalue("single_file") if artefact == "pyz"
+              else request.getfixturevalue("built") / "runicorn-server-copy")
     asked = ("init", "log", "finish", "define_metric", "Run", "Run.log", "Run.finish", "Run.define_metric",
              "Run.tags", "Run.notes", "Image")
     ask = ("import sys; sys.path.insert(0, sys.argv[1]); import runicorn, inspect, operator, json; " \
           "print(json.dumps({name: inspect.getdoc(operator.attrgetter(name)(runicorn)) for name in "
            "sys.argv[2:]}))")
     docs = {place: json.loads(run(*BARE, "-B", "-c", ask, place, *asked, cwd=tmp_path).stdout)
-            for place in (built / artefact, TREE)}
-    assert all(docs[TREE].values()) and docs[built / artefact] == docs[TREE]
+            for place in (packed, TREE)}
+    assert all(docs[TREE].values()) and docs[packed] == docs[TREE]
 
 
 def test_a_traceback_from_the_server_copy_names_lines_of_the_tree(built, tmp_path):
@@ -229,7 +260,8 @@ def test_a_traceback_from_the_server_copy_names_lines_of_the_tree(built, tmp_pat
 
 
 @pytest.mark.long
-def test_the_source_archive_builds_the_same_wheel(built, tmp_path):
+def test_the_source_archive_builds_the_same_wheel(built, source, tmp_path):
+    build(source, "sdist")
     with tarfile.open(next(built.glob("runicorn-1*.tar.gz"))) as archive:
         archive.extractall(tmp_path, filter="data")
     folder, = tmp_path.iterdir()
@@ -267,11 +299,11 @@ def test_an_absent_package_is_one_sentence(installed, tmp_path):
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install bottle" in done.stderr
 
 
-@pytest.mark.few(1)
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["3.9", "3.13"])
-def test_the_single_file_on_a_bare_python(built, tmp_path, version):
+def test_the_single_file_on_a_bare_python(single_file, tmp_path, version):
     single, bare = tmp_path / "runicorn.pyz", bare_python(version)
-    shutil.copy(built / "runicorn.pyz", single)
+    shutil.copy(single_file, single)
     run(*bare, "-c", TRAIN, single, cwd=tmp_path)
     assert run(*bare, single, "--version", cwd=tmp_path).stdout == f"runicorn {VERSION}\n"
     run(*bare, single, "manifest", cwd=tmp_path)
@@ -323,6 +355,7 @@ def test_the_copy_synchronises_over_the_systems_ssh_on_a_bare_python(built, tmp_
     assert len(list((home / "cache" / "lab").glob("vision/resnet50/runs/*/events.jsonl"))) == 1
 
 
+@pytest.mark.few("3.8")
 @pytest.mark.parametrize("version", ["3.8", "3.13"])
 def test_the_server_copy_on_a_bare_python(built, tmp_path, version):
     bare = bare_python(version)
@@ -338,6 +371,7 @@ def test_the_server_copy_on_a_bare_python(built, tmp_path, version):
     assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.few("3.8")
 @pytest.mark.parametrize("version", ["3.8", "3.13"])
 def test_the_server_copy_runs_a_program(built, tmp_path, version):
     bare = bare_python(version)
@@ -373,7 +407,7 @@ def test_the_server_copy_lists_runs_of_other_loggers(built, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
-def test_an_older_python_gets_a_sentence(built, tmp_path, version):
+def test_an_older_python_gets_a_sentence(built, version):
     """From the real one where it is installed; else from the present one that says it is of this version."""
     real = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python"))
     numbers = real[-1].parent.parent.name if real else f"{version}.18"
@@ -386,12 +420,22 @@ def test_an_older_python_gets_a_sentence(built, tmp_path, version):
         caught = command[2] + "\ntry:\n    import runicorn\nexcept ImportError:\n    print('goes on')"
         done = subprocess.run([*command[:2], caught], cwd=TREE, capture_output=True, text=True, timeout=60)
         assert done.stdout == "goes on\n"
-    for command in [[real[-1], built / "runicorn.pyz"]] * bool(real) + [[real[-1], "-m", "runicorn"]] * (
-        bool(real) and version != "2.7"):
+    for command in [[real[-1], "-m", "runicorn"]] * (bool(real) and version != "2.7"):
         done = subprocess.run([*command, "viewer"], cwd=built / "runicorn-server-copy", capture_output=True,
                               text=True, timeout=60)
         assert done.returncode == 1 and done.stderr.startswith(sentence) and done.stderr.count(
             "\n") == 1, done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+def test_an_older_python_gets_a_sentence_from_the_single_file(single_file, tmp_path, version):
+    real = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python"))
+    if not real:
+        pytest.skip(f"there is no Python {version} here")
+    done = run(real[-1], single_file, "viewer", cwd=tmp_path, ok=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"runicorn needs Python 3.8 or newer; this is {version}")
 
 
 # -- the workshop --------------------------------------------------------------------------------------------

@@ -28,13 +28,34 @@ PATIENCE = 60000                            # ms; nothing takes a tenth of it, b
 expect.set_options(timeout=PATIENCE)
 
 
-@pytest.fixture(scope="module")
+_running = contextlib.ExitStack()
+_chromium = []
+
+
+@pytest.fixture
 def browser():
-    """One Chromium for the tests of a module."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=SHELL, args=CHROMIUM)
-        yield chromium
-        chromium.close()
+    """One Chromium for all tests of this process that follow each other: to start it, and Playwright, costs as
+    much as a test."""
+    if not _chromium or not _chromium[0].is_connected():
+        pytest_sessionfinish()
+        playwright = _running.enter_context(sync_playwright())
+        _chromium.append(playwright.chromium.launch(executable_path=SHELL, args=CHROMIUM))
+        _running.callback(_chromium[0].close)
+    return _chromium[0]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """End it before a test of another kind: Playwright's event loop counts as running as long as it is
+    there."""
+    if "browser" not in item.fixturenames:
+        pytest_sessionfinish()
+
+
+def pytest_sessionfinish():
+    """End the browser, where one runs."""
+    _chromium.clear()
+    _running.close()
 
 
 @pytest.fixture
