@@ -159,8 +159,7 @@ def server(tmp_path):
         one.__exit__(None, None, None)
 
 
-@pytest.mark.few("800 MB", "7 MB of empty lists", "a cut answer", "absent that is a number", "deep",
-                 "paths out of the root")
+@pytest.mark.few("800 MB", "7 MB of empty lists", "a cut answer", "paths out of the root")
 @pytest.mark.parametrize("what",
                          [pytest.param(what, marks=pytest.mark.chaos) if what in LONG else what
                           for what in ANSWERS])

@@ -34,8 +34,8 @@ _chromium = []
 
 @pytest.fixture
 def browser():
-    """One Chromium for all tests of this process that follow each other: to start it, and Playwright, costs as
-    much as a test."""
+    """One Chromium for all tests of this process that follow each other: to start it costs as much as a
+    test."""
     if not _chromium or not _chromium[0].is_connected():
         pytest_sessionfinish()
         playwright = _running.enter_context(sync_playwright())

@@ -275,7 +275,19 @@ for function, callbacks, lr in ((train, [callback], 0.1), (inside, [], 0.2)):
 ray.shutdown()
 """
 
-TRAININGS = {"nanogpt": NANO, "ppo": PPO, "accelerate": ACCELERATE, "lightning": LIGHTNING,
+# Of no framework: the calls of every script, for the price of the packages alone.
+PLAIN = """
+import wandb
+run = wandb.init(project="plain", config={"lr": 0.1, "layers": [1, 2]})
+for step in range(10):
+    wandb.log({"train/loss": 1 / (step + 1)}, commit=step % 3 == 2)
+    if step % 5 == 0:
+        run.log({"val/acc": step / 10, "nan": float("nan")}, step=step + 20)
+run.summary["best"] = 0.5
+run.finish()
+"""
+
+TRAININGS = {"plain": PLAIN, "nanogpt": NANO, "ppo": PPO, "accelerate": ACCELERATE, "lightning": LIGHTNING,
              "transformers": TRANSFORMERS, "trl": TRL, "ultralytics": ULTRALYTICS, "sb3": SB3, "timm": TIMM,
              "hydra": HYDRA, "optuna": OPTUNA.replace("MULTI", "False"),
              "optuna-multirun": OPTUNA.replace("MULTI", "True"), "ray": RAY}

@@ -165,14 +165,15 @@ CALLS = {
 }
 
 
-# Each object with every sixth call or so, other calls for the next object; with all of them in the long rows.
+# Each object with every twelfth call or so, other calls for the next object; with all of them in the long
+# rows.
 @pytest.mark.parametrize("objects", ["some", pytest.param("all", marks=pytest.mark.long)])
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "disabled"])
 def test_no_call_raises_with_any_object(begin, capsys, call, recorded, objects):
     """Only init may, and only UsageError. Afterwards the run goes on, and every file is strict JSON."""
     mode = None if recorded else "disabled"
-    first, apart = (0, 1) if objects == "all" else (list(CALLS).index(call) % 6, 6)
+    first, apart = (0, 1) if objects == "all" else (list(CALLS).index(call) % 12, 12)
     for name, odd in itertools.islice(ZOO.items(), first, None, apart):
         run = begin(reinit="create_new", mode=mode)
         began = time.monotonic()
