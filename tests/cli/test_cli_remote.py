@@ -98,6 +98,7 @@ def test_sync_once_verify_finds_a_change_behind_the_back(added, home, far, capsy
     assert b"0.6" not in mine.read_bytes()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["systemd", "a closed terminal"])
 def test_sync_start_follows_until_it_is_stopped(added, home, far, number):
     process = subprocess.Popen([sys.executable, "-m", "runicorn", "sync", "start", "--connection",

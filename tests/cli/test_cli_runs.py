@@ -221,7 +221,7 @@ def test_no_browser_without_a_terminal_or_desktop(monkeypatch):
     assert not has_desktop({}) and not has_desktop({"DISPLAY": ":0", "SSH_CONNECTION": "1"})
 
 
-@pytest.mark.few()
+@pytest.mark.few(2)
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 @pytest.mark.parametrize("words", ["runs", "runs --json", "show 20250123_180000_abc123", "--version"])
 def test_a_closed_stdout_or_stderr_is_no_fault(home, tmp_path, closed, words):

@@ -58,6 +58,7 @@ def shell(request, tmp_path):
     shell.close()
 
 
+@pytest.mark.few(1)
 def test_commands_options_and_files_are_completed(shell):
     assert shell.typed("runicorn cac\tcl\t--old\t30d\n") == ["cache", "clean", "--older-than", "30d"]
     assert shell.typed("runicorn con\tss\tad\t--remo\t/data\n") == [

@@ -52,6 +52,7 @@ def exec_words(service):
     return [word.replace("%%", "%").replace("$$", "$") for word in words]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("user", [False, True], ids=["system", "user"])
 def test_systemd_accepts_and_enables_the_timer(root, tmp_path, user, monkeypatch, capsys):
     monkeypatch.setattr(os, "geteuid", lambda: 1000 if user else 0)

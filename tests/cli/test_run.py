@@ -40,7 +40,6 @@ ENDS = {
 }
 
 
-@pytest.mark.few(5)
 @pytest.mark.parametrize("how", ENDS)
 def test_the_wait_status_is_the_programs_and_the_run_says_it(tmp_path, how):
     code, status, end = ENDS[how]

@@ -163,6 +163,7 @@ def test_a_requeued_job_goes_on_with_its_run(tmp_path, options):
     assert len(shown(run, "logs.2.txt")) == 2
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("each", [False, True])
 def test_tasks_of_a_step_are_one_run_unless_asked(tmp_path, each):
     options = ["--each-task"] if each else []
@@ -285,6 +286,7 @@ def test_an_id_of_the_scripts_own_is_the_runs_and_resumes_it(tmp_path):
     assert sorted(path.name for path in (tmp_path / "root").iterdir()) == [".runicorn", "r"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("options", [["--project", "p"], ["--project", "p", "--name", "n"]])
 def test_a_saved_id_resumes_under_what_the_command_line_names(tmp_path, options):
     argv = script(tmp_path, RESUMING)

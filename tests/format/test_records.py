@@ -143,7 +143,7 @@ def _part(line, field):
     return line[start:line.rindex(f', "{following}": ')]
 
 
-@pytest.mark.few(30)
+@pytest.mark.few(12)
 @pytest.mark.parametrize("what", POISON)
 @pytest.mark.parametrize("field",
                          ["revision", "generated_at", "host", "root", "kind", "window", "digest", "format"])
@@ -204,6 +204,7 @@ def test_a_server_that_tells_no_times_is_mirrored(root, near, use):
     one.close()
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("value", [
     *POISON.values(), '{"runs": []}', '{"runs": {"p/n/runs/i": 7}, "line": 7, "gone": 7, "written": "x"}',
     '{"runs": {"vision/resnet50/runs/20250123_180000_abc123": {"logs.txt": 7, "a": {"code": 1}}}}',

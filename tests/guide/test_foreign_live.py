@@ -124,6 +124,7 @@ def test_the_curve_moves_as_the_training_writes(tmp_path, training, watch, scrip
     assert kind in page.locator("header, main").first.inner_text() or kind in page.content()
 
 
+@pytest.mark.long
 def test_a_wandb_run_moves_as_its_file_does_and_says_how_it_ended(tmp_path, training, watch):
     far = tmp_path / "far"
     one = training(WANDB, far)

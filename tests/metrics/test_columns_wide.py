@@ -48,7 +48,7 @@ def read(path):
     return file.table
 
 
-@pytest.mark.few()
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", ROWS)
 def test_wide_rows_are_read_as_they_are(tmp_path, shape, name):
@@ -78,7 +78,7 @@ def test_the_time_grows_with_the_values_and_not_with_the_width(tmp_path):
     assert seconds[4000] < 12 * seconds[500] + 0.5, "each name was looked for among all of its row"
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("shape", ROWS)
 def test_what_is_held_is_what_nbytes_says(tmp_path, shape):
     written(tmp_path / "events.jsonl", ROWS[shape])
@@ -93,7 +93,7 @@ def test_what_is_held_is_what_nbytes_says(tmp_path, shape):
     assert 0.8 * held < table.nbytes() < 1.2 * held
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("shape", sorted(set(ROWS) - {"one metric a row"}))      # that one has no wide rows
 def test_no_column_is_made_before_it_is_asked_for(tmp_path, monkeypatch, shape):
     made, plain = [], columns.Column.__init__
@@ -106,7 +106,7 @@ def test_no_column_is_made_before_it_is_asked_for(tmp_path, monkeypatch, shape):
     assert len(made) == 1
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("shape", sorted(set(ROWS) - {"one metric a row"}))
 def test_wide_rows_cost_a_few_times_their_json(tmp_path, shape):
     path, ratios = tmp_path / "events.jsonl", []

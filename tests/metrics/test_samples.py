@@ -73,6 +73,7 @@ def points(table):
     return {name: list(zip(group.steps, group.columns[name].values)) for name, group in table.where.items()}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind", MADE)
 def test_a_sample_is_of_whole_records_in_two_requests(tmp_path, kind):
     path = MADE[kind](tmp_path)

@@ -49,7 +49,7 @@ def test_the_time_goes_on_with_the_wall_clock_and_never_back():
 
 # -- what comes here
 
-@pytest.mark.few(5)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("jump", JUMPS)
 @pytest.mark.parametrize("source", ["sftp", "exec", "manifest"])
 def test_new_runs_are_listed_within_the_interval(root, pair, source, jump):

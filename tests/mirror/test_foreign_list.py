@@ -157,6 +157,7 @@ def test_whatever_the_way_the_list_is_that_of_the_servers_disk(mixed, pair, way)
     assert one.sync.state()["source"] == {"SFTP": "walk"}.get(way, way.split()[-1])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", WAYS)
 def test_what_changes_among_them_shows(mixed, pair, way):
     one = by(way, mixed, pair)
@@ -185,6 +186,7 @@ def live_json(one):
     return json.loads((one.mirror / ".index" / "live.json").read_text())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_new_run_shows_while_somebody_watches(mixed, pair, way):
     one = by(way, mixed, pair)
@@ -314,7 +316,7 @@ ANSWERS = {"nothing": b"", "no end": b"others", "a list": b"[]", "a number": b'{
            b'"known": 5, "took": -1}'}
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("what", ANSWERS)
 def test_an_answer_that_no_program_of_ours_gives_costs_nothing(mixed, pair, monkeypatch, what):
     answer = ANSWERS[what] if what in ("nothing", "no end") else b"others" + zlib.compress(ANSWERS[what])
@@ -345,6 +347,7 @@ def test_the_program_for_the_server_needs_little_of_its_python(mixed, version):
     assert len(listed) == 11
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", ["SFTP", "exec"])
 def test_a_folder_of_them_that_is_renamed_keeps_its_copies(mixed, pair, way):
     one = by(way, mixed, pair)

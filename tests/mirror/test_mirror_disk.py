@@ -147,6 +147,7 @@ def impatient(monkeypatch):
         monkeypatch.setattr(module, "patiently", lambda act, *names, seconds=0: act(*names))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["full.json", "live.json"])
 @pytest.mark.parametrize("count, state", [(2, "live"), (10**9, "paused")])
 def test_a_record_that_readers_keep_open_for_long_pauses_nothing_unless_they_go_on(

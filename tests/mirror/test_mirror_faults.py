@@ -372,6 +372,7 @@ def test_our_own_clock_set_back_does_not_stop_us(root, pair):
     one.same()
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
 @pytest.mark.parametrize("path", [RUN, f"{RUN}/logs.txt"])
 def test_what_somebody_removed_from_the_mirror_comes_again_by_sync_now(root, pair, source, path):

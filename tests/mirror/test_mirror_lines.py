@@ -338,6 +338,7 @@ def test_two_syncs_of_one_mirror_one_writes_the_other_follows_and_takes_over(roo
     two.close()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("before", [False, True], ids=["never synced", "synced before"])
 def test_who_follows_another_process_believes_what_that_one_said_and_nothing_older(root, tmp_path, before):
     """Whoever waits for the end of `sync once` must not take an earlier end for it, nor wait for what the

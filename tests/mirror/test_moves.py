@@ -18,6 +18,9 @@ from runicorn.mirror import local_copy, quota, run_places
 from runicorn.news import Bell
 from runicorn.reader.catalog import Catalog
 
+# each test in one of the ways, another one than the test before
+pytestmark = pytest.mark.few(turn=True)
+
 OTHER = "vision/vit/runs/20250124_180000_abc124"
 # bytes that a look and a list may take; the runs below hold more than ten times as many
 MOST = 30_000
@@ -237,6 +240,7 @@ def copied(root, project="copied"):
     subprocess.run(["cp", "-a", root / "vision", root / project], check=True)
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("change",
                          ["logs.txt was deleted before", "rewritten in the copy", "appended in the copy"])
 def test_a_copy_takes_the_place_of_an_original_that_is_gone_only_where_it_has_all_of_it(
@@ -349,6 +353,7 @@ def test_a_run_whose_meta_tells_not_who_it_is_moves_with_its_folder(root, pair, 
     assert one.moved == {RUN: moved_path(RUN, *parts)}
 
 
+@pytest.mark.few(turn=True)
 @pytest.mark.parametrize("bare", ["no meta.json", "no time"])
 def test_such_a_run_moves_while_it_is_written(root, pair, source, bare):
     run = big_run(root, status="running")
@@ -385,6 +390,7 @@ def test_twins_without_a_meta_are_never_taken_for_each_other(root, pair, source)
     assert RUN in told(one)["gone"] and b"0.5" in (one.mirror / RUN / "events.jsonl").read_bytes()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("other", ["host", "time"])
 def test_the_same_id_of_another_host_or_time_is_another_run(root, pair, source, other):
     big_run(root)
@@ -534,7 +540,7 @@ CASES = {"the experiment": ("Vision/ResNet/runs/20250123_180000_abc123",
                                       "vision/cafe\u0301/runs/20250123_180000_abc123")}
 
 
-@pytest.mark.few()
+@pytest.mark.few(2)
 @pytest.mark.parametrize("change", CASES)
 def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(
         root, pair, source, monkeypatch, change):
@@ -603,7 +609,7 @@ def test_a_run_that_is_gone_and_kept_makes_no_later_session_ask_twice(root, pair
     assert len(asked) == 1, "nothing changed: one stamp says so"
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("changed", ["as it was", "changed meanwhile", "not all of it here"])
 def test_a_run_that_was_gone_and_is_there_again_is_seen_by_the_next_session(root, pair, source, changed):
     run = big_run(root)

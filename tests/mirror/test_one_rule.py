@@ -99,6 +99,7 @@ def test_on_this_machine(dwelling, tmp_path, monkeypatch):
 WAYS = {"SFTP": {"manifest": False}, "exec": {"source": "exec"}, "a manifest": {}}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", WAYS)
 def test_over_a_connection(dwelling, pair, way):
     if way == "a manifest":
@@ -126,6 +127,7 @@ def test_the_doctor_counts_the_same(dwelling, pair):
     assert counts == collections.Counter(kinds[0] for kinds in RUNS.values() if kinds)
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("link", [".runicorn", HOME])
 def test_what_a_home_keeps_elsewhere_is_followed_as_links_in_a_root_are(dwelling, pair, way, link):
@@ -141,6 +143,7 @@ def test_what_a_home_keeps_elsewhere_is_followed_as_links_in_a_root_are(dwelling
     assert listed(manifest.load(one.mirror / ".index" / "full.json")) == RUNS
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_link_back_to_the_root_is_none_to_follow(root, pair, way):
     write_run(root, "p", "n", OWN)

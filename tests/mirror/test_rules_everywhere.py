@@ -56,6 +56,7 @@ def test_whatever_the_way_the_list_is_that_of_the_servers_disk(odd, pair, way):
     assert (one.mirror / "odd/b/train.jsonl").read_text() == ROWS and not (one.mirror / "elsewhere").exists()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", WAYS)
 def test_rules_that_are_set_or_taken_back_while_the_line_is_up_count_at_once(odd, pair, way):
     one = by(way, odd, pair)

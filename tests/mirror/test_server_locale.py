@@ -19,7 +19,7 @@ LOCALES = {"ASCII": f"env LC_ALL=C PYTHONCOERCECLOCALE=0 {PYTHON} -X utf8=0",
            "UTF-8": f"env LC_ALL=C.UTF-8 {PYTHON}"}
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("name", ROOTS)
 def test_a_root_of_any_bytes_is_listed_and_hashed_by_python3_there(root, pair, caplog, locale, name):

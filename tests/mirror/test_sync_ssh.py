@@ -26,7 +26,7 @@ def root(tmp_path):
     return tmp_path / "far"
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "config, source",
     [({}, "exec"), ({"ForceCommand": "internal-sftp"}, "walk"), ({"MaxSessions": 1}, "walk"),

@@ -109,7 +109,7 @@ def test_what_is_passed_over_is_said_again_though_nobody_lists_it(typed):
         assert "passed over there: 1 links to no folder" in user.said
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("typed", ["a manifest"], indirect=True)
 @pytest.mark.parametrize("spoilt", ["folders.json", "live.json"])
 @pytest.mark.parametrize("how", [

@@ -19,6 +19,9 @@ from runicorn.mirror import folder_lister, recheck
 from runicorn.reader.catalog import Catalog
 from runicorn.viewer import run_files
 
+# each test in one of the ways, another one than the test before
+pytestmark = pytest.mark.few(turn=True)
+
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
 OTHER = "p/n/runs/20250124_180000_abc124"
 NOBODY = 65534
@@ -113,7 +116,7 @@ def closed(place):
         one.one.close()
 
 
-@pytest.mark.few()
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_file_that_may_not_be_read_is_said_and_comes_when_it_may(closed, way, name):
@@ -132,7 +135,7 @@ def test_a_file_that_may_not_be_read_is_said_and_comes_when_it_may(closed, way, 
     assert far.said()["verified"]
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("which", CLOSED)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_folder_that_is_closed_later_loses_nothing_and_is_said(closed, way, which):
@@ -176,7 +179,7 @@ def test_a_run_of_too_many_files_has_its_own_and_says_how_many_are_not_listed(cl
     assert run["more_files"] == 10_106 - len(rows) and set(OWN) <= rows.keys() and 9_990 < len(rows) < 10_010
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("which", CLOSED)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_folder_that_was_closed_from_the_beginning_comes_when_it_opens(closed, way, which):
@@ -192,7 +195,7 @@ def test_a_folder_that_was_closed_from_the_beginning_comes_when_it_opens(closed,
     assert far.is_whole() and left_out.read_passed(far.one.mirror) == {}
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("folder", ["vision", "vision/resnet50", "vision/resnet50/runs"])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_project_that_is_closed_keeps_its_runs(closed, way, folder):

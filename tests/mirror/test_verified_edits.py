@@ -48,7 +48,7 @@ class Judge:
         return verified and at >= since
 
 
-@pytest.mark.few("same size in place-finished-exec", "deleted-finished-exec", 6)
+@pytest.mark.few("same size in place-finished-exec", "deleted-finished-exec", 3)
 @pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
 @pytest.mark.parametrize("edit, status", CASES)
 def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(
@@ -82,6 +82,7 @@ def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(
     assert judge.check(edited) is (edit != "deleted")
 
 
+@pytest.mark.long
 @pytest.mark.few("sftp-within a second")
 @pytest.mark.parametrize("within", [True, False], ids=["within a second", "over minutes"])
 @pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
@@ -163,7 +164,7 @@ def rewrite(path):
     path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:])
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("status", ["finished", "running"])
 @pytest.mark.parametrize("name", FILES)
 def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_that_not_verified(

@@ -130,7 +130,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.few(5)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("what", HOSTILE)
 def test_it_is_listed_opened_and_exported_in_bounded_time(tmp_path, what):
     name, content, least, is_counted = HOSTILE[what]()
@@ -178,7 +178,7 @@ for number in range(block * 500, block * 500 + 500))] for block in range(NAMES /
 }
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("what", MANY)
 def test_of_names_without_end_some_are_read_the_rest_is_counted_and_every_answer_is_bounded(
         tmp_path, monkeypatch, what):

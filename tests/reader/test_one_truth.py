@@ -112,6 +112,7 @@ def test_a_dead_run_of_this_machine_is_never_running_again_after_a_restart(root,
         assert set(states) == {"lost"}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("ended", ["finish", "os._exit"])
 def test_the_end_of_a_process_is_what_it_said(root, home, ended):
     code = WRITER.replace("time.sleep(120)",
@@ -122,6 +123,7 @@ def test_the_end_of_a_process_is_what_it_said(root, home, ended):
     assert state == ("finished" if ended == "finish" else "lost")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "beat_age, row_age, state",
     [(0, 0, "running"), (30, 30, "running"), (0, 3600, "stalled"), (120, 3600, "stalled"),
@@ -349,6 +351,7 @@ def test_a_run_that_ends_has_ended_at_once_beside_a_viewer(root, home, training)
         assert [run["state"] for run in found["runs"]] == ["finished"]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("words",
                          [["loss<"], ["", "--sort", "config.lr,,"], ["", "--limit", "0"],
                           ["", "--limit", "20000"]])

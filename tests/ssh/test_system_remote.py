@@ -42,7 +42,7 @@ def taken(port):
     return held
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("line", [
     "LocalForward 127.0.0.1:{port} 127.0.0.1:9", "RemoteForward 127.0.0.1:{port} 127.0.0.1:9",
     "DynamicForward 127.0.0.1:{port}"])
@@ -61,7 +61,7 @@ def test_forwards_of_the_config_are_neither_made_nor_missed(sshd, home, desk, li
     line.close()
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("lines", [
     ["RemoteCommand tmux attach", "RequestTTY yes"], ["RequestTTY force"],
     ["PermitLocalCommand yes", "LocalCommand touch {mark}"],
@@ -133,6 +133,7 @@ def test_a_master_of_the_users_is_used_and_left_alone(sshd, home, desk, masters)
     desk.plain(SSH, "-O", "exit", "gpu")
 
 
+@pytest.mark.long
 def test_two_jumps_by_the_systems_ssh(sshd, home, desk, tmp_path):
     with Sshd(tmp_path / "gate") as gate, Sshd(tmp_path / "inner") as inner:
         desk.config(gate, name="gate")
@@ -331,7 +332,7 @@ def test_words_of_a_server_that_hangs_up_are_a_refusal(home, desk):
             assert words in desk.sftp().stderr
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("shell, words", [
     ("echo 'This account is currently not available.'; exit 1", "This account is currently not available."),
     ("exit 1", "login shell"), ("echo 'out of order' >&2; exit 254", "out of order")],

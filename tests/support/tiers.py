@@ -5,13 +5,15 @@ and run in `make chaos`.
                    any text
     few(3)         three rows: the first, the last, and one between
     few()          of a product, so many rows that every value of every argument comes once
+    few(turn=True) one row, of each test of a file another one: for `pytestmark`, where all tests of a file
+                   come in the same ways; a mark of a test's own goes before it
     few(…, tier="frameworks")      the others are run by `make frameworks`
 
 A test, or a file run as `pytest FILE -m ""`, has all of them; so has a row that is named by itself, or that
 failed the time before.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 
@@ -23,9 +25,15 @@ def shorten(items):
     for item in items:
         if hasattr(item, "callspec") and item.get_closest_marker("few"):
             tables[item.nodeid.partition("[")[0]].append(item)
+    turns = Counter()
     for name, rows in tables.items():
         few = rows[0].get_closest_marker("few")
-        stay = choose([row.callspec for row in rows], few.args, name)
+        if few.kwargs.get("turn"):
+            file = name.partition("::")[0]
+            stay = {rows[turns[file] % len(rows)].callspec.id}
+            turns[file] += 1
+        else:
+            stay = choose([row.callspec for row in rows], few.args, name)
         for row in rows:
             if row.callspec.id not in stay:
                 row.add_marker(few.kwargs.get("tier", "long"))

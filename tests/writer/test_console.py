@@ -67,7 +67,7 @@ def test_a_line_without_end_is_ended_before_it_fills_the_memory():
     assert sum(map(len, ended + rest)) == 1_000_000 and max(map(len, ended)) <= LONGEST_OPEN + 1000
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("piece", [".", "0.123, ", "中", "\x1b[32m.\x1b[0m", "\b\b.\r"])
 def test_a_line_in_many_pieces_costs_what_its_pieces_cost(piece):
     """json.dump writes each number by itself. Ten times as many must not take a hundred times as long."""

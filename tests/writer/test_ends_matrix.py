@@ -92,7 +92,7 @@ CAUGHT.update({("DataLoader", how): ("running", None, None) for how in ("uncaugh
 counts = {"finished": 0, "failed": 0, "interrupted": 0, "running": 0}
 
 
-@pytest.mark.few()
+@pytest.mark.few(5)
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_matrix_of_ends(tmp_path, kind, how, capsys):

@@ -18,7 +18,7 @@ PRINTS = {"print": "print('x' * 50, flush=True)", "bytes": "sys.stdout.buffer.wr
 ENDS_TRIED = 5
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("capture", [True, False])
 @pytest.mark.parametrize("what", PRINTS)
 def test_a_daemon_thread_that_prints_in_a_tight_loop_aborts_no_end(tmp_path, what, capture):

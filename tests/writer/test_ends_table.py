@@ -34,7 +34,7 @@ STARTS = {"python -c": {"start": "command"}, "python -m": {"start": "module"}, "
           "nice": {"before": ("nice",)}}
 
 
-@pytest.mark.few(5)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("row", [row for row in ENDS if row[0] in ANYWHERE], ids=lambda row: row[0])
 @pytest.mark.parametrize("start", STARTS)
 def test_however_it_starts(tmp_path, start, row):

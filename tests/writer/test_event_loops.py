@@ -82,7 +82,7 @@ assert signal.set_wakeup_fd(-1) == writer.fileno()
 }
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", LIBRARIES)
 def test_a_loop_that_handles_sigterm_saves_and_its_run_was_interrupted(tmp_path, way):
     _, err = both(tmp_path, LIBRARIES[way], (signal.SIGTERM,))

@@ -86,6 +86,7 @@ def count(folder, code):
     return err.splitlines()[-1]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("call", [LOG, PRINT], ids=["log", "print"])
 def test_what_a_handler_raises_reaches_the_script(tmp_path, call):
     """All kinds of handlers in one process: 24 times 60 time limits."""

@@ -30,7 +30,7 @@ def test_the_page_says_what_is_tested_here():
                     for row in UNSEEN]
 
 
-@pytest.mark.few(10)
+@pytest.mark.few(5)
 @pytest.mark.parametrize("code, signals, expect, run", [row[1:] for row in ROWS],
                          ids=[row[0] for row in ROWS])
 def test_what_the_run_says_of_its_end(tmp_path, code, signals, expect, run):
@@ -47,7 +47,7 @@ def test_what_the_run_says_of_its_end(tmp_path, code, signals, expect, run):
     assert found == (("failed", "exit code 5", 5, None, 1) if run == EXEC else run), err
 
 
-@pytest.mark.few()
+@pytest.mark.few(4)
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_matrix_of_ends(tmp_path, kind, how):

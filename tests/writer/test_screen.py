@@ -250,6 +250,7 @@ def test_a_line_printed_after_bars_is_out_at_once():
     assert screen.feed("second\n", 0.0)[-1] == "second" and screen.feed("third\n", 0.0) == ["third"]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("again, size", [
     ("\r\x1b[2K\x1b[1A\x1b[2K{bar}\n{bar}", 2), ("\x1b[2A{bar}\n{bar}\n", 3),
     ("\x1b[2F\x1b[J{bar}\n{bar}\n", 3), ("\r\x1b[A\x1b[s{bar}\n{bar}\x1b[u\x1b[B", 2),
@@ -358,7 +359,7 @@ ENLIGHTENED = """
     """
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("capture", [True, "fd"])
 @pytest.mark.parametrize("code, printed, most", [
     (RICH_ROWS.replace("ROWS", "2"), 6, 40), (RICH_ROWS.replace("ROWS", "3"), 6, 40),

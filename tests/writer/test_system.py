@@ -180,6 +180,7 @@ def test_a_device_lost_is_not_asked_again(stub, tmp_path):
     assert memory(gpus(stub, tmp_path, STUB_LOST=str(gone))[1]) == [2 * GIB, 3 * GIB]
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("visible, uuids", [
     ("0", ["GPU-aaaa1111-0000"]), ("", []), ("-1", []), ("NoDevFiles", []),
     ("GPU-aaaa", ["GPU-aaaa1111-0000"]), ("MIG-dddd4444-0000", ["MIG-dddd4444-0000"]),

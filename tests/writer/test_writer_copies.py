@@ -178,6 +178,7 @@ LOADER = """
 """
 
 
+@pytest.mark.frameworks
 @pytest.mark.few("fork", tier="frameworks")
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_data_loader_workers_hold_the_run_and_its_config(tmp_path, method):

@@ -56,6 +56,7 @@ def test_the_way_a_run_ends(tmp_path, code, expect, state, exit_code):
         assert found["signal"] == signal.Signals(-expect).name
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("code, first, last", [
     ("raise RuntimeError('Error(s) in loading state_dict for Net:\\n' + '\\n'.join(f'\\t{n}.weight differs' "
      "for n in range(300)))",
@@ -680,6 +681,7 @@ def test_multiprocessing_children_make_no_runs_of_their_own(tmp_path, method):
     assert status(tmp_path)["status"] == "finished"
 
 
+@pytest.mark.frameworks
 def test_data_loader_workers_do_not_disturb(tmp_path):
     train(tmp_path, textwrap.dedent("""
         import torch
@@ -750,6 +752,7 @@ def killed(folder, after, pause):
     return int(returned.read_text()), rows(only(folder), killed=True)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("pause", [0, 0.5])
 def test_sigkill_loses_no_call_that_returned(tmp_path, pause):
     for attempt in range(6):

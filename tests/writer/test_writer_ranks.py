@@ -88,6 +88,7 @@ def test_a_leftover_of_an_earlier_launch_is_not_joined(tmp_path):
     assert (run / "events.rank3.jsonl").is_file()
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("path, run_id",
                          [("p/n/runs/..", ".."), ("p/n/runs/../../../outside", "a"),
                           ("p/n/runs/a/../../b", "a"), ("p/n/runs/a\\..\\..\\..\\b", "a"),
@@ -118,6 +119,7 @@ def test_a_rank_without_rank_0_has_a_run_of_its_own(tmp_path):
     assert small(only(tmp_path), "status")["status"] == "finished"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("environ", [
     lambda rank: {"SLURM_PROCID": str(rank), "SLURM_NTASKS": "4", "SLURM_JOB_ID": "5", "SLURM_STEP_ID": "0"},
     lambda rank: {},
