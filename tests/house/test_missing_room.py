@@ -49,6 +49,7 @@ def bad_home(request, tmp_path):
     return home
 
 
+@pytest.mark.few("read-only")
 def test_runs_and_show_read_where_nothing_can_be_kept(tmp_path, bad_home):
     make_run(tmp_path / "root")
     listed = command("runs", "--root", tmp_path / "root", "--json", home=bad_home)
@@ -97,6 +98,7 @@ def get(port, path):
         line.close()
 
 
+@pytest.mark.few("files where its folders were")
 def test_the_viewer_starts_there_and_says_what_it_cannot_keep(tmp_path, bad_home):
     make_run(tmp_path / "root")
     with viewer_at(tmp_path / "root", bad_home) as (viewer, port):
@@ -325,6 +327,7 @@ def test_check_goes_on_past_odd_images(tmp_path, capsys, row, said):
     assert "Traceback" not in out.err and (said is None or said in out.out + out.err)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("depth", [70, 400, 900, 5000])
 def test_deep_json_stops_neither_check_nor_tail_nor_show(tmp_path, depth):
     folder = make_run(tmp_path, name="deep")
@@ -394,6 +397,7 @@ def test_an_id_is_whole_at_every_width(tmp_path, capsys, monkeypatch, width):
     assert capsys.readouterr().out.splitlines()[1].split()[-1] == ID
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("host", ["1.2.3.4", "no-such-host.invalid"])
 def test_a_host_that_is_not_ours_is_one_sentence(tmp_path, host):
     done = command("viewer", "--host", host, "--port", "0", "--no-browser", home=tmp_path)

@@ -123,6 +123,7 @@ def archive(folder):
         wheel.writestr("runicorn/__init__.py", "raise SystemExit('the other program was imported')\n")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("place, lay",
                          [("site", editable), ("src", checkout),
                           ("runicorn-0.8.0-py3-none-any.whl", archive)])
@@ -188,6 +189,7 @@ def ours(folder):
     return folder
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("auth", ["key", "system"])
 def test_the_connection_test_tells_of_it_within_the_question_that_is_asked_anyway(tmp_path, home, auth):
     bin_folder, site = venv(tmp_path / "env")

@@ -111,6 +111,7 @@ worker.start()"""
     assert printed(again) == ["first cell", "after the cell", "last cell"]
 
 
+@pytest.mark.long
 def test_cells_that_end_slowly_are_captured(kernel):
     # a figure that is drawn when its cell is over, say
     kernel.cell(BEGIN + "\nimport time\nget_ipython().events.register('post_run_cell', "
@@ -149,6 +150,7 @@ def test_the_last_cell_is_how_a_notebook_ended(kernel):
     assert whole_status(run)["status"] == "failed" and whole_status(run)["error"] == "ValueError: boom"
 
 
+@pytest.mark.long
 def test_a_cell_that_failed_and_then_another_init(kernel):
     kernel.cell(BEGIN)
     kernel.cell("1 / 0")
@@ -164,6 +166,7 @@ def test_a_cell_that_failed_and_then_another_init(kernel):
         "finished", 0, None]
 
 
+@pytest.mark.long
 def test_an_interrupted_cell_is_not_the_end_if_another_follows(kernel):
     kernel.cell(BEGIN)
     kernel.cell("import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\n"

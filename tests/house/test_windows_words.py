@@ -36,6 +36,7 @@ class Stream(io.StringIO):
         return self._tty
 
 
+@pytest.mark.few("cp936")
 @pytest.mark.parametrize("encoding", ["cp1252", "cp936", "utf-8", "ascii"])
 def test_names_in_json_come_through_a_pipe_of_any_encoding(encoding, tmp_path):
     """A script that reads our JSON gets the name, not "???"."""

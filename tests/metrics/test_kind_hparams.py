@@ -45,6 +45,7 @@ def test_what_pyyaml_writes_is_read_as_it_reads_it(data, style):
     assert config(yaml.safe_dump(data, default_flow_style=style, sort_keys=False).encode()) == meant(data)
 
 
+@pytest.mark.frameworks
 def test_lightning_writes_it(tmp_path):
     from pytorch_lightning.loggers import CSVLogger
     logger = CSVLogger(str(tmp_path), name="n", version=0)

@@ -565,6 +565,7 @@ wandb.finish(quiet=True)
 """.strip().splitlines()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("module", ["runicorn.wandb", "runicorn"])
 def test_call_shapes_of_others_scripts_under_either_import(tmp_path, module):
     code = f"import warnings\nwarnings.simplefilter('ignore')\nimport torch\nimport {module} as wandb\n"
@@ -608,6 +609,7 @@ def test_films_of_a_monitored_gym_are_logged(tmp_path, monkeypatch):
     assert points(run) == [(0, {"return": 1})]
 
 
+@pytest.mark.frameworks
 def test_keras_is_logged_by_wandbs_callback(tmp_path):
     train(tmp_path, textwrap.dedent("""
         import warnings

@@ -245,6 +245,7 @@ def test_room_that_is_made_leaves_it_here(tmp_path):
 
 # -- the pages -----------------------------------------------------------------------------------------------
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("locale, said, more", [
     ("en-US", "finished; rank 3 failed: E: <b>far</b> (and 1 more)", "has not said how it ended"),
