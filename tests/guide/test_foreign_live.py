@@ -110,7 +110,7 @@ def watch(tmp_path, home, serve, open_page):
         yield opened
 
 
-@pytest.mark.few(1)
+@pytest.mark.few("…TensorBoard")
 @pytest.mark.parametrize(("script", "path", "kind"),
                          [(TORCH, "exp/run1", "TensorBoard"), (CSV, "lightning_logs/version_0", "CSV")])
 def test_the_curve_moves_as_the_training_writes(tmp_path, training, watch, script, path, kind):

@@ -56,6 +56,7 @@ def test_no_page_has_a_serious_violation(serve, open_page, root, locale, theme, 
                                               for line in lines)
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize(("theme", "locale", "width"),
                          [("light", "en-US", 1440), ("dark", "zh-CN", 900), ("dark", "en-US", 360)])

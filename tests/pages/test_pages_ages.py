@@ -206,6 +206,7 @@ def test_a_run_through_two_mirrors_tells_the_age_of_the_one_it_is_read_from(runn
         assert seconds(stale.inner_text()) > 6
 
 
+@pytest.mark.long
 def test_the_sample_of_a_run_that_ended_has_a_time_and_no_age(home, serve, open_page):
     folder = write_run(home / "experiments", "vision", "resnet50", RUN_ID, started=1737653445.0)
     (folder / "system.jsonl").write_text(json.dumps({"ts": 1737653450.0, "cpu": 50.0}) + "\n")

@@ -68,6 +68,7 @@ def cells(page, name):
     return page.locator(f'.ct tbody tr:has(th[title="{name}"])').locator("td")
 
 
+@pytest.mark.long
 def test_the_guides_table_has_config_and_the_best_accuracy_with_a_star(serve, open_page, three):
     page = open_compare(open_page, serve(), three)
     expect(page.locator(".ct thead .nm")).to_have_text(["experiment_1", "experiment_2", "experiment_3"])
@@ -153,6 +154,7 @@ def test_a_live_run_grows_in_the_overlay_and_in_the_table(serve, open_page, root
     expect(cells(page, "val/accuracy").nth(1)).to_have_class(re.compile("best"))
 
 
+@pytest.mark.long
 def test_fifty_runs_scroll_sideways_and_keep_the_baseline_in_view(serve, open_page, root):
     keys = [make(root, index, f"sweep_{index:02}", "r", index / 1000, 8, 50 + index / 10)[0]
             for index in range(50)]
@@ -185,6 +187,7 @@ def test_hostile_config_and_a_run_that_is_gone(serve, open_page, root, three):
     expect(page.locator("h1")).to_have_text("3 runs")
 
 
+@pytest.mark.long
 def test_with_nothing_to_compare_the_next_step_is_said(serve, open_page):
     page = open_page(f"{serve().url}/compare")
     expect(page.get_by_role("heading", name="Nothing to compare yet")).to_be_visible()

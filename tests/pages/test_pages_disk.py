@@ -25,6 +25,7 @@ def home(home):
     subprocess.run(["umount", "-l", home], check=True)
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("width", [1440, 900])
 @pytest.mark.parametrize("locale, word, why, act",

@@ -70,6 +70,7 @@ def runs(home):
     return [RUN_ID[:-1] + str(number) for number in range(2)]
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("width", [1440, 900])
 @pytest.mark.parametrize("page_of", ["runs", "compare"])
@@ -127,6 +128,7 @@ def test_under_the_locale_c_charts_are_drawn(serve, open_page, runs):
     expect(page.locator("figure.chart canvas").first).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_plotting_library_that_does_not_run_is_not_called_missing(serve, open_page, runs):
     script = "Object.defineProperty(globalThis, 'uPlot', {get: () => undefined, set() {}});"
     page = open_page(f"{serve().url}/runs/{runs[0]}", script=script, quiet=("",))

@@ -111,6 +111,7 @@ def test_a_log_that_never_rests_is_followed_line_by_line_of_what_is_new(serve, o
     shows_end(page, "the end")
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("width", [1440, 900])
 def test_the_tab_of_a_live_run_shows_the_end(serve, open_page, live, width):
@@ -175,7 +176,7 @@ def test_a_search_while_it_follows_shows_the_hit_and_marks_what_comes(serve, ope
     expect(page.locator("[data-log] li.on")).to_be_in_viewport()
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", ["cut", "cut and longer", "replaced"])
 @pytest.mark.parametrize("up", [False, True])
 def test_a_log_that_is_cut_or_replaced_is_shown_as_it_is(serve, open_page, live, way, up):

@@ -39,6 +39,7 @@ def wide(home):
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("width", [1440, 1000, 900])
 def test_no_number_of_a_legend_is_cut_with_the_pointer_on_the_chart_or_without(serve, open_page, wide, width):

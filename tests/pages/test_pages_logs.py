@@ -127,6 +127,7 @@ def test_a_moving_line_is_one_line_with_its_last_state(serve, open_page, live):
     expect(lines(page).nth(1).locator(".text")).to_have_text(re.compile(r"100%\|#####\| 10/10"))
 
 
+@pytest.mark.long
 def test_the_whole_of_a_big_log_is_reached_with_few_lines_in_the_document(serve, open_page, live):
     count = 200_000
     write_log(live, ((None, f"line {i:06} " + "x" * 40) for i in range(count)))
@@ -192,6 +193,7 @@ def test_colours_markup_and_long_lines_are_text(serve, open_page, live):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.long
 def test_a_line_marks_the_charts_and_a_chart_finds_the_line(serve, open_page, live):
     write_log(live, guide_lines(100))
     page = open_page(f"{serve().url}/runs/{KEY}")

@@ -57,6 +57,7 @@ def test_a_pattern_is_tried_on_a_log_and_set(serve, open_page, home, locale, fit
     expect(row).to_have_count(0, timeout=20_000)
 
 
+@pytest.mark.long
 def test_names_for_lines_of_json_and_a_rule_that_runs_away(serve, open_page, home):
     page = open_page(f"{serve().url}/settings?tab=rules&file=rl/b/train.jsonl")
     page.get_by_role("radio",

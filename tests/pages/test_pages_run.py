@@ -121,6 +121,7 @@ def test_the_guides_charts_stand_above_the_fold_with_their_last_values(serve, op
     assert page.locator("figure.chart h2").all_inner_texts()[:3] == ["loss", "accuracy", "learning_rate"]
 
 
+@pytest.mark.long
 def test_the_head_tells_how_far_how_good_and_what_it_is(serve, open_page, live):
     page = open_run(open_page, serve())
     expect(page.locator("[data-fact=step]")).to_contain_text("1,990 of 4,000")
@@ -156,6 +157,7 @@ def test_new_points_appear_by_themselves_and_nothing_jumps(serve, open_page, liv
     expect(page.locator(".charttools input.inp")).to_be_focused()
 
 
+@pytest.mark.long
 def test_a_drag_zooms_all_charts_and_refetches_and_a_double_click_resets(serve, open_page, live):
     page = open_run(open_page, serve())
     over = chart(page, "loss").locator(".u-over")
@@ -213,6 +215,7 @@ def test_the_crosshair_is_shared_and_its_box_is_sorted_by_value(serve, open_page
     expect(tip).to_have_count(0)
 
 
+@pytest.mark.long
 def test_the_box_tells_step_epoch_and_time_of_day_on_every_axis(serve, open_page, live):
     page = open_run(open_page, serve())
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
@@ -477,6 +480,7 @@ def test_keys_lead_to_the_neighbours_and_back_to_the_list(serve, open_page, live
     expect(page.locator("tr[data-key]")).to_have_count(2)
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("width", [900, 1440])
 def test_everything_fits_at(serve, open_page, live, width):

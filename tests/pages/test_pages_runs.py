@@ -94,6 +94,7 @@ def test_filter_lives_in_the_address_and_a_wrong_one_shows_where(serve, open_pag
     expect(rows(page)).to_have_count(3)
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("locale, title, group", [("en-US", "The filter can’t be read", "Group: none"),
                                                   ("zh-CN", "无法理解筛选条件", "分组：无")])
@@ -197,6 +198,7 @@ def test_sort_group_and_fold_are_in_the_address_and_go_back(serve, open_page, th
     assert names(page) == ["resnet18", "resnet50", "transformer"]
 
 
+@pytest.mark.long
 def test_columns_are_chosen(serve, open_page, three):
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(3)
@@ -209,6 +211,7 @@ def test_columns_are_chosen(serve, open_page, three):
     expect(rows(page).nth(0).locator("td.c-user")).to_have_text("alice")
 
 
+@pytest.mark.long
 def test_tree_narrows_and_a_view_is_saved(serve, open_page, three):
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(3)
@@ -455,6 +458,7 @@ def test_a_viewer_that_ends_is_said_and_found_again(viewer_process, open_page, t
     expect(rows(page).nth(0).locator(".chip").first).to_have_text("after")
 
 
+@pytest.mark.long
 def test_an_address_that_is_no_page_leads_home(serve, open_page):
     page = open_page(f"{serve().url}/nowhere")
     expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
@@ -489,6 +493,7 @@ def test_pure_modules_under_node():
     assert tests and ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize(("locale", "words"), [("en-US", "Its format is 7, which a newer Runicorn made"),
                                                ("zh-CN", "格式为 7，由更新版本的 Runicorn 写入")])

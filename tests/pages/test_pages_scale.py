@@ -31,6 +31,7 @@ def answers(page, path):
     return told
 
 
+@pytest.mark.long
 def test_a_run_that_grows_sends_no_tree_and_draws_none(home, serve, open_page):
     for number in range(200):
         write_run(home / "experiments", f"project{number:03}", "base", f"20250123_{number:06}_abc123", rows=1)
@@ -122,6 +123,7 @@ PLACES = """() => {
 }"""
 
 
+@pytest.mark.long
 def test_of_many_charts_those_near_the_view_are_in_the_document_each_at_its_place(home, serve, open_page):
     key = wide_run(home / "experiments", [f"layer{n:04}/norm{n:04}" for n in range(1500)])
     page = open_page(f"{serve().url}/runs/{key}")
@@ -242,6 +244,7 @@ def test_of_many_files_those_in_view_are_asked_for_and_only_what_changed_is_draw
     assert page.evaluate("document.querySelectorAll('.files-table *').length") < 6000
 
 
+@pytest.mark.long
 def test_a_file_far_down_is_reached_by_scrolling_at_its_place(many_files, serve, open_page):
     page = open_page(f"{serve().url}/runs/local:vision/files/{many_files.name}?tab=files")
     rows = page.locator(".files-table tbody tr:not(.gap)")
@@ -256,6 +259,7 @@ def test_a_file_far_down_is_reached_by_scrolling_at_its_place(many_files, serve,
         expect(rows).to_have_count(300)
 
 
+@pytest.mark.long
 def test_compared_runs_are_drawn_while_others_are_on_their_way_and_asked_for_once(home, serve, open_page):
     keys = []
     for number in range(12):

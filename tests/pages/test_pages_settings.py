@@ -171,6 +171,7 @@ def test_a_lost_server_is_said_everywhere_and_found_again(sshd, far, serve, open
     expect(connection(page)).to_contain_text("Connected", timeout=SLOW)
 
 
+@pytest.mark.long
 def test_a_pasted_host_goes_to_the_fields_it_names(serve, open_page):
     page = open_page(f"{serve().url}/settings?tab=sync&add=1")
 
@@ -339,6 +340,7 @@ def test_cache_is_shown_and_cleaned(sshd, far, serve, open_page, home):
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
 
 
+@pytest.mark.long
 def test_the_other_tabs(serve, open_page, home):
     page = open_page(f"{serve().url}/settings")
     page.get_by_role("link", name="Appearance, language").click()
@@ -354,6 +356,7 @@ def test_the_other_tabs(serve, open_page, home):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 @pytest.mark.parametrize("width", [900, 1440])

@@ -101,6 +101,7 @@ def test_half_an_expression_for_the_log_is_no_fault_in_the_console(serve, open_p
     assert said == []
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("locale, export, more", [("en-US", "Export", "More"), ("zh-CN", "导出", "更多")])
 def test_export_only_exports(serve, open_page, seeds, locale, export, more):
@@ -141,6 +142,7 @@ def shown(page, selector):
     })""")
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 900)])
 def test_names_that_begin_alike_are_told_apart_wherever_they_are_cut(serve, open_page, home, theme, width):

@@ -65,6 +65,7 @@ def test_a_run_shows_the_name_it_was_given_later(run, serve, open_page):
     assert [entry["name"] for entry in told["items"]] == ["n"]
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("other, axis", [("epoch", "metric:epoch"), (None, "step"), ("round", "step")])
 def test_compared_runs_are_drawn_by_a_step_metric_where_all_of_them_say_so(

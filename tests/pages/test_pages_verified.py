@@ -78,6 +78,7 @@ def test_a_large_log_that_does_not_rest_is_named_as_the_reason(serve, open_page,
         "a log of more than 2 GiB that still grows is compared once it rests")
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("locale, head, line", [
     ("en-US", "25 more than are listed", "and 25 more"), ("zh-CN", "另有 25 个未列出", "另有 25 个")])

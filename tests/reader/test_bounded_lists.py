@@ -92,6 +92,7 @@ def test_a_last_row_without_its_newline_has_the_last_step(tmp_path, before):
     assert os.path.getsize(folder / "events.jsonl") == tops["events.jsonl"].position
 
 
+@pytest.mark.long
 def test_tags_and_experiments_of_the_sidebar_are_bounded_and_counted(tmp_path):
     for number in range(520):
         tags = ["all", f"tag{number:03}", f"more{number:03}"]
@@ -136,6 +137,7 @@ def test_projects_and_groups_are_bounded_and_counted(tmp_path):
         facets.part("users")
 
 
+@pytest.mark.long
 def test_connections_of_the_sidebar_are_bounded_and_counted(tmp_path):
     write_run(tmp_path / "far", "p", "n", "20260101_000000_aaaaaa", rows=0)
     for number in range(310):

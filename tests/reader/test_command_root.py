@@ -148,6 +148,7 @@ CHANGES = [in_place, by_rename, of_the_same_size_and_time, failed, running_again
            deep, huge, nan, without_small_files, gone, emptied]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("change", CHANGES, ids=[change.__name__ for change in CHANGES])
 def test_a_change_between_two_commands_is_seen(root, tmp_path, change):
     before = rows(command_reader(root, tmp_path / "home"))

@@ -57,6 +57,7 @@ def test_what_changes_between_the_two_is_taken(reader, root):
         "val/loss": 0.125}
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("text", [
     "", "{", "[]", "null", '{"a": 1} x', "[" * 100_000, '{"created_at": NaN}', "\ufeff{}",
     '{"id": "x",\n "created_at": 5}\n', json.dumps({"config": {"long": "x" * 100_000}})])

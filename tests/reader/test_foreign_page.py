@@ -43,6 +43,7 @@ def test_hparams_and_args_beside_the_metrics_are_the_config(tmp_path):
     assert [row["key"] for row in opened.runs("config.opt.name=adam")["runs"]] == ["local:a/version_0"]
 
 
+@pytest.mark.long
 def test_what_define_metric_said_in_a_wandb_run_counts_as_in_ours(tmp_path):
     folder = tmp_path / "root" / "p"
     folder.mkdir(parents=True)
@@ -138,6 +139,7 @@ def test_pictures_and_histograms_are_counted_and_named_on_the_page(
     expect(rows.filter(has_text=words[1])).to_contain_text("1")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("text", "age", "state"),
                          [("", 0, "running"), ("1234567", 0, "running"), ("", 90_000, "quiet")])
 def test_a_wandb_file_in_which_nothing_stands_says_that_its_run_may_be_running(tmp_path, text, age, state):

@@ -166,6 +166,7 @@ def test_an_index_that_somebody_left_names_no_file_elsewhere(root, tmp_path):
     assert "../../../secret/metrics.csv" not in opened.entry("local:lightning_logs/version_0").sizes()
 
 
+@pytest.mark.frameworks
 def test_a_curve_of_torchs_writer_in_another_process_grows(tmp_path):
     pytest.importorskip("torch")
     process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "root/tb/exp")],

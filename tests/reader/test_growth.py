@@ -38,6 +38,7 @@ def opened(root, home):
     return catalog
 
 
+@pytest.mark.long
 def test_the_memory_of_a_list_of_runs_is_little_and_what_is_kept_of_it_takes_none(
         roots, tmp_path, monkeypatch):
     monkeypatch.setattr(command_root.kept, "ROWS", LARGE // 16)

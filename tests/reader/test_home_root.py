@@ -114,6 +114,7 @@ def test_the_page_says_how_much_was_passed_over_and_why(serve, open_page, locale
     assert reason in told.get_attribute("title") and page.locator("tr[data-key]").count() == 2
 
 
+@pytest.mark.long
 def test_nothing_of_a_tree_of_files_is_kept_in_memory(dwelling):
     for folder in range(30):
         for number in range(100):

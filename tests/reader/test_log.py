@@ -229,6 +229,7 @@ def test_backwards_search(tmp_path):
     assert hits(log, "epoch 2 ", backwards=True, start=middle) == hits(log, "epoch 2 ")[499::-1]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("pattern, count", [
     (r"^Epoch 3 \[99\d/", 10), (r"Loss: 0\.0001$", 20_000 - 6_666), (r"NaN.*(end|Layer)", 2), (r"\s\s", 0),
     (r"(?i)^nan", 2), (r"(?<!\[)31m", 0), (r"\ANaN", 2), (r"done\Z", 1), (r"^\d+%\|done$", 1),

@@ -400,6 +400,7 @@ def test_a_nonsensical_answer_changes_nothing(root, home, told):
     assert reader.runs()["runs"][0]["state"] == "checking"
 
 
+@pytest.mark.long
 def test_ten_thousand_open_runs_are_told_in_one_answer(tmp_path):
     """Counted, not timed: one request, and one verdict for each run."""
     reader = Catalog([("local", tmp_path)])

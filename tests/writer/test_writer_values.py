@@ -336,6 +336,7 @@ def test_circles_and_shared_parts(begin):
     assert (run.dir / "meta.json").stat().st_size < 2_000_000
 
 
+@pytest.mark.long
 def test_a_row_with_circles_and_shared_parts(begin, capsys):
     run, twice, shared = begin(), {"loss": 1.0}, {"a": 1}
     twice.update(x=twice, y={"deep": twice, "acc": 0.5})
