@@ -22,8 +22,8 @@ from runicorn.viewer.exchange import to_json
 GOOD = "vision/resnet50/runs/20250123_180000_abc123"
 
 
-# Every fifth poison, another one at the next place, and all of them.
-EVERY = pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.long)])
+# Every tenth poison, another one at the next place, and all of them.
+EVERY = pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.long)])
 
 
 @EVERY

@@ -36,6 +36,7 @@ def test_whole_numbers_stay_whole():
     assert sorted_xs == array("q", sorted(xs)) and sorted(values) == list(range(POINTS))
 
 
+@pytest.mark.long
 def test_sorting_takes_little_memory_beside_the_points():
     chance = random.Random(6)
     xs, values = (array("d", [chance.random() for _ in range(POINTS)]) for _ in range(2))

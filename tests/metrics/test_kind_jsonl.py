@@ -105,6 +105,7 @@ def test_objects_within_are_flattened():
     assert steps_and_values(read.parts, "loss") == [(3, 1)] and read.reader.skipped == {"no JSON": 2}
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("cell, wanted", [(1714557600.5, 1714557600.5), (1714557600500, 1714557600.5),
                                           ("2024-05-01T10:00:00.500Z", 1714557600.5),
                                           ("2024-05-01 10:00:00,500", 1714557600.5),

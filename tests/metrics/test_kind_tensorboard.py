@@ -242,6 +242,7 @@ def random_events(rng, count, number=2):
             yield start(ts, max(0, at - 30))
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(("seed", "number"), [(seed, number) for seed in range(6) for number in (1, 2)])
 def test_random_files_give_tensorboards_points(tmp_path, seed, number):
     data = b"".join(random_events(random.Random(seed), 500, number))

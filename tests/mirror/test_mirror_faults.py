@@ -249,6 +249,7 @@ LIES = {
 }
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("lie", LIES)
 def test_a_manifest_that_lies_is_found_out(root, pair, tmp_path, lie):
     make_run(root)

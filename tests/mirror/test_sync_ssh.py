@@ -92,7 +92,7 @@ NOISES = {"a greeting": "echo Welcome to gpu-01", "one letter": "printf x", "emp
           "and an end": "echo bye; exit 0"}
 
 
-@pytest.mark.few("key-colours", "system-a greeting")
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", NOISES)
 @pytest.mark.parametrize("auth", ["key", "system"])
 def test_a_shell_that_prints_in_place_of_sftp_is_a_refusal_as_it_is_for_sftp(
