@@ -25,6 +25,7 @@ HIDDEN, LIVE = ".runicorn", "live"  # below a root: manifests, and in the second
 EXPERIMENTS = f"{HIDDEN}/experiments"       # below a home that is named as root: a root in it
 BEAT = ".beat"                      # in a run's folder, where the root's live folder can't be written
 BESIDE = ".tmp"                     # ends the name of a file that is not whole yet
+LAST = 1e11                         # Unix s; the year 5138
 ENDED = ("finished", "failed", "interrupted")               # states in status.json of a run that is over
 # Below a mirror; in it what the server has, what the last pass told, and whose mirror it is:
 INDEX = ".index"
@@ -257,6 +258,12 @@ def number(value):
         except OverflowError:
             return math.inf if value > 0 else -math.inf
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else None
+
+
+def moment(value):
+    """Return the Unix seconds (float) that a JSON value stands for, or None if no calendar has them."""
+    value = None if isinstance(value, bool) else number(value)
+    return value if value is not None and abs(value) < LAST else None
 
 
 def is_like(pattern, text):

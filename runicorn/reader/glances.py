@@ -43,7 +43,7 @@ class Glance:
         if beside:
             self.facts["config"] = {**self.facts.get("config", {}), **beside}
         self.config = flat(self.facts.get("config"))
-        self.end = End(series.last_step, series.last_ts, series.median_gap)
+        self.end = End(series.last_step, layout.moment(series.last_ts), series.median_gap)
         self.sparks = {name: _spark(series, name, metrics[name]) for name in list(metrics)[:SPARKS]}
 
 

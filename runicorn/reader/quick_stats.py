@@ -11,7 +11,7 @@ import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import local_disk
-from runicorn.layout import number, open_regular, parse_own, read_json
+from runicorn.layout import moment, number, open_regular, parse_own, read_json
 from runicorn.local_names import parse_rank_status
 from runicorn.metrics.parse import Parser, event_row
 
@@ -28,8 +28,10 @@ FEW, LITTLE = 16, 2 << 10
 RANKS, STATUS, MOST = 4096, 64 << 10, 2000
 # What is told of a rank
 VERDICT = ("status", "ended_at", "exit_code", "signal", "ended_by", "error", "reason")
-STEP = re.compile(rb'"(?:step|global_step)":\s*(-?\d+)')
-ROW = re.compile(rb'\n\{"ts": ?(-?\d[-+.\deE]*), ?"step": ?(-?\d+), ?"data":')       # as `log` writes one
+STEP = re.compile(rb'"(?:step|global_step)":\s*(-?\d{1,18})(?!\d)')
+# As `log` writes one, its numbers such as Python makes at once of their text
+TIME = rb'(-?\d{1,15}(?:\.\d{1,20})?(?:[eE][-+]?\d\d?)?)'
+ROW = re.compile(rb'\n\{"ts": ?' + TIME + rb', ?"step": ?(-?\d{1,18}), ?"data":')
 # … and an image
 OTHER = re.compile(rb'\n\{"ts": ?-?\d[-+.\deE]*, ?"step": ?-?\d+, ?"type": ?"(?!metrics")')
 BLOCK = 1 << 20
@@ -141,7 +143,7 @@ def first_step(folder: Path, name: str) -> int | None:
 
 
 def _end(rows, step):
-    times = [ts for ts, _ in rows if ts is not None]
+    times = [ts for ts, _ in rows if moment(ts) is not None]
     gaps = [b - a for a, b in zip(times, times[1:]) if b >= a]
     return End(step, times[-1] if times else None, statistics.median(gaps) if gaps else None)
 

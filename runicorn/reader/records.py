@@ -22,7 +22,6 @@ NO_META = "meta.json is missing, is no JSON object or has more than 4 MB"
 # Bytes of a small file that a list can hold
 LARGEST = {"meta": 4 << 20, "status": 256 << 10, "summary": 4 << 20}
 MOST_ATTEMPTS, KEPT_TEXT = 1000, 4000           # of a status, characters of each text in it
-LAST = 1e11                 # s; the year 5138
 # When it was begun, by which host
 EVENT_FILE = re.compile(r"tfevents\.(\d{9,10})\.([\w.-]*?)(?:\.\d+\.\d+)?(?:\.v2)?$")
 ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
@@ -104,12 +103,12 @@ def record_of(path, entry, line=None, small=None, error=None):
     tags = meta.get("tags") if isinstance(meta.get("tags"), list) else ()
     record.tags = tuple(_intern(tag) for tag in tags[:KEPT_TAGS] if isinstance(tag, str))
     record.note = _text(meta.get("notes"), KEPT_NOTE) or ""
-    record.created = _moment(meta.get("created_at")) or _id_time(run_id)
+    record.created = layout.moment(meta.get("created_at")) or _id_time(run_id)
     record.status = status = _status(entry.get("status"))
     record.ended = sys.intern(status["status"]) if status.get("status") in layout.ENDED else ""
-    started = _moment(status.get("started_at"))
+    started = layout.moment(status.get("started_at"))
     record.started = record.created if started is None or started == record.created else started
-    record.finished = _moment(status.get("ended_at"))
+    record.finished = layout.moment(status.get("ended_at"))
     record.config = {} if record.newer else flat(meta.get("config"))
     record.summary = {} if record.newer else flat(entry.get("summary"), "/")
     record.defined = None if record.newer else _defined(meta.get("metrics"))
@@ -135,7 +134,7 @@ def _foreign(path, entry, line):
                                                      for file in entry["files"].values()
                                                      if file["mtime"] is not None]
     record.host = _intern(named[0][2]) if named else None
-    record.created = record.started = _moment(min(times, default=None))
+    record.created = record.started = layout.moment(min(times, default=None))
     return record
 
 
@@ -200,12 +199,6 @@ def _intern(value):
 def _text(value, most=KEPT_TEXT):
     return None if not isinstance(value, str) or not value else visible(value if len(value) <= most
                                                                         else value[:most - 1] + "…")
-
-
-def _moment(value):
-    """Return Unix seconds (float) that a calendar has, or None."""
-    value = None if isinstance(value, bool) else layout.number(value)
-    return value if value is not None and abs(value) < LAST else None
 
 
 def _id_time(run_id):

@@ -186,3 +186,17 @@ def test_a_local_run_whose_events_may_not_be_read_says_so(tmp_path, monkeypatch)
     row, = reader.runs()["runs"]
     assert row["error"] is None and reader.run(row["key"])["left_out"] == {}
     assert (folder / "events.jsonl").exists()
+
+
+@pytest.mark.parametrize("field, text", [
+    *(("ts", text) for text in ("1e5e5", "1-2", "1e999", "-1e999", "9" * 5000, '"Infinity"', "1e300")),
+    *(("step", text) for text in ("9" * 5000, "-" + "9" * 400, "1e5e5")),
+])
+def test_a_number_in_a_row_that_is_none_costs_only_that_row(tmp_path, field, text):
+    run = make_run(tmp_path, status="running", events=[{"loss": 0.5}])
+    row = '{"ts": 1737655205, "step": 1, "data": {"loss": 0.5}}\n'
+    poisoned = row.replace({"ts": "1737655205", "step": "1,"}[field], {"ts": text, "step": f"{text},"}[field])
+    for rows in (poisoned, poisoned + row, (row * 9 + poisoned) * 99):
+        (run / "events.jsonl").write_text(rows)
+        (listed,) = reader_of(tmp_path).runs(spark=True)["runs"]
+        assert listed["duration"] in ((None, 5.0) if rows is poisoned else (5.0,))
