@@ -4,6 +4,7 @@ the terminal."""
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import time
 from pathlib import Path
@@ -28,6 +29,8 @@ EXAMPLES = {"sync": "runicorn sync start --connection \"GPU Server 1\""}
 TICK_SECONDS = 0.5      # how often the progress line moves
 SAID = 5                # files named in one sentence
 SETTLED = ("live", "paused", "offline", "refused")
+# Objects between two collections: ten thousand runs are loaded in half the time that 700 takes
+YOUNG = 50_000
 
 
 def add_sync(parser: Parser) -> None:
@@ -67,6 +70,7 @@ def chosen(connections: Registry, options: Namespace, default_all: bool = False)
 @contextlib.contextmanager
 def at_work(offline: bool = False, cache_size: Any = None) -> Iterator[Any]:
     """The connections of this home as (Bell, Registry); their threads and lines end with the block."""
+    gc.set_threshold(YOUNG)
     from runicorn.connections.registry import Registry
     from runicorn.news import Bell
     bell = Bell()

@@ -3,7 +3,6 @@ until Ctrl+C."""
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import threading
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from runicorn.cli.parser import Parser
 
 EXAMPLES = {"viewer": "runicorn viewer --port 23301 --connection \"GPU Server 1\""}
-# Objects between two collections: ten thousand runs are loaded in half the time that 700 takes
-YOUNG = 50_000
 
 
 def add_viewer(parser: Parser) -> None:
@@ -49,7 +46,6 @@ def add_viewer(parser: Parser) -> None:
 
 def viewer(options):
     """Serve the pages until Ctrl+C or its like. Raises BusyError when the port is taken."""
-    gc.set_threshold(YOUNG)
     roots = local_roots(options.root)
     from runicorn.viewer.access import lasting_token
     from runicorn.viewer.app import banner, start
