@@ -166,12 +166,17 @@ def folded(name):
 def local_path(folder, path, plain=()):
     """Return where the server's relative `path` lives below `folder` (Path). Raises LayoutError for a hostile
     path and for one that would pass through a symbolic link. plain: folders known to be no links."""
+    return Path(place(folder, path, plain))
+
+
+def place(folder, path, plain=()):
+    """As `local_path`, as a str."""
     local = os.fspath(folder)
     for level, component in enumerate(safe_relative(path).split("/")):
-        local = os.path.join(local, local_name(component, hidden=level > 0 or component == HIDDEN))
+        local = f"{local}{os.sep}{local_name(component, hidden=level > 0 or component == HIDDEN)}"
         if local not in plain and local_disk.is_link(local):
             raise LayoutError(f"{local} is a symbolic link; the mirror never follows one")
-    return Path(local)
+    return local
 
 
 def unslug(text):

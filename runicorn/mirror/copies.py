@@ -67,10 +67,11 @@ class Copies:
             self.doubtful.add(path)
         evicted = self._mirror.evicted(path)
         twins = self._mirror.tell_apart(path, entry["files"])
-        listed = {name: file for name, file in entry["files"].items()
-                  if self._may_come((path, name), entry, evicted)}
-        self.rewrite.update((path, name) for name in twins if name in listed and twins[name] & listed.keys())
         bare = not self._mirror.holds(path)
+        listed = {name: file for name, file in entry["files"].items()
+                  if (bare or twins or not self._is_here((path, name), file))
+                  and self._may_come((path, name), entry, evicted)}
+        self.rewrite.update((path, name) for name in twins if name in listed and twins[name] & listed.keys())
         copies = {} if bare else {name: self._copy((path, name), listed[name]) for name in listed}
         fetches = plan.diff(path, copies, listed)
         for fetch in fetches:
@@ -84,6 +85,12 @@ class Copies:
         however large it becomes."""
         return (plan.asked_for(entry, name, self._options, path in self._opened)
                 or bool(entry.get("kinds") and self._mirror.stat(path, name)))
+
+    def _is_here(self, key, file):
+        """Whether nothing of a file is to be fetched, as most often: ours has its size and mtime, and
+        nobody knows better."""
+        return (key not in self.rewrite and key not in self._grown_to
+                and plan.compare(*key, self._mirror.stat(*key), file) is None)
 
     def _may_come(self, key, entry, evicted):
         """Whether a file of an entry is wanted, and not on its way, refused, or failing for now."""

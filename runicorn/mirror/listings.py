@@ -174,8 +174,10 @@ class Listings:
 
     def _is_none_of_ours(self, path, files):
         """Whether a listing shows files and none that a run of ours has, and no earlier one did."""
-        names = [name for name in files if name != "." and not name.endswith("/")]
         indexed = self._index.entry(path)["files"] if path in self._index else ()
+        if indexed and manifest.is_ours(indexed):
+            return False
+        names = [name for name in files if name != "." and not name.endswith("/")]
         return not manifest.is_ours([*names, *indexed])
 
     def is_known_as_another(self, path, mtime):

@@ -274,7 +274,7 @@ class LocalCopy:
         if folder is None:
             folder = self._folders[path] = self._folder(path)
         local = self._apart[path].get(name, name) if path in self._apart else name
-        return (os.fspath(local_names.local_path(folder, local)) if "/" in local
+        return (local_names.place(folder, local) if "/" in local
                 else f"{folder}{os.sep}{_local_name(local)}")
 
     def _folder(self, path):
@@ -294,7 +294,7 @@ class LocalCopy:
         else:
             self._settle([path])
             places = self._places.elsewhere
-        return os.fspath(run_places.folder(self.folder, path, places, self._above))
+        return run_places.place(self.folder, path, places, self._above)
 
     def _settle(self, paths):
         """Give runs their places, those that were here before them first. Raises SyncError."""

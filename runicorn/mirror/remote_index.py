@@ -101,7 +101,7 @@ class RemoteIndex:
         """Return the entry of a run (dict); what is changed in it must be followed by `put`. What does not
         fit in its line is
         mended: see `take_mended`."""
-        entry = self._parsed.get(path) or self._recent.get(path)
+        entry = self._known(path)
         if entry is None:
             entry, wrong = self._read(path)
             if wrong:
@@ -112,6 +112,10 @@ class RemoteIndex:
             elif len(self._recent) < RECENT and len(self.lines[path]) <= SHORT:
                 self._recent[path] = entry
         return entry
+
+    def _known(self, path):
+        """Return the entry of a run as far as it is parsed, else None."""
+        return self._parsed.get(path) or self._recent.get(path)
 
     def let_go(self) -> None:
         """Let go of the parsed entries of runs that have ended: nobody goes through all of them for now."""
@@ -215,22 +219,24 @@ class RemoteIndex:
 
     def ended(self, path: str) -> bool:
         """Whether the run says it ended (bool), without parsing a line laid out by us."""
-        if path in self._parsed:
-            return self._parsed[path]["ended"]
+        entry = self._known(path)
+        if entry:
+            return entry["ended"]
         head = manifest.HEAD.match(self.lines[path])
         return head.group(3) == b"true" if head else self.entry(path)["ended"]
 
     def size(self, path: str) -> int:
         """Return how many bytes the files of a run have (int)."""
-        head = None if path in self._parsed else manifest.HEAD.match(self.lines[path])
+        head = None if self._known(path) else manifest.HEAD.match(self.lines[path])
         if head:
             return int(head.group(5))
         return sum(file["size"] for file in self.entry(path)["files"].values())
 
     def mtime(self, path):
         """Return the mtime (s) of the run's folder as last seen, or None."""
-        if path in self._parsed:
-            return self._parsed[path]["mtime"]
+        entry = self._known(path)
+        if entry:
+            return entry["mtime"]
         head = manifest.HEAD.match(self.lines[path])
         return float(head.group(2)) if head else self.entry(path)["mtime"]
 

@@ -4,6 +4,7 @@ place of its own."""
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,13 @@ def read(mirror):
 
 def folder(mirror, path, places, plain=()):
     """Return where the files of a run lie (Path); see local_names.local_path."""
+    return Path(place(mirror, path, places, plain))
+
+
+def place(mirror, path, places, plain=()):
+    """As `folder`, as a str."""
     run_folder = foreign.folder_of(places.get(path, path))
-    return local_names.local_path(mirror, run_folder, plain) if run_folder else Path(mirror)
+    return local_names.place(mirror, run_folder, plain) if run_folder else os.fspath(mirror)
 
 
 class Places:

@@ -82,9 +82,12 @@ def names(kind, raw):
     expect(NAME, kind)
     entries, offset = [], BODY + 4
     for _ in range(*_U32.unpack_from(raw, BODY)):
-        name, offset = _string_at(raw, offset)
-        _, offset = _string_at(raw, offset)             # the long name, as `ls -l` would print it
-        attrs, offset = _attrs_at(raw, offset)
+        # What is after each of both says whether it ran past the packet's end
+        size, = _U32.unpack_from(raw, offset)
+        offset += 4 + size
+        name = raw[offset - size:offset]
+        size, = _U32.unpack_from(raw, offset)           # of the long name, as `ls -l` would print it
+        attrs, offset = _attrs_at(raw, offset + 4 + size)
         entries.append((_decoded(name), attrs))
     return entries
 
