@@ -35,7 +35,7 @@ SAME = {"generate-manifest": "manifest"}
 FULL = (errno.ENOSPC, errno.EDQUOT)       # Python names no file with these
 # Their modules parse for themselves: main(argv) -> exit code
 OWN_ARGUMENTS = {"manifest", "demo", "run"}
-# Once their function returned nothing is left to do, neither for a thread nor at exit
+# Once their function returned no thread has anything left to do
 ALL_DONE = {"sync"}
 
 
@@ -56,6 +56,8 @@ def entry():
 
 def leave(code):
     """End the process without taking the interpreter apart: with paramiko loaded that takes 0.1 s."""
+    import atexit
+    atexit._run_exitfuncs()         # as multiprocessing ends a process
     try:
         sys.stdout.flush()
         sys.stderr.flush()

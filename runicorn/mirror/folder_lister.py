@@ -9,7 +9,7 @@ from runicorn.ssh import sftp
 
 # Entries of one folder that are kept; of more, those that may be a run's own file
 CROWD = 200_000
-LISTED = 500                    # folders listed at once; each takes two round trips
+LISTED = 500                    # folders listed at once while files are fetched; each takes two round trips
 MANY_NAMES = 50                 # entries in one answer that make another one likely; OpenSSH puts 100 in
 
 
@@ -48,7 +48,7 @@ class Ahead:
     def __init__(self, client, paths):
         """Begin with `paths` (absolute); whoever sends next sends that, too."""
         self._listings, self._takers, self._expected = {}, {}, dict.fromkeys(paths)
-        self._lister = _Lister(client, self._expected, self._took, Listing)
+        self._lister = _Lister(client, self._expected, self._took, Listing, alone=True)
         self.go_on()
 
     def __contains__(self, path):
@@ -78,14 +78,16 @@ class _Lister:
     """Folders being listed: OPENDIR, then READDIR twice ahead (most folders end with the second), then
     CLOSE."""
 
-    def __init__(self, client, paths, took, listing):
-        self.client, self.took, self.listing = client, took, listing
+    def __init__(self, client, paths, took, listing, alone=False):
+        """alone: no files are to be fetched beside them, as far as anybody knows."""
+        self.client, self.took, self.listing, self.alone = client, took, listing, alone
         self.queue = collections.deque(paths)
         self.pending = len(self.queue)
         self.open = 0
 
     def start(self):
-        while self.queue and self.open < min(LISTED, max(1, self.client.room // 2)):
+        room = self.client.room
+        while self.queue and self.open < (room if self.alone else min(LISTED, max(1, room // 2))):
             self.open += 1
             self.client.count_folders(1)
             folder = _Folder(self, self.queue.popleft())

@@ -15,6 +15,7 @@ from runicorn.ssh import sftp_answers
 
 OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, STAT = 3, 4, 5, 7, 8, 11, 12, 17
 OPENING = {OPEN, OPENDIR}
+HANDLING = {*OPENING, CLOSE}
 DOUBTED = {*OPENING, CLOSE, READ, LSTAT, FSTAT, READDIR, STAT}      # kinds of request that are asked again
 REQUESTS = 1024                 # at once, whose answers tell something; nobody waits for a CLOSE
 SPARE_HANDLES = 60              # of many files open at once, those for tails, listings and single questions
@@ -125,6 +126,9 @@ class Grants:
         others: how many requests are unanswered.
         """
         kind, trial, refused = pending.request.kind, pending.trial, isinstance(result, SftpError)
+        if trial is None and self._quiet is None and not (refused or kind in HANDLING):
+            self._note_grant(kind, None)        # as most often
+            return None
         if kind in OPENING:
             self._opening -= 1
             self._open += not refused
