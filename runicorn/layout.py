@@ -31,6 +31,7 @@ ENDED = ("finished", "failed", "interrupted")               # states in status.j
 INDEX = ".index"
 INDEX_FULL, INDEX_LIVE, INDEX_SOURCE, INDEX_LOCK = "full.json", "live.json", "source.json", "lock"
 CONFIG = "config.json"              # in a home
+COARSE_NS = 3_000_000_000           # within which two changes of a folder may have one mtime
 SLUG_BYTES = 120                    # project + name + id + a file stay far below PATH_MAX
 KEPT = frozenset(" ._-=+,@()")
 # Names Windows keeps for itself
@@ -297,6 +298,12 @@ def best_rule(metric, definition=()):
     words = {word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
     return ("min" if words & SMALLER_WORDS or any(part in name.lower() for part in SMALLER_IS_BETTER)
             else "max")
+
+
+def tells_changes(mtime, moment=None):
+    """Whether a folder of this mtime (ns) has another one after a change since `moment` (ns, None: now): some
+    disks and servers give the same one to all changes of two seconds."""
+    return abs((time.time_ns() if moment is None else moment) - mtime) > COARSE_NS
 
 
 def open_regular(path, flags=os.O_RDONLY, mode=0o666):

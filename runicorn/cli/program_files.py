@@ -10,6 +10,7 @@ import threading
 import time
 
 from runicorn.foreign_names import CHECKPOINT, KINDS, SURE, is_looked_into, kind_by_name
+from runicorn.layout import open_regular, tells_changes
 from runicorn.writer.notice import say
 
 # levels, folders in all, entries of a folder, files that are followed
@@ -21,7 +22,7 @@ PAUSE_SECONDS = 0.5         # between two passes, at least
 SHARE = 10                  # and this many times what the last one took
 PASS_SECONDS = 0.3          # of reading in one pass
 LAST_SECONDS = 5.0          # of reading when the program has ended
-SEARCH_SECONDS = 0.5        # … and of looking for what is new until then
+SEARCH_SECONDS = 0.5        # … of the processor, for looking for what is new until then
 EARLY_SECONDS = 0.05        # a disk's clock ticks that coarsely
 SPLITS = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"}
 
@@ -39,7 +40,8 @@ class ProgramFiles:
                        if not any(root.startswith(above.rstrip("/") + "/") for above in roots)]
         self._ours, self._take, self._is_joined, self._logged = ours, take, is_joined, logged
         self._began = time.time() - EARLY_SECONDS
-        self._folders = {}              # path -> (mtime in ns, [paths of folders in it])
+        # path -> (mtime in ns, None while that may not tell of a change; [paths of folders in it])
+        self._folders = {}
         self._stood = set()             # files that are not taken
         self._files = {}                # path -> Followed; of a Trainer's states the folder above
         # Folder -> {path of a file that is of no kind yet, or did not grow yet: its size at the last look}
@@ -47,7 +49,10 @@ class ProgramFiles:
         # Path of a file that stood before -> (its size then, its last bytes then)
         self._tails = {}
         self._owners, self._kinds, self._settings = {}, {}, set()
-        self._is_first, self._search_ends = True, float("inf")
+        self._is_first = True
+        # s of a thread's processor time when a pass began, so many it may take for looking, and s when no
+        # folder is looked into any more
+        self._search_began, self._search_seconds, self._search_ends = 0.0, float("inf"), float("inf")
         self._stop = threading.Event()
         self._thread = None
 
@@ -67,20 +72,21 @@ class ProgramFiles:
 
     def finish(self):
         """Read what is left, within some seconds."""
-        self._search_ends = time.monotonic() + SEARCH_SECONDS
+        self._search_seconds, self._search_ends = SEARCH_SECONDS, time.monotonic() + LAST_SECONDS
         self._stop.set()
         if self._thread is not None:
             self._thread.join(LAST_SECONDS)
             if self._thread.is_alive():
                 return                  # a disk hangs
-            self._search_ends = time.monotonic() + SEARCH_SECONDS
-        self._one_pass(time.monotonic() + LAST_SECONDS)
+        self._search_ends = time.monotonic() + LAST_SECONDS
+        self._one_pass(self._search_ends)
 
     def _one_pass(self, deadline):
+        self._search_began = time.thread_time()
         try:
             for root in self._roots:
                 self._look(root, 0)
-            self._is_first = self._is_first and time.monotonic() > self._search_ends
+            self._is_first = self._is_first and self._is_late()
             for file in list(self._files.values()):
                 if not (file.folder in self._logged and "tfevents" in os.path.basename(file.path)):
                     self._read(file, deadline)
@@ -88,18 +94,24 @@ class ProgramFiles:
             say(f"metrics in the program's files: {type(error).__name__}: {error}",
                 once=("files", type(error).__name__))
 
+    def _is_late(self):
+        """Whether this pass looks for nothing more: a busy machine gets its time, a disk that hangs does
+        not."""
+        return (time.thread_time() - self._search_began > self._search_seconds
+                or time.monotonic() > self._search_ends)
+
     # -- which files -----------------------------------------------------------------------------------------
 
     def _look(self, folder, depth):
         """Look into a folder and those below it that changed."""
-        if (depth > DEPTH or folder in self._ours or len(self._folders) > FOLDERS
-                or time.monotonic() > self._search_ends):
+        if depth > DEPTH or folder in self._ours or len(self._folders) > FOLDERS or self._is_late():
             return
         try:
             changed = os.stat(folder).st_mtime_ns
             listing = self._folders.get(folder)
             if listing is None or listing[0] != changed:
-                listing = self._folders[folder] = (changed, self._list(folder, changed / 1e9 >= self._began))
+                mark = changed if tells_changes(changed) else None
+                listing = self._folders[folder] = (mark, self._list(folder, changed / 1e9 >= self._began))
         except OSError:
             return                      # gone, or not for us
         for path in listing[1]:
@@ -214,7 +226,6 @@ class ProgramFiles:
 
 def _tail(path, size):
     """Return the last bytes before `size` of a file; nothing of one that can't be read."""
-    from runicorn.layout import open_regular
     try:
         with open(open_regular(path), "rb") as file:
             file.seek(max(0, size - TAIL))

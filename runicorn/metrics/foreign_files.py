@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 MEASURED = ("wandb",)       # kinds whose files tell of the machine, too
 FILES = 10_000              # of one run that are read
-# a folder that changed later than this before a look can change again under the same mtime
-SETTLED_NS = 2_000_000_000
 
 
 class Ruled(NamedTuple):
@@ -105,7 +103,8 @@ class ForeignFiles:
                   for path in (os.path.join(folder, foreign.inside(folder_path, top))
                                for folder_path in finder.visited)}
         waits = finder.waits or any(kind is None for _, kind in self._text_kinds.values())
-        is_settled = all(mtime is not None and mtime < began - SETTLED_NS for mtime in mtimes.values())
+        is_settled = all(mtime is not None and layout.tells_changes(mtime, began)
+                         for mtime in mtimes.values())
         self._mtimes = mtimes if is_settled and not waits else None
         return self._kinds
 

@@ -103,10 +103,13 @@ def _numbered(folder, runs):
 
 
 def _mtime(folder, path):
+    """Return a folder's mtime (ns); one that is equal to nothing where it tells no change yet, or the folder
+    was taken away."""
     try:
-        return os.stat(os.path.join(folder, path)).st_mtime_ns
+        mtime = os.stat(os.path.join(folder, path)).st_mtime_ns
     except OSError:
-        return None             # taken away meanwhile
+        return float("nan")
+    return mtime if layout.tells_changes(mtime) else float("nan")
 
 
 def _entries(folder, path):

@@ -13,7 +13,6 @@ import glob
 import heapq
 import os
 import re
-import time
 from pathlib import Path
 
 from runicorn import layout, local_disk
@@ -26,7 +25,6 @@ WHOLE = {"proxycommand", "knownhostscommand"}   # keywords whose value is the re
 SYSTEM_CONFIG = local.system_file("ssh_config")
 PATTERN = re.compile(r"[*?!]")
 KEYWORD, MARKS = re.compile(r"(\w+)(?:\s*=\s*|\s+)"), re.compile(r"""["'\\#]""")
-COARSE = 3.0                # s within which two changes of a folder may have one mtime
 
 Block = collections.namedtuple("Block", "condition lines")
 Block.__doc__ = """What stands between two lines that switch: condition: the Condition it stands under, None
@@ -272,7 +270,7 @@ def _at_rest(folder):
     """Return what changes when a file comes into a folder or goes (tuple); None where that may not show, as
     the folder's own name is a pattern, or it changed a moment ago."""
     stamp = None if PATTERN.search(folder) or "[" in folder else _stamp(folder)
-    return stamp if stamp and time.time() - stamp[0] / 1e9 > COARSE else None
+    return stamp if stamp and layout.tells_changes(stamp[0]) else None
 
 
 def _stamp(path):

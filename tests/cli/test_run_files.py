@@ -2,6 +2,7 @@
 what stood before is not."""
 
 import json
+import os
 import sys
 import textwrap
 import time
@@ -10,6 +11,8 @@ import pytest
 from programs import finished, started
 from scripts import only, rows, runs, small
 from waiting import until
+
+from runicorn.cli.program_files import ProgramFiles
 
 
 def script(folder, code, name="train.py"):
@@ -147,6 +150,20 @@ def test_a_trainers_states_are_one_history(tmp_path):
     found = points(only(tmp_path))
     assert found["loss"] == [(5, 1.0), (15, 2.0), (25, 3.0)]
     assert found["eval_loss"] == [(10, 2.0), (20, 4.0), (30, 6.0)]
+
+
+def test_a_file_that_comes_after_its_folder_was_listed_is_taken_though_the_mtime_tells_nothing(tmp_path):
+    taken = []
+    files = ProgramFiles([str(tmp_path)], set(), lambda rows, config: taken.extend(rows), lambda: False)
+    folder = tmp_path / "checkpoint-10"
+    folder.mkdir()
+    files.finish()
+    before = os.stat(folder).st_mtime_ns
+    history = [{"step": 5, "loss": 0.5}]
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": 5, "log_history": history}))
+    os.utime(folder, ns=(before, before))       # as within one tick of the disk's clock
+    files.finish()
+    assert [(step, data) for _, step, data in taken] == [(5, {"loss": 0.5})]
 
 
 def test_a_text_log_and_another_folder(tmp_path):
