@@ -80,7 +80,7 @@ def _fork(tasks, act, count, files, pids):
             for start in range(len(files) * SHARE, len(tasks), count * SHARE):
                 skipped = collections.Counter()
                 answers = [act(*task, skipped) for task in tasks[start:start + SHARE]]
-                data = marshal.dumps((answers, dict(skipped)), 2)
+                data = marshal.dumps((answers, dict(skipped)))
                 file.write(len(data).to_bytes(8, "big") + data)
                 file.flush()
     finally:

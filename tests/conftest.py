@@ -29,10 +29,12 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if config.getoption("quick"):
-        import hypothesis
-        hypothesis.settings.register_profile("quick", max_examples=15)
-        hypothesis.settings.load_profile("quick")
+    from hypothesis import HealthCheck, settings
+    # How long an example takes says more of the machine than of what is tried
+    profile = settings(max_examples=15 if config.getoption("quick") else 100, deadline=None,
+                       suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("any machine", profile)
+    settings.load_profile("any machine")
 
 
 def pytest_sessionfinish(session):

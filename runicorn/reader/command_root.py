@@ -15,6 +15,7 @@ from runicorn.reader import first_look, kept
 from runicorn.reader.file_marks import file_mark, live_beats, packed
 from runicorn.reader.local_root import LocalRoot
 from runicorn.reader.records import LARGEST, Record, record_of
+from runicorn.shares import shared_out
 
 STEMS = dict(zip(layout.STEMS, layout.SMALL))
 FEW = 20        # runs read anew are sooner read once more than all are written
@@ -33,20 +34,15 @@ class CommandRoot(LocalRoot):
         """Read what is new or changed. Raises nothing: an absent root has no runs."""
         with self.lock:
             self.beats = live_beats(self.folder)
-            records, moved, folder = {}, 0, os.fspath(self.folder)
-            self.passed = collections.Counter()
-            for path in first_look.paths(folder, self.passed):
-                reached = local_disk.reach(f"{folder}/{path}")
-                record = self._former.get(path)
-                if record is None or record.small != packed(
-                                                            [file_mark(f"{reached}/{name}")
-                                                             for name in layout.SMALL]):
-                    record = self._fresh(path, reached)
-                if record is not None:
-                    records[path] = record
-                    moved += record is not self._former.get(path)
+            folder, self.passed = os.fspath(self.folder), collections.Counter()
+            records = {path: self._unmoved(path, f"{folder}/{path}")
+                       for path in first_look.paths(folder, self.passed)}
+            moved = [(path,) for path, record in records.items() if record is None]
+            for (path,), answer in zip(moved, shared_out(moved, self._read_small, self.passed)):
+                records[path] = Record.again(*answer) if answer else None
+            records = {path: record for path, record in records.items() if record is not None}
             records.update(self._find_foreign(records))
-            self._moved = moved + len(self._former.keys() - records.keys())
+            self._moved = sum(path in records for path, in moved) + len(self._former.keys() - records.keys())
             self._former = {path: record for path, record in records.items() if not record.kinds}
             self._replace(dict(records))
 
@@ -63,16 +59,24 @@ class CommandRoot(LocalRoot):
     def foreign_files(self, path):
         return self._files.get(path, ())
 
-    def _fresh(self, path, folder):
-        """Return the Record of a run as its small files are now, None where they may not be read."""
+    def _unmoved(self, path, folder):
+        """Return the Record of a run as the last command knew it, None where a small file moved since."""
+        record = self._former.get(path)
+        marks = record and [file_mark(local_disk.reach(f"{folder}/{name}")) for name in layout.SMALL]
+        return record if record and record.small == packed(marks) else None
+
+    def _read_small(self, path, skipped):
+        """Return what Record.again makes the Record of a run of as its small files are now, None where they
+        may not be read."""
+        folder = local_disk.reach(f"{self.folder}/{path}")
         if not os.access(folder, os.R_OK | os.X_OK):
-            self.passed["unreadable"] += 1
+            skipped["unreadable"] += 1
             return None
         for _, entry, _, marks in first_look.entries(os.fspath(self.folder), [path]):
             for (stem, name), mark in zip(STEMS.items(), marks):
                 if entry[stem] is None and mark and mark[1] > manifest.INLINE:
                     entry[stem] = layout.read_json(f"{folder}/{name}", limit=LARGEST[stem])
-            return record_of(path, entry, small=packed(marks))
+            return record_of(path, entry).kept(), None, packed(marks)
         return None
 
     def save(self) -> None:

@@ -93,11 +93,13 @@ class LocalRoot(Source):
         """Look as at any run; of one that this machine wrote its process and its times tell more, at the
         first look already."""
         if self.records[path].kinds:
-            age = (own_runs.foreign_age(self.folder, self.run_folder(path), self.foreign_sizes(path))
+            statuses = self.foreign_statuses(path)
+            age = (own_runs.foreign_age(os.fspath(self.folder),
+                                        [status.st_mtime for status in statuses.values()])
                    if pulse.first_look is None else None)
             if age is not None:
                 pulse.resume(now - max(age, LOST), now, now - age)
-            return super()._feel(path, pulse, now)
+            return self._feel_foreign(path, pulse, now, statuses)
         writer = self._writers.of(path, self.records[path])
         if writer.lives is False:
             self.reread(path)           # a process that ends by itself says so first

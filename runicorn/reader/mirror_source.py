@@ -44,6 +44,8 @@ class MirrorSource(Source):
         self._foreign = ForeignIndex(self.entry, self._local_names)
         # of other loggers' runs: path -> when sync saw it grow last (Unix s); sizes here
         self._grew, self._sizes_here = {}, {}
+        # path -> where its files are (str), of open runs that another logger writes, until the next index
+        self._folders = {}
         self._checked = []                      # when sync last saw each run as the index has it
         self.turn = None                        # s that it takes to look at all ended runs once
 
@@ -67,7 +69,7 @@ class MirrorSource(Source):
             live_told = live != self._live and (layout.read_json(index / layout.INDEX_LIVE) or {})
             mark = file_mark(index / layout.INDEX_FULL)
             if mark and mark != self._full:
-                self._full = mark
+                self._full, self._folders = mark, {}
                 try:
                     listed = manifest.load(index / layout.INDEX_FULL)
                     # after the index: of each run that it lists
@@ -146,12 +148,14 @@ class MirrorSource(Source):
         """Return {name: its name in our folder} of the files of another logger's run that its server has."""
         return self._foreign.places(self.records[path]) if path in self.records else {}
 
-    def foreign_sizes(self, path):
-        folder, sizes = os.fspath(self.run_folder(path)), {}
+    def foreign_statuses(self, path):
+        folder, statuses = self._folders.get(path) or os.fspath(self.run_folder(path)), {}
+        if path in self.pulses:
+            self._folders[path] = folder        # thousands may be open, and each is looked at every few seconds
         for name, run_place in sorted(self.places(path).items()):
             with suppress(OSError):                     # not here yet
-                sizes[name] = os.stat(os.path.join(folder, run_place)).st_size
-        return sizes
+                statuses[name] = os.stat(os.path.join(folder, run_place))
+        return statuses
 
     def _feel(self, path, pulse, now):
         """Look as at any run; whether another logger's lives, sync saw on the server: what grows here

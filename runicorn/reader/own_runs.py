@@ -3,6 +3,7 @@ long ago it did something, by the one clock that both have."""
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -70,21 +71,28 @@ class Writers:
     def _is_here(self, host):
         """Whether what `host` writes into the root gets our clock's times: it is ours, and no file server is
         between."""
-        if host != hostname():
-            return False
-        from runicorn.writer.system import on_network
-        return not on_network(self._root)
+        return host == hostname() and not _is_served(self._root)
 
 
-def foreign_age(root: str, folder: str, names: Iterable[str]) -> float | None:
-    """Return the seconds since a file of another logger's run was changed (float), None where its times are
-    not by our clock."""
+def foreign_age(root: str, times: Iterable[float]) -> float | None:
+    """Return the seconds since the last of `times` (Unix s), at which files of another logger's run below
+    `root` were changed (float); None where they are not by our clock."""
+    latest, now = max(times, default=None), time.time()
+    return None if latest is None or latest > now + 2 or _is_served(root) else max(0.0, now - latest)
+
+
+def _is_served(root):
+    """Whether a file server is between us and a root, and gives its files their times."""
+    try:
+        return _is_disk_served(root, os.stat(root).st_dev)
+    except OSError:
+        return False            # taken away meanwhile: nothing is told of it any more
+
+
+@functools.lru_cache(64)        # a root has thousands of runs, a machine many mounts
+def _is_disk_served(root, device):
     from runicorn.writer.system import on_network
-    times = [changed for name in names for changed in [mtime(os.path.join(folder, name))]
-             if changed is not None]
-    now = time.time()
-    return (None if not times or max(times) > now + 2 or on_network(os.fspath(root))
-            else max(0.0, now - max(times)))
+    return on_network(root)
 
 
 def ages(folder, writer):

@@ -132,9 +132,12 @@ class Source:
 
     def reread(self, path: str) -> bool:
         """Read the run's small JSON files again if one changed; returns whether one did."""
-        record, folder = self.records.get(path), str(self.run_folder(path))
+        record = self.records.get(path)
+        if record is None or record.kinds:
+            return False
+        folder = str(self.run_folder(path))
         marks = packed([file_mark(os.path.join(folder, name)) for name in layout.SMALL])
-        if record is None or record.kinds or marks == record.small or not any(marks):
+        if marks == record.small or not any(marks):
             return False
         fresh_record = record.small is None
         small = {stem: layout.read_json(os.path.join(folder, f"{stem}.json")) for stem in layout.STEMS}
@@ -180,13 +183,17 @@ class Source:
     def _feel(self, path, pulse, now):
         """Look at one run's heart and files; return whether they moved."""
         if self.records[path].kinds:
-            sizes = self.foreign_sizes(path)
-            return pulse.look(now, (None, sizes), tuple(sizes.values()), self._answers(path))
+            return self._feel_foreign(path, pulse, now, self.foreign_statuses(path))
         folder = str(self.run_folder(path))
         sizes = quick_stats.own_sizes(folder)
         rows = tuple([size for name, size in sorted(sizes.items()) if name.startswith("events")])
         beat = self.beats.get(path.rpartition("/")[2]) or file_mark(os.path.join(folder, layout.BEAT))
         return pulse.look(now, (beat, sizes), rows, self._answers(path))
+
+    def _feel_foreign(self, path, pulse, now, statuses):
+        """… at one that another logger writes, whose files have `statuses`, {name: os.stat_result}."""
+        sizes = {name: status.st_size for name, status in statuses.items()}
+        return pulse.look(now, (None, sizes), tuple(sizes.values()), self._answers(path))
 
     def _answers(self, path):
         """Return the numbers of the last answers about the run's heart and its files; None:
@@ -303,13 +310,17 @@ class Source:
 
     def foreign_sizes(self, path: str) -> dict[str, int]:
         """Return {name: bytes} of the files of another logger's run that are here."""
-        folder, sizes = os.fspath(self.run_folder(path)), {}
+        return {name: status.st_size for name, status in self.foreign_statuses(path).items()}
+
+    def foreign_statuses(self, path: str) -> dict[str, os.stat_result]:
+        """Return {name: os.stat_result} of the files of another logger's run that are here."""
+        folder, statuses = os.fspath(self.run_folder(path)), {}
         for name in sorted(self.foreign_files(path)):
             # gone since it was listed, or an index that somebody else left
             with suppress(OSError, LayoutError):
                 local_names.safe_relative(name)
-                sizes[name] = os.stat(os.path.join(folder, self.place(path, name))).st_size
-        return sizes
+                statuses[name] = os.stat(os.path.join(folder, self.place(path, name)))
+        return statuses
 
 
 def _table(value):
