@@ -151,7 +151,7 @@ class MirrorSource(Source):
     def foreign_statuses(self, path):
         folder, statuses = self._folders.get(path) or os.fspath(self.run_folder(path)), {}
         if path in self.pulses:
-            self._folders[path] = folder        # thousands may be open, and each is looked at every few seconds
+            self._folders[path] = folder    # thousands may be open, and are looked at every few seconds
         for name, run_place in sorted(self.places(path).items()):
             with suppress(OSError):                     # not here yet
                 statuses[name] = os.stat(os.path.join(folder, run_place))
