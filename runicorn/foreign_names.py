@@ -5,8 +5,8 @@ import re
 # What is believed first where two kinds of files in one folder tell the same metric.
 KINDS = ("wandb", "tensorboard", "csv", "trainer", "jsonl", "log")
 SURE = ("wandb", "tensorboard", "trainer")      # their names tell; of the others, what is in them
-SKIPPED_FOLDER = re.compile(r"[.:]|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include|pkgs"
-                            r"|venv|env|envs|lost\+found)$")
+SKIPPED_FOLDERS = frozenset(("node_modules", "site-packages", "dist-packages", "__pycache__", "bin", "sbin",
+                             "include", "pkgs", "venv", "env", "envs", "lost+found"))
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})$")
 STATE, LOGS = "trainer_state.json", (".log", ".out", ".txt")
 TEXTS = (".csv", ".json", ".jsonl", ".ndjson", *LOGS)
@@ -23,7 +23,7 @@ JSON_LOG = (r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.jso
 
 def is_looked_into(name):
     """Whether a folder that is called `name` (str) may be, or hold, a run of another logger."""
-    return not SKIPPED_FOLDER.match(name)
+    return name[:1] not in (".", ":") and name not in SKIPPED_FOLDERS
 
 
 def kind_by_name(name):

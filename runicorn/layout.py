@@ -4,13 +4,11 @@
 import errno
 import itertools
 import json
-import math
 import os
 import re
 import stat
 import sys
 import time
-import unicodedata
 
 from runicorn import disk
 from runicorn.errors import AmbiguousError, LayoutError, NotFoundError
@@ -34,9 +32,11 @@ CONFIG = "config.json"              # in a home
 COARSE_NS = 3_000_000_000           # within which two changes of a folder may have one mtime
 SLUG_BYTES = 120                    # project + name + id + a file stay far below PATH_MAX
 KEPT = frozenset(" ._-=+,@()")
-# Names Windows keeps for itself
-DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³]) *(\.|$)")
-OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d{1,9}))?(?:\.(\d{1,9}))?\.(jsonl|txt)\Z")
+INFINITY = float("inf")
+# Compiled when they are needed first. Names Windows keeps for itself, which all begin with one of six
+DEVICE = r"(?i)^(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³]) *(\.|$)"
+DEVICE_BEGINNINGS = {"con", "prn", "aux", "nul", "com", "lpt"}
+OWN = r"^(events|logs|system)(?:\.rank(\d{1,9}))?(?:\.(\d{1,9}))?\.(jsonl|txt)\Z"
 ENDINGS = {"events": "jsonl", "logs": "txt", "system": "jsonl", "status": "json"}
 # Anywhere in the last part of a name
 SMALLER_IS_BETTER = ("loss", "error", "perplexity")
@@ -109,7 +109,7 @@ def own_file(stem, attempt=1, rank=0):
 
 def parse_own(name):
     """Return (stem, attempt, rank) of an append-only file of a run, or None if `name` is none of them."""
-    match = OWN.match(name)
+    match = re.match(OWN, name)
     if not match or ENDINGS[match[1]] != match[4]:
         return None
     return match[1], int(match[3] or 1), int(match[2] or 0)
@@ -127,8 +127,16 @@ def slug(name):
     """
     if not name:
         raise LayoutError("a project, a name or a run id can't be empty")
-    normal = unicodedata.normalize("NFC", name)
-    return escaped_name(name, normal, lambda c: c in KEPT or unicodedata.category(c)[0] in "LMN", SLUG_BYTES)
+    if name.isascii():
+        return escaped_name(name, name, lambda c: c in KEPT or c.isalnum(), SLUG_BYTES)
+    from unicodedata import category, normalize
+    normal = normalize("NFC", name)
+    return escaped_name(name, normal, lambda c: c in KEPT or category(c)[0] in "LMN", SLUG_BYTES)
+
+
+def is_device(name):
+    """Whether Windows keeps a file's name for itself."""
+    return name[:3].lower() in DEVICE_BEGINNINGS and re.match(DEVICE, name) is not None
 
 
 def escaped_name(name, normal, keep, limit, hidden=False, position=None):
@@ -143,7 +151,7 @@ def escaped_name(name, normal, keep, limit, hidden=False, position=None):
         out[0] = "%2E"
     if out[-1] in (".", " "):
         out[-1] = _escape(out[-1])
-    if DEVICES.match(normal):
+    if is_device(normal):
         out[0] = _escape(normal[0])
     text = "".join(out)
     if text == name and len(name_bytes(text)) <= limit:
@@ -239,7 +247,7 @@ def json_bytes(value):
 def strict(value, levels=64):
     """Return `value` with every NaN and infinity below it, and what is deeper than `levels`, replaced by a
     string."""
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and not abs(value) < INFINITY:
         return "NaN" if value != value else ("Infinity" if value > 0 else "-Infinity")
     if isinstance(value, (dict, list, tuple)):
         if not levels:
@@ -257,7 +265,7 @@ def number(value):
         try:
             return float(value)
         except OverflowError:
-            return math.inf if value > 0 else -math.inf
+            return INFINITY if value > 0 else -INFINITY
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else None
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from runicorn import local_disk
 from runicorn.errors import LayoutError
 from runicorn.layout import (
-    DEVICES,
     EXPERIMENTS,
     HIDDEN,
     RUNS,
     SMALL,
     escaped_name,
+    is_device,
     name_bytes,
     parse_own,
     slug,
@@ -47,7 +47,7 @@ def is_plain(path, windows=local_disk.WINDOWS):
     """Whether every part of a relative `path` is one entry of a folder on this machine as it is written: on
     Windows "C:" is a drive, "a:b" a stream, "nul.txt" a device, "\\\\host" another machine, and "a." is
     "a"."""
-    return not windows or not any(DEVICES.match(component) or ODD.search(component)
+    return not windows or not any(is_device(component) or ODD.search(component)
                                   for component in path.split("/"))
 
 
@@ -143,7 +143,7 @@ def local_name(component, hidden=True, escaped=None):
     hidden: whether a leading dot may stay (not in a mirror's top folder, but of `.runicorn`: `.index` is
     ours). escaped: the place of a character that must not stay.
     """
-    if escaped is None and ORDINARY.match(component) and not DEVICES.match(component):
+    if escaped is None and ORDINARY.match(component) and not is_device(component):
         return component
     tilde = "~" if SUFFIX.search(component) else ""         # slugs made on the server stay readable here
     return escaped_name(component, component,

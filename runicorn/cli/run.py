@@ -15,6 +15,7 @@ EXAMPLES = {"run": "runicorn run --project vision --name resnet50 --config lr=0.
 SHELLS_CODE = 127           # of a program that is not there
 # Python lets another thread of ours go on for ten times as long, while output waits to be passed on
 SWITCH_SECONDS = 0.0005
+COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 
 
 # option: (what it is called in `Options`, its metavariable or None for a flag, help). Those in MANY may be
@@ -90,7 +91,7 @@ def run(options):
         from runicorn.cli.program_threads import Program
     inherited = _inherited()
     _fill_standard_streams()
-    argv, environ = options.program, dict(os.environ)
+    argv, environ = options.program, _environment()
     refusal = _why_not(argv[0], environ)
     if refusal:
         print(f"runicorn: {refusal[0]}", file=sys.stderr)
@@ -123,6 +124,20 @@ def run(options):
     if line is not None:
         line.close()
     program.leave()
+
+
+def _environment():
+    """Return the environment we were given (dict): where the locale is C, Python has put a variable into ours
+    (PEP 538)."""
+    environ = dict(os.environ)
+    if environ.get("LC_CTYPE") in COERCED:
+        try:
+            with open("/proc/self/environ", "rb") as file:
+                if not any(variable.startswith(b"LC_CTYPE=") for variable in file.read().split(b"\0")):
+                    del environ["LC_CTYPE"]
+        except OSError:
+            pass                # no Linux
+    return environ
 
 
 def _offer_wandb(above, environ):

@@ -33,21 +33,22 @@ class Outlet:
     def write(self, data):
         """Write `data` (bytes, or a memoryview of what may change later) behind what waits; returns whether
         somebody may still read it."""
-        view, written = (memoryview(b"".join((self.rest, data)) if self.rest and data else self.rest or data),
-                         0)
+        if self.rest:
+            data = b"".join((self.rest, data))
+        written, length, limit = 0, len(data), self._limit
         try:
-            while written < len(view):
-                if self._limit and not _is_writable(self.descriptor):
+            while written < length:
+                if limit and not _is_writable(self.descriptor):
                     break
-                size = os.write(self.descriptor, view[written:written + self._limit] if self._limit
-                                else view[written:])
-                written += size
-                if written < len(view) and self._own is not None:
+                # As it is, mostly
+                some = memoryview(data)[written:written + (limit or length)] if written or limit else data
+                written += os.write(self.descriptor, some)
+                if written < length and self._own is not None:
                     break           # it is full now
         except BlockingIOError:
             pass
         except OSError as error:
-            written = len(view)
+            written = length
             if error.errno == errno.EPIPE:
                 self.is_broken = True
             # a disk that is full, a terminal that is gone: the program goes on, and the log with it
@@ -55,7 +56,7 @@ class Outlet:
                 say(f"the program's output can't be written ({error.strerror or error}); it is in the run's "
                     f"log",
                     once=("outlet", error.errno))
-        self.rest = view[written:] if view.readonly else bytes(view[written:])
+        self.rest = bytes(memoryview(data)[written:]) if written < length else b""
         return not self.is_broken
 
     def close(self):
@@ -110,34 +111,38 @@ class Channel:
         It is logged when nothing more is there, or no more is taken. A pty gives little at once, and has no
         more until the kernel has had time to fill it: while the piece before is written.
         """
-        size, is_over, is_heard = 0, False, True
-        while is_heard and not is_over and not self.outlet.rest and size <= BLOCK - PTY_BYTES:
-            piece = self._read(self._buffer[size:])
-            if piece is None:
+        pieces, size, is_over, is_heard, outlet = [], 0, False, True, self.outlet
+        while is_heard and not is_over and not outlet.rest and size <= BLOCK - PTY_BYTES:
+            try:
+                piece = os.read(self.source, PTY_BYTES) if self._is_terminal else self._all_there(size)
+            except BlockingIOError:
                 break
-            size, is_over = size + len(piece), not piece
-            is_heard = self.outlet.write(piece)
+            except OSError:         # EIO: nobody holds the program's side of a pty any more
+                piece = b""
+            is_over = not piece
+            size += len(piece)
+            pieces.append(piece)
+            is_heard = outlet.write(piece)
         if not is_heard:
             self.end(None)          # the program hears of it at its next write
         if size and log is not None:
-            log.feed(self.name, self._decoder.decode(self._buffer[:size]))
+            log.feed(self.name, self._decoder.decode(b"".join(pieces)))
         if is_over:
             self.end(log)
         return size
 
-    def _read(self, room):
-        """Return what there is (memoryview), read into `room`; an empty one where nothing follows, None where
-        nothing is there now. Of a pipe all that is there: a write of it costs less than one of each piece."""
-        size = 0
+    def _all_there(self, start):
+        """Return all that a pipe has now (memoryview of the buffer from `start` on): a write of it costs less
+        than one of each piece. Raises OSError."""
+        size, room = 0, self._buffer[start:]
         try:
             while count := os.readv(self.source, [room[size:]]):
                 size += count
-                if self._is_terminal or count < PTY_BYTES or size > len(room) - PTY_BYTES:
+                if count < PTY_BYTES or size > len(room) - PTY_BYTES:
                     break
-        except BlockingIOError:
-            return room[:size] if size else None
-        except OSError:             # EIO: nobody holds the program's side of a pty any more
-            pass
+        except OSError:             # nothing more, mostly
+            if not size:
+                raise
         return room[:size]
 
     def end(self, log):

@@ -1,6 +1,5 @@
 """A run's config and summary: mappings that are on disk when an assignment returns."""
 
-import copy
 import sys
 from collections import OrderedDict
 from collections.abc import MutableMapping
@@ -26,7 +25,8 @@ class Copy(dict):
         return Copy(self)
 
     def __deepcopy__(self, memo):
-        return Copy(copy.deepcopy(dict(self), memo))
+        from copy import deepcopy
+        return Copy(deepcopy(dict(self), memo))
 
     def __reduce_ex__(self, protocol):
         """A checkpoint gets a kind of dict that torch.load takes by its name, a process that multiprocessing
@@ -64,7 +64,8 @@ class _Mapping(MutableMapping):
         return Copy(self.as_dict())
 
     def __deepcopy__(self, memo):
-        return copy.deepcopy(Copy(self.as_dict()), memo)
+        from copy import deepcopy
+        return deepcopy(Copy(self.as_dict()), memo)
 
     def __reduce_ex__(self, protocol):
         return Copy(self.as_dict()).__reduce_ex__(protocol)

@@ -304,8 +304,8 @@ def verdict(status, stop=(None, 0.0), out_of_memory=False):
     the last signal that asked it to end. out_of_memory: whether the kernel killed a process of it for want of
     memory.
     """
-    import signal
     if status < 0:
+        import signal
         try:
             name = signal.Signals(-status).name
         except ValueError:

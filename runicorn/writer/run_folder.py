@@ -22,7 +22,7 @@ from runicorn.layout import (
 from runicorn.masking import without_masks
 
 TRIES = 100                 # fresh ids tried; two runs of one second share an id once in 16 million
-STEP = re.compile(rb'^\{"ts":[^,]+,"step":(-?\d+)', re.MULTILINE)
+STEP = rb'^\{"ts":[^,]+,"step":(-?\d+)'
 BLOCK = 1 << 22
 
 # root, folder: str; path: str below root; attempt: 1, 2, …
@@ -112,6 +112,6 @@ def _largest_step(path):
             if not block:
                 return largest
             lines, newline, tail = (tail + block).rpartition(b"\n")
-            steps = STEP.findall(lines + newline)
+            steps = re.findall(STEP, lines + newline, re.MULTILINE)
             if steps:
                 largest = max(largest, max(map(int, steps)))

@@ -29,7 +29,7 @@ LOGGED = 100_000        # nested values of one call of log, and numbers of one l
 FOREIGN = 20
 SHOWN = 100             # values of a list or cells of an array that are shown in a text
 MORE = "…"              # stands for what is left out, and for a value within itself
-ADDRESS = re.compile(" at 0x[0-9A-Fa-f]+")
+ADDRESS = " at 0x[0-9A-Fa-f]+"
 # Whatever a subclass makes of them
 EXACT = ((str, str.__str__), (float, float.__float__), (int, int.__int__))
 
@@ -122,7 +122,7 @@ def describe(value, nested=False):
     else by its str() without addresses in memory. nested: whether it stands within such a text already."""
     text, error = attempt(_described, value, nested)
     return (f"<{type_name(value)}: {type_name(error)}>" if error
-            else ADDRESS.sub("", str.__str__(text)[:2 * TEXT])[:TEXT])
+            else re.sub(ADDRESS, "", str.__str__(text)[:2 * TEXT])[:TEXT])
 
 
 def _size(value):

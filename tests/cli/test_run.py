@@ -140,12 +140,30 @@ print("ready"); time.sleep(5)' &
     assert (process.returncode, sorted(out.splitlines(keepends=True))) == (4, expect)
 
 
-def test_an_ignored_signal_stays_ignored(tmp_path):
-    code = ("import signal; print(repr(signal.getsignal(1)), signal.getsignal(13), "
+IGNORING = "import os, signal, sys; signal.signal(17, signal.SIG_IGN); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+@pytest.mark.parametrize("wrapper", [["nohup"], python(IGNORING)])
+def test_an_ignored_signal_stays_ignored(tmp_path, wrapper):
+    code = ("import signal; print(*(repr(signal.getsignal(number)) for number in (1, 13, 17)), "
             "signal.getsignal(2) is signal.default_int_handler)")
-    texts = [finished(tmp_path, ["nohup", *([] if bare else [*RUN, "--"]), *python(code)], bare=True)[1]
+    texts = [finished(tmp_path, [*wrapper, *([] if bare else [*RUN, "--"]), *python(code)], bare=True)[1]
              for bare in (True, False)]
     assert texts[0] == texts[1] and b"SIG_IGN" in texts[0], texts
+
+
+@pytest.mark.parametrize("words, code", [(["printf", "x"], 0), (["./none"], 127), (["./bare"], 3)])
+def test_started_where_ended_children_are_ignored(tmp_path, words, code):
+    (tmp_path / "bare").write_text("exit 3\n")         # no first line, as a shell runs it
+    (tmp_path / "bare").chmod(0o755)
+    assert finished(tmp_path, [*python(IGNORING), *RUN, "--", *words], bare=True)[0] == code
+
+
+def test_what_python_adds_to_the_environment_is_not_passed_on(tmp_path):
+    plain = ["env", "-u", "LC_ALL", "-u", "LC_CTYPE", "LANG=C"]
+    for more, told in ([], b""), (["LC_CTYPE=C.UTF-8"], b"LC_CTYPE=C.UTF-8\n"):
+        out = finished(tmp_path, [*plain, *more, *RUN, "--", "env"], bare=True)[1]
+        assert b"".join(line for line in out.splitlines(True) if line.startswith(b"LC_CTYPE")) == told
 
 
 def test_the_signal_mask_and_descriptors_are_those_we_were_given(tmp_path):
