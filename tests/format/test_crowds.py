@@ -74,6 +74,7 @@ def test_a_tree_of_folders_without_end_is_left_at_a_bound(root, tmp_path, monkey
     one.close()
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("status", ["finished", "running"])
 def test_twenty_thousand_files_beside_them_hide_no_file_of_the_run(tmp_path, status):

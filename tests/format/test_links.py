@@ -225,6 +225,7 @@ def test_every_way_lists_the_same_runs(way, tmp_path):
     assert left_out.worth_telling(skipped) == passed
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("way", [by_manifest, by_exec, by_sftp, by_reader])
 def test_a_root_that_is_a_link_or_passes_one_is_the_same(way, tmp_path):
     root, disk = tmp_path / "far", tmp_path / "disk"

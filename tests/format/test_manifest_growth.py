@@ -6,12 +6,13 @@ import os
 import sys
 import tracemalloc
 
+import pytest
 from pairs import OLD
 from small_runs import write_run
 
 from runicorn import manifest, manifest_lines
 
-SMALL, LARGE = 300, 1200
+SMALL, LARGE, MANY = 150, 600, 1200
 
 
 def root_of(folder, count, config):
@@ -34,13 +35,14 @@ def memory(act):
         tracemalloc.stop()
 
 
+@pytest.mark.long
 def test_the_memory_of_a_manifest_is_that_of_its_paths_not_of_its_lines(tmp_path):
-    full = root_of(tmp_path, LARGE, {f"key{number}": "x" * 20 for number in range(100)})
-    assert full.stat().st_size > 3000 * LARGE
+    full = root_of(tmp_path, MANY, {f"key{number}": "x" * 20 for number in range(100)})
+    assert full.stat().st_size > 3000 * MANY
     known, loaded = memory(lambda: manifest.load(full))
     built, taken_over = memory(lambda: manifest.build(str(tmp_path), known))
-    assert built.read == 0 and built.lines == known.lines and len(built) == LARGE
-    assert loaded / LARGE < 600 and taken_over / LARGE < 900, "bytes a run"
+    assert built.read == 0 and built.lines == known.lines and len(built) == MANY
+    assert loaded / MANY < 600 and taken_over / MANY < 900, "bytes a run"
     assert built.entry(built.paths()[7])["meta"]["config"]["key99"] == "x" * 20
 
 

@@ -64,7 +64,7 @@ def test_no_manifest_and_no_live_file_that_is_none_is_opened_on_a_server(root, t
     assert all(process.returncode is not None for process in one.far.processes)
 
 
-@pytest.mark.few()
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", [*OWN, "notes.txt", "media/a.png"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_no_file_of_a_run_that_is_none_is_opened_on_a_server_whatever_its_manifest_says(
@@ -130,7 +130,7 @@ def command(root, words, tmp_path):
     return done
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_no_command_waits_for_what_is_no_file_of_a_local_root(root, tmp_path, kind):
     for number, name in enumerate(OWN, 1):

@@ -203,7 +203,7 @@ def test_where_sftp_gets_in_we_get_in(tmp_path, user, home, agent, name):
 @pytest.mark.few("client")
 @pytest.mark.parametrize("where", ["server", "client"])
 def test_keys_renewed_at_every_megabyte(tmp_path, user, home, where):
-    (tmp_path / "data").write_bytes(os.urandom(30 << 20))
+    (tmp_path / "data").write_bytes(os.urandom(8 << 20))
     with Sshd(tmp_path / "sshd", **({"RekeyLimit": "1M"} if where == "server" else {}),
               ClientAliveInterval=1) as server:
         user.trusts(server)
@@ -211,7 +211,7 @@ def test_keys_renewed_at_every_megabyte(tmp_path, user, home, where):
                     "  RekeyLimit 1M\n")
         for auth in ("key", "system"):
             line = user.connect(home, auth=auth)
-            assert line.open_sftp().parts([(str(tmp_path / "data"), 0, 30 << 20)]) == [
+            assert line.open_sftp().parts([(str(tmp_path / "data"), 0, 8 << 20)]) == [
                 (tmp_path / "data").read_bytes()]
             line.close()
 

@@ -138,6 +138,7 @@ def test_a_server_that_takes_one_service_request(tmp_path, home, way):
 
 # -- keys ----------------------------------------------------------------------------------------------------
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("named", ["beside the key", "CertificateFile"])
 @pytest.mark.parametrize("private", ["file", "encrypted, in the agent", "agent only"])
 def test_a_certificate_with_a_key_wherever_it_lives(tmp_path, home, agent, named, private):

@@ -56,7 +56,7 @@ def test_a_key_that_is_none(sshd, home, tmp_path, content, code):
     assert caught.value.code == code
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("saved", [
     lambda text: b"\xef\xbb\xbf" + text, lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"),
     lambda text: b"\xff\xfe" + text.decode().replace("\n", "\r\n").encode("utf-16-le")])

@@ -255,6 +255,7 @@ def test_conditions_hold_as_openssh_finds_them_when_their_line_comes(folder, hos
             == [theirs["hostname"], theirs["user"], theirs["port"], keys])
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("shape", MANY_HOSTS)
 def test_twice_the_hosts_are_twice_the_work(folder, shape):
     def work(n):

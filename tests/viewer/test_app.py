@@ -489,6 +489,7 @@ PLACES = [("/api/series", {"run": KEY, "metric": "train/loss"},
           ("/api/runs", {}, ("offset", "limit")), ("/api/news", {"timeout": "0"}, ("timeout",))]
 
 
+@pytest.mark.few(30)
 @pytest.mark.parametrize("path, query, names", PLACES, ids=[path for path, _, _ in PLACES])
 @pytest.mark.parametrize("value", NUMBERS, ids=lambda value: value[:8])
 def test_a_number_that_is_none_is_the_asker_s_mistake(call, path, query, names, value):

@@ -113,6 +113,7 @@ def hold(tmp_path, count):
     copy.write_bytes(whole_log(tmp_path)[:count])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("count", [0, 40, 300_000])
 def test_a_log_that_is_not_all_here_is_read_from_the_server(tmp_path, entry, count):
     if count:
@@ -159,7 +160,7 @@ def test_without_a_line_there_is_nothing_and_no_error(tmp_path, entry, caplog):
         log.page()
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("grown", [0, 1, 100_000, 131_072, 200_000, 5_000_000, 70_000_000])
 def test_the_true_end_of_a_log_is_found_however_much_it_grew_since_the_index_was_made(tmp_path, entry, grown):
     mirrors, text = FolderMirrors(tmp_path / "far"), whole_log(tmp_path)
