@@ -22,7 +22,7 @@ help:  ## this list
 demo: $(VENV)/run $(PAGES)  ## the whole workflow on this machine, in a browser (ARGS=--check: headless)
 	@$(RUN) -m runicorn demo $(ARGS)
 
-quick: $(VENV)/test $(PAGES)  ## what needs no sshd, Chromium or PyTorch; some five minutes
+quick: $(VENV)/test $(PAGES)  ## what needs no sshd, Chromium or PyTorch and costs little; under a minute on two idle cores
 	$(RUN) -m pytest -n 2 --quick $(ARGS)
 
 test: lint $(PAGES)  ## lint, then the tests, on real parts: sshd, Chromium, PyTorch
