@@ -110,7 +110,8 @@ class Program:
             return None             # no pty left: pipes
 
     def _spawn(self, ends, mask):
-        """Start the program. Not with `fork`: to copy what we have mapped takes longer than all else."""
+        """Start the program. Not with `fork`: to copy what we have mapped takes longer than all else. (GNU's
+        C library then has 32 and 33, signals of its own that it handles when it needs them, ignored.)"""
         files = []
         for number, stream in enumerate((sys.__stdin__, sys.__stdout__, sys.__stderr__)):
             if number in ends:

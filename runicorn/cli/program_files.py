@@ -27,6 +27,14 @@ EARLY_SECONDS = 0.05        # a disk's clock ticks that coarsely
 SPLITS = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"}
 
 
+def _absolute(folder):
+    """Return a folder's path (str), None below a working folder that was removed."""
+    try:
+        return os.path.abspath(folder)
+    except OSError:
+        return None
+
+
 class ProgramFiles:
     """Call `start`, and `finish` when the program is over, both in the thread that waits for it."""
 
@@ -35,7 +43,7 @@ class ProgramFiles:
         not the program's (set). take: function(rows, config) for [(ts, step, {name: value}), ...] and
         settings that the files tell (dict). is_joined: function() that says whether a script logs to the run
         itself, too. logged: folders (set of str, which grows) whose event files it logs itself."""
-        roots = sorted({os.path.abspath(folder) for folder in folders})
+        roots = sorted({*filter(None, map(_absolute, folders))})
         self._roots = [root for root in roots
                        if not any(root.startswith(above.rstrip("/") + "/") for above in roots)]
         self._ours, self._take, self._is_joined, self._logged = ours, take, is_joined, logged

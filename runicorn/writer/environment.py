@@ -153,7 +153,10 @@ def git(folder):
 def is_in_repository(folder):
     """Whether git may find a repository (it also takes one from the environment, or begins in a bare one);
     asks the disk alone."""
-    folder, above = os.path.abspath(folder), None
+    try:
+        folder, above = os.path.abspath(folder), None
+    except OSError:             # a working folder that was removed
+        return False
     if "GIT_DIR" in os.environ or os.path.exists(os.path.join(folder, "HEAD")):
         return True
     while folder != above:

@@ -335,6 +335,13 @@ def test_without_a_root_the_program_runs(tmp_path):
     assert (status, out) == (9, b"trained\n") and b"nothing is recorded" in err
 
 
+def test_in_a_folder_that_was_removed(tmp_path):
+    (tmp_path / "gone").mkdir()
+    words = ["sh", "-c", 'cd gone; rmdir ../gone; exec "$@"', "sh", *RUN, "--", "printf", "x"]
+    assert finished(tmp_path, words, bare=True) == (0, b"x", b"")
+    assert told(tmp_path) == ("finished", "finished", 0)
+
+
 def test_options_are_recorded(tmp_path):
     status, _, err = finished(tmp_path, ["true"],
                               ["--project", "vision", "--name=res net", "--tag", "a", "--tag", "b",
