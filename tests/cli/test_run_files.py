@@ -205,6 +205,7 @@ def test_our_own_root_below_the_working_folder_is_passed_by(tmp_path):
     assert sorted(tuple(points(run)) for run in runs(tmp_path)) == [("a",), ("b",)]
 
 
+@pytest.mark.long
 def test_settings_and_a_script_that_joins(tmp_path):
     code = """
     from tensorboardX import SummaryWriter

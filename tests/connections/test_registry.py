@@ -213,7 +213,7 @@ def test_unknown_names_and_nonsense(mirrors):
     assert mirrors.list() == []
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("options, here", [
     ({}, {"old/events.jsonl", "old/notes.md", "new/events.jsonl", "new/notes.md"}),
     ({"small_only": False}, {"old/events.jsonl", "new/events.jsonl"}),

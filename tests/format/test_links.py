@@ -214,6 +214,7 @@ WAYS = [by_manifest, by_exec, by_manifest_file, by_sftp, by_first_look, by_reade
         by_the_test]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_lists_the_same_runs(way, tmp_path):
     root, disk = tmp_path / "far", tmp_path / "disk"

@@ -74,6 +74,7 @@ def test_the_calls_of_a_look_at_unchanged_runs_grow_as_their_number(tmp_path):
     assert counts[LARGE] < 1.05 * counts[SMALL] * LARGE / SMALL and counts[LARGE] / LARGE < 80, "calls a run"
 
 
+@pytest.mark.long
 def test_the_lines_of_a_first_look_go_to_a_nameless_file_and_to_memory_where_there_is_no_room(
         tmp_path, monkeypatch):
     root_of(tmp_path / "root", SMALL, {f"key{number}": "x" * 20 for number in range(100)})

@@ -47,7 +47,7 @@ def opened(far):
     return {about for kind, about in far.asked if kind == 3}
 
 
-@pytest.mark.few()
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("ending", ["", ".gz"])
 @pytest.mark.parametrize("name",
@@ -87,6 +87,7 @@ def test_no_file_of_a_run_that_is_none_is_opened_on_a_server_whatever_its_manife
     assert all(process.returncode is not None for process in one.far.processes)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", [pipe, folder, to_pipe], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("again", [False, True], ids=["watched", "after a restart"])
 def test_a_log_that_becomes_a_pipe_while_somebody_watches(root, tmp_path, kind, again):

@@ -123,6 +123,7 @@ def test_cells_that_end_slowly_are_captured(kernel):
     assert printed(run) == ["first cell", "cell 0", "cell 1", "cell 2"]
 
 
+@pytest.mark.long
 def test_descriptor_capture_falls_back_in_a_kernel(kernel):
     kernel.cell(BEGIN.replace("name='n'", "name='n', capture='fd'"))
     kernel.close()

@@ -321,6 +321,7 @@ def test_the_manifest_alone_from_a_pipe_on_python_3_6(tmp_path):
         encoding="utf-8"))["statistics"]["runs"] == 7
 
 
+@pytest.mark.long
 def test_the_copy_on_a_bare_python(built, tmp_path):
     with tarfile.open(built / "runicorn-copy.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")

@@ -37,7 +37,8 @@ def test_every_route_has_its_curl_line():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """(home, port) of a viewer with one believable run called ID and a connection that leads nowhere."""
+    """(home, variables) of a viewer with one believable run called ID and a connection that leads nowhere;
+    what the section's first lines set, as bash declares it."""
     home = tmp_path_factory.mktemp("laptop") / ".runicorn"
     root = home / "experiments"
     showroom.make(root, showroom.RUNS[5:6])
@@ -51,15 +52,18 @@ def site(tmp_path_factory):
                  start=False)
     server = app.start(home, [("local", root)], mirrors, bell, port=0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield home, int(server.url.rpartition(":")[2])
+    port = server.url.rpartition(":")[2]
+    setup = SETUP.replace("23300", port).replace("~/.runicorn", str(home))
+    said = subprocess.run(["bash", "-c", f'set -e\n{setup}\ndeclare -p V KEY TOKEN H J'], capture_output=True,
+                          text=True, timeout=60, check=True).stdout
+    yield home, said
     server.stop()
     mirrors.stop()
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: re.sub(r".*/api", "", line)[:40])
 def test_the_curl_lines_work_as_they_stand(line, site, tmp_path):
-    home, port = site
-    setup = SETUP.replace("23300", str(port)).replace("~/.runicorn", str(home))
+    _, setup = site
     line = line.replace("timeout=25", "timeout=0.1").replace("gpu-server.example.com", "127.0.0.1").replace(
         '"start":true', '"start":false')
     done = subprocess.run(["bash", "-c", f"set -e\n{setup}\n{line}"], cwd=tmp_path, capture_output=True,

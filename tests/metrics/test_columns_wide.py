@@ -67,6 +67,7 @@ def test_names_of_a_megabyte_are_read(tmp_path):
                 name: [value for _, value in rows] for name, rows in points.items()}
 
 
+@pytest.mark.long
 def test_the_time_grows_with_the_values_and_not_with_the_width(tmp_path):
     seconds = {}
     for width in (500, 4000):
@@ -143,6 +144,7 @@ def mixed(path):
     return points
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("limit", [1, wide.LIMIT])
 @pytest.mark.parametrize("asked", [False, True], ids=["at the end", "at each step"])

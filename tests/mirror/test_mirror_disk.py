@@ -179,6 +179,7 @@ def refused(act, name):
     return call
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name, count", [
     ("source.json", 2), ("probe", 2), ("left_out.json", 2), ("meta.json", 1), ("meta.json", 3),
     ("summary.json", 1)])

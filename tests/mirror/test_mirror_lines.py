@@ -242,6 +242,7 @@ def test_a_full_disk_pauses_and_says_so(root, pair, monkeypatch):
     assert one.logins == 1, "the line did nothing wrong"
 
 
+@pytest.mark.long
 def test_files_larger_than_this_disk_takes_keep_nothing_else_back(root, tmp_path):
     """RLIMIT_FSIZE makes every write beyond 100 kB fail with EFBIG, as a file system with a largest file size
     does."""

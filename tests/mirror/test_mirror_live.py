@@ -114,6 +114,7 @@ def through(line, one, training, cuts, pause):
             tally.compare(held, (training.folder / "events.jsonl").read_bytes(), whole=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cuts, pause", [(4, 1.0), pytest.param(100, 2.5, marks=pytest.mark.chaos)])
 def test_a_training_watched_over_a_line_that_is_cut_again_and_again(
         tmp_path, home, root, training, cuts, pause):

@@ -240,7 +240,7 @@ def copied(root, project="copied"):
     subprocess.run(["cp", "-a", root / "vision", root / project], check=True)
 
 
-@pytest.mark.few()
+@pytest.mark.few(2)
 @pytest.mark.parametrize("change",
                          ["logs.txt was deleted before", "rewritten in the copy", "appended in the copy"])
 def test_a_copy_takes_the_place_of_an_original_that_is_gone_only_where_it_has_all_of_it(
@@ -312,7 +312,7 @@ def test_nested_renames_at_once(root, pair, source):
     assert told(one)["gone"] == []
 
 
-@pytest.mark.few()
+@pytest.mark.few(2)
 @pytest.mark.parametrize("level", ["vision", "vision/resnet50", "vision/resnet50/runs", RUN])
 @pytest.mark.parametrize("link", ["absolute", "relative"])
 def test_moved_to_another_disk_with_a_link_in_its_place(root, pair, source, tmp_path, level, link):
@@ -540,7 +540,7 @@ CASES = {"the experiment": ("Vision/ResNet/runs/20250123_180000_abc123",
                                       "vision/cafe\u0301/runs/20250123_180000_abc123")}
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("change", CASES)
 def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(
         root, pair, source, monkeypatch, change):

@@ -58,6 +58,7 @@ def test_a_restarted_server_is_found_again(root, tmp_path, home):
         until(lambda: same(one, root) and one.state()["state"] == "live")
 
 
+@pytest.mark.long
 def test_cuts_on_a_delayed_line_cost_nothing_but_time(root, tmp_path, home):
     for n in range(60):
         make_run(root, f"p/m/runs/20250125_{180000 + n}_abc125", rows=400)

@@ -135,7 +135,7 @@ def test_a_file_that_may_not_be_read_is_said_and_comes_when_it_may(closed, way, 
     assert far.said()["verified"]
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("which", CLOSED)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_folder_that_is_closed_later_loses_nothing_and_is_said(closed, way, which):

@@ -414,6 +414,7 @@ def older_root(root):
     return place
 
 
+@pytest.mark.long
 def test_a_recorded_manifest_of_an_older_server_copy_is_read_whole_and_proves_nothing(root, tmp_path, pair):
     place = older_root(root)
     recorded = manifest.load(place)

@@ -64,6 +64,7 @@ def show(root, *words):
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_list_offers_some_of_100000_names_and_finds_the_others(root, served):
     folder = write_run(root, "vision", "wide", RUN)
     rows = [event(time.time() + 5, step, {f"layer/{n:06}/norm": n for n in range(step, 100_000, 20)})

@@ -182,6 +182,7 @@ def test_golden_runs_read_alike(tmp_path):
         assert rows(command_reader(GOLDEN, tmp_path / "home")) == as_a_viewer_has_it(GOLDEN, tmp_path)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("damage", [
     lambda data: data[:-3], lambda data: b"", lambda data: data.replace(b"vision", b"garbag"),
     lambda data: data.replace(b'rows', b'sows')])

@@ -63,6 +63,7 @@ def test_what_define_metric_said_in_a_wandb_run_counts_as_in_ours(tmp_path):
     assert "step_metric" not in metrics["lr"] and "step_metric" not in metrics["epoch"]
 
 
+@pytest.mark.long
 def test_a_wandb_run_tells_its_machine_its_config_and_that_it_finished_at_the_first_look(tmp_path):
     pytest.importorskip("wandb")
     (tmp_path / "root/w").mkdir(parents=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 
+import pytest
 from catalogs import make_run
 from clocks import Clock
 from pairs import RUN, grow, mirror, pair, root, write  # noqa: F401 (fixtures)
@@ -66,6 +67,7 @@ def test_their_curves_join_under_the_folders_name_and_ours_stay_first(tmp_path):
     assert list(again.series(KEY).points("loss")[2]) == [1.0, 0.5]
 
 
+@pytest.mark.frameworks
 def test_a_run_that_never_logged_but_by_torchs_writer_into_its_own_folder_shows_that(tmp_path):
     folder = make_run(tmp_path / "root")
     os.unlink(folder / "events.jsonl")

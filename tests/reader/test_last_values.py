@@ -114,6 +114,7 @@ def test_a_torn_last_row_and_one_of_a_long_text_stop_nothing(tmp_path):
     assert listed(tmp_path, "loss")[0] == 0.004
 
 
+@pytest.mark.long
 def test_rows_in_plenty_since_the_flush_are_gone_through(tmp_path):
     folder = make_run(tmp_path, status="running")
     put(folder, {"loss": 1.0, "epoch": 0}, 1000.5,

@@ -292,6 +292,7 @@ def test_progress_is_told_and_a_search_can_be_left(tmp_path):
     search.close()
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_log(tmp_path):
     path = tmp_path / "logs.txt"
     with open(path, "wb") as file:

@@ -31,6 +31,7 @@ def ssh(server, home, *words, **options):
                           capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("banner", [
     "no active jobs on this node", "Your account has expired; please contact your system administrator",
     "Down for maintenance until Monday 8:00\nsee https://status.example.com", "Not allowed at this time"])
@@ -117,6 +118,7 @@ class AsyncServer:
         self._process.stdout.close()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", [{}, {"auth": "password", "key": None}], ids=["key", "password"])
 def test_a_server_that_takes_one_service_request(tmp_path, home, way):
     server = AsyncServer(tmp_path / "async", make_key(tmp_path / "mine"))
@@ -199,6 +201,7 @@ def test_a_host_known_at_port_22_is_known_at_another_port_with_the_same_key(sshd
             for question in user.asked] == ["host_key"], "another key at port 22 says nothing of this port"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("option",
                          [{"Ciphers": "chacha20-poly1305@openssh.com"},
                           {"KexAlgorithms": "sntrup761x25519-sha512@openssh.com"}])

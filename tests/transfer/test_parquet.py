@@ -221,6 +221,7 @@ def test_types_of_configs_are_unified_and_clashes_said(tmp_path):
 "ended": 1737655260.0, "duration": 60.0, "attempts": 1, "points": 2, "error": None}
 
 
+@pytest.mark.long
 def test_chaotic_configs_stay_a_bounded_table(tmp_path):
     make_run(tmp_path / "root", run_id="chaos", config={f"k{number}": number for number in range(100_000)})
     for number in range(20):

@@ -46,6 +46,7 @@ def asked(port, path, **query):
         return answer.status, json.loads(answer.read())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["systemd", "a closed terminal"])
 def test_a_viewer_that_is_ended_leaves_no_note_of_itself(home, tmp_path, number):
     make_run(tmp_path)
@@ -89,6 +90,7 @@ def test_a_busy_port_is_one_sentence_and_the_port_it_offers_is_free(tmp_path):
             assert other == int(offered) and asked(other, "/api/runs")[1]["total"] == 1
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("leave", ["client", "viewer"])
 def test_a_search_that_takes_for_ever_holds_nobody_up_and_ends_with_who_asked(tmp_path, leave):
     (make_run(tmp_path) / "logs.txt").write_text("a" * 100 + "b\n")

@@ -178,6 +178,7 @@ def test_threads_print_whole_lines(tmp_path):
             f"{name} {number}" for number in range(300)]
 
 
+@pytest.mark.long
 def test_a_hundred_forks_while_a_thread_prints(tmp_path):
     out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
         stop = threading.Event()
@@ -244,6 +245,7 @@ def test_an_exception_of_a_signal_handler_reaches_the_script(tmp_path):
     assert all(row["data"] == {"loss": 1} for row in rows(only(tmp_path)))
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("call",
                          ["print('x')", "print('\\x1b[A\\rx')", "logging.warning('x')",
@@ -468,6 +470,7 @@ def test_prints_of_data_loader_workers_need_fd(tmp_path, capture, logged, start)
     assert "140" in shown(only(tmp_path))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("program", [
     "sys.frozen = True", "sys.frozen = 'console_exe'", "sys.executable = '/usr/bin/blender'",
     "sys.executable = ''", "sys.executable = None", "__compiled__ = ()"])

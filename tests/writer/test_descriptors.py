@@ -118,6 +118,7 @@ def test_a_descriptor_that_a_thread_is_about_to_open_is_waited_for(tmp_path):
         """) + END)
 
 
+@pytest.mark.long
 def test_what_goes_astray_in_a_tight_loop_is_a_tenth_of_a_second_and_said(tmp_path):
     """C code closes our descriptor and the script's next file gets its number, while rows come without a
     pause."""

@@ -86,6 +86,7 @@ del leaves
 """
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("code, arguments, expected", [
     (UNSEEN, (), FINISHED), ("def main(): sys.exit(3)\nmain()", ("-i",), failed("exit code 3", 3)),
     ("sys.exit()", ("-i",), FINISHED), ("1 / 0", ("-i",), failed("ZeroDivisionError: division by zero", 1)),

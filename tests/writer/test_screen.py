@@ -108,6 +108,7 @@ def cut(text, sizes):
     return chunks
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(streams(TEXT + FAR))
 @example(("text then more\rover\n", ["text then", " more\r", "over\n"]))

@@ -117,7 +117,7 @@ def test_the_verdict_is_the_first_thing_that_an_end_writes(tmp_path, slow_git, e
     assert small(only(tmp_path), "status")["status"] == state
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("end", ENDS)
 def test_a_process_killed_at_any_moment_of_its_end_says_how_it_ended(tmp_path, end):
     """Killed before one of the operations of its end: up to the rename it is running, from there on it is

@@ -69,6 +69,7 @@ def in_threads(*functions):
         return [future.result(60) for future in [pool.submit(function) for function in functions]]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("reinit", [None, True, "create_new", "finish_previous"])
 @pytest.mark.parametrize("outer", [False, True])
 def test_runs_in_threads_are_kept_apart(begin, reinit, outer):

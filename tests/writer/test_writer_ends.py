@@ -56,7 +56,7 @@ def test_the_way_a_run_ends(tmp_path, code, expect, state, exit_code):
         assert found["signal"] == signal.Signals(-expect).name
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("code, first, last", [
     ("raise RuntimeError('Error(s) in loading state_dict for Net:\\n' + '\\n'.join(f'\\t{n}.weight differs' "
      "for n in range(300)))",
@@ -422,7 +422,7 @@ def test_subinterpreters_leave_system_exit_whole(tmp_path):
             for folder in runs(tmp_path) if small(folder, "meta")["name"] == "n"] == [6]
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("reader", ["head -1", "head -c 1", "true"])
 @pytest.mark.parametrize("code, state", [
     ("print('a')", "finished"), ("print('a')\nsys.exit(3)", "failed"),

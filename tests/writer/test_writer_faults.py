@@ -147,6 +147,7 @@ def test_a_root_made_read_only_in_mid_run(open_path):
     assert len(rows(only(open_path))) == 10         # what is open stays writable
 
 
+@pytest.mark.few(1)
 @needs_root
 @pytest.mark.parametrize("umask", [0o077, 0o022, 0o002])
 def test_two_users_share_a_root(open_path, umask):
@@ -248,7 +249,7 @@ def link_to_nothing(path):
 """
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", [
     "fifo", "folder", "unix_socket", "endless", "terminal", "link_to_itself", "link_to_a_fifo",
     "link_to_nothing"])
