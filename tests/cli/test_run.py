@@ -182,10 +182,13 @@ def test_the_signal_mask_and_descriptors_are_those_we_were_given(tmp_path):
 
 def test_a_descriptor_for_the_program_is_not_held_open_by_us(tmp_path):
     reader, writer = os.pipe()
-    code = f"import os, time; os.write({writer}, b'up'); os.close({writer}); os.close(0); time.sleep(30)"
+    code = (f"import os, time; ours = os.getppid(); os.write({writer}, b'up'); os.close({writer})\n"
+            "os.close(0)\nfor _ in range(600): os.getppid() == ours and time.sleep(0.05)")
     process = started(tmp_path, python(code), pass_fds=[writer], stdin=subprocess.PIPE)
     os.close(writer)
-    assert os.read(reader, 9) == b"up" and os.read(reader, 9) == b""
+    assert os.read(reader, 9) == b"up"
+    began = time.monotonic()
+    assert os.read(reader, 9) == b"" and time.monotonic() - began < 20, "not only once the program ended"
     with pytest.raises(BrokenPipeError):
         for _ in range(100):
             process.stdin.write(b"x" * 4096)
