@@ -21,8 +21,8 @@ class Guard:
 
     def __init__(self, channels, log_path, link_folder, numbers, before, ends):
         """channels: list of streams.Channel; log_path: str; link_folder: of a Link (str) or None; numbers:
-        the signals to note; before: their mask in this process, in which they are blocked now; ends: the
-        program's ends of the channels (ints). Raises OSError."""
+        the signals to note; before: their mask in this process, in which they are blocked now; ends: what is
+        the program's alone, its ends of the channels among it (ints). Raises OSError."""
         ask, self._ask = os.pipe()
         self._answer, answer = os.pipe()
         self._names = {id(channel): bytes([65 + index]) for index, channel in enumerate(channels)}

@@ -65,7 +65,8 @@ class Program:
             self._take_signals(numbers)
             channels, ends = self._channels()
             heard = [number for number in numbers if number in self._before]
-            self._guard = Guard(channels, log.file.path, link and link.folder, heard, mask, ends.values())
+            self._guard = Guard(channels, log.file.path, link and link.folder, heard, mask,
+                                [*ends.values(), *inherited])
             self._spawn(ends, mask)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
