@@ -1,16 +1,22 @@
 """The order of the files: those that take longest first, so that none of several processes is left alone with
-one at the end."""
+one at the end; those of the pages together, as they share a browser (chromium.py)."""
 
-SLOWEST = """house/test_packaging mirror/test_verified_edits wandb/test_frameworks cli/test_run
-guide/test_foreign_live connections/test_registry pages/test_pages_run pages/test_pages_runs
-writer/test_writer_values pages/test_pages_settings guide/test_end_to_end
-connections/test_shortage cli/test_run_ranks mirror/test_unreadable mirror/test_turns
-mirror/test_moves pages/test_pages_ages format/test_records writer/test_writer_ranks
-reader/test_hostile_foreign mirror/test_hostile_answers connections/test_doctor
-pages/test_pages_logs pages/test_pages_compare writer/test_run_ends ssh/test_system_remote
-cli/test_run_files metrics/test_samples pages/test_pages_follow pages/test_pages_scale
-writer/test_writer_resume writer/test_console writer/test_writer_ends metrics/test_columns_wide
-reader/test_one_truth""".split()
+SLOWEST = """house/test_packaging mirror/test_moves cli/test_run metrics/test_kind_tensorboard
+writer/test_writer_values writer/test_writer_ranks guide/test_foreign_live guide/test_end_to_end
+pages/test_pages_runs pages/test_pages_run pages/test_pages_settings pages/test_pages_floor
+pages/test_pages_ages pages/test_pages_logs pages/test_pages_access pages/test_pages_compare
+pages/test_pages_small pages/test_pages_scale pages/test_pages_follow pages/test_pages_verified
+pages/test_pages_bounded pages/test_pages_patch pages/test_pages_rules pages/test_pages_heads
+pages/test_pages_step_metric pages/test_pages_short_ids pages/test_pages_disk
+pages/test_pages_system_ssh metrics/test_kind_wandb writer/test_writer_resume writer/test_screen
+ssh/test_system_remote writer/test_killed_workers reader/test_one_truth connections/test_doctor
+mirror/test_hostile_answers writer/test_integrations mirror/test_verified_edits
+mirror/test_unreadable connections/test_registry mirror/test_foreign_list cli/test_run_joins
+guide/test_guide_training cli/test_cli_remote house/test_documents format/test_records
+format/test_manifest_growth writer/test_console writer/test_writer_ends reader/test_bounded_lists
+cli/test_run_files reader/test_last_values cli/test_run_terminal mirror/test_turns
+metrics/test_columns_wide wandb/test_calls reader/test_log mirror/test_first_sync mirror/test_sync
+viewer/test_far_files house/test_missing_room""".split()
 
 
 def rank(item):
