@@ -30,7 +30,9 @@ def is_restart(facts):
 def _is_torchruns_child(facts):
     """Whether torchrun itself started this process, which it may have done before: each node counts only its
     own failures, so of two nodes that start again one does not say so."""
-    pid = (facts.get("torchrun") or {"agent": [None]})["agent"][0]
+    if not facts.get("torchrun"):
+        return False
+    pid = facts["torchrun"]["agent"][0]
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().split(b"\0")[:4]           # python -u -m torch.distributed.run …
