@@ -88,15 +88,14 @@ class Manifest:
         return self.lines[path]
 
     def entry(self, path):
-        """Return a fresh dict of the entry, as `manifest_entry.checked` leaves it. Raises ManifestError if it is no JSON object."""
+        """Return a fresh dict of the entry, as `manifest_entry.parsed` gives it. Raises ManifestError if it is no JSON object."""
         return self.mended(path)[0]
 
     def mended(self, path):
         """Return (the entry, what did not fit in it (list of str)). Raises ManifestError if it is no JSON object."""
         try:
-            entry = json.loads(self.lines[path].decode("utf-8"))
-            from runicorn.manifest_entry import checked  # not above: this file must also run alone
-            return entry, checked(entry, is_object, is_number)
+            from runicorn.manifest_entry import parsed  # not above: this file must also run alone
+            return parsed(self.lines[path], is_object, is_number, NESTED)
         except (OSError, ValueError, RecursionError) as error:
             raise ManifestError("the manifest's entry of %s is not a JSON object" % ascii(path)[:200]) from error
 

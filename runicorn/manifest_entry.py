@@ -20,6 +20,15 @@ def kinds_of(line):
     return tuple(kinds) if _are_kinds(kinds) else ()
 
 
+def parsed(line, is_object, is_number, levels):
+    """Return (the entry in a run's line (bytes), what did not fit in it, see `checked`). Raises ValueError,
+    RecursionError.
+    levels: is_object looks whether a dict has more, which one with fewer brackets has not."""
+    entry = json.loads(line.decode("utf-8"))
+    is_deep = line.count(b"{") + line.count(b"[") > levels
+    return entry, checked(entry, is_object if is_deep else _is_dict, is_number)
+
+
 def checked(entry, is_object, is_number):
     """Give every field of a parsed entry its type and range, in place; return what did not fit (list of str:
     fields).
@@ -45,7 +54,8 @@ def checked(entry, is_object, is_number):
         wrong.append("ended")
         entry["ended"] = status in ENDED
     for name, file in list(entry["files"].items()):
-        if isinstance(file, dict) and _is_size(file.get("size")) and not UNDECODABLE.search(name):
+        if (isinstance(file, dict) and _is_size(file.get("size"))
+                and (name.isascii() or not UNDECODABLE.search(name))):
             mtime, tail = file.setdefault("mtime", None), file.setdefault("tail", None)
             if not ((mtime is None or is_number(mtime)) and (tail is None or _is_hash(tail))):
                 wrong += [f"files.{name}.{field}"
@@ -64,6 +74,10 @@ def _mend(record, field, fits, default=None):
         return True
     record[field] = default
     return False
+
+
+def _is_dict(value):
+    return isinstance(value, dict)
 
 
 def _are_kinds(value):
