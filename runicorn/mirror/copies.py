@@ -76,6 +76,8 @@ class Copies:
         fetches = plan.diff(path, copies, listed)
         for fetch in fetches:
             self.unsettled.see((path, fetch.name), fetch.mtime, now)
+        for name in listed.keys() - {fetch.name for fetch in fetches} if self.left_out.count() else ():
+            self.left_out.forget((path, name))      # it came by a tail, or went back to what is here
         return [fetch for fetch in fetches
                 if not self.unsettled.rests(fetch, copies.get(fetch.name), entry["ended"], now)
                 and not self._is_suspect(fetch, copies.get(fetch.name))]
@@ -136,11 +138,15 @@ class Copies:
 
     def tail_grew(self, key, file):
         """A tail appended to our copy of a file, {"size", "mtime"} as last `file`;
-        returns the size of our copy."""
+        returns the size of our copy, 0 where it was removed meanwhile."""
+        copy = self._mirror.stat(*key)
+        if copy is None:
+            self.doubtful.add(key[0])
+            return 0
         # written in the very second of the server's mtime, ours would pass for a proof
         if file["mtime"] is not None:
             self._mirror.touch(*key, file["mtime"] - 1)
-        self._grown_to[key] = self._mirror.stat(*key)["size"]
+        self._grown_to[key] = copy["size"]
         # else nobody reads again what grew last within one second
         self.unsettled.see(key, file["mtime"], self.unsettled.moment().now)
         self.unsettled.grew(key, self._grown_to[key])

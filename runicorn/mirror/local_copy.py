@@ -399,7 +399,7 @@ class LocalCopy:
         above = os.path.dirname(file)
         parts = os.path.relpath(above, folder).split(os.sep)
         levels = [folder, *(os.path.join(folder, *parts[:count]) for count in range(1, len(parts) + 1))]
-        blocked = [level for level in levels if os.path.lexists(level) and not os.path.isdir(level)][:1]
+        blocked = [level for level in levels if _is_no_folder(level)][:1]
         blocked += [file] if os.path.isdir(file) and not local_disk.is_link(file) else []
         for obstacle in blocked:
             asides = (f"{obstacle}~{number}" for number in range(1, 1000))
@@ -414,12 +414,14 @@ class LocalCopy:
         self._put(path, name, lambda file: disk.replace(gathered, file))
 
     def touch(self, path, name, mtime):
-        """Give our copy the server's mtime (s): it says up to which change we have it; returns whether it is
-        there. Raises OSError."""
+        """Give our copy the server's mtime (s): it says up to which change we have it; returns whether that
+        could be done: not where it is gone, or somebody else's. Raises OSError where the disk takes none."""
         try:
             if mtime is not None:
                 os.utime(self.place(path, name), (mtime, mtime))
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno in (*local_disk.DISK_ERRORS, *local_disk.SHORT):
+                raise
             return False
         return True
 
@@ -449,6 +451,17 @@ def _begins_with(longer, shorter, may_grow):
             return may_grow or not file.read(1)
     except (OSError, LayoutError):
         return False
+
+
+def _is_no_folder(path):
+    """Whether something else stands where a folder belongs. Raises OSError where the disk does not tell what
+    it is: then nothing is moved out of the way."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    is_link = local_disk.stands_for_another(status)
+    return not (os.path.isdir(path) if is_link else stat.S_ISDIR(status.st_mode))
 
 
 def _make_above(file):

@@ -164,7 +164,8 @@ class Hashing:
 
 
 def _by_exec(remote, mirror, root, files):
-    sizes = [mirror.stat(*key)["size"] for key in files]
+    # One that was removed meanwhile has no bytes, which the server's are not
+    sizes = [(mirror.stat(*key) or {"size": 1})["size"] for key in files]
     text = json.dumps([[plan.remote_path(root, *key), size] for key, size in zip(files, sizes)])
     _, out = remote_shell.python(remote, SOURCE, [text], timeout=3600)
     digests = out.decode("ascii", "replace").split()
@@ -207,7 +208,7 @@ def _by_reading(client, mirror, root, files):
             if isinstance(data, SftpError) or data[:len(copy)] != copy or len(data) < len(copy):
                 wrong.append(key)
                 del offsets[key]
-            elif not copy or offsets[key] + len(copy) >= mirror.stat(*key)["size"]:
+            elif not copy or offsets[key] + len(copy) >= (mirror.stat(*key) or {"size": 0})["size"]:
                 del offsets[key]
             else:
                 offsets[key] += len(copy)

@@ -593,3 +593,66 @@ def test_the_bytes_of_a_file_count_as_they_come(root, pair, monkeypatch):
     assert [done - size for done, size in told if done < size] == []
     assert rung.count(
         "run:gpu-server-1:vision/resnet50/20250123_180000_abc123") >= 3, "the page hears of a file that grows"
+
+
+def failing(monkeypatch, name, number, fits):
+    """Have os.`name` fail with an error `number` on paths that `fits`."""
+    call = getattr(os, name)
+
+    def fail(path, *rest, **more):
+        if isinstance(path, (str, os.PathLike)) and fits(os.fspath(path)):
+            raise OSError(number, os.strerror(number), os.fspath(path))
+        return call(path, *rest, **more)
+    monkeypatch.setattr(os, name, fail)
+
+
+def test_a_copy_that_is_somebody_elses_is_fetched_anew_and_pauses_nothing(root, pair, monkeypatch):
+    """As after a `sudo runicorn sync once`: what we may not touch is replaced."""
+    make_run(root, RUN, status="running")
+    make_run(root, OTHER)
+    one = pair()
+    one.passes()
+    inode = (one.mirror / RUN / "logs.txt").stat().st_ino
+    failing(monkeypatch, "utime", errno.EPERM, lambda path: path.endswith("logs.txt")
+            and os.path.exists(path) and os.stat(path).st_ino == inode)
+    grow(root / RUN / "logs.txt", b"more\n")
+    write(root / OTHER / "summary.json", {"loss": 0.1})
+    for _ in range(3):
+        one.passes(31)
+    one.same()
+
+
+def test_a_folder_that_the_disk_could_not_show_for_a_moment_is_not_moved_out_of_the_way(root, pair,
+                                                                                        monkeypatch):
+    run = make_run(root, RUN, status="running")
+    one = pair()
+    one.passes()
+    folder = str(one.mirror / RUN)
+    failing(monkeypatch, "stat", errno.ESTALE, lambda path: path == folder)
+    failing(monkeypatch, "lstat", errno.ESTALE, lambda path: path == folder)
+    failing(monkeypatch, "open", errno.ESTALE, lambda path: path.startswith(folder))
+    write(run / "summary.json", {"loss": 0.1})
+    one.passes(31)
+    monkeypatch.undo()
+    for _ in range(3):
+        one.passes(31)
+    one.same()
+
+
+def test_what_came_by_a_tail_is_not_left_out_any_more(root, pair, monkeypatch):
+    run = make_run(root, RUN, status="running", old=False)
+    live(root)
+    one = pair()
+    one.passes()
+    one.passes(3)
+    copies = one.sync._remote_root.queue.copies
+    grow(run / "logs.txt", b"more\n")
+    copies.leave_out((RUN, "logs.txt"), {"size": (run / "logs.txt").stat().st_size,
+                                         "mtime": int((run / "logs.txt").stat().st_mtime)},
+                     OSError(errno.EBUSY, "Device or resource busy"))
+    one.bell.look({"runs", f"run:gpu-server-1:{RUN.replace('/runs/', '/')}"})
+    copies.left_out.ask_for({RUN})
+    for seconds in (1, 1, 31, 31):
+        one.passes(seconds)
+    one.same()
+    assert one.sync.state()["reason"]["code"] == "live"
