@@ -606,20 +606,19 @@ def failing(monkeypatch, name, number, fits):
     monkeypatch.setattr(os, name, fail)
 
 
-def test_a_copy_that_is_somebody_elses_is_fetched_anew_and_pauses_nothing(root, pair, monkeypatch):
-    """As after a `sudo runicorn sync once`: what we may not touch is replaced."""
-    make_run(root, RUN, status="running")
-    make_run(root, OTHER)
+@pytest.mark.parametrize("number", [*ONE_FILE, *WHOLE_DISK], ids=errno.errorcode.get)
+def test_a_copy_that_may_not_be_dated_is_one_files_trouble(root, pair, monkeypatch, number):
+    """It is somebody else's after a `sudo runicorn sync once`: it is not proven, and comes anew."""
+    make_run(root)
     one = pair()
     one.passes()
-    inode = (one.mirror / RUN / "logs.txt").stat().st_ino
-    failing(monkeypatch, "utime", errno.EPERM, lambda path: path.endswith("logs.txt")
-            and os.path.exists(path) and os.stat(path).st_ino == inode)
-    grow(root / RUN / "logs.txt", b"more\n")
-    write(root / OTHER / "summary.json", {"loss": 0.1})
-    for _ in range(3):
-        one.passes(31)
-    one.same()
+    failing(monkeypatch, "utime", number, lambda path: path.endswith("logs.txt"))
+    if number in WHOLE_DISK:
+        with pytest.raises(OSError):
+            one.sync.mirror.touch(RUN, "logs.txt", 1e9)
+    else:
+        assert not one.sync.mirror.touch(RUN, "logs.txt", 1e9)
+    assert one.sync.mirror.touch(RUN, "events.jsonl", 1e9)
 
 
 def test_a_folder_that_the_disk_could_not_show_for_a_moment_is_not_moved_out_of_the_way(root, pair,
@@ -629,7 +628,6 @@ def test_a_folder_that_the_disk_could_not_show_for_a_moment_is_not_moved_out_of_
     one.passes()
     folder = str(one.mirror / RUN)
     failing(monkeypatch, "stat", errno.ESTALE, lambda path: path == folder)
-    failing(monkeypatch, "lstat", errno.ESTALE, lambda path: path == folder)
     failing(monkeypatch, "open", errno.ESTALE, lambda path: path.startswith(folder))
     write(run / "summary.json", {"loss": 0.1})
     one.passes(31)
@@ -639,20 +637,11 @@ def test_a_folder_that_the_disk_could_not_show_for_a_moment_is_not_moved_out_of_
     one.same()
 
 
-def test_what_came_by_a_tail_is_not_left_out_any_more(root, pair, monkeypatch):
-    run = make_run(root, RUN, status="running", old=False)
-    live(root)
+def test_what_is_here_after_all_is_not_left_out_any_more(root, pair):
+    make_run(root)
     one = pair()
     one.passes()
-    one.passes(3)
-    copies = one.sync._remote_root.queue.copies
-    grow(run / "logs.txt", b"more\n")
-    copies.leave_out((RUN, "logs.txt"), {"size": (run / "logs.txt").stat().st_size,
-                                         "mtime": int((run / "logs.txt").stat().st_mtime)},
-                     OSError(errno.EBUSY, "Device or resource busy"))
-    one.bell.look({"runs", f"run:gpu-server-1:{RUN.replace('/runs/', '/')}"})
-    copies.left_out.ask_for({RUN})
-    for seconds in (1, 1, 31, 31):
-        one.passes(seconds)
-    one.same()
+    file = one.sync._index.entry(RUN)["files"]["logs.txt"]
+    one.sync._remote_root.queue.copies.leave_out((RUN, "logs.txt"), file, OSError(errno.EBUSY, "busy"))
+    one.passes(31)
     assert one.sync.state()["reason"]["code"] == "live"
