@@ -20,6 +20,7 @@ AXES = {
 }
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("name", AXES)
 @pytest.mark.parametrize("count", [2, 1000, POINTS])
 def test_points_are_in_the_order_of_x_and_else_as_they_were_logged(name, count):

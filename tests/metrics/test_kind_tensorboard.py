@@ -462,6 +462,7 @@ def test_tags_beyond_the_limit_are_counted(monkeypatch):
     assert points(growing.parts).keys() == points(parts).keys()
 
 
+@pytest.mark.long
 def test_names_of_many_megabytes_are_counted():
     data = version(2) + b"".join(scalars(1e9, 1, (str(number) * 700_000, 1.0)) for number in range(10))
     reader, parts, _ = cost(data)

@@ -79,6 +79,7 @@ RUNAWAYS = [r"(?P<x>(?:a|aa)+)$", r"(?P<x>(?:a{1,30}){1,30})$", r"(?P<x>(?:a?){4
             r"(?P<x>.*a.*a.*a.*a.*a)c", r"(?P<x>(a|b|ab)*)c\1"]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("pattern", RUNAWAYS)
 def test_a_pattern_that_runs_away_costs_a_moment_and_is_named(pattern):
     began = time.process_time()

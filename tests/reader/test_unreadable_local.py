@@ -65,6 +65,7 @@ def test_files_that_may_not_be_read_hide_no_run(root):
     assert "✓ finished" in whole and "!" not in whole and "loss" in whole
 
 
+@pytest.mark.long
 def test_folders_that_may_not_be_read_are_counted_and_stop_nothing(root):
     closed = [root / "p/n/runs" / OTHER, root / "q/n", root / "r", root / ".runicorn" / "live"]
     for path in closed:
