@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from later import Later
 from scripts import environment, only, small
+
+nbformat = Later("nbformat")
 
 BEGIN = "import runicorn, sys\nrun = runicorn.init(project='p', name='n', system=False)\nrun.log({'a': 1})"
 
@@ -17,7 +18,8 @@ BEGIN = "import runicorn, sys\nrun = runicorn.init(project='p', name='n', system
     ("x = 1", 0, "finished", 0, None), ("1 / 0", 1, "failed", 1, "ZeroDivisionError: division by zero"),
     ("sys.exit(3)", 1, "failed", 3, None), ("raise KeyboardInterrupt", 1, "interrupted", 130, None)])
 def test_a_notebook_says_how_papermill_ended_it(tmp_path, cell, expect, state, code, error):
-    notebook = new_notebook(cells=[new_code_cell(BEGIN), new_code_cell(cell)])
+    v4 = nbformat.v4
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(BEGIN), v4.new_code_cell(cell)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python", "language": "python"}
     nbformat.write(notebook, tmp_path / "in.ipynb")
     env = environment(tmp_path, IPYTHONDIR=str(tmp_path / "ipython"))
