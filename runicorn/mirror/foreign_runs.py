@@ -209,9 +209,11 @@ class ForeignRuns:
             return set()
         if answer is None:
             return set()
+        # Before it counts as looked at: the line, or this disk, may end it half way
+        changed = self._show(answer.runs, lambda path: True, answer.mtimes.get, listings, vanished, now)
         self._answered, self._ask_again, self._whole_at = answer, now + answer.rest, now
         self._rules_moved, self._put_off = False, set()
-        return self._show(answer.runs, lambda path: True, answer.mtimes.get, listings, vanished, now)
+        return changed
 
     def _begin(self, now, vanished, told_by_server, waits):
         """Begin a discovery if one is due; returns whether one is. waits: whether what is too much to list

@@ -304,7 +304,11 @@ class RemoteRoot:
         self._search_is_over = not changed and not (more and self.foreign.seconds < ALONE)
         if was_over and self._search_is_over:       # in between the list was shown
             planned, self._unplanned = self._unplanned, set()
-            self._plan(planned, now) if planned else None
+            try:
+                self._plan(planned, now) if planned else None
+            except BaseException:
+                self._unplanned |= planned          # this disk refused something: the next look plans them
+                raise
         self._pass_over() if self.foreign.skipped != skipped else None
         return more or bool(self._unplanned)
 
