@@ -81,9 +81,10 @@ def main(argv):
             raise
         return refuse(f"this needs the Python package {error.name}: pip install {error.name}", 1)
     except OSError as error:
-        if (os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
+        from runicorn.local_disk import WINDOWS  # where something went wrong only
+        if (WINDOWS and error.errno == errno.EINVAL and error.filename is None
                 and not sys.stdout.isatty()):
-            return silenced()           # what Windows says of a pipe that nobody reads
+            return silenced()           # what that says of a pipe that nobody reads
         if error.filename is None and error.errno not in FULL:
             raise
         return refuse(f"{error.filename or 'a disk is full'}: {error.strerror}", 1)
