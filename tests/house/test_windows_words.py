@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 import runicorn
-from runicorn import assets, layout, local_names
+from runicorn import assets, layout, local_disk, local_names
 from runicorn.cli import dialogue, tail
 from runicorn.cli import main as cli
 from runicorn.errors import BusyError
@@ -111,6 +111,7 @@ def test_a_reader_that_goes_away_is_no_error(monkeypatch, error, tmp_path):
     def gone(argv):
         raise error
     monkeypatch.setattr(cli, "dispatch", gone)
+    monkeypatch.setattr(local_disk, "WINDOWS", True)
     with open(tmp_path / "out", "w") as file:
         monkeypatch.setattr(sys, "stdout", file)
         assert cli.main(["runs"]) == 141
