@@ -15,6 +15,8 @@ from runicorn.foreign_names import CHECKPOINT, KINDS, LOGS, STATE, SURE, is_look
 from runicorn.foreign_rules import Rules
 from runicorn.foreign_text import kind_by_content
 
+SHORTAGE = (12, 23, 24)         # ENOMEM, ENFILE, EMFILE: they tell of this machine, and of no folder
+
 # levels, folders in all, entries of a folder, text files read
 DEPTH, FOLDERS, ENTRIES, READ = 8, 200000, 20000, 5000
 OF_FOLDER = 100                                 # … of one folder, the newest; so many tables are a data set
@@ -262,6 +264,8 @@ def find(root, skipped, ours=(), known=None, rules=None):
         try:
             ahead += finder.take(path, listed(os.path.join(root, path), rules))
         except OSError as error:
+            if error.errno in SHORTAGE:
+                raise
             finder.passed["unreadable"] += isinstance(error, PermissionError)
     look_into(finder, root, {} if known is None else known)
     for reason, count in finder.passed.items():

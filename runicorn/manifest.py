@@ -108,13 +108,8 @@ def is_number(value):
     return type(value) in (int, float) and -1e15 < value < 1e15         # NaN fails too
 
 
-def _is_deep(value):
-    level = [value]
-    for _ in range(NESTED):
-        level = [item for outer in level for item in (outer.values() if type(outer) is dict else outer) if type(item) in (dict, list)]
-        if not level:
-            return False
-    return True
+def _is_deep(value, levels=NESTED):
+    return not levels or any(_is_deep(item, levels - 1) for item in (value.values() if type(value) is dict else value) if type(item) in (dict, list))
 
 
 # -- reading a manifest --------------------------------------------------------------------------------------------
@@ -159,9 +154,9 @@ def _indexed(file, name):
 
 def _kept(file, places):
     """Return {path: line} of a file's places."""
-    with contextlib.suppress(ImportError):      # alone: they are read now
-        from runicorn.manifest_lines import Lines, OpenFile
-        if not isinstance(file, io.BytesIO):
+    if not isinstance(file, io.BytesIO):
+        with contextlib.suppress(ImportError):      # alone: they are read now
+            from runicorn.manifest_lines import Lines, OpenFile
             return Lines(places, OpenFile(file, BITS).read)
     return {path: file.read(place & MASK) for path, place in places.items() if file.seek(place >> BITS)}
 
@@ -238,8 +233,7 @@ def checked_header(header, name):
         raise ManifestError("%s is not of format %d" % (name, FORMAT))
     if type(header.get("revision")) is not int or not 0 <= header["revision"] < 1 << 53:
         header["revision"] = 0
-    for field, fits, default in (("generated_at", is_number, 0), ("host", _is_text, ""), ("root", _is_text, ""),
-                                 ("statistics", is_object, {})):
+    for field, fits, default in (("generated_at", is_number, 0), ("host", _is_text, ""), ("root", _is_text, ""), ("statistics", is_object, {})):
         if not fits(header.get(field)):
             header[field] = default
     return header
@@ -387,8 +381,15 @@ def _folders(folder, level, skipped):
                     else:
                         skipped["outside"] += 1
     except OSError as error:
-        skipped["unreadable"] += isinstance(error, PermissionError)
+        skipped["unreadable"] += is_denied(error)
     return sorted(folders), sorted(links)
+
+
+def is_denied(error):
+    """Whether an OSError forbids a look; raised again where this machine is short of memory or descriptors: that tells of no file."""
+    if error.errno in (12, 23, 24):         # ENOMEM, ENFILE, EMFILE
+        raise error
+    return isinstance(error, PermissionError)
 
 
 class Links:
@@ -531,7 +532,7 @@ def look_at(folder, beat, skipped):
     try:
         files = _files(folder, "", 0, counts, [])
     except OSError as error:
-        if isinstance(error, PermissionError):
+        if is_denied(error):
             skipped["unreadable"] += 1
             skipped["unreadable of uid %d" % os.stat(folder).st_uid] += 1
         return None         # or removed under our eyes
@@ -570,7 +571,7 @@ def _files(folder, prefix, depth, skipped, into):
             try:
                 _files("%s/%s" % (folder, name), "%s%s/" % (prefix, name), depth + 1, skipped, into)
             except OSError as error:
-                skipped["unreadable"] += isinstance(error, PermissionError)
+                skipped["unreadable"] += is_denied(error)
         else:
             skipped[IN_RUNS if S_ISLNK(mode) else "outside" if not S_ISDIR(mode) else TOO_DEEP if depth >= DEPTH else FULL_RUN] += 1
     return into
@@ -588,8 +589,8 @@ def _listed(folder, skipped):
                 os.close(where)
             if len(listed) <= FILES:
                 return listed
-    except OSError:
-        pass        # one of them was removed under our eyes, or the folder can't be listed: the next try tells
+    except OSError as error:
+        is_denied(error)        # one of them was removed under our eyes, or the folder can't be listed: the next try tells
     listed = []
     with scandir(folder) as items:
         for item in items:
@@ -662,8 +663,8 @@ def _read(path, size, is_whole, skipped):
             return size, sha256(os.read(fd, min(size, TAIL))).hexdigest(), None
         finally:
             os.close(fd)
-    except OSError:
-        skipped["unreadable"] += 1
+    except OSError as error:
+        skipped["unreadable"] += is_denied(error) or 1
         return size, None, b"" if is_whole else None
 
 
