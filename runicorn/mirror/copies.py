@@ -91,7 +91,7 @@ class Copies:
     def _is_here(self, key, file):
         """Whether nothing of a file is to be fetched, as most often: ours has its size and mtime, and
         nobody knows better."""
-        return (key not in self.rewrite and key not in self._grown_to
+        return (key not in self.rewrite and key not in self._grown_to and key not in self.left_out
                 and plan.compare(*key, self._mirror.stat(*key), file) is None)
 
     def _may_come(self, key, entry, evicted):
@@ -318,8 +318,8 @@ class Copies:
         """What we hold, or were told, is not what the server has: list the run again, fetch
         whole what does not fit."""
         key = fetch.path, fetch.name
-        if outcome is Outcome.CHANGED or outcome is Outcome.SHORT and not fetch.whole:
-            self._log.info("%s/%s is not what we hold of it any more; it is fetched whole", *key)
+        if outcome is Outcome.CHANGED or outcome is Outcome.SHORT:
+            self._log.info("%s/%s is not what we know of it any more; it is fetched whole", *key)
             self.rewrite.add(key)
         self._trouble[key] = self._trouble.get(key, 0) + 1
         if isinstance(outcome, (SftpError, OSError)) and self._trouble[key] > TROUBLE:

@@ -44,7 +44,7 @@ DISK_RETRY, HELD_RETRY = 10.0, 1.0
 HASHING = 0.1                   # s between looks whether the server has hashed what it was asked for
 STEADY = 60.0                   # s; a line that held so long was good: the pauses between tries begin anew
 WAIT = 3600.0                   # s; until somebody wakes us
-RELISTINGS = 3                  # times that what "sync now" finds wrong is listed again at once
+RELISTINGS = 3                  # times after a survey that what is wrong here is listed again at once
 NAP = 5.0                       # s between looks whether the machine slept, while nothing is due
 
 
@@ -198,7 +198,7 @@ class Sync:
         others = allowed and remote_root.look_for_others(now, SLICE)
         idle = remote_root.surveyed and not queue.left and not self._no_root
         more = idle and (remote_root.check_rekeyed(now) or remote_root.check_hearsay(now)
-                         or self._unfinished and self._relist_wrong(remote_root, now))
+                         or self._relist_wrong(remote_root, now))
         hashing = remote_root.whole_files.settle_suspects(remote_root.source == "exec", now)
         if queue.left or more or others:
             return 0.0 if allowed and not queue.full else 1.0
@@ -236,7 +236,7 @@ class Sync:
     def _survey(self, remote_root, now):
         thorough, self._now_asked = self._now_asked, False
         self._unfinished |= thorough
-        self._relistings = RELISTINGS if thorough else self._relistings
+        self._relistings = RELISTINGS
         watched = self._looked_at(remote_root, now)
         try:
             remote_root.survey(now, watched if remote_root.source else (), thorough)
