@@ -141,9 +141,10 @@ def _say_problems(report):
 
 def add_check(parser: Parser) -> None:
     parser.set_defaults(run=check)
-    parser.add_argument("path", metavar="PATH", help="a root or a run's folder; or a run's id, or the end "
-                                                     "of connection:project/name/id")
-    parser.add_argument("--root", help="look for the run in this root only")
+    parser.add_argument("path", metavar="PATH", nargs="?",
+                        help="a root or a run's folder; or a run's id, or the end of "
+                             "connection:project/name/id (default: all of the root)")
+    parser.add_argument("--root", help="this root, or look for the run in this root only")
     parser.add_argument("--secrets", action="store_true",
                         help="instead: which values look like secrets? Says where, never what")
     parser.add_argument("--json", action="store_true", help="one JSON object a finding")
@@ -169,7 +170,7 @@ def _place(path, root):
 
 def check(options: Namespace) -> int:
     """Print the findings; returns 1 if anything is wrong, 0 if there are notes at most."""
-    path, foreign_run = _place(options.path, options.root)
+    path, foreign_run = _place(options.path or options.root or str(default_root()), options.root)
     if options.secrets and foreign_run is not None:
         raise UsageError(f"{foreign_run} is another logger's run; --secrets looks at what Runicorn wrote")
     if options.secrets:

@@ -4,6 +4,7 @@ they live in memory only."""
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
@@ -125,12 +126,24 @@ def ssh_add(options: Namespace) -> None:
     saved_names = {entry["name"]: entry for entry in listed}
     if "host" not in options_given and options_given.get("name") not in saved_names:
         options_given = asked(options_given, listed)
+    if options_given.get("key"):
+        options_given["key"] = whole_path(options_given["key"])
     saved = settings.save_connection(home, {"name": options_given.get("host"), **options_given})
     name = saved["name"]
     terminal.say(f'✓ {"changed" if name in saved_names else "saved"} "{name}"; its mirror is '
                  f'{home / "cache" / connection_slug(name)}')
     print(f'  try it:   runicorn config ssh test "{name}"')
     print(f'  start it: runicorn sync start --connection "{name}"    (or open `runicorn viewer`)')
+
+
+def whole_path(key):
+    """Return where a key file is, whatever folder somebody connects from: `~` and ssh's %-words stay. Says
+    so where nothing is there."""
+    if not key.startswith(("~", "%")):
+        key = os.path.abspath(key)
+    if "%" not in key and not os.path.exists(os.path.expanduser(key)):
+        print(f"there is no key file {key} yet", file=sys.stderr)
+    return key
 
 
 def asked(answers, listed):

@@ -36,7 +36,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)       # Python names no file with these
 # Their modules parse for themselves: main(argv) -> exit code
 OWN_ARGUMENTS = {"manifest", "demo", "run"}
 # Once their function returned no thread has anything left to do
-ALL_DONE = {"sync"}
+ALL_DONE = {"sync", "viewer"}
 
 
 def entry():
@@ -55,7 +55,8 @@ def entry():
 
 
 def leave(code):
-    """End the process without taking the interpreter apart: with paramiko loaded that takes 0.1 s."""
+    """End the process without taking the interpreter apart: with paramiko loaded that takes 0.1 s, and a
+    thread that is cut off in the middle of compiled code aborts all."""
     import atexit
     atexit._run_exitfuncs()         # as multiprocessing ends a process
     try:

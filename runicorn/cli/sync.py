@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 EXAMPLES = {"sync": "runicorn sync start --connection \"GPU Server 1\""}
 TICK_SECONDS = 0.5      # how often the progress line moves
 SAID = 5                # files named in one sentence
-SETTLED = ("live", "paused", "offline", "refused")
+STOPPED = ("paused", "offline", "refused")
+SETTLED = ("live", *STOPPED)
 # Objects between two collections: ten thousand runs are loaded in half the time that 700 takes
 YOUNG = 50_000
 
@@ -241,7 +242,8 @@ def settled_text(row: dict[str, Any]) -> str | None:
     if foreign(row):
         return f"{name}: synchronised by process {row['owner']['pid']}; following it"
     if row["state"] == "live" and not row["runs"]:
-        return "\n".join([f"{name}: live, 0 runs in {row['remote_root']}", *offers(row)])
+        empty = text if row["reason"]["code"] == "no_root" else f"live, 0 runs in {row['remote_root']}"
+        return "\n".join([f"{name}: {empty}", *offers(row)])
     if row["state"] == "live":
         partly = f"; {text}" if row["reason"]["code"] == "live_partly" else ""
         runs = f"{row['runs']} run{'' if row['runs'] == 1 else 's'}"
@@ -278,6 +280,7 @@ def moving_text(row: dict[str, Any]) -> str:
 def sync_status(options: Namespace) -> None:
     with at_work(offline=True) as (_, connections):
         rows = [connections.row(name) for name in chosen(connections, options, default_all=True)]
+    rows = as_viewers_say(rows, home_dir())
     if options.json:
         for row in rows:
             print(dialogue.json_text(public(row)))
@@ -287,9 +290,31 @@ def sync_status(options: Namespace) -> None:
     for line in dialogue.table(["NAME", "STATE", "RUNS", "RUNNING", "LAST NEWS", "MIRROR"], lines,
                                terminal.columns()):
         terminal.say(line)
+    for row in rows:
+        if is_stopped_elsewhere(row):
+            terminal.say(f"{row['name']}: {terminal.clean(row['reason']['text'])}")
+
+
+def as_viewers_say(rows: list[dict[str, Any]], home: Path) -> list[dict[str, Any]]:
+    """Return the rows, those that a viewer beside us synchronises as that has them."""
+    if not any(map(foreign, rows)):
+        return rows
+    from runicorn.reader import viewer_client
+    answers = [viewer_client.asked(note, "/api/connections") or {} for note in viewer_client.notes(home)]
+    theirs = {row["slug"]: row for answer in answers for row in answer.get("connections", ())
+              if (row.get("owner") or {}).get("ours")}
+    return [{**theirs[row["slug"]], "owner": row["owner"], "by_viewer": True}
+            if foreign(row) and row["slug"] in theirs else row for row in rows]
+
+
+def is_stopped_elsewhere(row: dict[str, Any]) -> bool:
+    """Whether the viewer that has this connection says that it does not come through."""
+    return bool(row.get("by_viewer")) and row["state"] in STOPPED
 
 
 def status_text(row: dict[str, Any]) -> str:
+    if is_stopped_elsewhere(row):
+        return f"{row['state']}, process {row['owner']['pid']}"
     if foreign(row):
         return f"synchronised by process {row['owner']['pid']}"
     return "not synchronised now" if row["state"] in ("offline", "paused") else row["state"]

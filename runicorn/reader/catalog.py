@@ -303,14 +303,14 @@ class Catalog:
 
     def known(self) -> list[dict[str, Any]]:
         """Read again what the open runs say of themselves; return [{"folder", "runs": a digest of
-        their paths, of a local root}] of each source, for another process that wants to know whether
-        it would find the same."""
+        their paths, of a local root that was looked through}] of each source, for another process that
+        wants to know whether it would find the same."""
         for source in list(self.sources.values()):
             for path in list(source.pulses):
                 source.reread(path)
         self._merge()
         return [{"folder": os.path.realpath(source.folder),
-                 "runs": digest(source.records) if source.local else None}
+                 "runs": digest(source.records) if source.local and source.is_whole else None}
                 for source in list(self.sources.values())]
 
     def believe(self, sources):

@@ -50,14 +50,10 @@ class CommandRoot(LocalRoot):
         """Return {path: Record} of other loggers' runs. records: those of ours."""
         ours = {path.rpartition(f"/{layout.RUNS}/")[0] for path in records}
         runs = self._find_others(os.fspath(self.folder), self.passed, ours)
-        self._files = {run.path: [file[0] for file in run.files] for run in runs}
         return {run.path: record_of(run.path,
                                     {"kinds": run.kinds, "files": {name: {"size": size, "mtime": mtime / 1e9}
                                                                    for name, size, mtime, *_ in run.files}})
                 for run in runs}
-
-    def foreign_files(self, path):
-        return self._files.get(path, ())
 
     def _unmoved(self, path, folder):
         """Return the Record of a run as the last command knew it, None where a small file moved since."""

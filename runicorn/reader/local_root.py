@@ -41,7 +41,9 @@ class LocalRoot(Source):
     def __init__(self, slug, folder, kept_path=None):
         super().__init__(slug, folder, kept_path=kept_path)
         self._tree, self._built, self._again, self._cost = None, None, None, 0.0
+        self.is_whole = False
         self._looked_into = {}      # see foreign.find
+        self._foreign_names = {}    # path of another logger's run -> names of its files, as last found
         self._listed = None, []     # version of the records, the folders that hold them
         self._mtimes, self._stat_at = [], float("-inf")
         self.passed = collections.Counter()         # {reason: count} of what a command's look passed over
@@ -162,7 +164,7 @@ class LocalRoot(Source):
         except manifest.ManifestError:
             self._replace({})                   # absent or not readable: shown as empty
         self._ids = self.beats.keys() | {path.rpartition("/")[2] for path in self.records}
-        self._cost = time.perf_counter() - started
+        self._cost, self.is_whole = time.perf_counter() - started, True
 
     def _index_folder(self):
         """Return our own folder for what is known of roots (str, made where it is not there), or the system's
@@ -188,11 +190,15 @@ class LocalRoot(Source):
         much, lie in the root."""
         passed = collections.Counter()
         runs = foreign.find(folder, passed, ours, self._looked_into, self.rules)
+        self._foreign_names = {run.path: tuple([file[0] for file in run.files]) for run in runs}
         for reason, count in passed.items():
             skipped[reason] = max(skipped[reason], count)       # the look at ours counted some of these
         self.others_passed = {reason: count for reason, count in passed.items()
                               if count and (runs or " beyond " in reason)}
         return runs
+
+    def foreign_files(self, path):
+        return self._foreign_names.get(path) or super().foreign_files(path)     # before the first search
 
     def _folders(self, now):
         """Return the mtimes of all folders whose content is runs or folders of runs, not older than LOOK

@@ -29,6 +29,7 @@ class Source:
     """The records of one root and the pulses of its open runs. Refreshed by one thread, read by any."""
 
     local = True
+    is_whole = True             # whether all of its runs, other loggers' too, are among the records
 
     def __init__(self, slug: str, folder: str | os.PathLike[str], name: Any = None,
                  kept_path: Path | None = None) -> None:

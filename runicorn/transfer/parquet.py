@@ -17,7 +17,7 @@ try:
     import pyarrow.parquet
 except ImportError as error:
     raise MissingPackageError(
-        f"a Parquet dataset needs the Python package pyarrow ({error}): pip install 'runicorn[parquet]', or "
+        f"a Parquet dataset needs the Python package pyarrow ({error}): pip install "
         f"'pyarrow >= 16'") from error
 
 # The others keep what a row group took: 40 MB more for the whole export

@@ -33,7 +33,8 @@ try:
     import pyspark.sql
 except ImportError as error:
     raise MissingPackageError(
-        f"a Spark job needs the Python package pyspark ({error}): pip install 'runicorn[spark]'") from error
+        f"a Spark job needs the Python package pyspark ({error}): pip install "
+        f"'pyspark >= 4.0, < 5' 'pyarrow >= 16'") from error
 
 SAID = 20                   # runs that are named; the others are counted
 

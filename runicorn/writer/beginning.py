@@ -225,18 +225,23 @@ def _rank_0(root, spec, run_id, resume, options, launch, quiet, facts=None, kind
             + (f"; different from the attempt before: {' and '.join(differing)}" if differing else ""))
         before_it = past(slot.folder)
     quiet = quiet or os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
-    announce = None if quiet else lambda: _announce(slot, spec)
+    announce = None if quiet else lambda: _announce(slot, spec, root)
     return kind(slot, _meta(facts, slot, spec, launch, shown), before_it, launch, **options,
                 announce=announce)
 
 
-def _announce(slot, spec):
+def _announce(slot, spec, root):
     """Say once in a process where its first run is."""
-    folder, home = slot.folder, os.path.join(os.path.expanduser("~"), "")
-    if home != os.sep and folder.startswith(home):
-        folder = os.path.join("~", folder[len(home):])
-    say(f"{spec['project']}/{spec['name']} -> {folder}; \"runicorn viewer\" shows it",
+    is_default = root == os.path.abspath(_root(None))
+    command = "runicorn viewer" if is_default else f"runicorn viewer --root {_short(root)}"
+    say(f"{spec['project']}/{spec['name']} -> {_short(slot.folder)}; \"{command}\" shows it",
         once="where the run is")
+
+
+def _short(folder):
+    """Return a folder's path as people write it (str)."""
+    home = os.path.join(os.path.expanduser("~"), "")
+    return os.path.join("~", folder[len(home):]) if home != os.sep and folder.startswith(home) else folder
 
 
 def _place(root, spec, run_id, resume):

@@ -13,6 +13,7 @@ import time
 
 import pytest
 from small_runs import run_folder
+from waiting import until
 
 from runicorn import settings
 from runicorn.cli import main as cli
@@ -117,6 +118,41 @@ def test_sync_start_follows_until_it_is_stopped(added, home, far, number):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_sync_status_says_what_the_viewer_that_synchronises_says(added, home, capsys):
+    with socket.socket() as taken:          # bound and deaf
+        taken.bind(("127.0.0.1", 0))
+        settings.save_connection(home, {"name": "GPU Server 1", "port": taken.getsockname()[1]})
+        viewer = subprocess.Popen([sys.executable, "-m", "runicorn", "viewer", "--port", "0", "--no-browser"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def status():
+            assert cli.main(["sync", "status"]) == 0
+            return capsys.readouterr().out
+        try:
+            said = until(lambda: re.search(rf"offline, process {viewer.pid} .*refused", status(), re.S))
+            assert said
+        finally:
+            viewer.terminate()
+            viewer.wait(30)
+    assert "not synchronised now" in status()
+
+
+def test_sync_once_says_that_the_folder_is_not_there(added, home, capsys):
+    settings.save_connection(home, {"name": "GPU Server 1", "remote_root": "~/experimnts"})
+    assert cli.main(["sync", "once"]) == 0
+    assert "has no folder" in capsys.readouterr().out
+
+
+def test_a_key_is_kept_with_its_whole_path_and_a_missing_one_is_said(home, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["config", "ssh", "add", "--name", "A", "--host", "a", "--user", "u"]
+    assert cli.main([*words, "--key", "keys/id"]) == 0
+    assert settings.connection(home, "A")["key"] == str(tmp_path / "keys" / "id")
+    assert "there is no key file" in capsys.readouterr().err
+    assert cli.main([*words, "--key", "~/.ssh/id_rsa"]) == 0
+    assert settings.connection(home, "A")["key"] == "~/.ssh/id_rsa"
 
 
 def test_a_second_process_follows_the_first_and_says_whom(added, home):

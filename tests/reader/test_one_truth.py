@@ -21,7 +21,7 @@ import runicorn
 from runicorn import layout, manifest, settings
 from runicorn.connections.registry import Registry
 from runicorn.news import Bell
-from runicorn.reader import beside_viewer, scripts, viewer_client
+from runicorn.reader import beside_viewer, local_root, scripts, viewer_client
 from runicorn.reader.catalog import Catalog
 from runicorn.viewer import app
 from runicorn.writer import environment
@@ -315,6 +315,7 @@ def beside_three(root, home):
 
 
 def test_the_list_beside_a_viewer_is_the_viewers(root, home, beside_three):
+    until(lambda: beside_three.catalog.known()[0]["runs"])          # it looked through the root
     by_viewer = beside_viewer.runs(home, [("local", root)], "", *ASKED)
     own = scripts.open_reader([("local", root)], [], home).runs(limit=50)
     assert by_viewer["matched"] == 3 and by_viewer["undecided"] == 0
@@ -341,9 +342,19 @@ def test_what_a_viewer_does_not_know_yet_is_read_here(root, home, tmp_path, besi
     assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None
 
 
-def test_a_run_that_ends_has_ended_at_once_beside_a_viewer(root, home, training):
+def test_a_viewer_that_did_not_look_through_the_root_yet_is_not_believed(root, home, monkeypatch):
+    """What other loggers wrote it finds after our own runs, and says nothing of it until then."""
+    finished(root, 1)
+    monkeypatch.setattr(local_root.LocalRoot, "_build", lambda self: None)
     with viewing(home, [("local", root)]) as server:
         server.catalog.await_first_look()
+        assert server.catalog.known()[0]["runs"] is None
+        assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None
+
+
+def test_a_run_that_ends_has_ended_at_once_beside_a_viewer(root, home, training):
+    with viewing(home, [("local", root)]) as server:
+        until(lambda: server.catalog.known()[0]["runs"])
         folder, = root.glob("p/n/runs/*")
         (folder / "status.json").write_text(
             json.dumps({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 60}))

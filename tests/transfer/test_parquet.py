@@ -485,7 +485,7 @@ def test_without_pyarrow_one_sentence_says_what_to_install(tmp_path):
     words = ["export", "--format", "parquet", "-o", str(tmp_path / "d"), "--root", str(tmp_path / "root")]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "pip install 'runicorn[parquet]'" in done.stderr
+    assert "pip install 'pyarrow >= 16'" in done.stderr
     assert not (tmp_path / "d").exists()
 
 
