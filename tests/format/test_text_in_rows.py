@@ -37,7 +37,8 @@ def folder(home, key):
 
 
 def test_check_finds_nothing_wrong(home, keys, capsys):
-    assert cli.main(["check", str(home / "experiments")]) == 0
+    root = str(home / "experiments")
+    assert cli.main(["check", root]) == cli.main(["check", "--root", root]) == 0
     assert "0 wrong" in capsys.readouterr().out
 
 
