@@ -207,8 +207,10 @@ class Sync:
     def _relist_wrong(self, remote_root, now):
         """List the runs of which a fetch found our copy wrong, before it is said that all is here; returns
         whether there were any."""
+        if self._relistings == 0 or not remote_root.check_wrong(now):
+            return False
         self._relistings -= 1
-        return self._relistings >= 0 and remote_root.check_wrong(now)
+        return True
 
     def _take_settings(self, now):
         """Take up what `adjust` was told: on the line that is up, only what is fetched is planned anew."""
