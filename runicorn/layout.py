@@ -308,10 +308,10 @@ def best_rule(metric, definition=()):
             else "max")
 
 
-def tells_changes(mtime, moment=None):
-    """Whether a folder of this mtime (ns) has another one after a change since `moment` (ns, None: now): some
+def tells_changes(mtime, since=None):
+    """Whether a folder of this mtime (ns) has another one after a change since `since` (ns, None: now): some
     disks and servers give the same one to all changes of two seconds."""
-    return abs((time.time_ns() if moment is None else moment) - mtime) > COARSE_NS
+    return abs((time.time_ns() if since is None else since) - mtime) > COARSE_NS
 
 
 def open_regular(path, flags=os.O_RDONLY, mode=0o666):

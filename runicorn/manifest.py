@@ -285,7 +285,7 @@ def save(manifest, path, compress=False):
 
 # -- making one ----------------------------------------------------------------------------------------------------
 def build(root, previous=None, rescan=False, find_others=None, into=None, share=None):
-    """Look at every file of the root and return its full Manifest. Raises ManifestError if the root can't be listed.
+    """Look at every file of the root and return its full Manifest. Raises ManifestError if the root can't be listed, OSError for a shortage.
 
     previous: a Manifest of the same root; a run whose files all kept size and times is taken over from it without opening one, unless
     `rescan`. find_others, share: see `each`. into: empty Lines to put the lines into if nothing is taken over. `read`: how many runs were
@@ -664,7 +664,7 @@ def _read(path, size, is_whole, skipped):
         finally:
             os.close(fd)
     except OSError as error:
-        skipped["unreadable"] += is_denied(error) or 1
+        skipped["unreadable"] += is_denied(error) or 1      # whatever forbids it, but for a shortage
         return size, None, b"" if is_whole else None
 
 

@@ -76,8 +76,9 @@ class Copies:
         fetches = plan.diff(path, copies, listed)
         for fetch in fetches:
             self.unsettled.see((path, fetch.name), fetch.mtime, now)
-        for name in listed.keys() - {fetch.name for fetch in fetches} if self.left_out.count() else ():
-            self.left_out.forget((path, name))      # it came by a tail, or went back to what is here
+        if self.left_out.count():
+            for name in listed.keys() - {fetch.name for fetch in fetches}:
+                self.left_out.forget((path, name))      # it came by a tail, or went back to what is here
         return [fetch for fetch in fetches
                 if not self.unsettled.rests(fetch, copies.get(fetch.name), entry["ended"], now)
                 and not self._is_suspect(fetch, copies.get(fetch.name))]

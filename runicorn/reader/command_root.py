@@ -31,7 +31,7 @@ class CommandRoot(LocalRoot):
             self._former = kept.load_small(self.kept_path, Record.again)
 
     def refresh(self, now: float) -> None:
-        """Read what is new or changed. Raises nothing: an absent root has no runs."""
+        """Read what is new or changed. Raises OSError for a shortage alone: an absent root has no runs."""
         with self.lock:
             self.beats = live_beats(self.folder)
             folder, self.passed = os.fspath(self.folder), collections.Counter()

@@ -122,8 +122,8 @@ class LocalRoot(Source):
                 and not os.access(os.path.join(folder, name), os.R_OK)}
 
     def refresh(self, now: float) -> None:
-        """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no
-        runs."""
+        """Scan what may have changed. now: s of a monotonic clock. Raises OSError where this machine is short
+        of descriptors or memory; an absent root has no runs."""
         with self.lock:
             self.beats = live_beats(self.folder)
             tree = self._folders(now)

@@ -7,6 +7,7 @@ import http.client
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -14,12 +15,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from catalogs import make_run, reader_of
 from waiting import until
 
+from runicorn import foreign, manifest
 from runicorn.cli import dialogue
 from runicorn.cli import main as cli
 from runicorn.viewer import home as viewer_home
@@ -413,3 +416,17 @@ def test_a_moving_line_is_ended_before_the_prompt_comes_back():
     line.clear()
     line.clear()
     assert stream.getvalue().endswith("ago\n")
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_what_can_not_be_listed_for_want_of_descriptors_or_memory_is_no_empty_folder(
+        tmp_path, monkeypatch, number):
+    make_run(tmp_path)
+
+    def short(*_):
+        raise OSError(number, os.strerror(number))
+    for module in (manifest, foreign):
+        monkeypatch.setattr(module, "scandir", short)
+    for look in (lambda: manifest.build(str(tmp_path)), lambda: foreign.find(str(tmp_path), Counter())):
+        with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+            look()
