@@ -83,6 +83,12 @@ class Bell:
     def _changed(self, topics, number):
         return sorted(topic for topic in topics if self._rung.get(topic, 0) > number)
 
+    def wake(self, topic, event):
+        """Have `event` (threading.Event) set with each ring of a topic from now on; nobody is said to look at
+        that."""
+        with self._lock:
+            self._waiters.setdefault(topic, set()).add(event)
+
     def last(self, topic):
         """Return the number (int) of the last ring of a topic, 0 if there was none."""
         with self._lock:

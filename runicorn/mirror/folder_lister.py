@@ -21,13 +21,14 @@ def list_folders(client, paths, ahead=None):
     return listings
 
 
-def walk_folders(client, paths, took, listing=None, ahead=None):
+def walk_folders(client, paths, took, listing=None, ahead=None, alone=False):
     """List folders (absolute paths) at once; `took(path, [(name, Attrs), …] or SftpError)` is called as each
     is done, and may return more folders to list. listing: the class of what it is called with, Listing by
-    default; ahead: Ahead, of which those listings are taken that are in it."""
+    default; ahead: Ahead, of which those listings are taken that are in
+    it; alone: no files are to be fetched beside them, as far as anybody knows."""
     begun = [path for path in paths if path in ahead] if ahead else []
     lister = _Lister(client, [path for path in paths if path not in ahead] if ahead else paths, took,
-                     listing or Listing)
+                     listing or Listing, alone)
     lister.pending += len(begun)
     try:
         for path in begun:
@@ -39,6 +40,11 @@ def walk_folders(client, paths, took, listing=None, ahead=None):
             client.pump()
     finally:
         client.count_folders(-lister.open)
+
+
+def listed_at_once(client, alone):
+    """Return how many folders may be listed at once (int). alone: as for `walk_folders`."""
+    return client.room if alone else min(LISTED, max(1, client.room // 2))
 
 
 class Ahead:
@@ -79,15 +85,14 @@ class _Lister:
     CLOSE."""
 
     def __init__(self, client, paths, took, listing, alone=False):
-        """alone: no files are to be fetched beside them, as far as anybody knows."""
         self.client, self.took, self.listing, self.alone = client, took, listing, alone
         self.queue = collections.deque(paths)
         self.pending = len(self.queue)
         self.open = 0
 
     def start(self):
-        room = self.client.room
-        while self.queue and self.open < (room if self.alone else min(LISTED, max(1, room // 2))):
+        most = listed_at_once(self.client, self.alone)
+        while self.queue and self.open < most:
             self.open += 1
             self.client.count_folders(1)
             folder = _Folder(self, self.queue.popleft())

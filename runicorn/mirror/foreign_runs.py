@@ -155,11 +155,11 @@ class ForeignRuns:
 
     # -- looking
 
-    def go_on(self, now, seconds, listings, vanished, told_by_server, may_ask):
+    def go_on(self, now, seconds, listings, vanished, told_by_server, may_ask, alone=False):
         """Go on looking for `seconds`, or a little longer, where that is due; returns (the run paths that
         changed (set), whether there is more to do at once). listings: listings.Listings, which take what is
         found; vanished: paths of runs that did. told_by_server: as for `is_behind`; may_ask: whether python3
-        on the server answers. Raises SftpError when the root can't be listed."""
+        on the server answers; alone: as for ForeignWalk.go_on. Raises SftpError when the root can't be listed."""
         told_by_server = told_by_server and self._follows_no_rules
         if self._server.started:
             return self._take_answer(now, listings, vanished), False
@@ -178,7 +178,8 @@ class ForeignRuns:
             return set(), False
         began = time.thread_time()
         try:
-            is_done = self._walk.go_on(now, time.monotonic() + seconds, ASKED if may_ask else foreign.FOLDERS)
+            most = ASKED if may_ask else foreign.FOLDERS
+            is_done = self._walk.go_on(now, time.monotonic() + seconds, most, alone)
             showing = time.monotonic()
             runs = self._walk.result() if is_done or time.monotonic() >= self._shown else ()
             covers = self._walk.finish() if is_done else None

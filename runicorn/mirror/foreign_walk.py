@@ -181,9 +181,10 @@ class ForeignWalk:
         self._unconfirmed = sorted(path for path in self._folders if "/" in path) if "" in tops else []
         self._unlisted = None if self._unconfirmed else collections.deque(self._known(tops))
 
-    def go_on(self, now, until, most=foreign.FOLDERS):
+    def go_on(self, now, until, most=foreign.FOLDERS, alone=False):
         """Go on until `until` (monotonic s), by one step at least, or until more than `most` folders are to
-        be listed; returns whether it is done. Raises SftpError when the root can't be listed."""
+        be listed; returns whether it is done. alone: no files are to be fetched beside it. Raises SftpError
+        when the root can't be listed."""
         while True:
             if self._unconfirmed:
                 self._confirm(now)
@@ -192,7 +193,7 @@ class ForeignWalk:
             elif self._unlisted:
                 if self.listed > most:
                     return False
-                self._list(now, until, most)
+                self._list(now, until, most, alone)
             elif self._unread is None:
                 self._unread = foreign.doubts(self._finder, self._texts)
             elif self._unread:
@@ -209,15 +210,15 @@ class ForeignWalk:
                                                           for path in paths])):
             self.note(path, attrs, now)
 
-    def _list(self, now, until, most):
+    def _list(self, now, until, most, alone):
         begin, in_flight = len(self._root) + 1, 0
+        at_once = folder_lister.listed_at_once(self._client, alone)
 
         def more():
             """Return the absolute paths of folders to be listed beside those that are; of large ones fewer,
             to end in time."""
             nonlocal in_flight
-            room = min(folder_lister.LISTED, max(FEW, FEW_ENTRIES * (self._count
-                                                            + 1) // (self._listed + 1))) - in_flight
+            room = min(at_once, max(FEW, FEW_ENTRIES * (self._count + 1) // (self._listed + 1))) - in_flight
             paths = [self._unlisted.popleft() for _ in range(min(len(self._unlisted), max(0, room)))]
             in_flight += len(paths)
             return [self.absolute(path) for path in paths]
@@ -231,7 +232,8 @@ class ForeignWalk:
         if self._listed >= LISTED:
             self._finder.skipped[MANY] += len(self._unlisted)
             self._unlisted.clear()
-        folder_lister.walk_folders(self._client, more(), took, functools.partial(Entries, self._rules))
+        folder_lister.walk_folders(self._client, more(), took, functools.partial(Entries, self._rules),
+                                   alone=alone)
 
     def _take(self, path, listing, now):
         """Take the listing of a folder; returns the folders in it that have to be listed, too."""

@@ -90,6 +90,8 @@ def edits(entry, files):
     "mtime"}} as they are now, or those of them that were looked at. What shrank shows when its end is
     compared.
     """
+    if not entry["files"]:
+        return []
     status = {**entry["files"], **files}.get(layout.STATUS)
     late = (status["mtime"] + LATE if entry["ended"] and status and status["mtime"] is not None
             else float("inf"))

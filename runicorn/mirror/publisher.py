@@ -89,7 +89,7 @@ class Publisher:
         if self._write(self._mirror.save_index, index.flush(self._clock.wall(now))):
             self._saved = now
             index.was_saved()
-            self._bell.ring("runs")
+            self._bell.ring("index")        # whoever reads it rings `runs`
         self._next = now + PACE * (time.monotonic() - began)
 
     def follow_moves(self, remote_root: RemoteRoot) -> bool:

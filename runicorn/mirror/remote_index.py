@@ -328,7 +328,8 @@ def empty():
 
 
 def _line(entry, texts):
-    texts = [texts.get(field) or json.dumps(entry[field]).encode() for field in FIELDS]
+    texts = [texts.get(field) or (b"null" if entry[field] is None else json.dumps(entry[field]).encode())
+             for field in FIELDS]
     pieces = [_piece(name, file) for name, file in entry["files"].items()]
     digest = entry["digest"] if len(entry["digest"]) == 64 else WALKED
     total = sum(file["size"] for file in entry["files"].values())

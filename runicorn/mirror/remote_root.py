@@ -295,7 +295,7 @@ class RemoteRoot:
         try:
             may_ask = self.list.source == "exec"
             changed, more = self.foreign.go_on(now, seconds, self._listings, self.vanished,
-                                               self.list.tells_foreign, may_ask)
+                                               self.list.tells_foreign, may_ask, not self.queue.left)
         except SftpError as error:
             self.log.info("the root can't be listed now: %s", error)        # the next survey says so
             return False

@@ -36,6 +36,7 @@ from runicorn.ssh import grants
 TICK = 0.9
 IDLE = 5.0                      # s between looks while nobody does
 SLICE = 0.6                     # s of fetching between two looks
+LONE_SLICE = 2.0                # … of looking for other loggers' runs, where there is none to look at yet
 FOLLOW = 3.0                    # s between tries to take over a mirror that another process holds
 PLACES = 20                     # running runs looked at per tick that nobody opened
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a line, growing and jittered
@@ -195,7 +196,7 @@ class Sync:
         self._inbox.answer(remote_root, now)
         queue.work(time.monotonic() + SLICE, self._inbox.questions)
         allowed = self._allowance(now) != 0
-        others = allowed and remote_root.look_for_others(now, SLICE)
+        others = allowed and remote_root.look_for_others(now, SLICE if self._index.lines else LONE_SLICE)
         idle = remote_root.surveyed and not queue.left and not self._no_root
         more = idle and (remote_root.check_rekeyed(now) or remote_root.check_hearsay(now)
                          or self._relist_wrong(remote_root, now))

@@ -107,12 +107,14 @@ class Catalog:
         return changed
 
     def follow_mirrors(self) -> bool:
-        """Take the indexes of mirrors that were written since last read; returns whether the list
-        changed. Costs one stat each."""
+        """Take the indexes of mirrors that were written since last read; returns whether there were any.
+        Costs one stat each."""
         moved = [source for source in list(self.sources.values()) if not source.local and source.is_behind()]
         for source in moved:
             source.refresh(self._clock())
-        return bool(moved) and self._merge()
+        if moved:
+            self._merge()
+        return bool(moved)
 
     def begin(self) -> None:
         """Take what the last start kept, or where there is nothing, what a first look tells: enough for a

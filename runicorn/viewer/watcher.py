@@ -41,8 +41,9 @@ class Poll:
         self._grew = False                          # growth that `runs` was not rung for yet
         # What was said of the passes that fail, until one succeeds
         self._trouble = None
-        self._stopping = threading.Event()
+        self._stopping, self._woken = threading.Event(), threading.Event()
         self._thread = None
+        bell.wake("index", self._woken)
 
     def first_pass(self, now: float) -> float:
         """Have the reader know enough for a list; the pages that ask for it first are not kept waiting by the
@@ -57,6 +58,8 @@ class Poll:
         """Look at what is due at `now` (monotonic s), ring, and return the seconds until the next pass."""
         watched = self._bell.watched()
         keys = {topic[4:] for topic in watched if topic.startswith("run:")}
+        if "runs" in watched and self._catalog.follow_mirrors():
+            self._bell.ring("runs")         # to look at thousands of runs takes its time
         changed = False
         if now - self._looked_at >= REST:
             self._looked_at = now
@@ -67,7 +70,6 @@ class Poll:
         else:
             listed = self._catalog.beating()[:MOST] if "runs" in watched else ()
             grown, more = self._catalog.look(keys.union(listed)) if keys or listed else (set(), False)
-            changed = "runs" in watched and self._catalog.follow_mirrors()
         for key in grown:
             self._bell.ring(f"run:{key}")
         self._grew |= bool(grown) or self._catalog.owes
@@ -104,12 +106,15 @@ class Poll:
                         REST)
 
     def _pause(self, wait):
-        """Wait, but wake early when somebody begins to watch."""
+        """Wait, but wake early when somebody begins to watch, or the index of a mirror was written."""
         until = self._clock() + wait
-        while not self._stopping.wait(min(wait, STEP)) and self._clock() < until and not self._bell.watched():
+        while (not self._woken.wait(min(wait, STEP)) and self._clock() < until
+               and not self._bell.watched()):
             pass
+        self._woken.clear()
 
     def stop(self) -> None:
         self._stopping.set()
+        self._woken.set()
         if self._thread:
             self._thread.join(5)

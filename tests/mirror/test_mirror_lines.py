@@ -425,7 +425,7 @@ def test_the_thread_starts_wakes_and_stops(root, mirror):
     one = Pair(root, mirror)
     thread = threading.Thread(target=one.sync.run)
     thread.start()
-    news = one.bell.wait(one.bell.now(), {"runs"}, 20)
+    news = one.bell.wait(one.bell.now(), {"index"}, 20)
     assert news["topics"] == ["runs"] or here(one) == OWN
     assert one.sync.peek(RUN, "logs.txt", [(0, 5)]) == [(run / "logs.txt").read_bytes()[:5]]
     assert one.sync.verify()["files"] >= 0

@@ -174,7 +174,7 @@ def test_a_new_run_appears_by_its_live_file_without_a_survey(root, pair):
     one.passes(1)
     assert here(one, path) == OWN
     assert manifest.load(one.mirror / ".index" / "full.json").entry(path)["status"] == {"status": "running"}
-    assert "runs" in one.bell.wait(since, {"runs"}, 0)["topics"]
+    assert "index" in one.bell.wait(since, {"index"}, 0)["topics"]
 
 
 def test_the_heartbeat_is_told_by_change_not_by_clock(root, pair):
