@@ -159,7 +159,8 @@ class ForeignRuns:
         """Go on looking for `seconds`, or a little longer, where that is due; returns (the run paths that
         changed (set), whether there is more to do at once). listings: listings.Listings, which take what is
         found; vanished: paths of runs that did. told_by_server: as for `is_behind`; may_ask: whether python3
-        on the server answers; alone: as for ForeignWalk.go_on. Raises SftpError when the root can't be listed."""
+        on the server answers; alone: as for ForeignWalk.go_on. Raises SftpError when the root can't be
+        listed."""
         told_by_server = told_by_server and self._follows_no_rules
         if self._server.started:
             return self._take_answer(now, listings, vanished), False

@@ -89,7 +89,7 @@ class Glances:
         self._tell, self._clock = tell, clock
         self._lock, self._thread = threading.Lock(), None
         self._entries = {}              # key -> entry to be read, first come first served
-        self._budget, self._counted_at = SHARE, clock()
+        self._budget, self._counted_at = SOON, clock()      # the first list is painted before its curves
 
     @property
     def seconds(self) -> float | None:

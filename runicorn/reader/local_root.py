@@ -44,6 +44,7 @@ class LocalRoot(Source):
         self.is_whole = False
         self._looked_into = {}      # see foreign.find
         self._foreign_names = {}    # path of another logger's run -> names of its files, as last found
+        self._first_found = None    # other loggers' runs, found before anything else was known
         self._listed = None, []     # version of the records, the folders that hold them
         self._mtimes, self._stat_at = [], float("-inf")
         self.passed = collections.Counter()         # {reason: count} of what a command's look passed over
@@ -53,7 +54,7 @@ class LocalRoot(Source):
 
     def begin(self, look: bool = False, shown: Callable[..., Any] | None = None) -> None:
         """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each
-        run's small files;
+        run's small files, or where there are none find those of other loggers;
         shown: called when the newest runs of a big root are here and the others are not."""
         with self.lock:
             # Before anybody looks: a beat that comes to be known is no sign of life
@@ -69,7 +70,16 @@ class LocalRoot(Source):
             self._replace(records)
             shown()
         records = {**records, **self._read(path for path in paths if path not in records)}
-        self._replace({path: records[path] for path in paths if path in records})
+        self._replace({path: records[path] for path in paths if path in records} or self._found_first())
+
+    def _found_first(self):
+        """Return the records of other loggers' runs, {path: Record}, by what their paths and the names and
+        times of their files tell; what is in those the first scan reads."""
+        if not os.path.isdir(self.folder):
+            return {}
+        self._first_found = self._find_others(self.folder, collections.Counter(), ())
+        return {path: record for path, record in ((run.path, _found(run)) for run in self._first_found)
+                if record}
 
     def _read(self, paths):
         return {path: record_of(path, entry, excerpt)
@@ -141,7 +151,7 @@ class LocalRoot(Source):
         return texts_of(dict(self._looked_into))
 
     def forget_kinds(self):
-        self._looked_into, self._built = {}, None
+        self._looked_into, self._built, self._first_found = {}, None, None
 
     def _rest(self):
         """Return after how many seconds everything is looked at again."""
@@ -188,6 +198,9 @@ class LocalRoot(Source):
     def _find_others(self, folder, skipped, ours):
         """Find other loggers' runs, as foreign.find does, and note what was passed over where they, or too
         much, lie in the root."""
+        runs, self._first_found = self._first_found, None
+        if runs is not None and not ours:
+            return runs             # a moment ago
         passed = collections.Counter()
         runs = foreign.find(folder, passed, ours, self._looked_into, self.rules)
         self._foreign_names = {run.path: tuple([file[0] for file in run.files]) for run in runs}
@@ -219,6 +232,15 @@ class LocalRoot(Source):
                             for folder in self._listed[1]]
             self._stat_at = now + LOOK * (time.perf_counter() - started)
         return self._mtimes
+
+
+def _found(run):
+    """Return the Record of a foreign.Run, None where no run can be at its path."""
+    files = {name: {"mtime": manifest.seconds(mtime)} for name, _, mtime, *_ in run.files}
+    try:
+        return record_of(manifest.said(run.path), {"kinds": run.kinds, "files": files})
+    except layout.LayoutError:
+        return None
 
 
 def _and_above(folders):

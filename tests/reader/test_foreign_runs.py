@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -62,6 +63,22 @@ def test_rows_that_mmengine_writes_into_two_files_are_points_once(tmp_path):
         steps, _, values = catalog.series(key).points("loss")
         assert list(steps) == list(range(1, 21)) and list(values) == [1 / n for n in range(1, 21)]
         assert catalog.series(key).metrics()["loss"]["attempts"] == [1]
+
+
+def test_a_root_of_others_alone_is_listed_before_a_file_in_it_is_read(root, tmp_path, monkeypatch):
+    shutil.rmtree(root / "p")
+    searches, find = [], foreign.find
+    monkeypatch.setattr(foreign, "find", lambda *arguments: searches.append(1) or find(*arguments))
+    catalog = Catalog([("local", root)], home=tmp_path / "home", clock=Clock())
+    catalog.begin()
+    early = {row["key"]: row["kinds"] for row in catalog.runs()["runs"]}
+    put(root, "late/metrics.csv", TABLE)
+    catalog.refresh()
+    assert early == {"local:lightning_logs/version_0": ["csv"], "local:sweep/a/b": ["jsonl"]}
+    assert {row["key"] for row in catalog.runs()["runs"]} == early.keys() and searches == [1]
+    catalog.sources["local"].forget_kinds()
+    catalog.refresh()
+    assert "local:late" in {row["key"] for row in catalog.runs()["runs"]}
 
 
 def test_they_stand_in_the_list_beside_ours(root, tmp_path):
