@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import stat
+import time
 
 from runicorn.writer.notice import say
 
@@ -15,6 +16,7 @@ F_SETPIPE_SZ = 1031         # which fcntl names only since Python 3.10
 # PIPE_BUF: what a descriptor that is ready takes without waiting, if it is a pipe or a socket
 CHUNK = 4096
 PTY_BYTES = 4096            # more than a read of a pty gives
+BACKLOG_SECONDS = 0.01      # so long what was passed on waits for more, to be logged together
 
 
 class Outlet:
@@ -102,17 +104,18 @@ class Channel:
         self.is_open, self._is_terminal = True, os.isatty(source)
         self._buffer = memoryview(bytearray(BLOCK))
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._unlogged, self.backlog = [], 0    # pieces passed on that are not in the log, and their bytes
         os.set_blocking(source, False)
 
     def move(self, log):
         """Pass on what there is, a block at most, each piece as soon as it is read; returns how much there
         was (bytes). log: a LogFile or None.
 
-        It is logged when nothing more is there, or no more is taken. A pty gives little at once, and has no
-        more until the kernel has had time to fill it: while the piece before is written.
+        A pty gives little at once, and has no more until the kernel has had time to fill it: while the piece
+        before is written. So what came of it is logged when it makes a block, or when `record` is called.
         """
-        pieces, size, is_over, is_heard, outlet = [], 0, False, True, self.outlet
-        while is_heard and not is_over and not outlet.rest and size <= BLOCK - PTY_BYTES:
+        size, is_over, is_heard, outlet = 0, False, True, self.outlet
+        while is_heard and not is_over and not outlet.rest and self.backlog + size <= BLOCK - PTY_BYTES:
             try:
                 piece = os.read(self.source, PTY_BYTES) if self._is_terminal else self._all_there(size)
             except BlockingIOError:
@@ -121,15 +124,22 @@ class Channel:
                 piece = b""
             is_over = not piece
             size += len(piece)
-            pieces.append(piece)
+            self._unlogged.append(piece)
             is_heard = outlet.write(piece)
+        self.backlog += size
         if not is_heard:
             self.end(None)          # the program hears of it at its next write
-        if size and log is not None:
-            log.feed(self.name, self._decoder.decode(b"".join(pieces)))
+        if not (self._is_terminal and self.is_open) or is_over or self.backlog > BLOCK - PTY_BYTES:
+            self.record(log)
         if is_over:
             self.end(log)
         return size
+
+    def record(self, log):
+        """Log what was passed on."""
+        if self.backlog and log is not None:
+            log.feed(self.name, self._decoder.decode(b"".join(self._unlogged)))
+        self._unlogged, self.backlog = [], 0
 
     def _all_there(self, start):
         """Return all that a pipe has now (memoryview of the buffer from `start` on): a write of it costs less
@@ -164,6 +174,7 @@ class Pump:
         that is over."""
         self.channels, self._log, self._watched = list(channels), log, watched
         self._terminal, self._on_end = terminal, on_end
+        self._since = None              # monotonic, when the oldest that is to be logged was passed on
 
     @property
     def is_over(self):
@@ -179,7 +190,9 @@ class Pump:
         for channel in self.channels:
             _await(channel, poll, waiting)
         while True:
-            ready = poll.poll(seconds * 1000)
+            ready = poll.poll((BACKLOG_SECONDS if self._backlogs() else seconds) * 1000)
+            if not ready and self._record():
+                continue
             heard, is_over = [], False
             for number, _ in ready:
                 channel = waiting.get(number)
@@ -197,11 +210,31 @@ class Pump:
                 self.settle()
                 return heard
 
+    def _backlogs(self):
+        return [channel for channel in self.channels if channel.backlog]
+
+    def _record(self, but=None):
+        """Log what was passed on, of all Channels but one, so that their order is kept; returns whether there
+        was any."""
+        behind = [channel for channel in self._backlogs() if channel is not but]
+        for channel in behind:
+            channel.record(self._log)
+        if behind:
+            self._since = None
+        return bool(behind)
+
     def _serve(self, channel):
         if channel.outlet.rest:
             self._write_rest(channel)
             return
+        self._record(channel)
         channel.move(self._log)
+        if not channel.backlog:
+            self._since = None
+        elif self._since is None:
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > BACKLOG_SECONDS:
+            self._record()
         if self._terminal is not None:
             self._terminal.mirror()
 
@@ -210,7 +243,8 @@ class Pump:
             channel.end(None)
 
     def settle(self):
-        """Let go of outlets behind which no more comes."""
+        """Log what was passed on, and let go of outlets behind which no more comes."""
+        self._record()
         over = [channel for channel in self.channels if not channel.is_open and not channel.outlet.rest]
         for channel in over:
             self.channels.remove(channel)

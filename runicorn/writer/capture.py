@@ -74,8 +74,8 @@ class LogFile:
         if not ended:
             return
         ended = self._resting_beside(screen) + ended
-        # What is printed above bars is no later state of a bar
-        if self._stated[0] is screen and screen.is_moving:
+        # What is printed above bars is no later state of a bar, unless it is its end
+        if self._stated[0] is screen and screen.is_moving and self._stated[1] != ended[:1]:
             ended = self._stated[1] + ended
         self._stated = (None, [])
         self._append(ended, "\n")

@@ -100,6 +100,17 @@ def test_a_line_printed_above_bars_is_a_line_of_its_own_in_the_file(tmp_path):
     assert raw.count(b"") == 1 and b"\r" in b"".join(raw)
 
 
+def test_a_line_whose_state_is_in_the_file_is_there_once_when_it_ends(tmp_path):
+    """A terminal's output comes in pieces that end anywhere: also within a line, behind one that moved."""
+    log = LogFile(AppendFile(tmp_path / "logs.txt"))
+    log.feed("stdout", "\r50%\r100%\n17\n1")
+    log.feed("stdout", "8")
+    log.tick(time.monotonic() + 5)
+    log.feed("stdout", "\n19\n2")
+    log.close()
+    assert shown(tmp_path) == ["100%", "17", "18", "19", "2"]
+
+
 def states(lines, until, step=0.5):
     return sum(len(lines.states(tick * step)) for tick in range(int(until / step)))
 
