@@ -150,8 +150,10 @@ def _notes(prefix, tally, columns):
             yield f"{prefix}.{column.name}: {clash}"
     dropped = len(tally.counts) - len(columns)
     if dropped:
+        # A part of the runs whose names are more than are counted tells some of them only
+        least = "at least " if len(tally.counts) >= run_columns.NAMES_OF_PART else ""
         names, verb, pronoun = (("1 name", "has", "it stands") if dropped == 1
-                                else (f"{dropped:,} names", "have", "they stand"))
+                                else (f"{least}{dropped:,} names", "have", "they stand"))
         yield f"{names} in the {prefix} of some runs {verb} no column: {pronoun} in {prefix}_rest, as JSON"
 
 

@@ -2,7 +2,10 @@
 Spark's is in test_spark.py."""
 
 import math
+import re
 import statistics
+import subprocess
+import sys
 import time
 
 import analysis
@@ -38,9 +41,42 @@ def exactly(value):
 def test_each_block_has_its_test_here_or_among_sparks():
     words = ["arg_min", "arg_max", "epoch(now())", "read_json('exp", 'group_by("lr"', ".pivot(on=",
              "scan_csv", "pivot_table", "json_normalize"]
-    blocks = [code for code in analysis.BLOCKS if "pyspark" not in code]
+    blocks = [code for code in analysis.BLOCKS if "pyspark" not in code and "runicorn.init" not in code]
     assert [sum(word in code for code in blocks) for word in words] == [1] * len(words)
     assert len(blocks) == len(words)
+
+
+def test_each_block_works_where_the_first_has_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNICORN_HOME", str(tmp_path / "home"))
+    first, *others = analysis.BLOCKS
+    command = re.search(r"^```bash\nrunicorn (export .*--root experiments.*)\n```", analysis.TEXT, re.M)[1]
+    subprocess.run([sys.executable, "-c", first], check=True, stderr=subprocess.PIPE, timeout=60)
+    subprocess.run([sys.executable, "-m", "runicorn", *command.split()], check=True, stdout=subprocess.PIPE,
+                   stderr=subprocess.PIPE, timeout=60)
+    for code in others:
+        if "pyspark" not in code:
+            names = {}
+            exec(compile(code, "docs/analysis.md", "exec"), names)
+            assert len(names["result"]), code
+
+
+def test_a_file_with_texts_and_rows_without_metrics_is_read_as_it_lies(series, monkeypatch, tmp_path):
+    """What a run logs besides numbers costs the blocks on its file nothing."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "experiments/p/n/runs/20250123_180000_abc123"
+    folder.mkdir(parents=True)
+    (folder / "events.jsonl").write_text(
+        '{"ts":1.5,"type":"gap","why":"disk full"}\n'
+        '{"ts":2.5,"step":1,"data":{"train/loss":2,"note":"warm"}}\n'
+        '{"ts":3.5,"step":null,"type":"text","data":{"sample":"a\\nb"}}\n'
+        '{"ts":4.5,"step":3,"data":{"train/loss":"NaN"}}\n')
+    found = analysis.result_of("json_normalize")
+    assert list(found["step"].dropna()) == [1, 3] and found["train/loss"].iloc[0] == 2
+    for words in ("read_json('exp", "scan_csv"):
+        rows = analysis.result_of(words)
+        (run, mean), = rows if isinstance(rows, list) else rows.rows()
+        assert run == folder.name and (mean is None or math.isnan(mean))
 
 
 def test_best_run(series):
