@@ -158,6 +158,13 @@ export class Chart {
     }
   }
 
+  /** Repaint at once what waits for its time. */
+  settle() {
+    if (this.timer) {
+      this.refresh();
+    }
+  }
+
   refresh() {
     clearTimeout(this.timer);
     this.timer = 0;

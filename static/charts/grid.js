@@ -146,6 +146,7 @@ export class Grid {
   /** Make and draw what is due, in each frame what it has time for. */
   work() {
     const {moving} = this.window;
+    this.ask();                  // the viewer reads while the charts are made
     const until = performance.now() + (moving ? FRAME : RESTING);
     for (const cell of this.due) {
       this.due.delete(cell);
@@ -157,7 +158,6 @@ export class Grid {
     if (this.due.size) {
       this.wake(true);
     }
-    this.ask();
   }
 
   advance(cell) {
@@ -291,6 +291,11 @@ export class Grid {
       this.due.add(cell);
       this.wake();
     }
+  }
+
+  /** Repaint a chart at once if it waits for its time. */
+  settle(id) {
+    this.cells.get(id)?.chart?.settle();
   }
 
   /** Hand the present options to every living chart. */

@@ -1,5 +1,6 @@
 // The charts of the compare page: one for each metric, the curves of its runs over each other.
 
+import * as api from "../shared/api.js";
 import {Board} from "../charts/board.js";
 import {groupMetrics} from "../charts/curves.js";
 import {saveCsv} from "../charts/toolbar.js";
@@ -44,6 +45,15 @@ export class CompareCharts extends Board {
   /** So many runs will be drawn, now or as they come. */
   expect(count) {
     this.feed.crowd(count);
+  }
+
+  /** Draw all curves of the first chart; resolves when they are. */
+  async drawFirst() {
+    const [first] = this.grid.near();
+    if (first) {
+      await this.feed.want(this.pairs([first])).catch(api.quiet);
+      this.grid.settle(first.id);
+    }
   }
 
   /** The same runs as they are now: a metric that was not there yet gets its chart. */

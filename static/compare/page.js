@@ -16,7 +16,11 @@ import {t} from "../shared/words.js";
 
 const HEAD_MS = 2000;
 const DRAW_MS = 250;
+const TABLE = 1;                 // s after which the table is drawn, whether or not the first chart is
 const EXPECTED = 6;              // places for charts shown while the runs are on their way
+
+/** Resolves after the next frame is on the screen; a hidden page has none. */
+const painted = () => new Promise((resolve) => { requestAnimationFrame(() => setTimeout(resolve)); });
 
 class ComparePage {
   constructor(root) {
@@ -60,6 +64,9 @@ class ComparePage {
     this.charts.expect(this.runs.keys.length);
     await this.ask(keys);
     this.loading = false;
+    this.drawCurves();
+    // A table of many runs takes a while to lay out: the first chart is seen before
+    await Promise.race([this.charts.drawFirst().then(painted), api.sleep(TABLE)]);
     this.draw();
   }
 
