@@ -52,8 +52,8 @@ def test_each_block_works_where_the_first_has_run(tmp_path, monkeypatch):
     first, *others = analysis.BLOCKS
     command = re.search(r"^```bash\nrunicorn (export .*--root experiments.*)\n```", analysis.TEXT, re.M)[1]
     subprocess.run([sys.executable, "-c", first], check=True, stderr=subprocess.PIPE, timeout=60)
-    subprocess.run([sys.executable, "-m", "runicorn", *command.split()], check=True, stdout=subprocess.PIPE,
-                   stderr=subprocess.PIPE, timeout=60)
+    subprocess.run([sys.executable, "-m", "runicorn", *command.split()], check=True, capture_output=True,
+                   timeout=60)
     for code in others:
         if "pyspark" not in code:
             names = {}
