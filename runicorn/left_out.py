@@ -12,6 +12,8 @@ from runicorn.errors import DeniedError, LayoutError, RunicornError
 # In a mirror's .index: {"runs": {run path: {file name: {"code", "text"}}}, "files": how many in all,
 FILE = "left_out.json"
                                 # "passed": {reason: count} of what is there and not in the index}
+# Reasons for which something is passed over, of several and of one, where the first word does not tell
+ONE = {"Python environments": "Python environment", "tables and lines of data sets": "file of a data set"}
 MOST = 10_000                   # files named in it; `files` counts all
 RETRIES = 20                    # files that could not be read or stored, tried again in turn with each survey
 PASSING = (*local_disk.SHORT, errno.EINTR, errno.ESTALE)        # troubles of the moment, not of the file
@@ -190,8 +192,18 @@ def worth_telling(counts):
 
 
 def passed_text(counts):
-    """Return {reason: count} as text: "1 links to no folder, 2 names that are no UTF-8"."""
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    """Return {reason: count} as text: "1 link to no folder, 2 names that are no UTF-8"."""
+    return ", ".join(f"{count} {_singular(reason) if count == 1 else reason}"
+                     for reason, count in sorted(counts.items()))
+
+
+def _singular(reason):
+    """Return why one thing is passed over (str). reason: the same of several."""
+    if reason in ONE:
+        return ONE[reason]
+    first, _, rest = reason.partition(" ")
+    first = f"{first[:-3]}y" if first.endswith("ies") else first.removesuffix("s")
+    return f"{first} {rest}".replace(" that are ", " that is ").replace(" that lie ", " that lies ").strip()
 
 
 def read_passed(folder):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import math
 import os
+import re
 import sys
 import time
 from argparse import ArgumentTypeError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from runicorn.cli.parser import Parser
     from runicorn.manifest import Manifest
 
+ALIKE = 20                  # notes of `check` that differ in numbers only, of which more are counted
+NUMBER = re.compile(r"\d+")
 EXAMPLES = {
     "bundle": "runicorn bundle --since last",
     "import": "runicorn import runs.bundle.tar.gz",
@@ -180,14 +184,26 @@ def check(options: Namespace) -> int:
         from runicorn.transfer.check import check as findings_of
         findings = findings_of(path) if foreign_run is None else findings_of(path, foreign_run)
     wrong = notes = 0
+    alike = collections.Counter()
     for finding in findings:
         wrong, notes = wrong + finding.wrong, notes + (not finding.wrong)
         if options.json:
             print(dialogue.json_text(finding._asdict()))
-        else:
+        elif finding.wrong or _is_told(finding, alike):
             line = f":{finding.line}" if finding.line else ""
             terminal.say(f"{'✗' if finding.wrong else '·'} {terminal.clean(finding.path)}{line}: "
                          f"{terminal.clean(finding.text)}")
     if not options.json:
+        for kind, count in alike.items():
+            if count > ALIKE:
+                terminal.say(f"· … and {count - ALIKE:,} more like “{kind}”; --json has all")
         terminal.say(f"{'✗' if wrong else '✓'} {path}: {wrong} wrong, {notes} notes")
     return 1 if wrong else 0
+
+
+def _is_told(note, alike):
+    """Whether a note is among the first ALIKE of those that differ in numbers only, which `alike` (Counter)
+    counts."""
+    kind = NUMBER.sub("n", terminal.clean(note.text))
+    alike[kind] += 1
+    return alike[kind] <= ALIKE

@@ -3,6 +3,7 @@ they live in memory only."""
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import sys
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = {"config": "runicorn config ssh add"}
 AUTH = ("key", "agent", "password", "system")
+ELSEWHERE = {"connections": "`runicorn config ssh add`, `list` and `remove`",
+             "rules": "`runicorn config rule add`, `list` and `remove`"}
 HIDDEN_KEYS = ("password", "passphrase")        # never written by us; a hand-edited file may hold them
 
 
@@ -86,14 +89,27 @@ def without_secrets(value):
 
 def set_value(options: Namespace) -> None:
     from runicorn import settings
-    if options.key.split(".")[0] == "connections":
-        raise UsageError("connections are kept with `runicorn config ssh add`, `list` and `remove`")
+    _refuse_unknown(options.key, settings.PREFERENCES)
     try:
         value = json.loads(options.value)
     except ValueError:
         value = options.value
     settings.update(home_dir(), lambda config: set_path(config, options.key.split("."), value))
     print(f"{options.key} = {dialogue.json_text(value)}")
+
+
+def _refuse_unknown(key, preferences):
+    """Raise UsageError for a key that nothing reads. preferences: those there are, with their defaults."""
+    top, *below = key.split(".")
+    if top in ELSEWHERE:
+        raise UsageError(f"{top} are kept with {ELSEWHERE[top]}")
+    if top == "root" or top == "preferences" and below and below[0] in preferences:
+        return
+    known = ["root", *(f"preferences.{name}" for name in preferences)]
+    close = difflib.get_close_matches(key, known, n=2) or [name for name in known
+                                                           if name.endswith(f".{key.rpartition('.')[2]}")]
+    raise UsageError(f"there is no setting {key}: " + (f"did you mean {' or '.join(close)}?" if close
+                                                       else f"there are {', '.join(known)}"))
 
 
 def set_path(config: dict[str, Any], keys: list[str], value: int | str) -> None:

@@ -36,13 +36,13 @@ FAULTS = 3                  # runs of which `runs` says what is wrong with them
 
 
 def catalog(roots: list[str] | None = None) -> Catalog:
-    """Return a Catalog over the local roots and every mirror on this machine, up to date; no connection is
-    opened."""
+    """Return a Catalog over the local roots and, where none is named, every mirror on this machine, up to
+    date; no connection is opened."""
     from runicorn.cli.viewer import local_roots
     from runicorn.reader import scripts
     from runicorn.reader.beside_viewer import mirror_folders
     home = home_dir()
-    return scripts.open_reader(local_roots(roots), mirror_folders(home), home)
+    return scripts.open_reader(local_roots(roots), () if roots else mirror_folders(home), home)
 
 
 # -- runs ----------------------------------------------------------------------------------------------------
@@ -60,7 +60,8 @@ def add_runs(parser: Parser) -> None:
     parser.add_argument("--columns", default="", metavar="A,B",
                         help="further columns, such as config.lr,summary.val/loss")
     parser.add_argument("--root", action="append", metavar="FOLDER",
-                        help="a local root; may be repeated (default: your experiments)")
+                        help="only what is in this local root; may be repeated (default: your experiments, "
+                             "and the mirrors of servers)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
@@ -104,7 +105,8 @@ def beside(options: Namespace, columns: list[str]) -> None:
     """Return the list as a viewer beside us has it (dict), None where it must be read here."""
     from runicorn.cli.viewer import local_roots
     from runicorn.reader import beside_viewer as beside
-    return beside.runs(home_dir(), local_roots(options.root), options.filter, options.sort,
+    mirrors = () if options.root else beside.mirror_folders(home_dir())
+    return beside.runs(home_dir(), local_roots(options.root), mirrors, options.filter, options.sort,
                        options.limit or None, columns)
 
 

@@ -104,7 +104,7 @@ def sync_once(options: Namespace) -> None:
     with at_work(cache_size=options.cache_size) as (bell, connections):
         names = chosen(connections, options)
         begin(connections, names)
-        screen = Screen(options.json)
+        screen = Screen(options.json, failures=False)
         for rows in watch(bell, connections, names, screen):
             if all(row["state"] in SETTLED for row in rows):
                 break
@@ -206,15 +206,17 @@ def verify(connections: Registry, names: list[str]) -> None:
 # -- what is shown -------------------------------------------------------------------------------------------
 
 class Screen:
-    """Draws rows: one moving line on a terminal, a line a change elsewhere, or JSON."""
+    """Draws rows: one moving line on a terminal, a line a change elsewhere, or JSON. failures: whether those
+    have a line; where they end the command, its last words say them."""
 
-    def __init__(self, as_json: bool = False) -> None:
-        self._json, self._line, self._printed = as_json, dialogue.Line(), {}
+    def __init__(self, as_json: bool = False, failures: bool = True) -> None:
+        self._json, self._failures, self._line, self._printed = as_json, failures, dialogue.Line(), {}
 
     def show(self, rows: list[dict[str, Any]]) -> None:
         if self._json:
             return self._changes(rows, lambda row: dialogue.json_text(public(row)), print)
-        self._changes(rows, settled_text, lambda text: self._line.show(text, final=True))
+        settled = [row for row in rows if self._failures or foreign(row) or row["state"] not in STOPPED]
+        self._changes(settled, settled_text, lambda text: self._line.show(text, final=True))
         return self._line.show("   ".join(moving_text(row) for row in rows))
 
     def end(self) -> None:

@@ -31,9 +31,10 @@ def mirror_folders(home: Path) -> list[Any]:
     return [(folder.name, folder, names.get(folder.name, folder.name)) for folder in folders]
 
 
-def runs(home: Path, roots: list[Any], filter: str, sort: str, limit: int | None, columns: list[str]) -> None:
-    """Return what Catalog.runs would (dict) of local roots [(slug, folder)] and this machine's mirrors, as a
-    viewer has it; None where no viewer has just these, or it finds fault with the words. "undecided": of how
+def runs(home: Path, roots: list[Any], mirrors: Any, filter: str, sort: str, limit: int | None,
+         columns: list[str]) -> None:
+    """Return what Catalog.runs would (dict) of local roots [(slug, folder)] and of `mirrors`, as
+    mirror_folders has them, as a viewer has it; None where no viewer has just these, or it finds fault with the words. "undecided": of how
     many runs it does not know yet how they stand."""
     if limit is None or limit > MOST:
         return None
@@ -43,7 +44,7 @@ def runs(home: Path, roots: list[Any], filter: str, sort: str, limit: int | None
     for note in viewer_client.notes(home):
         answer = viewer_client.asked(note, f"/api/rows?{query}")
         if answer and isinstance(answer.get("runs"), list) and not answer.get("unread"):
-            ours = ours or sources(roots, mirror_folders(home))
+            ours = ours or sources(roots, mirrors)
             if _known(answer.get("sources")) == ours:
                 return answer
     return None

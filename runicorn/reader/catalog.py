@@ -272,12 +272,13 @@ class Catalog:
                            or self._elsewhere(tail), tail)
 
     def _elsewhere(self, key):
-        """Return the keys with the id of `key` in the same place, where nothing has that key (any more): a
-        folder above was renamed."""
+        """Return the keys with the id of `key` in the same place, where nothing has that key (any more), as a
+        folder above was renamed; else those of the runs of that name."""
         slug, _, path = key.partition(":")
         ending = path[path.rfind("/"):]
         return [name for name in self._by_key
-                if path.count("/") == 2 and name.startswith(f"{slug}:") and name.endswith(ending)]
+                if path.count("/") == 2 and name.startswith(f"{slug}:") and name.endswith(ending)
+                ] or [name for name, entry in list(self._by_key.items()) if entry.name == key]
 
     def entry(self, tail: str) -> Entry:
         """Return the Entry of the run that `tail` names. Raises NotFoundError, AmbiguousError."""

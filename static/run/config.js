@@ -6,7 +6,7 @@ import {copy, fill, h, icon, own} from "../shared/dom.js";
 import {flattened} from "../shared/flatten.js";
 import {matcher} from "../charts/curves.js";
 import {empty, reasonText} from "../shared/widgets.js";
-import {fmt, t} from "../shared/words.js";
+import {fmt, known, t} from "../shared/words.js";
 
 const PAUSE = 200;               // ms after the last key before the viewer is asked for what is not here
 const PAGE = 1000;               // values asked for at a time
@@ -148,7 +148,7 @@ export class ConfigPart {
     const some = (values, without = []) => flattened(values).filter(
       ([name]) => !without.includes(name) && accepts(name));
     const environment = Object.fromEntries(
-      Object.entries(meta || {}).filter(([name]) => !["tags", "notes", "slurm", "torchrun"].includes(name)),
+      Object.entries(meta || {}).filter(([name]) => !["tags", "notes", "slurm", "torchrun", "kinds", "counts"].includes(name)),
     );
     const whole = (title, part, values, without) => {
       const rest = this.row.more?.[part] ? this.parts.get(part) : null;
@@ -166,7 +166,9 @@ export class ConfigPart {
         ? h("section", {}, h("h2", {}, t("run.traceback")), h("pre.code", {}, status.traceback)) : null,
       table("Slurm", some(meta?.slurm, ["config"])),
       table("torchrun", some(meta?.torchrun, ["config", "agent"])),
-      whole(t("run.environment"), "meta", environment));
+      whole(t("run.environment"), "meta", environment),
+      table(t("run.counts"), Object.entries(meta?.counts || {}).map(
+        ([name, n]) => [known(`run.counted.${name}`, {}, name), n])));
     if (!this.body.children.length) {
       fill(this.body, empty(t(this.filter.value ? "charts.noneMatch" : "run.noConfig")));
     }

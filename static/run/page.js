@@ -362,7 +362,10 @@ class RunPage {
 
 /** Why a run's log has no lines; "" where they may still come. */
 function whyEmpty(row) {
-  return row.newer ? errorText(row) : hasEnded(row.state) ? t("logs.emptyEnd") : "";
+  if (row.newer) {
+    return errorText(row);
+  }
+  return row.kinds?.length ? t("logs.emptyForeign") : hasEnded(row.state) ? t("logs.emptyEnd") : "";
 }
 
 export function mount(root, {key}) {

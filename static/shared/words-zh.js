@@ -337,7 +337,8 @@ export default {
   "logs.searching": "正在搜索", "logs.stop": "停止搜索", "logs.previous": "上一处 (Shift+Enter)", "logs.next": "下一处 (Enter)", "logs.wrap": "折行",
   "logs.follow": "跟随", "logs.fold": "收起或展开日志", "logs.grip": "日志高度", "logs.lineOf": "第 {n} / {m} 行", "logs.line": "第 {n} 行",
   "logs.file": "日志文件", "logs.allAttempts": "各次尝试", "logs.rest": "… 还有 {n} 个字符：复制整行", "logs.empty": "日志为空",
-  "logs.emptyHow": "实验的输出会自动显示在这里。", "logs.emptyEnd": "实验已结束：没有输出，或输出未被记录。",
+  "logs.emptyHow": "实验的输出会自动显示在这里。", "logs.emptyForeign": "这些文件旁没有文本日志。训练的输出若写入此目录（例如 python train.py > train.log），会显示在这里。",
+  "logs.emptyEnd": "实验已结束：没有输出，或输出未被记录。",
 
   "compare.runs": "{n} 个实验", "compare.add": "添加实验…", "compare.addHint": "名称、项目或筛选条件", "compare.remove": "移除 {name}",
   "compare.differences": "差异", "compare.allKeys": "全部", "compare.show": "显示", "compare.against": "± 相对基准", "compare.base": "基准",

@@ -96,7 +96,7 @@ export function known(key, values, otherwise) {
 export function passedTexts(counts) {
   return Object.entries(counts ?? {}).map(([reason, count]) => {
     const rule = /^text files on which the rule (.*) takes too long$/s.exec(reason)?.[1];
-    return `${fmt.int(count)} ${rule === undefined ? known(`run.passed.${reason}`, {}, quoted(reason)) : t("run.passed.rule", {rule})}`;
+    return `${fmt.int(count)} ${rule === undefined ? known(`run.passed.${reason}`, {n: count}, quoted(reason)) : t("run.passed.rule", {rule, n: count})}`;
   });
 }
 

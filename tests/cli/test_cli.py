@@ -257,6 +257,11 @@ def test_a_value_can_not_become_a_group(home, capsys):
     cli.main(["config", "set", "root", "/data"])
     assert cli.main(["config", "set", "root.deep", "1"]) == 2
     assert cli.main(["config", "set", "connections", "[]"]) == 2
+    capsys.readouterr()
+    for key, hint in (("rooot", "did you mean root?"), ("theme", "did you mean preferences.theme?"),
+                      ("zzz", "there are root, preferences.language"), ("rules", "rule add")):
+        assert cli.main(["config", "set", key, "1"]) == 2
+        assert hint in capsys.readouterr().err
 
 
 # -- what is typed and shown ---------------------------------------------------------------------------------

@@ -70,8 +70,10 @@ def test_sync_once_brings_everything_and_says_so(added, home, far, capsys):
             assert (mirror / file.relative_to(far)).read_bytes() == file.read_bytes()
     assert cli.main(["sync", "status"]) == 0
     assert re.search(r"GPU Server 1 +not synchronised now +3 +0 ", capsys.readouterr().out)
-    assert cli.main(["runs", "--root", str(home.parent)]) == 0
+    assert cli.main(["runs"]) == 0
     assert capsys.readouterr().out.count("gpu-server-1:2025") == 3
+    assert cli.main(["runs", "--root", str(home.parent)]) == 0      # what is in that folder alone
+    assert "gpu-server-1:" not in capsys.readouterr().out
 
 
 def test_sync_once_says_what_it_passed_over(added, home, far, tmp_path, capsys):
@@ -81,7 +83,7 @@ def test_sync_once_says_what_it_passed_over(added, home, far, tmp_path, capsys):
     assert cli.main(["sync", "once"]) == 0
     said = capsys.readouterr()
     assert "live, 3 runs, 0 running" in said.out
-    assert "GPU Server 1: passed over there: 1 links to no folder" in said.err
+    assert "GPU Server 1: passed over there: 1 link to no folder" in said.err
     mirror = home / "cache" / "gpu-server-1"
     assert (mirror / "vision/resnet50/runs").is_dir() and not (mirror / "vision").is_symlink()
 

@@ -395,7 +395,7 @@ def test_it_is_said_what_is_passed_over(tmp_path, caplog, capsys):
         pair.passes()
     said = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
     assert len(said) == 1 and "12 links to no folder" in said[0] and "3 names that are no UTF-8" in said[0]
-    assert "1 folders deeper than 8" in said[0] and "2 links in runs" in said[0]
+    assert "1 folder deeper than 8" in said[0] and "2 links in runs" in said[0]
     assert main(["manifest", "--root", str(root), "--verbose"]) == 0
     assert "skipped     12 links to no folder" in capsys.readouterr().out
     assert main(["check", str(root)]) in (0, 1)

@@ -106,7 +106,7 @@ def test_what_is_passed_over_is_said_again_though_nobody_lists_it(typed):
     os.symlink("/nonexistent", root / "p0/dead")
     for _ in range(2):
         user.sync()
-        assert "passed over there: 1 links to no folder" in user.said
+        assert "passed over there: 1 link to no folder" in user.said
 
 
 @pytest.mark.few(1)

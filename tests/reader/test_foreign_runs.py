@@ -223,6 +223,26 @@ def test_a_bundle_carries_them_and_check_names_them(root, tmp_path, capsys):
     assert "p/wandb/:abc: not ours: W&B, 2 files" in told
 
 
+def test_check_sums_up_notes_that_are_alike(root, capsys):
+    for number in range(30):
+        put(root, f"sweep/{number}/metrics.csv", TABLE)
+    assert main(["check", str(root)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("not ours: CSV, 1 file") == 20
+    assert "· … and 11 more like “not ours: CSV, n file”; --json has all" in told
+    main(["check", str(root), "--json"])
+    assert capsys.readouterr().out.count("not ours: CSV") == 31
+
+
+def test_a_run_is_shown_by_its_name_where_no_other_has_it(root, capsys):
+    assert main(["show", "--root", str(root), "version_0"]) == 0
+    assert main(["show", "--root", str(root), "n"]) == 0
+    assert capsys.readouterr().out.count("local:p/n/20250101_000000_abcdef") == 1
+    write_run(root, "q", "n", "20250101_000000_fedcba")
+    assert main(["show", "--root", str(root), "n"]) == 2
+    assert "local:q/n/20250101_000000_fedcba" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("path", "name"), [
     ("../x", "metrics.csv"), ("a/.ssh", "metrics.csv"), ("a", ".bashrc"), ("a", "b/../../x.csv"),
     ("/a", "metrics.csv"), ("a", "authorized_keys"), (".", ".profile"), ("a", "run.sh")])

@@ -316,13 +316,13 @@ def beside_three(root, home):
 
 def test_the_list_beside_a_viewer_is_the_viewers(root, home, beside_three):
     until(lambda: beside_three.catalog.known()[0]["runs"])          # it looked through the root
-    by_viewer = beside_viewer.runs(home, [("local", root)], "", *ASKED)
+    by_viewer = beside_viewer.runs(home, [("local", root)], (), "", *ASKED)
     own = scripts.open_reader([("local", root)], [], home).runs(limit=50)
     assert by_viewer["matched"] == 3 and by_viewer["undecided"] == 0
     assert json.loads(layout.to_json(own["runs"])) == by_viewer["runs"]
     beside_three.catalog.runs = None             # only the viewer's view is asked
     assert len(command("runs", "--json").stdout.splitlines()) == 3
-    found = beside_viewer.runs(home, [("local", root)], "state:finished", "name", 2, ["config.lr"])
+    found = beside_viewer.runs(home, [("local", root)], (), "state:finished", "name", 2, ["config.lr"])
     own = scripts.open_reader([("local", root)], [], home).runs(
         "state:finished", "name", limit=2, columns=["config.lr"])
     assert found["matched"] == 3 and len(found["runs"]) == 2
@@ -331,15 +331,15 @@ def test_the_list_beside_a_viewer_is_the_viewers(root, home, beside_three):
 
 def test_what_a_viewer_does_not_know_yet_is_read_here(root, home, tmp_path, beside_three):
     finished(root, 7)
-    assert (beside_viewer.runs(home, [("local", root)], "", *ASKED) is None
+    assert (beside_viewer.runs(home, [("local", root)], (), "", *ASKED) is None
             or beside_three.catalog.runs()["total"] == 4)
     assert len(command("runs", "--json").stdout.splitlines()) == 4
     other = tmp_path / "other"
     finished(other, 8)
-    assert beside_viewer.runs(home, [("local", other)], "", *ASKED) is None
+    assert beside_viewer.runs(home, [("local", other)], (), "", *ASKED) is None
     assert len(command("runs", "--json", "--root", str(other)).stdout.splitlines()) == 1
     (home / "cache" / "a-mirror").mkdir(parents=True)           # which this viewer does not show
-    assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None
+    assert beside_viewer.runs(home, [("local", root)], (), "", *ASKED) is None
 
 
 def test_a_viewer_that_did_not_look_through_the_root_yet_is_not_believed(root, home, monkeypatch):
@@ -349,7 +349,7 @@ def test_a_viewer_that_did_not_look_through_the_root_yet_is_not_believed(root, h
     with viewing(home, [("local", root)]) as server:
         server.catalog.await_first_look()
         assert server.catalog.known()[0]["runs"] is None
-        assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None
+        assert beside_viewer.runs(home, [("local", root)], (), "", *ASKED) is None
 
 
 def test_a_run_that_ends_has_ended_at_once_beside_a_viewer(root, home, training):
@@ -358,7 +358,7 @@ def test_a_run_that_ends_has_ended_at_once_beside_a_viewer(root, home, training)
         folder, = root.glob("p/n/runs/*")
         (folder / "status.json").write_text(
             json.dumps({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 60}))
-        found = beside_viewer.runs(home, [("local", root)], "", *ASKED)
+        found = beside_viewer.runs(home, [("local", root)], (), "", *ASKED)
         assert [run["state"] for run in found["runs"]] == ["finished"]
 
 
@@ -381,7 +381,7 @@ def test_words_and_numbers_are_answered_as_without_a_viewer(root, home, words):
 def test_a_nonsensical_list_is_not_taken(root, home, monkeypatch, answer):
     monkeypatch.setattr(viewer_client, "notes", lambda home: [{"url": "", "token": ""}])
     monkeypatch.setattr(viewer_client, "asked", lambda note, path: answer)
-    assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None
+    assert beside_viewer.runs(home, [("local", root)], (), "", *ASKED) is None
 
 
 @pytest.mark.parametrize(
