@@ -42,7 +42,7 @@ def catalog(roots: list[str] | None = None) -> Catalog:
     from runicorn.reader import scripts
     from runicorn.reader.beside_viewer import mirror_folders
     home = home_dir()
-    return scripts.open_reader(local_roots(roots), () if roots else mirror_folders(home), home)
+    return scripts.open_reader(local_roots(roots), [] if roots else mirror_folders(home), home)
 
 
 # -- runs ----------------------------------------------------------------------------------------------------

@@ -34,8 +34,8 @@ def mirror_folders(home: Path) -> list[Any]:
 def runs(home: Path, roots: list[Any], mirrors: Any, filter: str, sort: str, limit: int | None,
          columns: list[str]) -> None:
     """Return what Catalog.runs would (dict) of local roots [(slug, folder)] and of `mirrors`, as
-    mirror_folders has them, as a viewer has it; None where no viewer has just these, or it finds fault with the words. "undecided": of how
-    many runs it does not know yet how they stand."""
+    mirror_folders has them, as a viewer has it; None where no viewer has just these, or it finds fault with
+    the words. "undecided": of how many runs it does not know yet how they stand."""
     if limit is None or limit > MOST:
         return None
     query = urlencode([("filter", filter), ("sort", sort), ("limit", limit),

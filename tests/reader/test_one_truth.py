@@ -339,7 +339,7 @@ def test_what_a_viewer_does_not_know_yet_is_read_here(root, home, tmp_path, besi
     assert beside_viewer.runs(home, [("local", other)], (), "", *ASKED) is None
     assert len(command("runs", "--json", "--root", str(other)).stdout.splitlines()) == 1
     (home / "cache" / "a-mirror").mkdir(parents=True)           # which this viewer does not show
-    assert beside_viewer.runs(home, [("local", root)], (), "", *ASKED) is None
+    assert beside_viewer.runs(home, [("local", root)], beside_viewer.mirror_folders(home), "", *ASKED) is None
 
 
 def test_a_viewer_that_did_not_look_through_the_root_yet_is_not_believed(root, home, monkeypatch):
