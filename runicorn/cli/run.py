@@ -115,6 +115,7 @@ def run(options):
                          "error": f"{argv[0]}: {error.strerror}"})
         print(f"runicorn: {argv[0]}: {error.strerror}", file=sys.stderr)
         return 126 if isinstance(error, PermissionError) else SHELLS_CODE
+    gc.freeze()
     gc.enable()
     _attempt(_accompany, record, options.watch, line)
     program.wait()
