@@ -60,9 +60,9 @@ themselves.
 # Of the server copy: what only some scripts need (None: all of a package) travels in a zip for each package,
 # which Python imports from.
 ZIPPED = {"metrics": None, "reader": None, "wandb": None, "integrations": None,
-          "cli": ("tail", "tail_foreign", "dialogue", "terminal", "program_threads", "parser",
-                  "wandb_folder"),
-          "writer": ("capture_fd", "rank_run", "joined_run", "images", "system")}
+          "cli": ("tail", "tail_foreign", "dialogue", "terminal", "program_threads", "program_doubles",
+                  "parser", "wandb_folder"),
+          "writer": ("capture_fd", "rank_run", "restart", "joined_run", "images", "system")}
 ZIP = "modules.zip"
 FROM_ZIP = f"__path__.append(__file__[:-11]+'{ZIP}')"
 SERVER_README = """\

@@ -38,11 +38,12 @@ def _absolute(folder):
 class ProgramFiles:
     """Call `start`, and `finish` when the program is over, both in the thread that waits for it."""
 
-    def __init__(self, folders, ours, take, is_joined, logged=frozenset()):
+    def __init__(self, folders, ours, take, is_joined, logged=frozenset(), events=None):
         """folders: to look into (list of str). ours: paths of folders and (device, inode) of files that are
         not the program's (set). take: function(rows, config) for [(ts, step, {name: value}), ...] and
         settings that the files tell (dict). is_joined: function() that says whether a script logs to the run
-        itself, too. logged: folders (set of str, which grows) whose event files it logs itself."""
+        itself, too. logged: folders (set of str, which grows) whose event files it logs itself. events:
+        function() -> path of the events that it writes."""
         roots = sorted({*filter(None, map(_absolute, folders))})
         self._roots = [root for root in roots
                        if not any(root.startswith(above.rstrip("/") + "/") for above in roots)]
@@ -57,6 +58,7 @@ class ProgramFiles:
         # Path of a file that stood before -> (its size then, its last bytes then)
         self._tails = {}
         self._owners, self._kinds, self._settings = {}, {}, set()
+        self._events, self._doubles = events, None
         self._is_first = True
         # s of a thread's processor time when a pass began, so many it may take for looking, and s when no
         # folder is looked into any more
@@ -87,9 +89,9 @@ class ProgramFiles:
             if self._thread.is_alive():
                 return                  # a disk hangs
         self._search_ends = time.monotonic() + LAST_SECONDS
-        self._one_pass(self._search_ends)
+        self._one_pass(self._search_ends, is_last=True)
 
-    def _one_pass(self, deadline):
+    def _one_pass(self, deadline, is_last=False):
         self._search_began = time.thread_time()
         try:
             for root in self._roots:
@@ -98,6 +100,8 @@ class ProgramFiles:
             for file in list(self._files.values()):
                 if not (file.folder in self._logged and "tfevents" in os.path.basename(file.path)):
                     self._read(file, deadline)
+            if self._doubles is not None:
+                self._take(self._doubles.settle(is_last), {})
         except Exception as error:      # a fault of ours costs these metrics, not the run
             say(f"metrics in the program's files: {type(error).__name__}: {error}",
                 once=("files", type(error).__name__))
@@ -198,7 +202,7 @@ class ProgramFiles:
                 rows, more = file.step()
             except OSError:
                 return                  # taken away; it may come back
-            named = [(ts, step, self._named(data, file.folder, file.kind)) for ts, step, data in rows]
+            named = [(ts, step, self._named(ts, step, data, file)) for ts, step, data in rows]
             config = (file.reader.facts().get("config") or {} if rows and file.path not in self._settings
                       else {})
             if config:
@@ -206,18 +210,23 @@ class ProgramFiles:
             if named:
                 self._take([row for row in named if row[2]], config)
 
-    def _named(self, data, folder, kind):
+    def _named(self, ts, step, data, file):
         """Return what a row names in the run: as in the file, behind the folder's name where several folders
-        have the same metric.
+        have the same metric. What the script may log itself waits.
 
         In one folder a metric that stands in files of two kinds is taken from the one that is believed first.
         """
-        named = {}
+        named, folder, kind = {}, file.folder, file.kind
+        if self._doubles is None and self._events is not None and self._is_joined():
+            from runicorn.cli.program_doubles import Doubles  # here: few programs log in both ways
+            self._doubles = Doubles(self._events)
         for name, value in data.items():
             if KINDS.index(kind) > KINDS.index(self._kinds.setdefault((folder, name), kind)):
                 continue
             self._kinds[folder, name] = kind
-            named[self._owned(name, folder)] = value
+            curve = self._owned(name, folder)
+            if self._doubles is None or not self._doubles.holds(curve, name, ts, step, value):
+                named[curve] = value
         return named
 
     def _owned(self, name, folder):

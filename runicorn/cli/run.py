@@ -158,7 +158,7 @@ def _watch(record, folders):
     from runicorn.cli.program_files import ProgramFiles
     ours = {record.root, os.path.realpath(record.root), *(_identity(number) for number in (1, 2))}
     files = ProgramFiles([os.curdir, *folders], ours, record.take, lambda: record.writer is not None,
-                         record.logged)
+                         record.logged, lambda: record.events_path)
     record.before_closing(files.finish)
     files.start()
 

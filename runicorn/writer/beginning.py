@@ -8,7 +8,7 @@ import time
 from runicorn.errors import NotFoundError, RunicornError, UsageError
 from runicorn.layout import legible, new_run_id, root_path, run_path
 from runicorn.masking import masked, names
-from runicorn.writer import current, environment, exits, link, processes, ranks, restart
+from runicorn.writer import current, environment, exits, link, processes, ranks
 from runicorn.writer.live import clear_stale, lives
 from runicorn.writer.notice import is_interrupt, name_unknown, say
 from runicorn.writer.run import Run
@@ -201,7 +201,8 @@ def begin_program(argv, spec, fixed, storage, quiet, each_task):
     root, spec, run_id = processes.settle(os.path.abspath(_root(storage)), spec,
                                           os.environ.get("RUNICORN_RUN_ID") or None)
     facts = dict(environment.gather(time.time()), argv=argv)
-    if restart.is_restart(facts) and len(fixed) < 2:
+    restart = _restart(facts)
+    if restart and len(fixed) < 2:
         spec = dict(spec, **restart.names_of_forerunner(root, {key: spec[key] for key in fixed}, facts))
     options = {"not_secret": _spared(()), "fixed": fixed, "settings": spec["config"]}
     run = _rank_0(root, spec, run_id and legible(run_id), None, options, launch, quiet, facts, ProgramRun)
@@ -213,8 +214,8 @@ def _rank_0(root, spec, run_id, resume, options, launch, quiet, facts=None, kind
     facts = facts or environment.gather(time.time())
     # As the run before has them
     shown = masked({"argv": facts["argv"], "config": spec["config"]}, options["not_secret"])
-    before = (restart.forerunner(root, spec, facts, shown, run_id)
-              if restart.is_restart(facts) and resume != "never" else None)
+    restart = _restart(facts)
+    before = restart.forerunner(root, spec, facts, shown, run_id) if restart and resume != "never" else None
     slot = again(root, run_path(spec["project"], spec["name"],
                                 before["id"]), before["id"]) if before else None
     slot = slot or _place(root, spec, run_id, resume)
@@ -228,6 +229,14 @@ def _rank_0(root, spec, run_id, resume, options, launch, quiet, facts=None, kind
     announce = None if quiet else lambda: _announce(slot, spec, root)
     return kind(slot, _meta(facts, slot, spec, launch, shown), before_it, launch, **options,
                 announce=announce)
+
+
+def _restart(facts):
+    """Return the module `restart` where a scheduler may have started this process again, else None."""
+    if "slurm" not in facts and "torchrun" not in facts:
+        return None
+    from runicorn.writer import restart  # here: few processes have a scheduler
+    return restart if restart.is_restart(facts) else None
 
 
 def _announce(slot, spec, root):
@@ -275,5 +284,6 @@ def _meta(facts, slot, spec, launch, shown):
         meta["world_size"] = launch.size
     for scheduler in ("slurm", "torchrun"):
         if scheduler in meta:
+            from runicorn.writer import restart  # here: few processes have a scheduler
             meta[scheduler] = dict(meta[scheduler], config=restart.config_digest(shown["config"]))
     return dict(meta, **spec) if slot.attempt == 1 else next_attempt(slot.folder, meta, spec)

@@ -108,6 +108,11 @@ class ProgramRun(Run):
         """The root folder (str)."""
         return self._root
 
+    @property
+    def events_path(self):
+        """Where its rows are now (str)."""
+        return self._events.path
+
     # -- what its files tell ---------------------------------------------------------------------------------
 
     def take(self, rows, config):

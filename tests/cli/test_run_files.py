@@ -12,6 +12,7 @@ from programs import finished, started
 from scripts import only, rows, runs, small
 from waiting import until
 
+from runicorn.cli.program_doubles import LATE, Doubles
 from runicorn.cli.program_files import ProgramFiles
 
 
@@ -222,3 +223,55 @@ def test_settings_and_a_script_that_joins(tmp_path):
                                       "tb/loss": [(n, n / 4) for n in range(5)]}
     assert small(only(tmp_path), "summary") == {"tb/loss": 1.0, "loss": 4}
     assert json.dumps(small(only(tmp_path), "meta")["config"]) == '{"lr": 1}'
+
+
+# -- a script that logs to two loggers -----------------------------------------------------------------------
+
+TWICE = """
+import csv, math, os, wandb
+wandb.init(project="p")
+os.mkdir("y")
+with open("y/results.csv", "w", newline="") as file:
+    table = csv.DictWriter(file, ["epoch", "train/loss", "lr", "own"])
+    table.writeheader()
+    for epoch in range(1, 31):
+        data = {"train/loss": math.exp(-epoch / 7), "lr": 0.1 if epoch < 20 else 0.01}
+        table.writerow({"epoch": epoch, "own": epoch * 2.5, **{key: f"{data[key]:.6g}" for key in data}})
+        file.flush()
+        STEP
+wandb.finish()
+"""
+
+
+@pytest.mark.parametrize("step", ["wandb.log(data, step=epoch)", "wandb.log(dict(data, epoch=epoch))"])
+def test_what_a_script_logs_itself_and_writes_into_a_file_too_is_taken_once(tmp_path, step):
+    assert finished(tmp_path, script(tmp_path, TWICE.replace("STEP", step)))[0] == 0
+    curves = points(only(tmp_path))
+    assert len(curves["train/loss"]) == len(curves["lr"]) == 30
+    assert curves["y/own"] == [(epoch, epoch * 2.5) for epoch in range(1, 31)]
+    assert {name for name in curves if name.startswith("y/")} == {"y/own"}
+
+
+def test_a_curve_that_comes_to_differ_is_taken_from_its_beginning(tmp_path):
+    step = "wandb.log(dict(data, lr=data['lr'] if epoch < 25 else 0.5), step=epoch)"
+    assert finished(tmp_path, script(tmp_path, TWICE.replace("STEP", step)))[0] == 0
+    curves = points(only(tmp_path))
+    assert curves["y/lr"] == [(epoch, 0.1 if epoch < 20 else 0.01) for epoch in range(1, 31)]
+    assert "y/train/loss" not in curves and len(curves["lr"]) == 30
+
+
+def test_a_point_waits_for_what_the_script_logs_later_but_not_for_ever(tmp_path, capsys):
+    events = tmp_path / "events.jsonl"
+    events.write_text('{"ts":1,"step":9,"data":{"loss":0.5,"acc":"NaN"}}\n')
+    doubles = Doubles(lambda: str(events))
+    assert doubles.holds("y/loss", "loss", 1.0, 10, 0.25) and doubles.settle() == []
+    with open(events, "a") as file:
+        file.write('{"ts":2,"step":10,"data":{"loss":0.25}}\n{"ts":3,"step":11,"da')
+    assert doubles.settle() == [] and doubles.settle(True) == []
+    assert capsys.readouterr().err.count("not taken from its files a second time: loss") == 1
+    # Logged before a file's first point told the name
+    assert doubles.holds("y/acc", "acc", 1.0, 9, float("nan")) and doubles.settle(True) == []
+    assert doubles.holds("y/loss", "loss", 4.0, 11, 0.1)
+    assert [doubles.settle() for _ in range(LATE - 1)] == [[]] * (LATE - 1)
+    assert doubles.settle() == [(1.0, 10, {"y/loss": 0.25}), (4.0, 11, {"y/loss": 0.1})]
+    assert not doubles.holds("y/loss", "loss", 5.0, 12, 0.1)
