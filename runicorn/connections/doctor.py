@@ -369,12 +369,13 @@ def holdings(client: Sftp, root: str) -> list[dict[str, Any]]:
 
 
 def browse(client: Sftp, path: str) -> dict[str, Any]:
-    """Return {"path", "parent", "runs", "others", "folders": [{"name", "runs", "inside", "others"}]} for
-    choosing a remote root. Raises SftpError.
+    """Return {"path", "parent", "runs", "others", "folders": [{"name", "runs", "inside", "others"}]}, all
+    with "least", for choosing a remote root. Raises SftpError.
 
     runs: how many a folder holds (int), None where it is not known; inside: how many lie in folders within
     it, of one that holds none;
-    others: how many runs of other loggers were found in it, or deeper.
+    others: how many runs of other loggers were found in it, or deeper; least: whether there may be more of
+    either, as the time for counting ran out.
     """
     deadline = time.monotonic() + BROWSE_SECONDS
     start = client.realpath(".")
@@ -388,19 +389,20 @@ def browse(client: Sftp, path: str) -> dict[str, Any]:
                for name in sorted(names)]
     parent = None if folder == "/" else (prefix.rpartition("/")[0] or "/")
     walked = _walked(client, folder, WIDEST)
-    others = others_below(client, folder, walked[0], BROWSE_OTHERS)[0] if walked else {}
+    others, is_complete = others_below(client, folder, walked[0], BROWSE_OTHERS) if walked else ({}, True)
     return {"path": folder, "runs": walked and len(walked[0]), "others": sum(others.values()),
-            "parent": parent, "folders": folders}
+            "least": not is_complete, "parent": parent, "folders": folders}
 
 
 def _held(client, folder, deadline):
-    """Return {"runs", "inside", "others"} of a folder as `browse` says it, with what was found until
+    """Return {"runs", "inside", "others", "least"} of a folder as `browse` says it, with what was found until
     `deadline` (monotonic s)."""
     walked = _walked(client, folder, WIDEST) if time.monotonic() < deadline else None
     runs = walked and len(walked[0])
     seconds = min(BROWSE_OTHERS, deadline - time.monotonic())
     may_hold = walked and foreign.is_looked_into(folder.rpartition("/")[2])     # as below the folder above it
-    others = others_below(client, folder, walked[0], seconds)[0] if may_hold and seconds > 0 else {}
+    others, is_complete = (others_below(client, folder, walked[0], seconds) if may_hold and seconds > 0
+                           else ({}, not may_hold))
     inside, level = 0, [folder]
     for _ in range(BROWSE_LEVELS if runs == 0 else 0):
         listed = _folders(client, level) if time.monotonic() < deadline else {}
@@ -410,4 +412,5 @@ def _held(client, folder, deadline):
             inside += (count_runs(client, inner, WIDEST) or 0) if time.monotonic() < deadline else 0
         if inside:
             break
-    return {"runs": runs, "inside": inside or None, "others": sum(others.values()) or None}
+    return {"runs": runs, "inside": inside or None, "others": sum(others.values()) or None,
+            "least": walked is not None and not (is_complete and time.monotonic() < deadline)}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import foreign, layout
 from runicorn.foreign import BESIDE, LOGS
@@ -15,7 +15,9 @@ from runicorn.metrics.foreign_files import ForeignFiles
 from runicorn.metrics.series import Series
 from runicorn.reader.glances import NOTHING, Reading
 from runicorn.reader.liveness import judge
+from runicorn.reader.records import KEPT_NOTE, KEPT_TAGS
 from runicorn.reader.run_entry import Entry
+from runicorn.surrogates import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +30,22 @@ NAME = 200                  # characters of a run's name
 BEGINNING = 7               # bytes of a W&B file before its first record
 WAITS = ("W&B has written nothing yet, which it does when some 10 KB are full or the run ends: "
          "it may be running")
+
+
+# What its logger tells of where it ran and of what, shown as the environment
+ENVIRONMENT = ("entity", "project", "sweep_id", "program", "git", "os", "python", "executable", "cpu_count",
+               "gpu", "gpu_count", "texts", "counts", "restarts")
+
+
+class Labels(NamedTuple):
+    """See Entry.labels."""
+
+    user: str | None
+    host: str | None
+    group: str | None
+    job_type: str | None
+    tags: tuple
+    note: str
 
 
 class ForeignEntry(Entry):
@@ -174,6 +192,15 @@ class ForeignEntry(Entry):
         return name[:NAME] if isinstance(name, str) and name.strip() else self.record.name
 
     @property
+    def labels(self):
+        """What its logger tells of that as far as somebody looked, else what its files do (Labels)."""
+        facts, record = self._glance.facts, self.record
+        plain = (_said(facts.get(name)) or getattr(record, name)
+                 for name in ("user", "host", "group", "job_type"))
+        tags = tuple(tag for tag in map(_said, (facts.get("tags") or ())[:KEPT_TAGS]) if tag)
+        return Labels(*plain, tags, _said(facts.get("notes"), KEPT_NOTE) or record.note)
+
+    @property
     def defined(self) -> dict[str, dict[str, Any]]:
         """What define_metric said of its metrics, as far as somebody looked, in the form of ours (dict)."""
         goals, entries = {"minimize": "min", "maximize": "max"}, {}
@@ -189,7 +216,9 @@ class ForeignEntry(Entry):
     @property
     def words(self) -> str:
         """One lower-case text that holds all its words but the user's own."""
-        return f"{super().words}\n{self.name.lower()}"
+        labels = self.labels
+        own = (self.name, _said(self._glance.facts.get("project")), *labels.tags, *labels[:4], labels.note)
+        return "\n".join([super().words, *filter(None, own)]).lower()
 
     def total(self, step):
         """Return how many steps it is to take, if its files say so and it is not past that at `step`, else
@@ -201,7 +230,7 @@ class ForeignEntry(Entry):
         """Return what stands in for the small JSON files of a run of ours."""
         glance = self._look()
         meta = {"config": glance.facts.get("config", {}), "kinds": list(self.record.kinds), **{
-            name: glance.facts[name] for name in ("texts", "counts", "restarts") if name in glance.facts}}
+            name: glance.facts[name] for name in ENVIRONMENT if name in glance.facts}}
         return {layout.META: meta, layout.STATUS: {}, layout.SUMMARY: dict(glance.values)}
 
     def state(self) -> str:
@@ -232,3 +261,9 @@ class ForeignEntry(Entry):
     def logged(self, to_end=True):
         """Whether those with its metrics are."""
         return self.source.local or self.source.complete(self.record.path, to_end=to_end)
+
+
+def _said(value, most=NAME):
+    """Return a text that a logger wrote, cut to `most` characters, or None of anything else or an empty
+    one."""
+    return visible(value[:most]) if isinstance(value, str) and value.strip() else None

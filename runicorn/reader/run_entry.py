@@ -86,6 +86,12 @@ class Entry:
         """What the list calls it (str)."""
         return self.record.name
 
+    @property
+    def labels(self):
+        """What says whose run it is and what of: user, host, group, job_type (str or None), tags (tuple of
+        str), note (str)."""
+        return self.record
+
     unread = False              # whether an answer did without what its files tell
 
     def look_closely(self) -> None:

@@ -57,11 +57,11 @@ class View:
 
     def tags(self, run):
         own = self.notes.get(run.key, {}).get("tags")
-        return tuple(own) if own is not None else run.record.tags
+        return tuple(own) if own is not None else run.labels.tags
 
     def note(self, run):
         own = self.notes.get(run.key, {}).get("note")
-        return own if own is not None else run.record.note
+        return own if own is not None else run.labels.note
 
     def hidden(self, run: Entry) -> bool:
         return bool(self.notes.get(run.key, {}).get("hidden"))
@@ -161,11 +161,12 @@ class View:
         record, sizes = run.record, run.sizes()
         end = run.end(sizes)
         # Of another logger's, `end` looked
+        labels = run.labels
         main, verdict, (error_code, error) = self.main_name(run), run.verdict(), run.error()
         glanced = run.spark_until(deadline, main, sizes) if spark and main else None
         return {"key": run.key, "id": record.id, "connection": run.source.slug,
                 "connection_name": run.source.name, "project": record.project, "name": run.name,
-                "user": record.user, "host": record.host, "group": record.group, "job_type": record.job_type,
+                "user": labels.user, "host": labels.host, "group": labels.group, "job_type": labels.job_type,
                 "tags": list(self.tags(run)), "note": self.note(run), "hidden": self.hidden(run),
                 "state": verdict.state, "reason": verdict.reason(), "stale": not run.source.up,
                 "started": record.started, "ended": record.finished, "duration": run.duration(end),
@@ -356,8 +357,8 @@ def _some(value):
 
 
 _SAID = {                # what init says of a run; of a run for which it said nothing, a setting of that name
-    "group": lambda view, run: _some(run.record.group),
-    "job_type": lambda view, run: _some(run.record.job_type),
+    "group": lambda view, run: _some(run.labels.group),
+    "job_type": lambda view, run: _some(run.labels.job_type),
 }
 
 _FIELDS = {
@@ -366,8 +367,8 @@ _FIELDS = {
     "id": lambda view, run: (run.record.id,),
     "project": lambda view, run: (run.record.project,),
     "name": lambda view, run: tuple(dict.fromkeys((run.name, run.record.name))),
-    "user": lambda view, run: _some(run.record.user),
-    "host": lambda view, run: _some(run.record.host),
+    "user": lambda view, run: _some(run.labels.user),
+    "host": lambda view, run: _some(run.labels.host),
     "note": lambda view, run: _some(view.note(run) or None),
     "kind": lambda view, run: run.record.kinds or ("runicorn",),
     "tag": lambda view, run: view.tags(run),

@@ -65,6 +65,7 @@ class Browser {
     this.here = found.path;
     this.choose.disabled = false;
     this.crumbs(found.path);
+    const counted = (one, text) => h("span.small.m2", {}, one.least ? t("settings.browse.least", {text}) : text);
     const into = (name) => `${found.path.replace(/\/$/, "")}/${name}`;
     fill(this.list,
       found.parent
@@ -74,13 +75,15 @@ class Browser {
         h("button.item", {type: "button", onclick: () => this.open(into(one.name))}, icon("folder"),
           own(one.name, {class: "cut grow"}),
           one.runs ? h("b.small", {}, t("settings.offerRuns", {n: one.runs}))
-            : one.inside ? h("span.small.m2", {}, t("settings.browse.inside", {n: one.inside})) : null,
-          one.others ? h("span.small.m2", {}, t("settings.browse.others", {n: one.others})) : null))),
+            : one.inside ? counted(one, t("settings.browse.inside", {n: one.inside})) : null,
+          one.others ? counted(one, t("settings.browse.others", {n: one.others})) : null))),
       found.folders.length ? null : h("li.m3.none", {}, t("settings.browse.empty")));
-    const what = found.others ? "hasOthers" : found.runs ? "has" : found.runs === 0 ? "hasNone" : "unknown";
+    const what = found.others ? "hasOthers" : found.runs ? "has"
+      : found.runs === 0 && !found.least ? "hasNone" : "unknown";
     fill(this.verdict, what === "hasNone"
       ? h("span.warn", {}, icon("warn"), " ", t("settings.browse.hasNone"))
-      : t(`settings.browse.${what}`, found.others ? {runs: found.runs, n: found.others} : {n: found.runs}));
+      : [t(`settings.browse.${what}`, found.others ? {runs: found.runs, n: found.others} : {n: found.runs}),
+        found.least && what !== "unknown" ? ` ${t("settings.browse.more")}` : ""]);
     fill(this.choose, t(what === "hasNone" ? "settings.browse.chooseEmpty" : "settings.browse.choose"));
     this.list.querySelector("button")?.focus();
   }

@@ -430,9 +430,10 @@ def test_browsing_counts_runs(mirrors, sshd, root):
     sshd.trusted_in(mirrors.home)
     here = mirrors.browse(sshd.connection(), "~/.runicorn")
     assert here == {"path": str(sshd.home / ".runicorn"), "parent": str(sshd.home), "runs": 0, "others": 0,
-                    "folders": [{"name": "experiments", "runs": 2, "inside": None, "others": None}]}
+                    "least": False, "folders": [{"name": "experiments", "runs": 2, "inside": None,
+                                                 "others": None, "least": False}]}
     above = mirrors.browse(sshd.connection(), here["parent"])["folders"]
-    assert above == [{"name": ".runicorn", "runs": 0, "inside": 2, "others": None}]
+    assert above == [{"name": ".runicorn", "runs": 0, "inside": 2, "others": None, "least": False}]
     assert mirrors.browse(sshd.connection(), f"{here['path']}/experiments")["runs"] == 2
     assert sshd.log.read_text().count("Accepted") == 1      # one line serves the next folder too
 

@@ -116,14 +116,17 @@ def test_over_a_connection(dwelling, pair, way):
     assert not (one.mirror / ".runicorn/cache").exists()
 
 
-def test_the_doctor_counts_the_same(dwelling, pair):
+def test_the_doctor_counts_the_same(dwelling, pair, monkeypatch):
     client = pair().far.client()
     ours = doctor._walked(client, str(dwelling))[0]
     counts, is_complete = doctor.others_below(client, str(dwelling), ours, 60)
     assert set(ours) == {OF_HOME, OF_ROOT} and is_complete
     told = {folder["name"]: folder for folder in doctor.browse(client, str(dwelling))["folders"]}
     assert not (told[".cache"]["others"] or told[".runicorn"]["others"])
-    assert told[".runicorn"]["inside"] == 1
+    assert told[".runicorn"]["inside"] == 1 and not told[".runicorn"]["least"]
+    with monkeypatch.context() as patch:
+        patch.setattr(doctor, "BROWSE_OTHERS", 0.0)      # its time runs out at once
+        assert doctor.browse(client, str(dwelling))["least"]
     assert counts == collections.Counter(kinds[0] for kinds in RUNS.values() if kinds)
 
 

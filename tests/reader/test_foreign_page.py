@@ -74,7 +74,10 @@ def test_a_wandb_run_tells_its_machine_its_config_and_that_it_finished_at_the_fi
     assert (row["kinds"], row["state"], row["name"]) == (["wandb"], "finished", "a name")
     assert [opened.runs(text)["matched"]
             for text in ('"a name"', 'name:"a name"', 'name:"another name"')] == [1, 1, 0]
-    assert opened.run(row["key"])["meta"]["counts"]["images"] == 1
+    assert (row["tags"], row["note"], row["group"], row["job_type"]) == (["t1", "t2"], "my notes", "g", "jt")
+    assert [opened.runs(text)["matched"] for text in ("tag:t1", "tag:t3", "group:g", "p1")] == [1, 0, 1, 1]
+    meta = opened.run(row["key"])["meta"]
+    assert meta["counts"]["images"] == 1 and meta["project"] == "p1"
     series = opened.series(row["key"])
     assert {one["metric"] for one in series.system()["series"]} >= {"system/proc.memory.rssMB"}
     assert not [name for name in series.metrics() if name.startswith("system/")]
