@@ -29,6 +29,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    gc.disable()                    # until all is collected: each of its many walks would find nothing
     from hypothesis import HealthCheck, settings
     # How long an example takes says more of the machine than of what is tried
     profile = settings(max_examples=15 if config.getoption("quick") else 100, deadline=None,
@@ -70,6 +71,7 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_finish():
     """What was collected, a million objects, stays to the end: the garbage collector need not walk it."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)                          # before pytest's own, which leaves out by -m

@@ -6,8 +6,9 @@ import signal
 import time
 
 import pytest
-from jupyter_client.manager import start_new_kernel
+from later import Later
 
+jupyter_client = Later("jupyter_client.manager")
 BEGIN = "import runicorn\nrun = runicorn.init(project='p', name='n')\nprint('first cell')"
 
 
@@ -17,7 +18,8 @@ class Kernel:
 
     def __init__(self, root):
         self.root = root
-        self.manager, self.client = start_new_kernel(extra_arguments=["--log-level=ERROR"])
+        self.manager, self.client = jupyter_client.start_new_kernel(
+            extra_arguments=["--log-level=ERROR"])
 
     def cell(self, code):
         shown, errors = [], []

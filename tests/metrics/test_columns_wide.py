@@ -15,14 +15,14 @@ from runicorn.metrics.columns import BLOCK
 
 DRAW = random.Random(1)
 ROWS = {
-    "one row": [range(20_000)],
-    "sliding": [range(n * 100, n * 100 + 3000) for n in range(30)],
-    "alternating, disjoint": [range(n % 2 * 3000, n % 2 * 3000 + 3000) for n in range(40)],
-    "alternating, some shared": [[k for k in range(3000) if k % (2 + n % 3)] for n in range(40)],
-    "scattered": [DRAW.sample(range(3000), 60) for _ in range(1000)],
-    "scattered, wide": [DRAW.sample(range(6000), 1500) for _ in range(40)],
-    "each once": [range(n * 500, n * 500 + 500) for n in range(60)],
-    "one metric a row": [[n % 700] for n in range(20_000)],
+    "one row": lambda: [range(20_000)],
+    "sliding": lambda: [range(n * 100, n * 100 + 3000) for n in range(30)],
+    "alternating, disjoint": lambda: [range(n % 2 * 3000, n % 2 * 3000 + 3000) for n in range(40)],
+    "alternating, some shared": lambda: [[k for k in range(3000) if k % (2 + n % 3)] for n in range(40)],
+    "scattered": lambda: [DRAW.sample(range(3000), 60) for _ in range(1000)],
+    "scattered, wide": lambda: [DRAW.sample(range(6000), 1500) for _ in range(40)],
+    "each once": lambda: [range(n * 500, n * 500 + 500) for n in range(60)],
+    "one metric a row": lambda: [[n % 700] for n in range(20_000)],
 }
 NAMES = {"plain": "m{}".format, "control characters": "a\n\0\x1b[31m{}".format,
          "long": lambda n: "x" * 200 + str(n)}
@@ -52,11 +52,11 @@ def read(path):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", ROWS)
 def test_wide_rows_are_read_as_they_are(tmp_path, shape, name):
-    points = written(tmp_path / "events.jsonl", ROWS[shape], NAMES[name])
+    points = written(tmp_path / "events.jsonl", ROWS[shape](), NAMES[name])
     table = read(tmp_path / "events.jsonl")
     held = {metric: list(zip(group.rows, group.columns[metric].values))
             for metric, group in table.where.items()}
-    assert held == points and list(held) == list(points) and table.rows == len(ROWS[shape])
+    assert held == points and list(held) == list(points) and table.rows == len(ROWS[shape]())
 
 
 def test_names_of_a_megabyte_are_read(tmp_path):
@@ -82,7 +82,7 @@ def test_the_time_grows_with_the_values_and_not_with_the_width(tmp_path):
 @pytest.mark.few(1)
 @pytest.mark.parametrize("shape", ROWS)
 def test_what_is_held_is_what_nbytes_says(tmp_path, shape):
-    written(tmp_path / "events.jsonl", ROWS[shape])
+    written(tmp_path / "events.jsonl", ROWS[shape]())
     read(tmp_path / "events.jsonl")         # what the first reading makes once is not held by a table
     tracemalloc.start()
     try:
@@ -99,7 +99,7 @@ def test_what_is_held_is_what_nbytes_says(tmp_path, shape):
 def test_no_column_is_made_before_it_is_asked_for(tmp_path, monkeypatch, shape):
     made, plain = [], columns.Column.__init__
     monkeypatch.setattr(columns.Column, "__init__", lambda column: (made.append(column), plain(column))[1])
-    points = written(tmp_path / "events.jsonl", ROWS[shape])
+    points = written(tmp_path / "events.jsonl", ROWS[shape]())
     table = read(tmp_path / "events.jsonl")
     assert list(table.where) == list(points) and not made
     metric, found = next(reversed(points.items()))
@@ -111,7 +111,7 @@ def test_no_column_is_made_before_it_is_asked_for(tmp_path, monkeypatch, shape):
 @pytest.mark.parametrize("shape", sorted(set(ROWS) - {"one metric a row"}))
 def test_wide_rows_cost_a_few_times_their_json(tmp_path, shape):
     path, ratios = tmp_path / "events.jsonl", []
-    written(path, ROWS[shape])
+    written(path, ROWS[shape]())
     lines = path.read_bytes().splitlines()
     for _ in range(3):
         began = time.process_time()

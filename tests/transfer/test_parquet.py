@@ -11,10 +11,9 @@ import subprocess
 import sys
 import time
 
-import pyarrow.dataset
-import pyarrow.parquet
 import pytest
 from catalogs import make_run, mirror_of, reader_of
+from later import Later
 from nobody import needs_root
 from tables import rows_of
 from tfrecords import event, simple
@@ -26,6 +25,7 @@ from runicorn.metrics.series import Series
 from runicorn.surrogates import exact_json
 from runicorn.transfer import dataset, export_dataset, parquet
 
+arrow_dataset, arrow_parquet = Later("pyarrow.dataset"), Later("pyarrow.parquet")
 POINTS = ["connection", "project", "name", "run", "attempt", "rank", "superseded", "step", "ts", "metric",
           "value", "text"]
 HOSTILE = ["../x", "a=b", "a/b", "%2e%2e", "x" * 255, "图像分类", "123", "null", "2024-01-01", "Vision",
@@ -40,12 +40,12 @@ def export(reader, folder, filter="", again=False, **selection):
 
 
 def points(folder):
-    return pyarrow.dataset.dataset(folder / "points", format="parquet",
-                                   partitioning=None).to_table().to_pylist()
+    return arrow_dataset.dataset(folder / "points", format="parquet",
+                                 partitioning=None).to_table().to_pylist()
 
 
 def runs(folder):
-    return {row["id"]: row for row in pyarrow.parquet.read_table(folder / "runs").to_pylist()}
+    return {row["id"]: row for row in arrow_parquet.read_table(folder / "runs").to_pylist()}
 
 
 def files(folder):
@@ -75,7 +75,7 @@ def test_a_dataset_has_every_point_bit_by_bit(tmp_path):
     assert {(row["connection"], row["project"], row["name"], row["run"], row["attempt"], row["rank"],
              row["superseded"], row["text"])
             for row in rows} == {("local", "vision", "resnet50", "20250123_180000_abc123", 1, 0, False, None)}
-    file = pyarrow.parquet.ParquetFile(next((tmp_path / "d").rglob("part-*.parquet")))
+    file = arrow_parquet.ParquetFile(next((tmp_path / "d").rglob("part-*.parquet")))
     assert [str(field.type) for field in file.schema_arrow] == list(parquet.point_types().values())
 
 
@@ -255,7 +255,7 @@ def test_hostile_names_of_projects_stay_inside_and_come_back(tmp_path):
     assert len(labels) == len(HOSTILE) == len({label.lower() for label in labels})
     assert all(label.isascii() and len(label) < 80 and label.count("=") == 1
                and label[15:].strip("~-_").isprintable() for label in labels)
-    table = pyarrow.parquet.read_table(tmp_path / "out/d/points")               # with the label as a column
+    table = arrow_parquet.read_table(tmp_path / "out/d/points")               # with the label as a column
     assert set(table["project"].to_pylist()) == set(HOSTILE)
     assert {str(table.schema.field("project_folder").type)} == {
         "dictionary<values=string, indices=int32, ordered=0>"}
