@@ -51,6 +51,11 @@ def pytest_testnodedown(node):
     tally.add(*getattr(node, "workeroutput", {}).get("tallied", ()))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return order.scheduler(config, log)
+
+
 def pytest_terminal_summary(terminalreporter):
     for line in tally.summary():
         terminalreporter.write_line(line)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import sources
 from refusals import Refusals
 from small_runs import write_run
 from waiting import until
@@ -24,8 +25,6 @@ from runicorn.errors import BusyError, LayoutError
 from runicorn.metrics import column_cache
 from runicorn.mirror import local_copy, quota
 from runicorn.viewer import access
-
-SOURCES = Path(disk.__file__).parent
 
 
 @pytest.fixture
@@ -118,15 +117,15 @@ def test_the_manifest_which_travels_alone_has_the_same_function(tmp_path, monkey
 def test_no_other_module_replaces_renames_deletes_or_locks():
     """They stand in disk.py and, for the laptop, local_disk.py, and in the manifest's copy."""
     calls = {}
-    for path in sorted(SOURCES.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for name in sources.paths():
+        for node in sources.nodes(name):
             if (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (
                     node.value.id == "os" and node.attr in ("replace", "rename", "unlink", "remove", "rmdir")
                     or node.value.id == "shutil" and node.attr in ("rmtree", "move")
                     or node.value.id in ("fcntl", "msvcrt")
                     and node.attr in ("flock", "lockf", "locking"))
                 or isinstance(node, ast.Attribute) and node.attr == "unlink"):
-                calls.setdefault(path.relative_to(SOURCES).with_suffix("").as_posix(), set()).add(node.attr)
+                calls.setdefault(name, set()).add(node.attr)
     assert calls.pop("disk") == {"replace", "rename", "unlink", "rmdir"}
     assert calls.pop("local_disk") == {"unlink", "rmdir", "flock", "locking"}
     assert calls.pop("manifest") == {"replace", "unlink"}

@@ -1,8 +1,14 @@
 """The order of the files: those that take longest first, so that none of several processes is left alone with
-one at the end; those of the pages together, as they share a browser (chromium.py)."""
+one at the end; those of the pages together, as they share a browser (chromium.py). Files that are run by one
+process: what they import or read takes seconds."""
 
-FIRST = """house/test_packaging mirror/test_moves cli/test_run metrics/test_kind_tensorboard
-writer/test_writer_values writer/test_writer_ranks guide/test_end_to_end""".split()
+PYTORCH = """writer/test_writer_values metrics/test_kind_tensorboard wandb/test_calls
+metrics/test_kind_trainer metrics/test_kind_csv writer/test_writer writer/test_writer_copies
+wandb/test_natives writer/test_images writer/test_values_bounded""".split()
+SOURCES = """house/test_dead house/test_owners house/test_house house/test_types house/test_threads
+house/test_sentences format/test_disk""".split()                                # support/sources.py
+FIRST = ["house/test_packaging", *PYTORCH, "mirror/test_moves", "cli/test_run", "writer/test_writer_ranks",
+         "guide/test_end_to_end"]
 # The tests of a file without a browser end the one that ran before them: they come before the others here …
 PAGES = """pages/test_pages_runs pages/test_pages_floor transfer/test_export reader/test_hostile_foreign
 guide/test_foreign_live pages/test_pages_run pages/test_pages_settings
@@ -21,16 +27,35 @@ mirror/test_unreadable connections/test_registry mirror/test_foreign_list cli/te
 guide/test_guide_training cli/test_cli_remote house/test_documents format/test_records
 format/test_manifest_growth writer/test_console writer/test_writer_ends reader/test_bounded_lists
 cli/test_run_files reader/test_last_values cli/test_run_terminal mirror/test_turns
-metrics/test_columns_wide wandb/test_calls reader/test_log mirror/test_first_sync mirror/test_sync
+metrics/test_columns_wide metrics/test_samples reader/test_log mirror/test_first_sync mirror/test_sync
 viewer/test_far_files house/test_missing_room""".split()
 SLOWEST = [*FIRST, *PAGES, *LAST_PAGES, *OTHERS]
+TOGETHER = {file: files[0] for files in (PYTORCH, SOURCES) for file in files}
 
 
 def rank(item):
     """Return the place of a test (pytest.Item), to sort by: (that of its file among those that take long,
     whether it comes behind others of the file). All other files come behind these, as they stood."""
-    file = "/".join(item.path.with_suffix("").parts[-2:])
+    file = named(item.nodeid)
     if file not in SLOWEST:
         return len(SLOWEST), False
     browser = "browser" in item.fixturenames
     return SLOWEST.index(file), browser if file in PAGES else not browser if file in LAST_PAGES else False
+
+
+def named(test):
+    """Return the file of a test (str, its node id) as it is called here: "writer/test_writer"."""
+    return "/".join(test.partition("::")[0].removesuffix(".py").split("/")[-2:])
+
+
+def scheduler(config, log):
+    """Return what hands out whole files (xdist's LoadFileScheduling), those of TOGETHER as one, where files
+    are handed out; else None. config, log: as in pytest_xdist_make_scheduler."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):             # the one place xdist has for it
+            return TOGETHER.get(named(nodeid)) or super()._split_scope(nodeid)
+    return Scheduling(config, log)
