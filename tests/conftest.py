@@ -32,7 +32,7 @@ def pytest_configure(config):
     gc.disable()                    # until all is collected: each of its many walks would find nothing
     from hypothesis import HealthCheck, settings
     # How long an example takes says more of the machine than of what is tried
-    profile = settings(max_examples=15 if config.getoption("quick") else 100, deadline=None,
+    profile = settings(max_examples=15 if config.getoption("quick") else 40, deadline=None,
                        suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("any machine", profile)
     settings.load_profile("any machine")

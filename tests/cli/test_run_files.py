@@ -107,6 +107,8 @@ def test_a_table_that_gets_a_column_gives_no_row_twice(tmp_path):
 
 def test_tensorboard_of_two_splits(tmp_path):
     code = """
+    import sys
+    sys.modules["torch"] = None       # it imports PyTorch where it is: seconds
     from tensorboardX import SummaryWriter
     import time
     for split in ("train", "validation"):
@@ -209,6 +211,8 @@ def test_our_own_root_below_the_working_folder_is_passed_by(tmp_path):
 @pytest.mark.long
 def test_settings_and_a_script_that_joins(tmp_path):
     code = """
+    import sys
+    sys.modules["torch"] = None       # it imports PyTorch where it is: seconds
     from tensorboardX import SummaryWriter
     import runicorn
     run = runicorn.init(project="p", config={"lr": 1})

@@ -69,7 +69,7 @@ names = st.sampled_from(["loss", "lr", "layer1", "layer2", "验证/准确率", '
 rows = st.lists(st.tuples(st.dictionaries(names, values, max_size=4), st.integers(1, 30)), max_size=12)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows, st.lists(st.binary(max_size=30), max_size=3), st.lists(st.floats(0, 1), max_size=4),
        st.randoms(use_true_random=False))
 def test_any_rows_in_any_portions_parse_as_plain_json(tmp_path_factory, shapes, rubbish, cuts, rng):

@@ -13,7 +13,7 @@ from runicorn.metrics.columns import BLOCK, Column
 from runicorn.metrics.curves import Curve
 from runicorn.metrics.downsample import extremes, picture, smoothed
 
-FAIR = settings(max_examples=200, deadline=None)
+FAIR = settings(max_examples=80, deadline=None)
 gaps = st.one_of(st.just(1), st.integers(0, 3), st.floats(0, 1000))
 values = st.one_of(st.floats(-100, 100), st.sampled_from([math.nan, math.inf, -math.inf, 0.0]),
                    st.floats(-1e308, 1e308))

@@ -166,7 +166,7 @@ attempts = st.lists(st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["a",
                              max_size=25), min_size=1, max_size=4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(attempts)
 def test_superseding_by_its_definition(tmp_path_factory, logged):
     folder = tmp_path_factory.mktemp("run")

@@ -55,6 +55,7 @@ ANSWERS = {
         [b'"p/n/runs/a": {'], itertools.repeat(b' ' * 1000000, 400), [b'}'])))""",
     "400 MB before the runs": """packed(itertools.chain(
         [HEAD.encode() + b', "x": "'], itertools.repeat(b' ' * 1000000, 400)))""",
+    "3 MB of empty lists": """packed([b'{"format": 1, "runs": {"a": [' + b'[],' * 1000000 + b'[]]}}'])""",
     "7 MB of empty lists": """packed([b'{"format": 1, "runs": {"a": [' + b'[],' * 2300000 + b'[]]}}'])""",
     "runs of 7 MB of empty lists": """packed(laid_out(b'"p/n/runs/%d": %s%s' % (
         n, (ENTRY % ('[' + '[],' * 2300000 + '[]]')).encode(), b',\\n' * (n < 7)) for n in range(8)))""",
@@ -159,7 +160,7 @@ def server(tmp_path):
         one.__exit__(None, None, None)
 
 
-@pytest.mark.few("800 MB", "7 MB of empty lists", "a cut answer", "paths out of the root")
+@pytest.mark.few("800 MB", "3 MB of empty lists", "a cut answer", "paths out of the root")
 @pytest.mark.parametrize("what",
                          [pytest.param(what, marks=pytest.mark.chaos) if what in LONG else what
                           for what in ANSWERS])

@@ -202,7 +202,7 @@ WORDS = st.text("aAzZéÉß学 .1%", min_size=1, max_size=4)
 
 
 @given(st.lists(st.text("aAzZéÉß学 .1%", max_size=12), min_size=1, max_size=8), WORDS, st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_plain_search_finds_what_one_line_after_the_other_shows(
         tmp_path_factory, lines, pattern, ignore_case):
     log = log_of(tmp_path_factory.mktemp("log"), "\n".join(lines) + "\n")

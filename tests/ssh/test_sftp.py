@@ -317,7 +317,7 @@ REQUESTS = [
 ]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     kind=strategies.integers(0, 255),
     request=strategies.sampled_from(REQUESTS),

@@ -71,8 +71,8 @@ def crash(folder, after, how):
     return process.returncode, err
 
 
-HOW = ("plain", "plain", "two", "finally", "caught")
-HUNDREDS, FEW = 300, 5
+HOW = ("plain", "two", "finally", "caught", "plain")
+HUNDREDS, FEW = 300, 4
 # PyTorch is loaded once for hundreds of trainings: each is a child that goes on with TRAIN to the end of its
 # Python, `runicorn` still to be imported. Says "attempt exit-code" of each; one that hangs is killed.
 FORKS = textwrap.dedent("""

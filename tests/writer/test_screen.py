@@ -109,7 +109,7 @@ def cut(text, sizes):
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(streams(TEXT + FAR))
 @example(("text then more\rover\n", ["text then", " more\r", "over\n"]))
 def test_a_stream_that_never_goes_up_is_logged_as_a_terminal_shows_it(stream):
@@ -117,7 +117,7 @@ def test_a_stream_that_never_goes_up_is_logged_as_a_terminal_shows_it(stream):
     assert without_blank(logged(chunks)) == without_blank(picture(text))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(streams(TEXT + FAR + ACROSS))
 @example(("中b\n\x1b[Aa", ["中b\n\x1b[A", "a"]))
 def test_what_a_terminal_shows_at_the_end_is_in_the_log_in_order(stream):
@@ -129,7 +129,7 @@ def test_what_a_terminal_shows_at_the_end_is_in_the_log_in_order(stream):
     assert lines[-1:] == rows[-1:] or UP.search(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(streams(TEXT + ACROSS + SWEEP + ["\x1b[2P", "\x1b[3@"]))
 @example(("\n\x1b[2Baaa\x1b[3;4H\n\x1b[2P", ["\n\x1b[2Baaa\x1b[3;4H\n\x1b[2P"]))
 def test_erased_screens_too(stream):
@@ -137,7 +137,7 @@ def test_erased_screens_too(stream):
     assert within(without_blank(picture(text)), logged(chunks))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(*[st.lists(st.sampled_from(TEXT + FAR + ACROSS), max_size=20).map("".join)] * 3)
 def test_a_cursor_that_was_saved_comes_back(before, between, after):
     text = f"{before}\x1b7{between}\x1b8{after}"
@@ -147,7 +147,7 @@ def test_a_cursor_that_was_saved_comes_back(before, between, after):
     assert within(rows, logged([text])) and within(rows, logged([other]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(streams(TEXT + FAR + ACROSS), st.integers(1, 200))
 def test_borders_of_chunks_do_not_show(stream, size):
     text, chunks = stream
@@ -160,7 +160,7 @@ PARTS = st.lists(st.sampled_from([*TEXT, *FAR, *ACROSS, "line\n", "\ttwo\nlines\
                                   "\x85\u2028\n"]), max_size=12).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), PARTS), max_size=12))
 @example([("stderr", "\rbar 1\n"), ("stdout", "a\nb\nc"), ("stdout", "d\ne\n")])
 @example([("stdout", "\x1b[31mred"), ("stdout", "a\nb\n"), ("stdout", "c\n\x1b[A\x1b[Ax\n")])
@@ -202,7 +202,7 @@ class Kept:
         pass
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text(st.characters(codec="utf-8") | st.sampled_from("\x1b[]0;m?AHJK\n\r\t\b"), max_size=300))
 def test_nothing_makes_it_raise_or_grow(text):
     screen = Screen()

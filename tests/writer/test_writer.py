@@ -38,7 +38,7 @@ def test_a_row_is_the_documented_line(begin):
 def test_every_float64_reads_back_bit_by_bit(begin):
     run, read = begin(), 0
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(values=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20))
     def check(values):
         nonlocal read
