@@ -121,6 +121,7 @@ class Template:
             raise ValueError("too few or too many numbers")
         self.ts, self.step, data = self.roles(line, json.loads(skeleton))
         self.names, self.places = tuple(data), list(data.values())
+        self._signature = line.translate(None, NUMERIC)
 
     def roles(self, line, skeleton):
         """Return (place of the time, of the step, {metric: place}) in `skeleton`, `line` (bytes) as parsed
@@ -129,6 +130,13 @@ class Template:
         if row is None or not all(type(position) is int for position in (*row[:2], *row[2].values())):
             raise ValueError("not a plain row of metrics")
         return row
+
+    def repeats(self, block):
+        """Whether all lines of `block` (bytes, each ended by a newline) name what the pattern does (bool): no
+        number is read for it, so one that is none shows later only."""
+        count = block.count(b"\n")
+        return (block.translate(None, NUMERIC) == (self._signature + b"\n") * count
+                and all(block.count(text) == count for text in (self.head, *self.middles)))
 
     def read(self, block):
         """Return (ts, steps, columns) of `block` (bytes, lines each ended by a newline), or None if any line

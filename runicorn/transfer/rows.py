@@ -17,13 +17,15 @@ from runicorn import layout
 from runicorn.errors import DataError
 from runicorn.metrics.column_file import File
 from runicorn.metrics.inner_files import InnerFiles
-from runicorn.metrics.parse import STEP_LIMIT, Part
+from runicorn.metrics.parse import LONG, STEP_LIMIT, Part, Template
 from runicorn.metrics.series import Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
+
+BLOCK = 1 << 20             # bytes that are looked at at once
 
 
 class Rows:
@@ -53,13 +55,25 @@ class Rows:
         for rank in self.ranks:
             firsts = []
             for path in self._attempts[rank]:
-                firsts.append(self._first_steps(path, times))
+                alone = len(self._attempts[rank]) == 1
+                firsts.append(alone and self._names_alone(path, times) or self._first_steps(path, times))
                 names.update(dict.fromkeys(firsts[-1]))
             cuts = {}
             for path, firsts_of in zip(reversed(self._attempts[rank]), reversed(firsts)):
                 self._cuts[path] = dict(cuts)
                 cuts.update((name, min(step, cuts.get(name, math.inf))) for name, step in firsts_of.items())
         self.names, self.first_ts = list(names), min(times, default=None)
+
+    def _names_alone(self, path, times):
+        """Return {metric: 0} of one file all of whose lines are written alike, so that no number has to be
+        read for it, and None of another; adds its first time to `times`."""
+        alike = _alike(path)
+        if alike is None:
+            return None
+        names, count, first_ts = alike
+        times.append(first_ts)
+        self.extent = self.extent[0] + count, self.extent[1] + count * len(names)
+        return dict.fromkeys(names, 0)
 
     def _first_steps(self, path, times):
         """Return {metric: the smallest step it was logged at} of one file, in the order first logged; adds
@@ -135,6 +149,30 @@ def _grown(extent, parts):
     rows, values = extent
     return (rows + sum(len(part.rows) for part in parts),
             values + sum(len(part.rows) * len(part.names) for part in parts))
+
+
+def _alike(path):
+    """Return (names, how many, time of the first) of the lines of a file where all are written as the first,
+    else None. Raises DataError."""
+    try:
+        with open(layout.open_regular(path), "rb") as file:
+            line = file.readline(LONG)
+            template, count, rest = Template(line.rstrip(b"\n")), 0, b""
+            first = template.read(line)
+            file.seek(0)
+            if not first or not first[0] or b"\\ud" in line.lower():
+                return None
+            while block := file.read(BLOCK):
+                whole = (rest + block)[:len(rest) + block.rfind(b"\n") + 1]
+                rest = (rest + block)[len(whole):]
+                if not template.repeats(whole) or len(rest) > LONG:
+                    return None
+                count += whole.count(b"\n")
+            return template.names, count, first[0][0]
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError:              # no row of a few numbers
+        return None
 
 
 def _blocks(path):

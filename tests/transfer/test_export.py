@@ -113,6 +113,25 @@ def test_csv_of_strange_names_ranks_and_infinities(tmp_path):
     assert table(export.csv(Rows(tmp_path / "absent"))) == [["step", "ts"]]
 
 
+@pytest.mark.parametrize("other, names", [
+    ('{"ts":9.5,"step":9,"data":{"layer1/a":1.5,"layer2/a":2.5,"layer3/a":3.5}}', ["layer3/a"]),
+    ('{"ts":9.5,"step":9,"data":{"layer1/a":1.5,"layer3/a":2.5}}', ["layer3/a"]),
+    ('{"ts":9.5,"step":9,"data":{"layer2/a":1.5,"layer1/a":2.5}}', []),
+    ('{"ts":9.5,"step":9,"data":{"layer1/a":1.5,"layer2/a":"NaN"}}', []),
+    ('{"ts":9.5,"step":9,"data":{"layer1/a":1.5,"layer2/a":2-5}}', []), ('{"ts":9.5,"st', []), ("", [])])
+def test_a_line_unlike_all_others_keeps_its_columns(tmp_path, other, names):
+    """Where all lines are written alike, their numbers are not read to learn the columns."""
+    rows = [f'{{"ts":{n}.5,"step":{n},"data":{{"layer1/a":{n}.25,"layer2/a":{n}.75}}}}' for n in range(50)]
+    for where in (0, 25, 50):
+        folder = tmp_path / str(where)
+        folder.mkdir()
+        (folder / "events.jsonl").write_text("\n".join([*rows[:where], other, *rows[where:]]) + "\n")
+        lines = b"".join(export.csv(Rows(folder))).decode().splitlines()
+        assert sorted(lines[0].split(",")[2:]) == ["layer1/a", "layer2/a", *names]
+        whole = other.endswith("}}") and "2-5" not in other
+        assert len(lines) == 1 + len(rows) + whole
+
+
 def test_csv_leaves_out_what_was_superseded(tmp_path):
     write(tmp_path, "events.jsonl", [(step, {"loss": 1.0, "only": 2.0}) for step in range(10)])
     write(tmp_path, "events.2.jsonl", [(step, {"loss": 3.0}) for step in range(6, 8)], start=1800000000.0)
