@@ -6,8 +6,11 @@ import time
 
 from runicorn.writer.notice import say
 
-LATE = 4                    # passes; a point that the script has not logged by then is the file's own
+# A curve of which the script has not logged a point by then is the file's own: at first, and where another
+# curve was found to be the script's. (Ultralytics draws its plots between writing a table and logging it.)
+LATE_SECONDS, TWIN_SECONDS = 10.0, 60.0
 HELD = 2000                 # points of a curve that are kept to be put back
+AT_ONE = 4                  # values of one step that are compared, the newest: it may be an epoch
 STEPS_KNOWN = 20_000        # of what a script logged under one name, the newest
 LAST_SECONDS = 2.0          # of reading when the program has ended
 BYTES = 4 << 20             # of the run's events, read in one pass
@@ -22,9 +25,9 @@ class Doubles:
 
     def __init__(self, events):
         """events: function() -> path of the events that the script writes."""
-        self._events, self._offset, self._passes = events, 0, 0
-        self._logged = {}       # name -> {step: values that the script logged there (list)}
-        self._waiting = {}      # (curve, name) -> [(pass, ts, step, value), …]
+        self._events, self._offset = events, 0
+        self._logged = {}       # name -> {step: what the script logged there (list)}
+        self._waiting = {}      # (curve, name) -> [(monotonic, ts, step, value), …]
         self._equal = {}        # … -> points that were dropped
         self._own = set()       # curves that are the file's own
 
@@ -34,30 +37,28 @@ class Doubles:
             return False
         if name not in self._logged:        # it may have been logged since long
             self._logged, self._offset = {known: {} for known in (*self._logged, name)}, 0
-        self._waiting.setdefault((curve, name), []).append((self._passes, ts, step, value))
+        self._waiting.setdefault((curve, name), []).append((time.monotonic(), ts, step, value))
         return True
 
     def settle(self, is_last=False):
         """Compare what waits; returns what is to be recorded, [(ts, step, {curve: value}), …]."""
         if not self._waiting:
             return []
-        until, is_behind = time.monotonic() + LAST_SECONDS * is_last, self._read()
-        while is_behind and time.monotonic() < until:
+        now, is_behind, rows = time.monotonic(), self._read(), []
+        while is_behind and is_last and time.monotonic() < now + LAST_SECONDS:
             is_behind = self._read()
-        self._passes += 1
-        rows = []
         for key, points in list(self._waiting.items()):
             logged, rest = self._logged[key[1]], []
             for point in points:
-                begun, _, step, value = point
+                came, _, step, value = point
                 if any(_is_close(value, other) for other in logged.get(step, ())):
                     self._equal.setdefault(key, []).append(point)
                     del self._equal[key][:-HELD]
-                elif is_last or self._passes - begun >= LATE and not is_behind:
+                    continue
+                rest.append(point)
+                patience = TWIN_SECONDS if self._equal else LATE_SECONDS
+                if is_last or now - came > patience and not is_behind:
                     self._own.add(key[0])
-                    rest.append(point)
-                else:
-                    rest.append(point)
             self._waiting[key] = rest
             if key[0] in self._own:
                 rest = self._equal.pop(key, []) + rest
@@ -90,7 +91,7 @@ class Doubles:
             for name in names:
                 values = self._logged[name]
                 for step in steps:
-                    values.setdefault(step, []).append(data[name])
+                    values[step] = [*values.get(step, ()), data[name]][-AT_ONE:]
                 while len(values) > STEPS_KNOWN:
                     del values[next(iter(values))]
         return len(block) == BYTES
