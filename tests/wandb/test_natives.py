@@ -3,7 +3,6 @@ Ultralytics' callbacks."""
 
 import inspect
 import json
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -75,22 +74,22 @@ def test_a_writer_uses_the_run_that_is_going_on():
         assert not run.ended and rows(Path(run.dir))[0]["data"] == {"loss": 1.0}
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_the_tracker_of_accelerate(tmp_path):
-    train(tmp_path, textwrap.dedent("""
-        import warnings
-        warnings.simplefilter("ignore")
-        import numpy as np
-        from accelerate import Accelerator
-        from runicorn.integrations.accelerate import RunicornTracker
-        accelerator = Accelerator(log_with=RunicornTracker(project="nlp", name="bert"), cpu=True)
-        accelerator.init_trackers("ignored", config={"lr": 0.1})
-        for step in range(3):
-            accelerator.log({"loss": 1.0 / (step + 1)}, step=step)
-        tracker = accelerator.get_tracker("runicorn")
-        accelerator.trackers[0].log_images({"x": [np.zeros((4, 4, 3), dtype=np.uint8)]}, step=3)
-        accelerator.trackers[0].log_table("t", columns=["a"], data=[[1]], step=3)
-        accelerator.end_training()
-    """))
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    from runicorn.integrations.accelerate import RunicornTracker
+    AcceleratorState._reset_state(True)             # of another test's trainer
+    accelerator = Accelerator(log_with=RunicornTracker(project="nlp", name="bert"), cpu=True)
+    accelerator.init_trackers("ignored", config={"lr": 0.1})
+    for step in range(3):
+        accelerator.log({"loss": 1.0 / (step + 1)}, step=step)
+    assert accelerator.get_tracker("runicorn")
+    accelerator.trackers[0].log_images({"x": [np.zeros((4, 4, 3), dtype=np.uint8)]}, step=3)
+    accelerator.trackers[0].log_table("t", columns=["a"], data=[[1]], step=3)
+    accelerator.end_training()
+    AcceleratorState._reset_state(True)
     run = only(tmp_path)
     assert [row["data"] for row in rows(run) if "type" not in row] == [
         {"loss": 1.0}, {"loss": 0.5}, {"loss": 1 / 3}]

@@ -47,7 +47,7 @@ def test_what_the_run_says_of_its_end(tmp_path, code, signals, expect, run):
     assert found == (("failed", "exit code 5", 5, None, 1) if run == EXEC else run), err
 
 
-@pytest.mark.few(4)
+@pytest.mark.few("script-returns", "fork-uncaught", "Pool-SIGTERM", "executor-SIGINT")
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_matrix_of_ends(tmp_path, kind, how):
