@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 from ports import free_port, listening
+from pytorch import NO_COMPILER
 from waiting import until
 
 BLOCK = (Path(__file__).parents[1] / "guide" / "train.py.txt").read_text(encoding="utf-8")
 GAP = "model = ...  # 你的 PyTorch 模型\n"
-SLOW_MODEL = """
+SLOW_MODEL = NO_COMPILER + """
 import time
 torch.manual_seed(0); torch.set_num_threads(1)
 model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))

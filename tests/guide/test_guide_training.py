@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from pytorch import NO_COMPILER
 
 BLOCK = (Path(__file__).parents[1] / "guide" / "train.py.txt").read_text(encoding="utf-8")
 GAP = "model = ...  # 你的 PyTorch 模型\n"
-MODEL = """
+MODEL = NO_COMPILER + """
 torch.manual_seed(0); torch.set_num_threads(1)
 model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
 batches = [(torch.randn(2, 3, 32, 32), torch.randint(0, 10, (2,))) for _ in range(14)]
