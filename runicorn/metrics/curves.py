@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.metrics.columns import Column, ascending
@@ -214,21 +215,27 @@ def by_x(xs, values):
     share = len(xs) // SORTED + 1
     cuts = sorted(xs[::max(1, len(xs) // (SAMPLED * share))])[SAMPLED::SAMPLED]
     stretches = [(array(xs.typecode), array("d")) for _ in range(len(cuts) + 1)]
-    appends = [(some_xs.append, some_values.append) for some_xs, some_values in stretches]
     for start in range(0, len(xs), SORTED):
-        for x, value in zip(xs[start:start + SORTED].tolist(), values[start:start + SORTED].tolist()):
-            add_x, add_value = appends[bisect_right(cuts, x)]
-            add_x(x)
-            add_value(value)
-    appends.clear()
+        some_xs, some_values = _ordered(xs[start:start + SORTED], values[start:start + SORTED])
+        ends = [*(bisect_left(some_xs, cut) for cut in cuts), len(some_xs)]
+        for begin, end, (stretch_xs, stretch_values) in zip([0, *ends], ends, stretches):
+            stretch_xs.extend(some_xs[begin:end])
+            stretch_values.extend(some_values[begin:end])
     all_xs, all_values = array(xs.typecode), array("d")
     stretches.reverse()
     while stretches:
         some_xs, some_values = stretches.pop()
         if len(some_xs) <= 4 * SORTED or not ascending(some_xs):        # a longer one is mostly of one x
-            x_of, value_of = some_xs.tolist().__getitem__, some_values.tolist().__getitem__
-            order = sorted(range(len(some_xs)), key=x_of)
-            some_xs, some_values = array(xs.typecode, map(x_of, order)), array("d", map(value_of, order))
+            some_xs, some_values = _ordered(some_xs, some_values)       # of ordered pieces: soon done
         all_xs.extend(some_xs)
         all_values.extend(some_values)
     return all_xs, all_values
+
+
+def _ordered(xs, values):
+    """Return some points (two arrays) in the order of x; those of equal x keep theirs."""
+    if len(xs) < 2:
+        return xs, values
+    numbers = xs.tolist()
+    take = itemgetter(*sorted(range(len(xs)), key=numbers.__getitem__))
+    return array(xs.typecode, take(numbers)), array("d", take(values.tolist()))
