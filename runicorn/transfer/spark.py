@@ -20,12 +20,8 @@ import uuid
 from runicorn import layout
 from runicorn.errors import MissingPackageError, RunicornError
 from runicorn.reader import scripts
-from runicorn.reader.command_root import CommandRoot
-from runicorn.reader.file_marks import file_mark
-from runicorn.reader.foreign_entry import ForeignEntry
-from runicorn.reader.records import record_of
-from runicorn.reader.run_entry import Entry, Member
 from runicorn.transfer import dataset, export_dataset, parquet, parts
+from runicorn.transfer.one_run import opened
 
 try:
     import py4j.protocol
@@ -37,34 +33,6 @@ except ImportError as error:
         f"'pyspark >= 4.0, < 5' 'pyarrow >= 16'") from error
 
 SAID = 20                   # runs that are named; the others are counted
-
-
-class OneRun(CommandRoot):
-    """A root in which an executor looks at one run. verdict: what the driver saw of it,
-    a liveness.Verdict."""
-
-    def __init__(self, run, verdict=None):
-        super().__init__(run.connection, run.root)
-        self._files = {run.path: run.files}
-        self._replace({run.path: self._read_foreign(run) if run.kinds else self._read_own(run)})
-        if verdict:
-            self.believe(True, {run.path: verdict})
-
-    def _read_own(self, run):
-        return self._fresh(run.path, os.fspath(self.run_folder(run.path))) or record_of(run.path, None)
-
-    def _read_foreign(self, run):
-        folder, files = os.fspath(self.run_folder(run.path)), {}
-        for name in run.files:
-            mark = file_mark(os.path.join(folder, name))
-            files.update({name: {"size": mark[1], "mtime": mark[0] / 1e9}} if mark else {})
-        return record_of(run.path, {"kinds": run.kinds, "files": files})
-
-
-def opened(run, verdict=None):
-    """Return the Entry of a dataset.Run, as an executor sees it."""
-    source = OneRun(run, verdict)
-    return (ForeignEntry if run.kinds else Entry)(run.key, [Member(source, source.records[run.path])])
 
 
 class SparkWorkers:

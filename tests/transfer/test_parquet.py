@@ -23,7 +23,7 @@ from runicorn.cli import main as cli
 from runicorn.errors import BusyError, DataError, NotFoundError, UsageError
 from runicorn.metrics.series import Series
 from runicorn.surrogates import exact_json
-from runicorn.transfer import dataset, export_dataset, parquet
+from runicorn.transfer import dataset, export_dataset, one_run, parquet
 
 arrow_dataset, arrow_parquet = Later("pyarrow.dataset"), Later("pyarrow.parquet")
 POINTS = ["connection", "project", "name", "run", "attempt", "rank", "superseded", "step", "ts", "metric",
@@ -120,6 +120,35 @@ def test_attempts_and_ranks_stand_apart_and_superseded_points_say_so(tmp_path):
     assert old == [*[(1, float(step), name) for step in (6, 7, 8, 9) for name in ("loss", "note")],
                    (2, 7.0, "loss")]
     assert len(rows) == 30 + 4 + 2 + 4
+
+
+class OneByOne(export_dataset.LocalWorkers):
+    """Looks at each run as an executor of a Spark job does."""
+
+    def _entry(self, run):
+        return one_run.opened(run, self._entries[run.key].verdict())
+
+
+def test_a_run_looked_at_by_itself_is_the_same(tmp_path):
+    """What test_spark.py holds against a real Spark, in `make spark` alone."""
+    root = tmp_path / "root"
+    for number in range(3):
+        folder = make_run(root, run_id=f"r{number}", config={"lr": number}, summary={"loss": number / 3},
+                          events=[{"loss": number + step / 7, "note": f"at {step}"} for step in range(20)])
+    (folder / "events.2.jsonl").write_bytes((folder / "events.jsonl").read_bytes()[-300:])
+    (make_run(root, run_id="no_meta") / "meta.json").write_text("{broken")
+    (root / "tb/exp").mkdir(parents=True)
+    (root / "tb/exp/events.out.tfevents.1700000000.host").write_bytes(
+        b"".join(event(1700000000.0 + step, step, simple("loss", step / 4)) for step in range(9)))
+    reader = reader_of(root)
+    view, entries = reader.chosen("")
+    planned = list(map(dataset.run_of, entries))
+    for name, workers in (("all", export_dataset.LocalWorkers), ("each", OneByOne)):
+        report = export_dataset.export(tmp_path / name, planned,
+                                       workers(view, {entry.key: entry for entry in entries}), {})
+        assert (report.runs, report.points, report.problems) == (5, 137, [])
+    for part in ("points", "runs"):
+        assert rows_of(tmp_path / "all" / part) == rows_of(tmp_path / "each" / part)
 
 
 def test_bad_lines_cost_themselves_and_are_counted(tmp_path):

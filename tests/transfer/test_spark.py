@@ -85,13 +85,13 @@ def test_the_result_is_that_of_one_process_and_either_goes_on_with_the_other(con
 
 def test_tasks_that_fail_after_they_wrote_or_run_twice_leave_their_rows_once(
         context, root, tmp_path, monkeypatch):
-    from runicorn.transfer import parts, spark
+    from runicorn.transfer import one_run, parts, spark
 
     class Flaky(spark.SparkWorkers):
         def parts(self, folder, work, planned):
             def task(part):
                 import pyspark
-                written = parts.write_part(folder, work, part, spark.opened)
+                written = parts.write_part(folder, work, part, one_run.opened)
                 if pyspark.TaskContext.get().attemptNumber() == 0:
                     raise OSError("the executor was lost")
                 return written
