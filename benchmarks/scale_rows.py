@@ -166,7 +166,7 @@ def points(bench, size):
     yield Measured("CSV", *csv, "exact", exact.cpu, 2 * exact.cpu + 0.5, 60)
 
 
-@row((50, 200, 800), "tabs")
+@row((50, 200, 500), "tabs")
 def tabs(bench, size):
     """Tabs that wait, each for a run of its own and the list, while another is changed 40 times: how late its
     news come."""
