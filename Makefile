@@ -27,9 +27,9 @@ quick: $(VENV)/test $(PAGES)  ## what needs no sshd, Chromium or PyTorch and cos
 
 test: lint $(PAGES)  ## lint, then the tests, on real parts: sshd, Chromium, PyTorch
 	@sh tests/support/need.sh
-	@# Four at a time on two cores, as most wait half of their time for other processes; the slowest files first (tests/support/order.py). What fails beside others for want of time
+	@# Five at a time on two cores, as most wait half of their time for other processes; the slowest files first (tests/support/order.py). What fails beside others for want of time
 	@# is tried once more alone, and named; what is wrong fails again.
-	$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS) || { printf '\nOnce more, one at a time: what failed.\n'; $(RUN) -m pytest -v --last-failed --last-failed-no-failures none --maxfail 3 $(ARGS); }
+	$(RUN) -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS) || { printf '\nOnce more, one at a time: what failed.\n'; $(RUN) -m pytest -v --last-failed --last-failed-no-failures none --maxfail 3 $(ARGS); }
 
 chaos: $(VENV)/test $(PAGES)  ## the long fault runs, and the rows of long tables that `make test` leaves out
 	@sh tests/support/need.sh

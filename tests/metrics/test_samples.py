@@ -60,7 +60,7 @@ def log(folder):
 
 def wandb(folder):
     script = Path(__file__).parents[1] / "support" / "wandb_script.py"
-    subprocess.run([sys.executable, script, folder, "3000"], check=True, stdout=subprocess.DEVNULL,
+    subprocess.run([sys.executable, script, folder, "2200"], check=True, stdout=subprocess.DEVNULL,
                    timeout=120)
     path, = folder.rglob("run-*.wandb")
     return path
