@@ -47,7 +47,7 @@ def notes(home: Path) -> list[Any]:
 
 def asked(note, path):
     """Return what one viewer answers to GET `path` (dict), None if it is gone or answers nothing of use."""
-    import http.client          # a sixth of what `runicorn runs` takes, where no viewer is
+    import http.client  # a sixth of what `runicorn runs` takes, where no viewer is
     try:
         url = urlsplit(note["url"])
         line = http.client.HTTPConnection(url.hostname, url.port, timeout=PATIENCE)
