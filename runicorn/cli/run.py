@@ -1,6 +1,7 @@
 """`runicorn run`: any program as a run, unchanged. The run is a convenience; the program, its output and its
 exit code come first."""
 
+import errno
 import gc
 import json
 import os
@@ -15,6 +16,8 @@ EXAMPLES = {"run": "runicorn run --project vision --name resnet50 --config lr=0.
 SHELLS_CODE = 127           # of a program that is not there
 # Python lets another thread of ours go on for ten times as long, while output waits to be passed on
 SWITCH_SECONDS = 0.0005
+# What a limit of the system's says: the program itself may have room
+SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}
 COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 
 
@@ -111,6 +114,14 @@ def run(options):
     try:
         program.start(record.log_file, line, inherited)
     except OSError as error:
+        if error.errno in SHORTAGES:
+            _attempt(record.conclude, {"status": "interrupted", "exit_code": None,
+                                       "error": f"not recorded: {error.strerror}"}, True)
+            if line is not None:
+                line.close()
+                del environ[link.LINK]
+            say(f"nothing more is recorded ({error.strerror}); the program runs without it")
+            return _become(argv, environ)
         record.conclude({"status": "failed", "exit_code": SHELLS_CODE,
                          "error": f"{argv[0]}: {error.strerror}"})
         print(f"runicorn: {argv[0]}: {error.strerror}", file=sys.stderr)

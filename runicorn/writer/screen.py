@@ -36,7 +36,8 @@ TOKEN = ("(?P<text>[^\0-\x1f\x7f]+)"
                    "|\x1b[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\\\)"                  # titles, links
                    "|\x1b[ -/]{1,4}[0-~]"                                         # character sets
                    "|\x1b(?P<escape>[0-OQ-WYZ\\\\`-~])"
-                   "|(?P<control>[\0-\x1f\x7f])")
+                   "|[\0-\x07\x0e-\x1a\x1c-\x1f\x7f]+"                             # nothing to see
+                   "|(?P<control>[\x08-\r\x1b])")
 UNFINISHED = "\x1b(?:\\[[0-?]{0,64}[ -/]{0,4}|[]PX^_][^\x07\x1b\n]{0,4096}\x1b?|[ -/]{0,4})\\Z"
 # When needed first: what is plain text, as most output, needs none of these
 compiled = lru_cache(None)(re.compile)
@@ -216,11 +217,15 @@ class Screen:
         """Take what was written; returns the lines (list of str) that this ended."""
         if self._rows is None:
             line = text[:-1]
-            if text[-1:] == "\n" and line.isprintable():        # by far the commonest
+            if text[-1:] == "\n" and line.isprintable() and not self._unfinished:    # by far the commonest
                 return self._plain_lines([line])
+            text, self._unfinished = self._unfinished + text, ""
             is_bare = is_plain(text)        # much quicker than a match
-            if is_bare or compiled(PLAIN).fullmatch(text):
-                *lines, tail = text.split("\n")
+            cut = None if is_bare else compiled(UNFINISHED).search(text)
+            body = text[:cut.start()] if cut else text
+            if is_bare or compiled(PLAIN).fullmatch(body):
+                self._unfinished = cut[0] if cut else ""
+                *lines, tail = body.split("\n")
                 return (self._plain_lines(lines, is_bare) if lines else lines) + self._plain_rest(tail, now)
         ended = self._interpret(text)
         if self._rows is None:
@@ -235,7 +240,7 @@ class Screen:
         """Take a long text of plain lines at once; returns the lines that it ended in one str, joined by
         newlines, or None where it is short, moves something or begins in a line that is more than plain: then
         `feed` takes it. Whoever is given lines says with `scroll` how many they are."""
-        if len(text) < LONG_BLOCK or self._rows is not None or not is_plain(text):
+        if len(text) < LONG_BLOCK or self._rows is not None or self._unfinished or not is_plain(text):
             return None
         lines, newline, tail = text.rpartition("\n")
         begun = "".join(self._pieces)
@@ -419,8 +424,7 @@ class Screen:
         over = min(self._row, len(rows) - max(self._height, self._height_before))
         if over > 0:
             self._give_out(over)
-        if (len(rows) == 1 and not rows[0].cells and rows[0].logged is None and self._column == 0
-                and not self._unfinished):
+        if len(rows) == 1 and not rows[0].cells and rows[0].logged is None and self._column == 0:
             self._rows, self._row_style = None, self._style
         ended, self._ended = self._ended, []
         return ended
@@ -428,15 +432,16 @@ class Screen:
     def _give_out(self, count):
         """The first `count` rows are over. The log gets those that it does not show yet, and then all below
         them, to keep their order."""
-        for i, row in enumerate(self._rows[:count]):
-            line = row.text()
+        before = len(self._ended)
+        for row in self._rows[:count]:
+            line, logged = row.text(), row.logged if len(self._ended) == before else None
             self._past.append(line)
             # a line that was erased says nothing more
-            if line != row.logged and (line or row.logged is None):
+            if line != logged and (line or logged is None):
                 self._ended.append(line)
-                for below in self._rows[i + 1:]:
-                    below.show(None)
         del self._rows[:count]
+        for below in self._rows if len(self._ended) > before else ():
+            below.show(None)
         self._base += count
         self._row -= count
         self._new_from = max(0, self._new_from - count)

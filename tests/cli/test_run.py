@@ -427,3 +427,11 @@ def test_a_reader_that_pauses_holds_up_one_stream_only(tmp_path):
     assert process.wait(timeout=30) == -signal.SIGUSR2 and 0 < count < 60_000 * 51
     process.stderr.close()
     os.close(reader)
+
+
+@pytest.mark.parametrize("limit", [8, 14])
+def test_a_program_that_leaves_us_no_room_runs_without_us(tmp_path, limit):
+    run = [sys.executable, "-m", "runicorn", "run", "--"]
+    argv = ["bash", "-c", f"ulimit -n {limit}; exec \"$@\"", "-", *run, "bash", "-c", "echo out; exit 5"]
+    status, out, err = finished(tmp_path, argv, bare=True)
+    assert (status, out) == (5, b"out\n") and b"Too many open files" in err and b"Traceback" not in err

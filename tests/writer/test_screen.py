@@ -219,7 +219,7 @@ def test_nothing_makes_it_raise_or_grow(text):
     (["\x1b[32mINFO\x1b[0m training with LoRA\n"], ["\x1b[32mINFO\x1b[0m training with LoRA"]),
     (["\x1b[0;1mA\n"], ["\x1b[0;1mA"]),                             # nothing moves: as it was written
     (["\x1b[2K\x1b[33mN/A\x1b[0m\n"], ["\x1b[33mN/A\x1b[0m"]),
-    (["\x1b[", "33", "mN/A\n"], ["\x1b[33mN/A\x1b[0m"]),
+    (["\x1b[", "33", "mN/A\n"], ["\x1b[33mN/A"]),                   # in pieces, too
     (["\x1b[31mred", "\x1b[0m\rR\n"], ["R\x1b[31med\x1b[0m"]),      # what is left keeps its colour
     (["\x1b[31ma\nb\x1b[0m\x1b[A\x1b[A\rc\n"], ["c", "\x1b[31mb\x1b[0m"]),
     (["a\x1b]8;;http://x/\x1b\\link\x1b]8;;\x1b\\b\n"], ["alinkb"]),
@@ -240,6 +240,17 @@ def test_nothing_makes_it_raise_or_grow(text):
 def test_sequences(chunks, lines):
     screen = Screen()
     assert [line for chunk in chunks for line in screen.feed(chunk, 0.0)] + screen.end() == lines
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_coloured_lines_cut_anywhere_are_passed_on_and_never_taken_apart(size):
+    """A flood comes in blocks that end within a sequence."""
+    screen, ended = Screen(), []
+    text = "".join(f"\x1b[3{n % 8}mINFO\x1b[0m step {n}\n" for n in range(200))
+    for start in range(0, len(text), size):
+        ended += screen.feed(text[start:start + size], 0.0)
+        assert not screen.is_moving
+    assert ended == text.splitlines() and screen.end() == []
 
 
 def test_a_line_printed_after_bars_is_out_at_once():
