@@ -27,6 +27,8 @@ quick: $(VENV)/test $(PAGES)  ## what needs no sshd, Chromium or PyTorch and cos
 
 test: lint $(PAGES)  ## lint, then the tests, on real parts: sshd, Chromium, PyTorch
 	@sh tests/support/need.sh
+	@# In a fresh clone the tests are compiled once, not by each of the five at the same time.
+	@ls tests/*/__pycache__/test_*.pyc >/dev/null 2>&1 || $(RUN) -m pytest --collect-only -qq >/dev/null || true
 	@# Five at a time on two cores, as most wait half of their time for other processes; the slowest files first (tests/support/order.py). What fails beside others for want of time
 	@# is tried once more alone, and named; what is wrong fails again.
 	$(RUN) -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS) || { printf '\nOnce more, one at a time: what failed.\n'; $(RUN) -m pytest -v --last-failed --last-failed-no-failures none --maxfail 3 $(ARGS); }
