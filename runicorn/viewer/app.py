@@ -107,6 +107,8 @@ class Site:
 def make_app(site: Site) -> Any:
     """Return the WSGI application (bottle.Bottle) that serves `site`."""
     app = bottle.Bottle()
+    # A folder of another logger's run may have newlines in its name
+    app.router.add_filter("path", lambda configuration: ("(?s:.+)", None, None))
     app.uninstall(bottle.JSONPlugin)
     app.uninstall(bottle.TemplatePlugin)
     pages = Pages(site)

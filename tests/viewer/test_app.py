@@ -91,6 +91,18 @@ def test_one_run_by_key_by_id_and_ambiguous(call, root):
     assert call("GET", "/api/runs/nothing").status == 404
 
 
+@pytest.mark.posix
+def test_a_run_whose_folder_has_newlines_in_its_name_has_a_page(call, root, server):
+    for name in ("two\nlines", "ends\n"):
+        (root / "sweep" / name).mkdir(parents=True)
+        (root / "sweep" / name / "metrics.csv").write_text(
+            "step,loss\n" + "".join(f"{step},0.5\n" for step in range(9)))
+        server.catalog.sources["local"].forget_kinds()
+        server.catalog.refresh()
+        answer = call.get(f"/api/runs/local:sweep/{name}")
+        assert answer["key"] == f"local:sweep/{name}" and answer["kinds"] == ["csv"]
+
+
 def test_several_runs_come_a_line_each_and_one_that_is_refused_costs_no_other(call):
     reply = call("GET", "/api/details", run=["nothing", "abc123", "abc123"])
     refused, told = map(json.loads, reply.plain.splitlines())
