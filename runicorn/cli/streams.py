@@ -228,6 +228,8 @@ class Pump:
             self._write_rest(channel)
             return
         self._record(channel)
+        if self._terminal is not None:
+            self._terminal.mirror()         # what was printed since is meant for these modes
         channel.move(self._log)
         if not channel.backlog:
             self._since = None
