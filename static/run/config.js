@@ -167,7 +167,7 @@ export class ConfigPart {
       table("Slurm", some(meta?.slurm, ["config"])),
       table("torchrun", some(meta?.torchrun, ["config", "agent"])),
       whole(t("run.environment"), "meta", environment),
-      table(t("run.counts"), Object.entries(meta?.counts || {}).map(
+      meta?.counts && table(t("run.counts"), Object.entries(meta.counts).map(
         ([name, n]) => [known(`run.counted.${name}`, {}, name), n])));
     if (!this.body.children.length) {
       fill(this.body, empty(t(this.filter.value ? "charts.noneMatch" : "run.noConfig")));

@@ -367,7 +367,7 @@ def test_tabs_for_the_machine_the_config_and_the_files(serve, open_page, live):
     expect(page.get_by_role("row", name="optimizer.lr 0.001")).to_be_visible()
     tabs.get_by_role("link", name="Files").click()
     expect(page.get_by_role("row", name="checkpoint.pt")).to_contain_text("5.0kB")
-    expect(page.get_by_text("Not listed: 1 symbolic links")).to_be_visible()
+    expect(page.get_by_text("Not listed: 1 symbolic link")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("row", name="optimizer.lr 0.001")).to_be_visible()
     assert page.url.endswith("tab=config")
