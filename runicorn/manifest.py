@@ -767,14 +767,13 @@ def _parser():
 
 
 def main(argv=None):
-    """Run the command with the arguments `argv` (list of str) and return its exit code: 0, 1, 2 of no such root, 130 after Ctrl+C."""
+    """Run the command with the arguments `argv` (list of str) and return its exit code: 0, 1, or 130 after Ctrl+C."""
     options = _parser().parse_args(argv)
     try:
-        root, how = _root(options.root or options.place)
-        return _run(options, root, how)
+        return _run(options, *_root(options.root or options.place))
     except ManifestError as error:
         print("runicorn: %s" % error, file=sys.stderr)
-        return error.exit_code if os.path.isdir(root) else 2
+        return error.exit_code
     except KeyboardInterrupt:
         return 130
 
@@ -790,7 +789,8 @@ def _run(options, root, how):
     report = generate(root, options.active_window, not options.no_incremental, options.output, options.compress, options.active)
     skipped = report.pop("skipped")
     lines = [*report.items(), *(("skipped", "%d %s" % (count, reason)) for reason, count in sorted(skipped.items()))]
-    print("".join("%-11s %s\n" % line for line in lines if options.verbose), end="")
+    for line in lines if options.verbose else ():
+        print("%-11s %s" % line)
     return 0
 
 

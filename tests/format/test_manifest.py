@@ -506,7 +506,7 @@ def test_the_command_says_what_it_found_and_which_root(root, monkeypatch, capsys
     monkeypatch.setenv("RUNICORN_DIR", str(root / "absent"))
     # a server before its first training
     assert manifest.main(["--verbose"]) == 0 and "no runs yet" in capsys.readouterr().out
-    assert manifest.main(["--root", str(root / "absent")]) == 2
+    assert manifest.main(["--root", str(root / "absent")]) == 1
     assert "is not a folder" in capsys.readouterr().err
     assert manifest.main(["--root", str(root), "--output", str(root.parent / "out.json")]) == 0
     assert manifest.load(root.parent / "out.json").paths() == [RUN]
