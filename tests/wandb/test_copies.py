@@ -57,7 +57,7 @@ def test_a_large_artifact_is_copied_beside_the_training_as_it_was(tmp_path, held
     held.set()
     assert Path(artifact.wait().download(), "model.pt").read_bytes() == b"1" * 5000
     assert artifact.state == "COMMITTED"
-    assert Path(second.file()).read_bytes() == b"2" * 5000
+    assert Path(second.wait().file()).read_bytes() == b"2" * 5000
     assert json.loads((above / "v0.json").read_text())["files"] == ["model.pt", "notes.txt"]
     assert run.use_artifact("model:v1").files()[0].size == 5000
     assert not list(Path(run.dir).rglob("*.part"))
