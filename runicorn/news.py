@@ -4,6 +4,7 @@ wakes up. Keeps numbers, never the news itself."""
 import secrets
 import threading
 import time
+import weakref
 
 # Longer than one long poll, so a page that asks again at once stays "watched" without a gap
 WATCHED_SECONDS = 30
@@ -24,6 +25,7 @@ class Bell:
         self._waited = {}                   # topic -> when somebody last waited for it
         # Topic -> the Events of those who wait for it, and for no other ring
         self._waiters = {}
+        self._beginnings = weakref.WeakSet()        # Events, see `wake_watched`
         self._lock = threading.Lock()
 
     def now(self):
@@ -106,7 +108,15 @@ class Bell:
             self._waited = {topic: moment for topic, moment in self._waited.items() if moment >= oldest}
             return set(self._waited)
 
+    def wake_watched(self, event):
+        """Have `event` (threading.Event) set when somebody begins to look at a topic, as long as it exists."""
+        with self._lock:
+            self._beginnings.add(event)
+
     def _look(self, topics):
         moment = self._clock()
+        if any(topic not in self._waited for topic in topics):
+            for event in self._beginnings:
+                event.set()
         for topic in topics:
             self._waited[topic] = moment

@@ -74,11 +74,13 @@ class Sync:
         self._clock = clock.Clock()
         # When what is next is due, the clock's time, s
         self._due = self._look_due = self._retry_at = 0.0
+        self._rests = False                 # whether nobody looked at our runs when they were last looked at
         self._failures, self._line_began = 0, 0.0
         self._status = Status(self.mirror, self._clock, bell, logger)
         self._publisher = Publisher(self.mirror, bell, self._clock, self._status, self._slug,
                                     moved or (lambda moved: None))
         self._inbox, self._adjusted = Inbox(self._waking.set, logger), collections.deque()
+        bell.wake_watched(self._waking)
         self._turns, self._caution, self._resting, self._refusals = (Turns(), grants.Caution(),
                                                                      grants.Rest(IDLE), Refusals())
         self._no_root = self._room_made = False
@@ -182,7 +184,7 @@ class Sync:
             remote_root.queue.plan((), now)
         if self._is_due(now):
             self._survey(remote_root, now)
-        elif self._automatic() and now >= self._look_due:
+        elif self._automatic() and (now >= self._look_due or self._rests and self._watched(remote_root)[0]):
             remote_root.look(self._looked_at(remote_root, now), now)
         return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
 
@@ -259,11 +261,11 @@ class Sync:
 
     def _looked_at(self, remote_root, now):
         """Return the runs whose tails are read now (list of paths), and say when they are next."""
-        watched = self.bell.watched()
-        opened, index = self._opened(remote_root, watched), remote_root.index
+        index, (is_watched, opened) = remote_root.index, self._watched(remote_root)
         running = [path for path in remote_root.beats.going(index.foreign, now)
                    if path in index and not index.ended(path) and path not in opened]
-        self._look_due = now + (TICK if opened or "runs" in watched else self._resting.seconds)
+        self._rests = not is_watched
+        self._look_due = now + (TICK if is_watched else self._resting.seconds)
         return opened + self._turns.take(running, PLACES)
 
     # -- the line
@@ -358,14 +360,16 @@ class Sync:
 
     # -- who looks
 
-    def _opened(self, remote_root, watched):
-        """Return the run paths somebody has open that may still change (list)."""
+    def _watched(self, remote_root):
+        """Return (whether somebody looks at our runs (bool), the run paths they have open that may still
+        change (list))."""
+        watched = self.bell.watched()
         prefix, opened = f"run:{self._slug}:", []
         for topic in watched:
             paths = local_names.paths_of(topic[len(prefix):]) if topic.startswith(prefix) else ()
             opened += [path for path in paths if path in remote_root.index
                        and not remote_root.index.ended(path)][:1]
-        return opened
+        return bool(opened) or "runs" in watched, opened
 
     # -- what the pages see
 

@@ -144,6 +144,19 @@ def test_a_watched_run_is_read_every_second(root, pair):
     )
 
 
+@pytest.mark.parametrize("topic", ["runs", "run:gpu-server-1:vision/resnet50/20250123_180000_abc123"])
+def test_who_begins_to_look_ends_the_rest_between_two_looks(root, pair, topic):
+    run = make_run(root, status="running", old=False)
+    live(root)
+    one = pair()
+    one.passes()
+    assert one.passes(6) > 1            # nobody looks
+    grow(run / "events.jsonl")
+    one.bell.look({topic})
+    assert one.sync._waking.is_set() and one.passes(0.1) <= 1
+    assert tree(one.mirror)[f"{RUN}/events.jsonl"] == (run / "events.jsonl").read_bytes()
+
+
 def test_nothing_new_costs_one_round_trip(root, pair):
     make_run(root)
     make_run(root, "p/n/runs/20250124_180000_abc124", status="running")

@@ -116,3 +116,18 @@ def test_a_ring_wakes_nobody_who_waits_for_another_topic():
         thread.join(5)
     assert sorted(woken, key=int) == sorted(map(str, range(tabs)),
                                             key=int) and bell._waiters == {}, "once each"
+
+
+def test_who_rests_is_woken_as_a_topic_comes_to_be_looked_at():
+    clock, event = Clock(), threading.Event()
+    bell = Bell(clock)
+    bell.wake_watched(event)
+    bell.look(["runs"])
+    assert event.is_set()
+    event.clear()
+    bell.look(["runs"])
+    assert not event.is_set()           # it was looked at already
+    clock.now += module.WATCHED_SECONDS + 1
+    assert bell.watched() == set()
+    bell.wait(bell.now(), ["runs"], 0)
+    assert event.is_set()
