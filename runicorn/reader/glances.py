@@ -89,7 +89,8 @@ class Glances:
         self._tell, self._clock = tell, clock
         self._lock, self._thread = threading.Lock(), None
         self._entries = {}              # key -> entry to be read, first come first served
-        self._budget, self._counted_at = SOON, clock()      # the first list is painted before its curves
+        # The first list is painted before its curves; from then on the time that answers may spend grows
+        self._budget, self._counted_at = SOON, None
 
     @property
     def seconds(self) -> float | None:
@@ -102,7 +103,8 @@ class Glances:
             return True
         with self._lock:
             now = self._clock()
-            self._budget, self._counted_at = min(SHARE, self._budget + SHARE * (now - self._counted_at)), now
+            since = now if self._counted_at is None else self._counted_at
+            self._budget, self._counted_at = min(SHARE, self._budget + SHARE * (now - since)), now
             return self._budget > 0
 
     def spent(self, seconds: float) -> None:
