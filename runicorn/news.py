@@ -109,7 +109,7 @@ class Bell:
             return set(self._waited)
 
     def wake_watched(self, event):
-        """Have `event` (threading.Event) set when somebody begins to look at a topic, as long as it exists."""
+        """Have `event` (threading.Event) set when somebody begins to look at a topic, while it exists."""
         with self._lock:
             self._beginnings.add(event)
 
