@@ -3,7 +3,6 @@ they live in memory only."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
@@ -105,6 +104,7 @@ def _refuse_unknown(key, preferences):
         raise UsageError(f"{top} are kept with {ELSEWHERE[top]}")
     if top == "root" or top == "preferences" and below and below[0] in preferences:
         return
+    import difflib
     known = ["root", *(f"preferences.{name}" for name in preferences)]
     close = difflib.get_close_matches(key, known, n=2) or [name for name in known
                                                            if name.endswith(f".{key.rpartition('.')[2]}")]

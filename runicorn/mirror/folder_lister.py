@@ -24,8 +24,8 @@ def list_folders(client, paths, ahead=None):
 def walk_folders(client, paths, took, listing=None, ahead=None, alone=False):
     """List folders (absolute paths) at once; `took(path, [(name, Attrs), …] or SftpError)` is called as each
     is done, and may return more folders to list. listing: the class of what it is called with, Listing by
-    default; ahead: Ahead, of which those listings are taken that are in
-    it; alone: no files are to be fetched beside them, as far as anybody knows."""
+    default; ahead: Ahead, of which those listings are taken that are in it; alone: no files are to be
+    fetched beside them, as far as anybody knows."""
     begun = [path for path in paths if path in ahead] if ahead else []
     lister = _Lister(client, [path for path in paths if path not in ahead] if ahead else paths, took,
                      listing or Listing, alone)
